@@ -1,0 +1,29 @@
+"""Datasets: recorded episodes, LeRobotDataset v3.0 on disk, windows for training, and normalisation.
+
+An `Episode` is what a collector records; `write_dataset` puts episodes on disk and `read_dataset` brings them back, or
+anybody's LeRobotDataset, as a `Dataset` of tensors. `Windows` cuts it into training batches on its own device, and a
+`Normaliser` is fitted once and saved with every model.
+"""
+
+from burnish.data.dataset import Dataset, DatasetInfo
+from burnish.data.episodes import ACTION, STATE, Episode
+from burnish.data.lerobot_reader import read_dataset
+from burnish.data.lerobot_writer import write_dataset
+from burnish.data.normalisation import Normaliser
+from burnish.data.success import SuccessRule, require_successes
+from burnish.data.windows import WindowBatch, Windows
+
+__all__ = [
+    "ACTION",
+    "STATE",
+    "Dataset",
+    "DatasetInfo",
+    "Episode",
+    "Normaliser",
+    "SuccessRule",
+    "WindowBatch",
+    "Windows",
+    "read_dataset",
+    "require_successes",
+    "write_dataset",
+]

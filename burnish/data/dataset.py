@@ -1,0 +1,253 @@
+"""A whole dataset as tensors: all frames side by side in episode order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.data.checks import bad_input
+from burnish.data.episodes import STATE, Episode
+from burnish.errors import InputError
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What holds for every episode of a dataset.
+
+    Attributes:
+        fps: frames per second.
+        robot_type: the robot's name, when known.
+        simulator: the simulator that the data comes from (`metaworld`), or None.
+        action_repeat: control steps of the simulator per frame.
+        max_steps: the time limit of an episode in frames, when there is one.
+        state_names: the names of the state's dimensions, when known.
+    """
+
+    fps: int
+    robot_type: str | None = None
+    simulator: str | None = None
+    action_repeat: int = 1
+    max_steps: int | None = None
+    state_names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Episodes as tensors on one device, all frames concatenated in episode order.
+
+    Attributes:
+        observations: LeRobot's keys to float32 (F, ...).
+        actions: float32 (F, A): the action chosen at each frame.
+        success: bool (F,): does the frame itself show success.
+        starts: int64 (E,): the first frame of each episode.
+        lengths: int64 (E,): the number of frames of each episode.
+        sources: who acted, per episode.
+        seeds: the seed of each episode, -1 when unknown.
+        tasks: the task of each episode.
+        info: what holds for all episodes.
+    """
+
+    observations: dict[str, Tensor]
+    actions: Tensor
+    success: Tensor
+    starts: Tensor
+    lengths: Tensor
+    sources: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tasks: tuple[str, ...]
+    info: DatasetInfo
+
+    @property
+    def num_episodes(self) -> int:
+        """The number of episodes, E."""
+        return len(self.starts)
+
+    @property
+    def num_frames(self) -> int:
+        """The number of frames, F."""
+        return len(self.actions)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.actions.device
+
+    @property
+    def observation_dim(self) -> int:
+        """The size of the state, D."""
+        return self.observations[STATE].shape[-1]
+
+    @property
+    def action_dim(self) -> int:
+        """The size of an action, A."""
+        return self.actions.shape[-1]
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The different tasks, in the order of their first episode."""
+        return tuple(dict.fromkeys(self.tasks))
+
+    @property
+    def episode_of_frame(self) -> Tensor:
+        """int64 (F,): the episode that each frame belongs to."""
+        return torch.repeat_interleave(torch.arange(self.num_episodes, device=self.device), self.lengths)
+
+    @property
+    def episode_success(self) -> Tensor:
+        """bool (E,): does any frame of the episode show success."""
+        counts = torch.zeros(self.num_episodes, dtype=torch.int64, device=self.device)
+        return counts.index_add_(0, self.episode_of_frame, self.success.long()) > 0
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same dataset with its tensors on `device`."""
+        return replace(
+            self,
+            observations={key: values.to(device) for key, values in self.observations.items()},
+            actions=self.actions.to(device),
+            success=self.success.to(device),
+            starts=self.starts.to(device),
+            lengths=self.lengths.to(device),
+        )
+
+    def subset(self, episodes: Sequence[int]) -> Dataset:
+        """The given episodes, in the given order.
+
+        Raises:
+            InputError: no episode, or one that does not exist.
+        """
+        wrong = [index for index in episodes if not 0 <= index < self.num_episodes]
+        if wrong or not len(episodes):
+            found = f"episode {wrong[0]}" if wrong else "no episode"
+            raise bad_input("a subset of a dataset", found, f"episodes from 0 to {self.num_episodes - 1}")
+        chosen = torch.as_tensor(list(episodes), dtype=torch.int64, device=self.device)
+        lengths = self.lengths[chosen]
+        starts = lengths.cumsum(0) - lengths
+        shift = torch.repeat_interleave(self.starts[chosen] - starts, lengths)
+        frames = torch.arange(len(shift), device=self.device) + shift
+        return Dataset(
+            observations={key: values[frames] for key, values in self.observations.items()},
+            actions=self.actions[frames],
+            success=self.success[frames],
+            starts=starts,
+            lengths=lengths,
+            sources=tuple(self.sources[index] for index in episodes),
+            seeds=tuple(self.seeds[index] for index in episodes),
+            tasks=tuple(self.tasks[index] for index in episodes),
+            info=self.info,
+        )
+
+    def with_sources(self, sources: Sequence[str]) -> Dataset:
+        """The episodes that one of `sources` recorded.
+
+        Raises:
+            InputError: there is none.
+        """
+        episodes = [index for index, source in enumerate(self.sources) if source in sources]
+        if not episodes:
+            raise bad_input("the dataset", f"sources {sorted(set(self.sources))}", f"one of {list(sources)}")
+        return self.subset(episodes)
+
+    def split(self, held_out: float, seed: int) -> tuple[Dataset, Dataset]:
+        """Split by episode into (training, held out), each with its share of every (source, success) group.
+
+        Args:
+            held_out: the fraction of episodes to hold out, in (0, 1); at least one episode stays on each side.
+            seed: chooses the episodes.
+
+        Raises:
+            InputError: a fraction outside (0, 1), or fewer than two episodes.
+        """
+        if not 0.0 < held_out < 1.0:
+            raise InputError(f"the held-out fraction is {held_out}, expected a number between 0 and 1")
+        if self.num_episodes < 2:
+            raise InputError(f"a dataset of {self.num_episodes} episodes cannot be split, expected at least 2")
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for index, key in enumerate(zip(self.sources, self.episode_success.tolist(), strict=True)):
+            groups.setdefault(key, []).append(index)
+        members = [groups[key] for key in sorted(groups)]
+        total = min(max(round(held_out * self.num_episodes), 1), self.num_episodes - 1)
+        generator = torch.Generator().manual_seed(seed)
+        held: set[int] = set()
+        for episodes, quota in zip(members, _largest_remainders([len(group) for group in members], total), strict=True):
+            order = torch.randperm(len(episodes), generator=generator).tolist()
+            held.update(episodes[position] for position in order[:quota])
+        training = [index for index in range(self.num_episodes) if index not in held]
+        return self.subset(training), self.subset(sorted(held))
+
+    @staticmethod
+    def from_episodes(episodes: Iterable[Episode], info: DatasetInfo) -> Dataset:
+        """The dataset of these episodes, on the CPU.
+
+        Raises:
+            InputError: no episode, or episodes whose observations or actions differ in kind or shape.
+        """
+        recorded = list(episodes)
+        if not recorded:
+            raise bad_input("a dataset", "no episode", "at least one")
+        for index, episode in enumerate(recorded):
+            check_same_shapes(recorded[0], episode, index, "the episodes")
+        lengths = torch.tensor([len(episode) for episode in recorded], dtype=torch.int64)
+        return Dataset(
+            observations={
+                key: torch.from_numpy(np.concatenate([episode.observation[key] for episode in recorded]))
+                for key in recorded[0].observation
+            },
+            actions=torch.from_numpy(np.concatenate([episode.action for episode in recorded])),
+            success=torch.from_numpy(np.concatenate([episode.success for episode in recorded])),
+            starts=lengths.cumsum(0) - lengths,
+            lengths=lengths,
+            sources=tuple(episode.source for episode in recorded),
+            seeds=tuple(episode.seed for episode in recorded),
+            tasks=tuple(episode.task for episode in recorded),
+            info=info,
+        )
+
+    def to_episodes(self) -> list[Episode]:
+        """The episodes as NumPy arrays (views where the dataset lies on the CPU)."""
+        observations = {key: values.cpu().numpy() for key, values in self.observations.items()}
+        actions, success = self.actions.cpu().numpy(), self.success.cpu().numpy()
+        episodes = []
+        for index, (start, length) in enumerate(zip(self.starts.tolist(), self.lengths.tolist(), strict=True)):
+            frames = slice(start, start + length)
+            episodes.append(
+                Episode(
+                    observation={key: values[frames] for key, values in observations.items()},
+                    action=actions[frames],
+                    success=success[frames],
+                    source=self.sources[index],
+                    seed=self.seeds[index],
+                    task=self.tasks[index],
+                )
+            )
+        return episodes
+
+
+def check_same_shapes(first: Episode, episode: Episode, index: int, where: object) -> None:
+    """Check that an episode has the same observations and action size as the first one.
+
+    Raises:
+        InputError: it has not; names the episode, the field and both shapes.
+    """
+    if set(episode.observation) != set(first.observation):
+        found, expected = sorted(episode.observation), sorted(first.observation)
+        raise bad_input(where, f"{found}", f"{expected} as in episode 0", field="observation", episode=index)
+    pairs = {key: (values, first.observation[key]) for key, values in episode.observation.items()}
+    pairs["action"] = (episode.action, first.action)
+    for key, (values, reference) in pairs.items():
+        if values.shape[1:] != reference.shape[1:]:
+            found, expected = f"shape {values.shape[1:]}", f"{reference.shape[1:]} as in episode 0"
+            raise bad_input(where, found, expected, field=key, episode=index)
+
+
+def _largest_remainders(sizes: list[int], total: int) -> list[int]:
+    """Share `total` out over groups in proportion to their sizes; the largest remainders are rounded up."""
+    exact = [total * size / sum(sizes) for size in sizes]
+    quotas = [int(share) for share in exact]
+    by_remainder = sorted(range(len(sizes)), key=lambda group: (quotas[group] - exact[group], -sizes[group], group))
+    for group in by_remainder[: total - sum(quotas)]:
+        quotas[group] += 1
+    return quotas

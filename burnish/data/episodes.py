@@ -1,0 +1,84 @@
+"""One recorded episode, checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from burnish.data.checks import bad_input
+
+STATE = "observation.state"
+"""LeRobot's key of the state observation."""
+
+ACTION = "action"
+"""LeRobot's key of the action."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded episode: T >= 2 frames, so T - 1 transitions.
+
+    Attributes:
+        observation: LeRobot's keys to float32 arrays (T, ...); the state is `observation.state`, (T, D).
+        action: float32 (T, A): the action chosen at each frame (the outcome of the last one is not recorded);
+            in [-1, 1] in everything that Burnish collects.
+        success: bool (T,): does the frame itself show success.
+        source: who acted: `expert`, `noisy_expert`, `policy`, `random`, or any other word.
+        seed: the seed that reproduces this episode; -1 when unknown.
+        task: the task's name, for instance `drawer-open-v3`.
+
+    Raises:
+        InputError: a wrong type, shape or length, or a value that is not finite.
+    """
+
+    observation: dict[str, np.ndarray]
+    action: np.ndarray
+    success: np.ndarray
+    source: str
+    seed: int
+    task: str
+
+    def __post_init__(self) -> None:
+        self._check_array(ACTION, self.action, np.float32, dims=2)
+        if len(self) < 2:
+            raise bad_input("an episode", f"{len(self)} frames", "at least 2 frames, that is one transition")
+        self._check_array("success", self.success, np.bool_, dims=1)
+        if not self.observation:
+            raise bad_input("an episode", "no observation", f"at least '{STATE}'", field="observation")
+        for key, values in self.observation.items():
+            self._check_key(key)
+            self._check_array(key, values, np.float32, dims=2 if key == STATE else None)
+        for field in ("source", "task"):
+            if not isinstance(getattr(self, field), str) or not getattr(self, field):
+                raise bad_input("an episode", repr(getattr(self, field)), "a word", field=field)
+        if not isinstance(self.seed, int) or not -(2**63) <= self.seed < 2**63:
+            raise bad_input("an episode", repr(self.seed), "a whole number of 64 bits", field="seed")
+
+    def __len__(self) -> int:
+        """The number of frames, T."""
+        return len(self.action)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether any frame shows success."""
+        return bool(self.success.any())
+
+    @staticmethod
+    def _check_key(key: str) -> None:
+        if not isinstance(key, str) or not key.startswith("observation.") or "/" in key:
+            raise bad_input("an episode", repr(key), "a key like 'observation.state', without '/'", field="observation")
+
+    def _check_array(self, field: str, values: np.ndarray, dtype: type, dims: int | None) -> None:
+        if not isinstance(values, np.ndarray) or values.dtype != dtype:
+            found = f"an array of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
+            raise bad_input("an episode", found, f"a NumPy array of {np.dtype(dtype)}", field=field)
+        wrong_dims = values.ndim != dims if dims is not None else values.ndim < 2
+        if wrong_dims or 0 in values.shape[1:]:
+            expected = f"{dims or 'at least 2'} dimensions, frames first, none of them empty"
+            raise bad_input("an episode", f"shape {values.shape}", expected, field=field)
+        if len(values) != len(self.action):
+            raise bad_input("an episode", f"{len(values)} frames", f"{len(self.action)} like the action", field=field)
+        if not np.isfinite(values).all():
+            frame = int(np.argwhere(~np.isfinite(values))[0][0])
+            raise bad_input("an episode", f"a value that is not finite at frame {frame}", "finite values", field=field)

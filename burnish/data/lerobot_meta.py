@@ -1,0 +1,275 @@
+"""Reads and checks the `meta/` folder of a LeRobotDataset v3.0 that may come from anybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from burnish.data import lerobot_format as layout
+from burnish.data.checks import bad_input
+from burnish.data.dataset import DatasetInfo
+from burnish.data.lerobot_format import ColumnError, Feature
+
+UNKNOWN_SOURCE = "unknown"
+UNKNOWN_SEED = -1
+
+_SCALAR = Feature("int64", (1,))
+_EPISODE_COLUMNS = (
+    "episode_index",
+    "length",
+    "dataset_from_index",
+    "dataset_to_index",
+    "data/chunk_index",
+    "data/file_index",
+)
+_OWN = {name: f"{layout.OWN_KEY}/{name}" for name in ("source", "seed", "first_success")}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What info.json tells.
+
+    Attributes:
+        info: what holds for every episode.
+        features: every column's name; images and videos among them are not numeric.
+        total_episodes: the number of episodes.
+        total_frames: the number of frames.
+        data_template: the path of the data files, relative to the dataset.
+    """
+
+    info: DatasetInfo
+    features: dict[str, Feature]
+    total_episodes: int
+    total_frames: int
+    data_template: str
+
+
+@dataclass(frozen=True)
+class EpisodeTable:
+    """What meta/episodes tells, one entry per episode.
+
+    Attributes:
+        starts: int64 (E,) the first frame.
+        lengths: int64 (E,) the number of frames.
+        files: the data file, relative to the dataset.
+        sources: who acted.
+        seeds: the seed.
+        first_success: bool (E,) whether the first frame shows success.
+    """
+
+    starts: np.ndarray
+    lengths: np.ndarray
+    files: list[str]
+    sources: tuple[str, ...]
+    seeds: tuple[int, ...]
+    first_success: np.ndarray
+
+
+def read_header(root: Path, state: Sequence[str]) -> Header:
+    """Read meta/info.json; `state` names the columns whose dimensions' names are kept.
+
+    Raises:
+        InputError: it is missing, no JSON, of another version, or says something impossible.
+    """
+    path = root / layout.INFO_PATH
+    content = _read_json(path)
+    version = content.get("codebase_version")
+    if version != layout.VERSION:
+        expected = f"'{layout.VERSION}' (LeRobot has converters from older versions)"
+        raise bad_input(path, repr(version), expected, field="codebase_version")
+    template = content.get("data_path")
+    try:
+        layout.file_path(_expect(path, content, "data_path", str), 0, 0)
+    except ValueError as error:
+        expected = f"a path inside the dataset like '{layout.DATA_TEMPLATE}'"
+        raise bad_input(path, repr(template), expected, field="data_path") from error
+    features = _read_features(path, content)
+    names = [features[key].names for key in state if key in features]
+    joined = tuple(name for each in names if each for name in each)
+    own = content.get(layout.OWN_KEY, {})
+    if not isinstance(own, dict):
+        raise bad_input(path, type(own).__name__, "an object", field=layout.OWN_KEY)
+    max_steps = None if own.get("max_steps") is None else _expect_count(path, own, "max_steps")
+    info = DatasetInfo(
+        fps=_expect_count(path, content, "fps"),
+        robot_type=None if content.get("robot_type") is None else _expect(path, content, "robot_type", str),
+        simulator=None if own.get("simulator") is None else _expect(path, own, "simulator", str),
+        action_repeat=_expect_count(path, own, "action_repeat") if "action_repeat" in own else 1,
+        max_steps=max_steps,
+        state_names=joined if names and all(names) else None,
+    )
+    total_episodes = _expect_count(path, content, "total_episodes")
+    total_frames = _expect_count(path, content, "total_frames")
+    return Header(info, features, total_episodes, total_frames, _expect(path, content, "data_path", str))
+
+
+def read_episode_table(root: Path, header: Header) -> EpisodeTable:
+    """Read meta/episodes and check that the episodes follow one another without a gap.
+
+    Raises:
+        InputError: files are missing or broken, or lengths and bounds do not fit together.
+    """
+    files = sorted(root.glob("meta/episodes/*/*.parquet"))
+    if not files:
+        raise bad_input(root / "meta/episodes", "no Parquet file", "the index of the episodes")
+    where = files[0] if len(files) == 1 else root / "meta/episodes"
+    tables = [read_columns(file, [*_EPISODE_COLUMNS, *_OWN.values()]) for file in files]
+    try:
+        table = pa.concat_tables(tables, promote_options="default")
+    except pa.ArrowException as error:
+        raise bad_input(where, f"files whose columns differ ({error})", "the same types in all") from error
+    number = {name: _integers(where, table, name) for name in _EPISODE_COLUMNS}
+    count = len(number["length"])
+    if count != header.total_episodes:
+        raise bad_input(where, f"{count} episodes", f"{header.total_episodes} as in {layout.INFO_PATH}")
+    if int(number["length"].astype(object).sum()) != header.total_frames:
+        found = f"{number['length'].astype(object).sum()} frames in all"
+        raise bad_input(where, found, f"{header.total_frames} as in {layout.INFO_PATH}", field="length")
+    starts = number["length"].cumsum() - number["length"]
+    _check_column(where, "episode_index", number["episode_index"], np.arange(count))
+    if (number["length"] < 2).any():
+        short = int(np.argmax(number["length"] < 2))
+        raise bad_input(where, str(number["length"][short]), "at least 2 frames", field="length", episode=short)
+    _check_column(where, "dataset_from_index", number["dataset_from_index"], starts)
+    _check_column(where, "dataset_to_index", number["dataset_to_index"], starts + number["length"])
+    for name in ("data/chunk_index", "data/file_index"):
+        if (number[name] < 0).any():
+            wrong = int(np.argmax(number[name] < 0))
+            raise bad_input(where, str(number[name][wrong]), "a number from 0", field=name, episode=wrong)
+    own = {name: _own_column(where, table, column) for name, column in _OWN.items()}
+    return EpisodeTable(
+        starts=starts,
+        lengths=number["length"],
+        files=[
+            layout.file_path(header.data_template, chunk, file)
+            for chunk, file in zip(number["data/chunk_index"], number["data/file_index"], strict=True)
+        ],
+        sources=tuple(source if isinstance(source, str) and source else UNKNOWN_SOURCE for source in own["source"]),
+        seeds=tuple(UNKNOWN_SEED if seed is None else int(seed) for seed in own["seed"]),
+        first_success=np.array([bool(value) for value in own["first_success"]]),
+    )
+
+
+def read_tasks(root: Path) -> dict[int, str]:
+    """Read meta/tasks.parquet: every task's index and its name.
+
+    Raises:
+        InputError: it is missing or broken, or has no column of names.
+    """
+    path = root / layout.TASKS_PATH
+    table = read_columns(path, None)
+    named = [field.name for field in table.schema if _is_text(field.type)]
+    if len(named) != 1:
+        raise bad_input(path, f"the columns {table.schema.names}", "'task_index' and one column of names")
+    names = table.column(named[0]).to_pylist()
+    if not all(isinstance(name, str) and name for name in names):
+        raise bad_input(path, "a missing name", "a name for every task", field=named[0])
+    return dict(zip(_integers(path, table, "task_index").tolist(), names, strict=True))
+
+
+def read_columns(path: Path, columns: list[str] | None) -> pa.Table:
+    """Read columns of a Parquet file (those of `columns` that it has; None: all), with its pages' checksums verified.
+
+    Raises:
+        InputError: the file is missing, cannot be read or is corrupt, or has a column twice.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            present = file.schema_arrow.names
+            wanted = present if columns is None else [name for name in columns if name in present]
+            twice = next((name for name in wanted if present.count(name) > 1), None)
+            if twice is not None:
+                raise bad_input(path, "two columns of this name", "one", field=twice)
+            table = file.read(columns=wanted)
+            table.validate(full=True)
+            return table.select(wanted)
+    except FileNotFoundError as error:
+        raise bad_input(path, "no such file", "a Parquet file") from error
+    # Whatever a broken file makes pyarrow say (bad magic, checksum, sizes out of this world) means the same to us.
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise bad_input(path, f"a file that cannot be read ({reason})", "a whole Parquet file") from error
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise bad_input(path, "no such file", "a LeRobotDataset v3.0") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise bad_input(path, f"a file that cannot be read ({error})", "JSON") from error
+    if not isinstance(content, dict):
+        raise bad_input(path, type(content).__name__, "a JSON object")
+    return content
+
+
+def _read_features(path: Path, content: dict) -> dict[str, Feature]:
+    features = {}
+    for key, entry in _expect(path, content, "features", dict).items():
+        field = f"features/{key}"
+        if not isinstance(entry, dict):
+            raise bad_input(path, type(entry).__name__, "an object with dtype and shape", field=field)
+        dtype, shape, names = entry.get("dtype"), entry.get("shape"), entry.get("names")
+        if not isinstance(dtype, str):
+            raise bad_input(path, repr(dtype), "a dtype's name", field=field)
+        feature = Feature(dtype, (1,))
+        if feature.is_numeric:
+            if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 2**31 for size in shape):
+                raise bad_input(path, f"shape {shape!r}", "a list of positive whole numbers", field=field)
+            texts = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+            feature = Feature(dtype, tuple(shape) or (1,), texts if [len(texts)] == shape else None)
+        features[key] = feature
+    return features
+
+
+def _expect(path: Path, content: Mapping, key: str, kind: type) -> ...:
+    value = content.get(key)
+    if not isinstance(value, kind):
+        raise bad_input(path, repr(value) if key in content else "nothing", f"a {kind.__name__}", field=key)
+    return value
+
+
+def _expect_count(path: Path, content: Mapping, key: str) -> int:
+    value = content.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < 2**63 or value != int(value):
+        raise bad_input(path, repr(value) if key in content else "nothing", "a whole number from 1", field=key)
+    return int(value)
+
+
+def _check_column(where: Path, name: str, found: np.ndarray, expected: np.ndarray) -> None:
+    if (found != expected).any():
+        wrong = int(np.argmax(found != expected))
+        raise bad_input(where, str(found[wrong]), str(expected[wrong]), field=name, episode=wrong)
+
+
+def _integers(path: Path, table: pa.Table, name: str) -> np.ndarray:
+    """A column of whole numbers, (N,) int64."""
+    if name not in table.schema.names:
+        raise bad_input(path, "no such column", "a column of whole numbers", field=name)
+    try:
+        values = layout.decode_column(table.column(name), _SCALAR)[:, 0]
+    except ColumnError as error:
+        raise bad_input(path, error.found, "a column of whole numbers", field=name, episode=error.row) from error
+    return values.astype(np.int64)
+
+
+def _own_column(path: Path, table: pa.Table, name: str) -> list:
+    """One of the columns that only Burnish writes; None for every episode where the file has it not."""
+    if name not in table.schema.names:
+        return [None] * len(table)
+    values = table.column(name).to_pylist()
+    kind = {"source": str, "seed": int, "first_success": bool}[name.rpartition("/")[2]]
+    wrong = next((index for index, value in enumerate(values) if value is not None and type(value) is not kind), None)
+    if wrong is not None:
+        raise bad_input(path, repr(values[wrong]), f"a {kind.__name__}", field=name, episode=wrong)
+    return values
+
+
+def _is_text(arrow: pa.DataType) -> bool:
+    return pa.types.is_string(arrow) or pa.types.is_large_string(arrow)

@@ -1,0 +1,238 @@
+"""Writes a LeRobotDataset v3.0: episodes are taken one at a time, and the folder appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from burnish.data import lerobot_format as layout
+from burnish.data.checks import bad_input
+from burnish.data.dataset import DatasetInfo, check_same_shapes
+from burnish.data.episodes import ACTION, STATE, Episode
+from burnish.data.lerobot_format import Feature
+from burnish.data.parquet_shards import ParquetShards
+from burnish.data.statistics import RunningStatistics, column_statistics
+from burnish.errors import InputError, RunError
+
+MEGABYTE = 2**20
+
+
+def write_dataset(
+    path: Path | str, episodes: Iterable[Episode], info: DatasetInfo, *, shard_megabytes: float = 100.0
+) -> None:
+    """Write episodes as a LeRobotDataset v3.0 that LeRobot itself can open.
+
+    The files are written to a hidden sibling folder that is renamed in the end, so a write that is killed leaves
+    nothing at `path`. Memory holds one episode and a few megabytes of buffers, however many episodes there are.
+
+    Args:
+        path: the new folder.
+        episodes: consumed one at a time; all with the same observations and action size.
+        info: what holds for all of them.
+        shard_megabytes: the size (uncompressed) after which a new Parquet file is begun.
+
+    Raises:
+        InputError: something exists at `path`, there is no episode, or the episodes differ in shape.
+        RunError: the disk is full or cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    if os.path.lexists(path):
+        raise InputError(f"{path}: found an existing file or folder, expected a new path for the dataset")
+    if shard_megabytes <= 0 or info.fps <= 0:
+        raise InputError(f"{path}: shards of {shard_megabytes} MB and {info.fps} frames per second must be positive")
+    with _environment_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.parent / f".{path.name}.partial-{secrets.token_hex(4)}"
+        partial.mkdir()
+    writer = _Writer(partial, path, info, shard_megabytes)
+    try:
+        for episode in episodes:
+            with _environment_errors(path):
+                writer.add(episode)
+        with _environment_errors(path):
+            writer.finish()
+            _flush_to_disk(partial)
+            partial.rename(path)
+    except BaseException:
+        writer.abandon()
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+class _Writer:
+    """Turns episodes into the rows of the dataset's Parquet files, and sums up what `meta/` has to tell."""
+
+    def __init__(self, folder: Path, name: Path, info: DatasetInfo, shard_megabytes: float) -> None:
+        self._folder, self._name, self._info, self._shard_megabytes = folder, name, info, shard_megabytes
+        self._data = ParquetShards(folder, layout.DATA_TEMPLATE, shard_megabytes * MEGABYTE)
+        self._meta = ParquetShards(folder, layout.EPISODES_TEMPLATE, shard_megabytes * MEGABYTE)
+        self._first: Episode | None = None
+        self._features: dict[str, Feature] = {}
+        self._statistics: dict[str, RunningStatistics] = {}
+        self._tasks: dict[str, int] = {}
+        self._episodes = self._frames = 0
+
+    def add(self, episode: Episode) -> None:
+        """Append one episode."""
+        if self._first is None:
+            self._first = episode
+            self._features = _features(episode, self._info, self._name)
+            self._statistics = {name: RunningStatistics() for name in self._features}
+        check_same_shapes(self._first, episode, self._episodes, self._name)
+        self._tasks.setdefault(episode.task, len(self._tasks))
+        columns = self._columns(episode)
+        table = pa.table({name: layout.encode_column(values, self._features[name]) for name, values in columns.items()})
+        location = self._data.location(table.nbytes)
+        self._data.add(table)
+        self._add_meta(episode, columns, location)
+        self._episodes += 1
+        self._frames += len(episode)
+
+    def finish(self) -> None:
+        """Close the Parquet files and write the rest of `meta/`."""
+        if self._first is None:
+            raise bad_input(self._name, "no episode to write", "at least one")
+        self._data.close()
+        self._meta.close()
+        statistics = {name: running.result() for name, running in self._statistics.items()}
+        as_lists = {name: {key: value.tolist() for key, value in each.items()} for name, each in statistics.items()}
+        _write_json(self._folder / layout.STATS_PATH, as_lists)
+        _write_tasks(self._folder / layout.TASKS_PATH, list(self._tasks))
+        _write_json(self._folder / layout.INFO_PATH, self._info_json())
+
+    def abandon(self) -> None:
+        """Let go of the open files; what they hold is going to be deleted."""
+        self._data.abandon()
+        self._meta.abandon()
+
+    def _columns(self, episode: Episode) -> dict[str, np.ndarray]:
+        """Every column of one episode, (T, *feature shape), in the order of the features."""
+        frames = np.arange(len(episode))
+        next_success = np.append(episode.success[1:], episode.success[-1])
+        columns = {
+            **episode.observation,
+            ACTION: episode.action,
+            "next.reward": next_success.astype(np.float32),
+            "next.success": next_success,
+            "next.done": frames == len(episode) - 1,
+            "timestamp": (frames / self._info.fps).astype(np.float32),
+            "frame_index": frames,
+            "episode_index": np.full_like(frames, self._episodes),
+            "index": frames + self._frames,
+            "task_index": np.full_like(frames, self._tasks[episode.task]),
+        }
+        return {name: columns[name].reshape(len(episode), *self._features[name].shape) for name in self._features}
+
+    def _add_meta(self, episode: Episode, columns: dict[str, np.ndarray], location: tuple[int, int]) -> None:
+        row: dict[str, object] = {
+            "episode_index": self._episodes,
+            "tasks": [episode.task],
+            "length": len(episode),
+            "data/chunk_index": location[0],
+            "data/file_index": location[1],
+            "dataset_from_index": self._frames,
+            "dataset_to_index": self._frames + len(episode),
+            f"{layout.OWN_KEY}/source": episode.source,
+            f"{layout.OWN_KEY}/seed": episode.seed,
+            f"{layout.OWN_KEY}/first_success": bool(episode.success[0]),
+        }
+        for name, values in columns.items():
+            statistics = column_statistics(values)
+            self._statistics[name].add(statistics)
+            row |= {f"stats/{name}/{key}": value.tolist() for key, value in statistics.items()}
+        table = pa.Table.from_pylist([row])
+        for part, number in zip(("chunk", "file"), self._meta.location(table.nbytes), strict=True):
+            table = table.append_column(f"meta/episodes/{part}_index", pa.array([number], pa.int64()))
+        self._meta.add(table)
+
+    def _info_json(self) -> dict:
+        info = self._info
+        return {
+            "codebase_version": layout.VERSION,
+            "robot_type": info.robot_type,
+            "total_episodes": self._episodes,
+            "total_frames": self._frames,
+            "total_tasks": len(self._tasks),
+            "chunks_size": layout.FILES_PER_CHUNK,
+            "data_files_size_in_mb": max(1, round(self._shard_megabytes)),
+            "video_files_size_in_mb": 200,
+            "fps": info.fps,
+            "splits": {"train": f"0:{self._episodes}"},
+            "data_path": layout.DATA_TEMPLATE,
+            "video_path": None,
+            "features": {name: feature.to_json() for name, feature in self._features.items()},
+            layout.OWN_KEY: {
+                "simulator": info.simulator,
+                "action_repeat": info.action_repeat,
+                "max_steps": info.max_steps,
+            },
+        }
+
+
+def _features(episode: Episode, info: DatasetInfo, name: Path) -> dict[str, Feature]:
+    """The features of the dataset, from its first episode. Cameras would be further entries here."""
+    if info.state_names and STATE in episode.observation:
+        found, expected = len(info.state_names), episode.observation[STATE].shape[1]
+        if found != expected:
+            raise bad_input(name, f"{found} names", f"{expected}, one for each dimension of the state", field=STATE)
+    observations = {
+        key: Feature("float32", values.shape[1:], info.state_names if key == STATE else None)
+        for key, values in episode.observation.items()
+    }
+    return {
+        **observations,
+        ACTION: Feature("float32", episode.action.shape[1:]),
+        "next.reward": Feature("float32", (1,)),
+        "next.success": Feature("bool", (1,)),
+        "next.done": Feature("bool", (1,)),
+        **layout.FRAME_FEATURES,
+    }
+
+
+def _write_tasks(path: Path, tasks: list[str]) -> None:
+    """The table of tasks as pandas would write it, with the task as the index: LeRobot looks tasks up by it."""
+    index = "__index_level_0__"
+    text = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
+    number = {"pandas_type": "int64", "numpy_type": "int64", "metadata": None}
+    pandas = {
+        "index_columns": [index],
+        "column_indexes": [{"name": None, "field_name": None, **text, "metadata": {"encoding": "UTF-8"}}],
+        "columns": [
+            {"name": "task_index", "field_name": "task_index", **number},
+            {"name": None, "field_name": index, **text},
+        ],
+        "pandas_version": "2.0.0",
+    }
+    table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), index: pa.array(tasks, pa.string())})
+    pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), path, write_page_checksum=True)
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=4, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+
+
+def _flush_to_disk(folder: Path) -> None:
+    """Have every file on the disk before the rename, so that a power cut cannot leave a hollow dataset either."""
+    for file in folder.rglob("*.*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+
+
+@contextlib.contextmanager
+def _environment_errors(path: Path) -> Iterator[None]:
+    """Say in one sentence that the dataset cannot be written, when that is the environment's fault."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(f"the dataset cannot be written to {path}: {reason}; nothing was left there") from error

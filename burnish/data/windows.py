@@ -1,0 +1,97 @@
+"""Windows over episodes: a history that ends at the present frame, and the frames that follow it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from burnish.data.dataset import Dataset
+from burnish.errors import InputError
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """B windows of L = history + horizon frames; position `history - 1` is the present.
+
+    Attributes:
+        observation: LeRobot's keys to (B, L, ...); padding repeats the nearest frame of the episode.
+        action: (B, L, A): `action[:, i]` was executed at frame i; 0 where the frame is padding.
+        valid: bool (B, L): False where the frame is padding.
+        success: bool (B, L): does the frame show success; padding repeats the nearest frame of the episode.
+    """
+
+    observation: dict[str, Tensor]
+    action: Tensor
+    valid: Tensor
+    success: Tensor
+
+    def to(self, device: torch.device | str) -> WindowBatch:
+        """The same batch on `device`."""
+        return replace(
+            self,
+            observation={key: values.to(device) for key, values in self.observation.items()},
+            action=self.action.to(device),
+            valid=self.valid.to(device),
+            success=self.success.to(device),
+        )
+
+
+class Windows:
+    """All windows of a dataset, on its device; none crosses an episode's border.
+
+    A history that reaches beyond the episode's start is filled with its first frame and marked as padding.
+
+    Attributes:
+        history: frames up to and with the present, >= 1.
+        horizon: frames that follow the present, >= 0.
+        present_frames: int64 (N,): every frame that can be a present.
+    """
+
+    def __init__(self, dataset: Dataset, history: int, horizon: int, *, horizon_padding: bool = False) -> None:
+        """Find the windows.
+
+        Args:
+            dataset: where the frames come from.
+            history: frames up to and with the present, >= 1.
+            horizon: frames that follow the present, >= 0.
+            horizon_padding: also allow presents near an episode's end; the missing frames repeat the last one and
+                are marked as padding.
+
+        Raises:
+            InputError: an impossible history or horizon, or no episode is long enough.
+        """
+        if history < 1 or horizon < 0:
+            raise InputError(f"windows: found history {history} and horizon {horizon}, expected at least 1 and 0")
+        self.dataset, self.history, self.horizon = dataset, history, horizon
+        episode = dataset.episode_of_frame
+        self._first = dataset.starts[episode]
+        self._last = self._first + dataset.lengths[episode] - 1
+        frames = torch.arange(dataset.num_frames, device=dataset.device)
+        self.present_frames = frames if horizon_padding else frames[frames + horizon <= self._last]
+        self._offsets = torch.arange(1 - history, horizon + 1, device=dataset.device)
+        if not len(self.present_frames):
+            longest = int(dataset.lengths.max())
+            raise InputError(f"windows: found no episode longer than {longest} frames, expected {horizon + 1} or more")
+
+    def __len__(self) -> int:
+        """The number of windows, N."""
+        return len(self.present_frames)
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> WindowBatch:
+        """Draw windows uniformly, with replacement; the generator may live on another device than the data."""
+        drawn = torch.randint(len(self), (batch_size,), generator=generator, device=generator.device)
+        return self.gather(self.present_frames[drawn.to(self.dataset.device)])
+
+    def gather(self, present_frames: Tensor) -> WindowBatch:
+        """The windows of the given presents, int64 (B,)."""
+        wanted = present_frames[:, None] + self._offsets
+        frames = wanted.clamp(self._first[present_frames][:, None], self._last[present_frames][:, None])
+        valid = wanted == frames
+        return WindowBatch(
+            observation={key: values[frames] for key, values in self.dataset.observations.items()},
+            action=self.dataset.actions[frames] * valid[..., None],
+            valid=valid,
+            success=self.dataset.success[frames],
+        )

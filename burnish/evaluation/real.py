@@ -1,0 +1,82 @@
+"""Success in the real simulator, on starts that no training ever saw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.data import Episode
+from burnish.evaluation.actor import PolicyActor
+from burnish.evaluation.intervals import wilson_interval
+from burnish.simulators.collect import CollectJob, collect
+from burnish.simulators.counter import simulator_use
+from burnish.simulators.parallel import Progress, WorkerPool
+from burnish.simulators.vector import EVALUATION_SEEDS
+
+
+@dataclass(frozen=True)
+class SimulatorConfig:
+    """The real environment."""
+
+    action_repeat: int = 2
+    """Control steps per decision."""
+    max_steps: int = 100
+    """Decisions after which an episode has failed."""
+
+
+@dataclass(frozen=True)
+class RealSuccess:
+    """One episode from each evaluation seed."""
+
+    success: tuple[bool, ...]
+    simulator_steps: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts, rate and 95 % Wilson interval, as `report.json` wants them."""
+        successes, episodes = sum(self.success), len(self.success)
+        low, high = wilson_interval(successes, episodes)
+        return {
+            "successes": successes,
+            "episodes": episodes,
+            "rate": successes / episodes,
+            "ci95": [round(low, 4), round(high, 4)],
+        }
+
+
+def evaluation_seeds(episodes: int, offset: int = 0) -> list[int]:
+    """Seeds of evaluation episodes: a range that collection never touches."""
+    return list(range(EVALUATION_SEEDS + offset, EVALUATION_SEEDS + offset + episodes))
+
+
+def real_success(
+    policy: Path,
+    task: str,
+    simulator: SimulatorConfig,
+    seeds: Sequence[int],
+    pool: WorkerPool | int,
+    progress: Progress | None = None,
+) -> RealSuccess:
+    """Play the deterministic policy saved in `policy` from the start of each seed."""
+    before = simulator_use().control_steps
+    episodes = play(policy, task, simulator, seeds, pool, progress)
+    return RealSuccess(tuple(bool(e.success.any()) for e in episodes), simulator_use().control_steps - before)
+
+
+def play(
+    policy: Path,
+    task: str,
+    simulator: SimulatorConfig,
+    seeds: Sequence[int],
+    pool: WorkerPool | int,
+    progress: Progress | None = None,
+) -> list[Episode]:
+    """The episodes themselves."""
+    job = CollectJob("policy", PolicyActor, seeds, {"folder": policy})
+    return collect(
+        task,
+        [job],
+        action_repeat=simulator.action_repeat,
+        max_steps=simulator.max_steps,
+        workers=pool,
+        progress=progress,
+    )

@@ -1,0 +1,143 @@
+"""ImaginedEnv: the frozen world model as a `gymnasium.vector.VectorEnv` whose tensors never leave the device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from burnish.imagination.start_states import StartStates
+from burnish.world_models.base import State, WorldModel
+
+
+class Classifier(Protocol):
+    """Tells from features whether the task is done."""
+
+    def succeeded(self, features: Float[Tensor, "B F"]) -> Bool[Tensor, " B"]:
+        """Success by the calibrated threshold."""
+        ...
+
+
+class Disagreement(Protocol):
+    """Tells where the world model is not to be trusted."""
+
+    threshold: Tensor
+
+    def __call__(self, state: Any, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
+        """Disagreement about the outcome of `action`."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImaginationConfig:
+    """Size and rules of the imagined environment."""
+
+    num_envs: int = 512
+    horizon: int = 50
+    """Imagined steps after which an episode is truncated (its value is bootstrapped)."""
+    halting: bool = True
+    """End an episode, without reward, where the ensemble's disagreement passes its threshold."""
+
+
+class ImaginedEnv(VectorEnv):
+    """Steps a world model with `imagine`; observations are its features, (num_envs, F) tensors.
+
+    - reward 1 and `terminated` where the classifier sees success;
+    - `terminated` without reward where disagreement passes its threshold (pessimism: what cannot be trusted is worth
+      nothing);
+    - `truncated` at the horizon.
+
+    Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`).  `info["final_obs"]` then holds the last
+    features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["success"]` and
+    `info["halted"]` are (num_envs,) booleans.  For code that wants arrays, wrap it in
+    `gymnasium.wrappers.vector.ArrayConversion(env, env_xp=torch, target_xp=numpy)`.
+    """
+
+    def __init__(
+        self,
+        world_model: WorldModel,
+        classifier: Classifier,
+        starts: StartStates,
+        action_dim: int,
+        config: ImaginationConfig,
+        disagreement: Disagreement | None = None,
+        seed: int = 0,
+    ):
+        self.world_model, self.classifier, self.disagreement = world_model, classifier, disagreement
+        self.starts, self.config = starts, config
+        self.num_envs = config.num_envs
+        self.device = starts.first.device
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (world_model.feature_dim,), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (action_dim,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        self.imagined_steps = 0
+        self._state: State | None = None
+        self._age = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+
+    @torch.no_grad()
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Begin episodes at start states from the data.
+
+        `options` may hold "states" (a State of num_envs rows, to begin exactly there) or "reset_mask" (num_envs,)
+        booleans: only those begin anew.
+        """
+        options = options or {}
+        if seed is not None:
+            self.generator.manual_seed(seed)
+        fresh = options["states"] if "states" in options else self.starts.sample(self.num_envs, self.generator)
+        mask = options.get("reset_mask")
+        if mask is None or self._state is None:
+            self._state, self._age = fresh, torch.zeros_like(self._age)
+        else:
+            mask = torch.as_tensor(mask, device=self.device)
+            self._state, self._age = self._state.where(mask, fresh), self._age.masked_fill(mask, 0)
+        return self.world_model.features(self._state), {}
+
+    @torch.no_grad()
+    def step(self, actions: Float[Tensor, "N A"]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Imagine one step of every environment; actions are clipped to [-1, 1]."""
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        actions = actions.to(self.device, torch.float32).clamp(-1, 1)
+        halted = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        if self.config.halting and self.disagreement is not None:
+            halted = self.disagreement(self._state, actions) > self.disagreement.threshold
+        state = self.world_model.imagine(self._state, actions, self.generator)
+        self.imagined_steps += self.num_envs
+        self._age = self._age + 1
+        features = self.world_model.features(state)
+        success = self.classifier.succeeded(features) & ~halted
+        terminated = success | halted
+        truncated = (self._age >= self.config.horizon) & ~terminated
+        done = terminated | truncated
+        info = {"success": success, "halted": halted, "final_obs": features, "_final_obs": done}
+        # Start states are drawn for all rows and used for some: no host synchronisation to count them.
+        self._state = state.where(done, self.starts.sample(self.num_envs, self.generator))
+        self._age = self._age.masked_fill(done, 0)
+        return self.world_model.features(self._state), success.float(), terminated, truncated, info
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the following steps depend on, besides the models."""
+        assert self._state is not None
+        return {
+            "state": self._state.tensors(),
+            "age": self._age,
+            "generator": self.generator.get_state(),
+            "imagined_steps": self.imagined_steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], build: Callable[..., State]) -> None:
+        """Restore `state_dict`; `build` is the world model's State class."""
+        self._state = build(**{name: tensor.to(self.device) for name, tensor in state["state"].items()})
+        self._age = state["age"].to(self.device)
+        self.generator.set_state(state["generator"])
+        self.imagined_steps = int(state["imagined_steps"])

@@ -1,0 +1,56 @@
+"""How often a policy succeeds in imagination, pessimistically: a halted episode counts as a failure."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from burnish.imagination.env import ImaginedEnv
+from burnish.world_models.base import State
+
+
+class Acts(Protocol):
+    """Something that decides on features."""
+
+    def act(self, features: Tensor, deterministic: bool, generator: torch.Generator | None) -> Any:
+        """Return a `Decision`."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImaginedSuccess:
+    """One imagined episode from each start."""
+
+    success: Bool[Tensor, " N"]
+    halted: Bool[Tensor, " N"]
+
+    @property
+    def rate(self) -> float:
+        """Pessimistic success rate."""
+        return float(self.success.float().mean())
+
+    @property
+    def halted_rate(self) -> float:
+        """Share of episodes that left the data's support."""
+        return float(self.halted.float().mean())
+
+
+@torch.no_grad()
+def imagined_success(
+    env: ImaginedEnv, policy: Acts, starts: State, steps: int, seed: int, check_every: int = 10
+) -> ImaginedSuccess:
+    """Run the deterministic policy once from each row of `starts` for at most `steps` imagined steps."""
+    features, _ = env.reset(seed=seed, options={"states": starts})
+    success = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
+    halted, alive = success.clone(), ~success
+    for step in range(steps):
+        decision = policy.act(features, True, None)
+        features, _, _, _, info = env.step(decision.action_chunk[:, 0])
+        success |= alive & info["success"]
+        halted |= alive & info["halted"]
+        alive &= ~(info["success"] | info["halted"])
+        if step % check_every == check_every - 1 and not alive.any():
+            break
+    return ImaginedSuccess(success, halted)

@@ -1,0 +1,51 @@
+"""Where imagined episodes begin: always in the data set, never in a simulator."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from burnish.data import Dataset
+from burnish.errors import InputError
+from burnish.world_models.base import State
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """The mix of start states."""
+
+    episode_start_share: float = 0.5
+    """Share of imagined episodes that begin where a recorded one began; the others begin at intermediate frames
+    (WoVR's ablation: without such key-frame starts refinement loses)."""
+
+
+class StartStates:
+    """World-model states of recorded frames, ready to be drawn on the device.
+
+    `states` holds one row for each frame in `frames` (indices into `dataset`).  Frames that already show success are
+    left out.
+    """
+
+    def __init__(self, dataset: Dataset, states: State, frames: Int[Tensor, " N"], config: StartConfig):
+        usable = ~dataset.success[frames]
+        first = torch.isin(frames, dataset.starts) & usable
+        self.states, self.config = states, config
+        self.first = torch.nonzero(first).flatten()
+        self.intermediate = torch.nonzero(usable & ~first).flatten()
+        if len(self.first) == 0:
+            raise InputError("the data set has no episode whose first frame is usable as a start state")
+        if len(self.intermediate) == 0:
+            self.intermediate = self.first
+
+    def sample(self, count: int, generator: torch.Generator) -> State:
+        """Draw `count` states from the mix."""
+        device = self.first.device
+        pick = torch.rand(count, 3, generator=generator, device=device)
+        first = self.first[(pick[:, 0] * len(self.first)).long()]
+        intermediate = self.intermediate[(pick[:, 1] * len(self.intermediate)).long()]
+        return self.states.rows(torch.where(pick[:, 2] < self.config.episode_start_share, first, intermediate))
+
+    def episode_starts(self, count: int) -> State:
+        """`count` episode starts, cycling through the data set in order: the same ones every time."""
+        return self.states.rows(self.first[torch.arange(count, device=self.first.device) % len(self.first)])

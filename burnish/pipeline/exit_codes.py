@@ -1,0 +1,50 @@
+"""From exceptions to what a shell sees: 0 done, 1 the run failed, 2 the command or its input is wrong."""
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from burnish.errors import BurnishError
+from burnish.storage import explain_os_error, is_environment_error
+
+
+def run_command(function: Callable[[], Any]) -> int:
+    """Call `function` and return the process's exit code; errors meant for the user become one line on stderr.
+
+    A termination request (SIGTERM) is treated like Ctrl-C, so that a running stage can note where it stopped.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        function()
+    except BurnishError as error:
+        return _say(" ".join(str(error).split()), error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted; run the same command again to resume", 1)
+    except BrokenPipeError:
+        # The reader of our output went away (`burnish recipes | head`): nothing to tell, nobody to tell it to.
+        sys.stdout = None
+        return 1
+    except (torch.OutOfMemoryError, MemoryError):
+        traceback.print_exc()
+        return _say("out of memory; use a smaller batch or fewer environments and run again to resume", 1)
+    except Exception as error:
+        if isinstance(error, OSError) and is_environment_error(error):
+            return _say(explain_os_error(error), 1)
+        traceback.print_exc()
+        return _say("this is a bug in Burnish; finished stages are kept", 1)
+    return 0
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(message: str, exit_code: int) -> int:
+    print(f"burnish: error: {message}", file=sys.stderr, flush=True)
+    return exit_code

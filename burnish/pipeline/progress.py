@@ -1,0 +1,149 @@
+"""Progress of long steps: a bar with rate and ETA on a terminal, now and then a plain line elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+LINE_INTERVAL = 10.0  # seconds between two plain lines
+
+
+class Progress:
+    """Progress of one step of a stage.
+
+    Use it as a context manager and call `update` as often as you like; drawing is rate-limited.  `metrics` are shown
+    beside the bar.  `on_update` is called with every update (a stage keeps its clock with it).
+    """
+
+    def __init__(
+        self,
+        total: int | None,
+        unit: str = "steps",
+        description: str = "",
+        initial: int = 0,
+        stream: TextIO | None = None,
+        on_update: Callable[[], None] | None = None,
+    ) -> None:
+        self.total = total
+        self.done = initial
+        self._initial = initial
+        self._unit = unit
+        self._description = description
+        self._stream = stream if stream is not None else sys.stderr
+        self._on_update = on_update
+        self._started = self._last_line = time.monotonic()
+        self._metrics: dict[str, Any] = {}
+        self._bar: Any = None
+        self._closed = False
+        if self._stream.isatty():
+            self._bar = tqdm(
+                total=total,
+                initial=initial,
+                desc=description,
+                unit=f" {unit}",
+                file=self._stream,
+                dynamic_ncols=True,
+                mininterval=0.2,
+                unit_scale=total is not None and total >= 100_000,
+            )
+
+    def update(self, amount: int = 1, **metrics: Any) -> None:
+        """Go on by `amount`; `metrics` (numbers or 0-dim tensors) replace those shown before."""
+        self.done += amount
+        self._metrics.update(metrics)
+        if self._bar is not None:
+            if self._bar.update(amount) and self._metrics:
+                self._bar.set_postfix_str(self._format_metrics())
+        elif time.monotonic() - self._last_line >= LINE_INTERVAL:
+            self._print_line()
+        if self._on_update is not None:
+            self._on_update()
+
+    def set(self, done: int, **metrics: Any) -> None:
+        """Go to `done` (for example after a resume from a checkpoint)."""
+        self.update(done - self.done, **metrics)
+
+    def at(self, done: int, metrics: dict[str, float]) -> None:
+        """`set`, in the form in which training loops report."""
+        self.set(done, **metrics)
+
+    def close(self) -> None:
+        """Draw the last state; further calls do nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._bar is not None:
+            if self._metrics:
+                self._bar.set_postfix_str(self._format_metrics())
+            self._bar.close()
+        else:
+            self._print_line()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def line(self) -> str:
+        """The state as one plain line: `world_model 12 % 1200/10000 steps 350 steps/s ETA 0:25 loss 0.12`."""
+        seconds = time.monotonic() - self._started
+        rate = (self.done - self._initial) / seconds if seconds > 0 else 0.0
+        parts = [self._description] if self._description else []
+        if self.total:
+            parts.append(f"{100 * self.done // self.total} % {self.done}/{self.total} {self._unit}")
+        else:
+            parts.append(f"{self.done} {self._unit}")
+        parts.append(f"{rate:.3g} {self._unit}/s" if rate < 1000 else f"{rate:.0f} {self._unit}/s")
+        if self.total and rate > 0 and self.done < self.total:
+            parts.append(f"ETA {format_duration((self.total - self.done) / rate)}")
+        if self._metrics:
+            parts.append(self._format_metrics())
+        return " ".join(parts)
+
+    def _print_line(self) -> None:
+        self._last_line = time.monotonic()
+        print(self.line(), file=self._stream, flush=True)
+
+    def _format_metrics(self) -> str:
+        return " ".join(f"{name} {_format_number(value)}" for name, value in self._metrics.items())
+
+
+def report_stage_start(name: str, seconds_before: float = 0.0) -> None:
+    """Say that a stage starts, or goes on after `seconds_before` seconds of earlier work."""
+    _say(f"{name}: resuming after {seconds_before:.1f} s" if seconds_before > 0 else f"{name}: started")
+
+
+def report_stage_finish(name: str, seconds: float) -> None:
+    """Say that a stage is finished and how long it took in all."""
+    _say(f"{name}: finished in {seconds:.1f} s")
+
+
+def report_stage_skip(name: str) -> None:
+    """Say that a stage's earlier result is used."""
+    _say(f"{name}: up to date")
+
+
+def report_stage_redo(name: str, reason: str) -> None:
+    """Say why an earlier result is not used."""
+    _say(f"{name}: {reason}; doing it again")
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as 0:25 or 1:02:05."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _format_number(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    return f"{number:.0f}" if number.is_integer() and abs(number) < 1e9 else f"{number:.3g}"
+
+
+def _say(message: str) -> None:
+    print(f"[burnish] {message}", file=sys.stderr, flush=True)

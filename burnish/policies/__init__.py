@@ -1,0 +1,6 @@
+"""Policies: what acts on features, and can say how likely its decision was."""
+
+from burnish.policies.base import Decision, Policy
+from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
+
+__all__ = ["Decision", "GaussianPolicy", "GaussianPolicyConfig", "Policy"]

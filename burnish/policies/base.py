@@ -1,0 +1,47 @@
+"""The contract of a policy."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy decided for a batch of B features.
+
+    `action_chunk` (B, T_a, A) is to be executed; `trace` (B, ...) is whatever is needed to score the decision again:
+    the sampled action of a Gaussian policy, the denoising chain of a diffusion policy.
+    """
+
+    action_chunk: Float[Tensor, "B T_a A"]
+    trace: Tensor
+
+
+class Policy(Protocol):
+    """A policy that PPO can refine.  K is 1 for a Gaussian, the number of fine-tuned denoising steps for diffusion.
+
+    `step_weights` (K,) multiplies the advantage of each scored step (DPPO's discount over denoising steps) and
+    `clip_scale` (K,) multiplies PPO's clip range; both are ones for a Gaussian policy.
+    """
+
+    step_weights: Tensor
+    clip_scale: Tensor
+
+    def act(self, features: Tensor, deterministic: bool, generator: torch.Generator | None) -> Decision:
+        """Decide for a batch of features (B, F)."""
+        ...
+
+    def log_prob(self, features: Tensor, trace: Tensor) -> Float[Tensor, "B K"]:
+        """Log-probability of each scored step of the traces, under the present parameters."""
+        ...
+
+    def entropy(self, features: Tensor) -> Float[Tensor, " B"]:
+        """Entropy of the decision, or zeros where it has no closed form."""
+        ...
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Behaviour cloning on (features (B, F), action (B, A)), or chunks (B, T_a, A)."""
+        ...

@@ -1,0 +1,83 @@
+"""A Gaussian policy on features, with World4RL's conservative bound on its standard deviation."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from burnish.networks import MLP
+from burnish.policies.base import Decision
+
+
+@dataclass(frozen=True)
+class GaussianPolicyConfig:
+    """π(a|x) = N(μ(x), diag σ(x)²), σ clamped to [min_std, max_std]."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    max_std: float = 1.0
+    """World4RL's conservative exploration: σ ≤ e⁰, where e² is the common choice (section III-C)."""
+    min_std: float = 0.1
+    """Floor of σ, so that a policy cloned from deterministic demonstrations still explores."""
+
+
+class GaussianPolicy(nn.Module):
+    """Mean and standard deviation from one MLP; actions are clipped to [-1, 1] by whoever executes them.
+
+    The mean is bounded by ±`MEAN_LIMIT` so that a saturated action stays correctable by a finite gradient.
+    """
+
+    MEAN_LIMIT = 1.5
+    step_weights: Tensor
+    clip_scale: Tensor
+
+    def __init__(self, feature_dim: int, action_dim: int, config: GaussianPolicyConfig):
+        super().__init__()
+        self.config = config
+        self.feature_dim, self.action_dim = feature_dim, action_dim
+        self.network = MLP(feature_dim, config.hidden, 2 * action_dim, output_scale=0.1)
+        self.register_buffer("step_weights", torch.ones(1), persistent=False)
+        self.register_buffer("clip_scale", torch.ones(1), persistent=False)
+
+    def distribution(self, features: Float[Tensor, "B F"]) -> tuple[Float[Tensor, "B A"], Float[Tensor, "B A"]]:
+        """Mean and standard deviation, each (B, A)."""
+        mean, raw = self.network(features).chunk(2, dim=-1)
+        low, high = math.log(self.config.min_std), math.log(self.config.max_std)
+        # A sigmoid between the bounds keeps a gradient where a hard clamp would have none.
+        log_std = low + (high - low) * torch.sigmoid(raw)
+        return self.MEAN_LIMIT * torch.tanh(mean / self.MEAN_LIMIT), log_std.exp()
+
+    def act(
+        self, features: Float[Tensor, "B F"], deterministic: bool = False, generator: torch.Generator | None = None
+    ) -> Decision:
+        """Sample an action, or take the mean; the trace is the unclipped action (B, A)."""
+        mean, std = self.distribution(features)
+        action = mean
+        if not deterministic:
+            noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+            action = mean + std * noise
+        return Decision(action.clamp(-1, 1).unsqueeze(1), action)
+
+    def log_prob(self, features: Float[Tensor, "B F"], trace: Float[Tensor, "B A"]) -> Float[Tensor, "B 1"]:
+        """Log-density of the unclipped actions."""
+        mean, std = self.distribution(features)
+        return gaussian_log_prob(trace, mean, std).unsqueeze(-1)
+
+    def entropy(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
+        """Differential entropy of the unclipped Gaussian."""
+        _, std = self.distribution(features)
+        return (0.5 * math.log(2 * math.pi * math.e) + std.log()).sum(-1)
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Negative log-likelihood (World4RL v2, Eqs. 1–2), divided by the number of action dimensions."""
+        features, action = batch
+        mean, std = self.distribution(features)
+        loss = -gaussian_log_prob(action, mean, std).mean() / self.action_dim
+        error = (mean.detach().clamp(-1, 1) - action).square().mean().sqrt()
+        return loss, {"rmse": error, "std": std.detach().mean()}
+
+
+def gaussian_log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Log-density of independent Gaussians, summed over the last dimension."""
+    return (-0.5 * ((x - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)).sum(-1)

@@ -1,0 +1,108 @@
+"""Every setting of the World4RL recipe, and its presets."""
+
+from dataclasses import dataclass, field, replace
+
+from burnish.evaluation.real import SimulatorConfig
+from burnish.imagination import ImaginationConfig, StartConfig
+from burnish.policies import GaussianPolicyConfig
+from burnish.rewards import ClassifierConfig
+from burnish.rl import PPOConfig, RefineConfig
+from burnish.training import TrainingConfig
+from burnish.world_models import DiffusionConfig, EnsembleConfig, HistoryConfig
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What is recorded in the simulator before any learning, and with the pretrained policy."""
+
+    demonstrations: int = 5
+    """Successful episodes of the scripted expert that the policy is cloned from."""
+    demonstration_noise: float = 0.3
+    """Standard deviation of the temporally correlated noise on the expert's actions; 0 for perfect demonstrations."""
+    policy_episodes: int = 150
+    """Rollouts of the pretrained policy (World4RL: 150)."""
+    policy_noise: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4)
+    """Graded noise: rollouts are shared evenly between these standard deviations."""
+    random_episodes: int = 30
+    """Uniformly random motion (World4RL: 30)."""
+    noisy_expert_episodes: int = 0
+    """Further expert episodes with graded noise, for the world model and the classifier only."""
+    noisy_expert_noise: tuple[float, ...] = (0.2, 0.4, 0.8)
+    frames_after_success: int = 8
+    """Decisions recorded after the first success, so that the classifier sees what success looks like."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The proof on the real simulator."""
+
+    episodes: int = 100
+    imagined_episodes: int = 512
+    """Imagined episodes that judge an iterate during refinement."""
+    curve_points: int = 4
+    """Iterates whose real success is measured afterwards, for the report's curve; never used to choose."""
+    curve_episodes: int = 40
+    videos: int = 3
+    video_size: int = 240
+
+
+@dataclass(frozen=True)
+class World4RLConfig:
+    """The recipe's configuration; one group for each part of the method."""
+
+    simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
+    collect: CollectConfig = field(default_factory=CollectConfig)
+    held_out: float = 0.1
+    """Share of the episodes that no model learns from: calibration and validation."""
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    policy: GaussianPolicyConfig = field(default_factory=GaussianPolicyConfig)
+    pretraining: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(steps=600, batch_size=256, ema_decay=None, weight_decay=1e-3)
+    )
+    world_model: DiffusionConfig = field(default_factory=DiffusionConfig)
+    world_model_training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(steps=6000, batch_size=512, ema_decay=0.999)
+    )
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    ensemble_training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(steps=4000, batch_size=256, ema_decay=None)
+    )
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    classifier_training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(steps=1500, batch_size=256, ema_decay=None, weight_decay=1e-3)
+    )
+    starts: StartConfig = field(default_factory=StartConfig)
+    imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+def _tiny(config: World4RLConfig) -> World4RLConfig:
+    """Every stage for real, in about a minute: for tests and continuous integration, not for good policies."""
+    return replace(
+        config,
+        collect=replace(config.collect, policy_episodes=24, random_episodes=6, noisy_expert_episodes=0),
+        pretraining=replace(config.pretraining, steps=300),
+        world_model_training=replace(config.world_model_training, steps=300, batch_size=256),
+        ensemble_training=replace(config.ensemble_training, steps=200),
+        classifier_training=replace(config.classifier_training, steps=200),
+        imagination=replace(config.imagination, num_envs=128),
+        refine=replace(config.refine, iterations=10, critic_warmup=2),
+        evaluation=replace(config.evaluation, episodes=20, imagined_episodes=128, curve_points=2, curve_episodes=10, videos=1),
+    )
+
+
+def _paper(config: World4RLConfig) -> World4RLConfig:
+    """World4RL's own data: 50 clean expert, 150 policy and 30 random episodes of 50 decisions (action repeat 3)."""
+    return replace(
+        config,
+        simulator=SimulatorConfig(action_repeat=3, max_steps=50),
+        collect=replace(
+            config.collect, demonstrations=50, demonstration_noise=0.0, policy_noise=(0.0,), noisy_expert_episodes=0
+        ),
+        pretraining=replace(config.pretraining, steps=3000),
+    )
+
+
+PRESETS = {"default": lambda config: config, "tiny": _tiny, "paper": _paper}

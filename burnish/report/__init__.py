@@ -1,0 +1,1 @@
+"""What a run found: `report.json` for programs, `report.html` for people."""

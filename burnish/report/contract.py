@@ -1,0 +1,167 @@
+"""The contract of `report.json`, as checks with clear errors."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from burnish.errors import InputError
+
+SCHEMA = 1
+CONTRACT_KEYS = frozenset(
+    {
+        "schema",
+        "recipe",
+        "task",
+        "seed",
+        "success",
+        "imagined_success",
+        "accepted",
+        "simulator_steps",
+        "imagined_steps",
+        "seconds",
+        "imagined_steps_per_second",
+        "versions",
+        "device",
+    }
+)
+SECONDS_KEYS = ("collect", "world_model", "classifier", "pretrain", "refine", "evaluate")
+POLICIES = ("pretrained", "refined")
+# Rates and intervals are rounded to four digits, by hand-written reports perhaps to two.
+ROUNDING = 0.0051
+
+
+def validate_report(report: Any, source: str = "report.json") -> None:
+    """Check `report` against the contract (schema 1); unknown additional keys are let through.
+
+    Raises InputError naming `source`, the field, what was found and what was expected.
+    """
+    check = _Checker(source)
+    check.mapping(report, "the report")
+    if report.get("schema") != SCHEMA or isinstance(report.get("schema"), bool):
+        check.fail("schema", report.get("schema"), f"{SCHEMA}")
+    missing = sorted(CONTRACT_KEYS - set(report))
+    if missing:
+        raise InputError(f"{source}: missing {', '.join(missing)}")
+    for name in ("recipe", "task", "device"):
+        check.text(report[name], name)
+    check.integer(report["seed"], "seed", minimum=None)
+    if not isinstance(report["accepted"], bool):
+        check.fail("accepted", report["accepted"], "true or false")
+    _validate_success(check, report)
+    check.keys(report["imagined_success"], "imagined_success", POLICIES)
+    for policy in POLICIES:
+        check.number(report["imagined_success"][policy], f"imagined_success.{policy}", 0, 1)
+    _validate_costs(check, report)
+    check.keys(report["versions"], "versions", ("burnish", "torch", "python"), more=True)
+    for name, version in report["versions"].items():
+        check.text(version, f"versions.{name}")
+    if report.get("paired_difference") is not None:
+        _validate_paired(check, report["paired_difference"])
+    if report.get("failures_removed") is not None:
+        check.number(report["failures_removed"], "failures_removed", None, 1)
+
+
+def _validate_success(check: "_Checker", report: Mapping[str, Any]) -> None:
+    skipped = report.get("skipped", {})
+    check.mapping(skipped, "skipped")
+    for name, reason in skipped.items():
+        check.text(reason, f"skipped.{name}")
+    success = report["success"]
+    if success is None:
+        if "evaluation" not in skipped:
+            check.fail("success", None, "counts, or a reason under skipped.evaluation")
+        return
+    check.keys(success, "success", POLICIES)
+    for policy in POLICIES:
+        _validate_count(check, success[policy], f"success.{policy}")
+
+
+def _validate_count(check: "_Checker", count: Any, where: str) -> None:
+    check.keys(count, where, ("successes", "episodes", "rate", "ci95"))
+    check.integer(count["episodes"], f"{where}.episodes", minimum=1)
+    check.integer(count["successes"], f"{where}.successes", minimum=0)
+    if count["successes"] > count["episodes"]:
+        check.fail(f"{where}.successes", count["successes"], f"at most episodes = {count['episodes']}")
+    check.number(count["rate"], f"{where}.rate", 0, 1)
+    expected = count["successes"] / count["episodes"]
+    if abs(count["rate"] - expected) > ROUNDING:
+        check.fail(f"{where}.rate", count["rate"], f"successes / episodes = {expected:.4f}")
+    interval = count["ci95"]
+    if not isinstance(interval, list) or len(interval) != 2:
+        check.fail(f"{where}.ci95", interval, "[low, high]")
+    for bound in interval:
+        check.number(bound, f"{where}.ci95", 0, 1)
+    if not interval[0] <= count["rate"] <= interval[1]:
+        check.fail(f"{where}.ci95", interval, f"low <= rate {count['rate']} <= high")
+
+
+def _validate_costs(check: "_Checker", report: Mapping[str, Any]) -> None:
+    check.keys(report["simulator_steps"], "simulator_steps", ("collection", "refinement", "evaluation"))
+    for name, steps in report["simulator_steps"].items():
+        check.integer(steps, f"simulator_steps.{name}", minimum=0)
+    if report["simulator_steps"]["refinement"] != 0:
+        check.fail("simulator_steps.refinement", report["simulator_steps"]["refinement"], "0")
+    check.integer(report["imagined_steps"], "imagined_steps", minimum=0)
+    check.number(report["imagined_steps_per_second"], "imagined_steps_per_second", 0, None)
+    check.keys(report["seconds"], "seconds", SECONDS_KEYS, more=True)
+    for name, seconds in report["seconds"].items():
+        check.number(seconds, f"seconds.{name}", 0, None)
+
+
+def _validate_paired(check: "_Checker", paired: Any) -> None:
+    where = "paired_difference"
+    counts = ("improved", "worsened", "both", "neither")
+    check.keys(paired, where, ("difference", "low", "high", "confidence", "p_value", *counts), more=True)
+    for name in ("difference", "low", "high"):
+        check.number(paired[name], f"{where}.{name}", -1, 1)
+    for name in ("confidence", "p_value"):
+        check.number(paired[name], f"{where}.{name}", 0, 1)
+    for name in counts:
+        check.integer(paired[name], f"{where}.{name}", minimum=0)
+    if not paired["low"] <= paired["difference"] <= paired["high"]:
+        check.fail(where, [paired["low"], paired["difference"], paired["high"]], "low <= difference <= high")
+
+
+class _Checker:
+    """Checks of one value each; all raise InputError in one form."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def fail(self, where: str, found: object, expected: str) -> NoReturn:
+        raise InputError(f"{self.source}: {where}: found {_shorten(found)}, expected {expected}")
+
+    def mapping(self, value: Any, where: str) -> None:
+        if not isinstance(value, Mapping):
+            self.fail(where, value, "an object")
+
+    def keys(self, value: Any, where: str, names: tuple[str, ...], more: bool = False) -> None:
+        self.mapping(value, where)
+        missing = [name for name in names if name not in value]
+        surplus = [] if more else sorted(str(name) for name in set(value) - set(names))
+        if missing or surplus:
+            self.fail(where, sorted(map(str, value)), f"the keys {', '.join(names)}")
+
+    def text(self, value: Any, where: str) -> None:
+        if not isinstance(value, str) or not value.strip():
+            self.fail(where, value, "a non-empty text")
+
+    def integer(self, value: Any, where: str, minimum: int | None) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.fail(where, value, "an integer")
+        if minimum is not None and value < minimum:
+            self.fail(where, value, f"at least {minimum}")
+
+    def number(self, value: Any, where: str, low: float | None, high: float | None) -> None:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self.fail(where, value, "a finite number")
+        if isinstance(value, float) and not math.isfinite(value):
+            self.fail(where, value, "a finite number")
+        if (low is not None and value < low) or (high is not None and value > high):
+            bounds = ("−∞" if low is None else str(low), "∞" if high is None else str(high))
+            self.fail(where, value, f"a number from {bounds[0]} to {bounds[1]}")
+
+
+def _shorten(value: object, limit: int = 200) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,243 @@
+"""Plots of the outcome and of learning: before and after, refinement, supervised losses."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, PercentFormatter
+
+from burnish.report.figures import (
+    BLUE,
+    GREY,
+    INK,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    Plot,
+    block_means,
+    column,
+    house_style,
+    log_scale_where_wide,
+    new_figure,
+)
+from burnish.report.wording import percent, points, signed
+
+Rows = Sequence[Mapping[str, Any]]
+STEPS = "imagined_steps"
+
+
+def plot_success(success: Mapping[str, Any]) -> Plot:
+    """Real success before and after, with Wilson's intervals; `success` is "success" of `report.json`."""
+    with house_style():
+        figure, axis = new_figure(size=(4.9, 2.2))
+        _draw_rates(axis, success)
+    before, after = success["pretrained"], success["refined"]
+    alt = f"Bars of real success: pretrained {_rate_text(before)}, refined {_rate_text(after)}."
+    caption = "Share of evaluation episodes that succeed in the real simulator; whiskers are Wilson's 95 % intervals."
+    return Plot(figure, "Success rates", caption, alt)
+
+
+def plot_difference(paired: Mapping[str, Any]) -> Plot:
+    """The paired difference of real success with its interval; `paired` is "paired_difference" of `report.json`."""
+    with house_style():
+        figure, axis = new_figure(size=(4.9, 2.2))
+        _draw_difference(axis, paired)
+    alt = f"Paired difference {points(paired['difference'])}, {_paired_interval(paired)}; 0 means no change."
+    caption = (
+        f"Both policies start from the same states: {paired['improved']} newly succeed, {paired['worsened']} newly "
+        f"fail, {paired['both']} succeed both times, {paired['neither']} never. McNemar's exact test: "
+        f"p {_p_value(paired['p_value'])}. The interval is Newcombe's for paired rates."
+    )
+    return Plot(figure, "Paired difference", caption, alt)
+
+
+def plot_refinement(
+    rows: Rows, chosen: Mapping[str, Any] | None = None, real: Mapping[str, Any] | None = None
+) -> list[Plot]:
+    """Learning curves of refinement over imagined steps; a panel whose columns are missing is left out.
+
+    `rows` hold "imagined_steps" and any of "eval/success", "train/success", "eval/halted", "train/halted",
+    "loss/value", "loss/policy", "kl_base", "kl" and "entropy".  `chosen` is the row of the chosen iterate.  `real` is
+    "success" of `report.json`: drawn at the two ends, pretrained at the first row and refined at the chosen one.
+    """
+    panels = [
+        _curves(
+            rows,
+            chosen,
+            "Success in imagination",
+            "episodes that succeed",
+            {
+                "eval/success": ("deterministic, pessimistic", BLUE),
+                "train/success": ("while training, exploring", GREY),
+            },
+            "An imagined episode that halts because the ensemble disagrees counts as a failure.",
+            share=True,
+            real=real,
+        ),
+        _curves(
+            rows,
+            chosen,
+            "Pessimistic halting",
+            "episodes halted",
+            {"eval/halted": ("deterministic", BLUE), "train/halted": ("while training", GREY)},
+            "Imagined episodes stopped without reward because the ensemble disagreed.",
+            share=True,
+        ),
+        _curves(
+            rows,
+            chosen,
+            "Distance from the pretrained policy",
+            "KL divergence (nats)",
+            {"kl_base": ("to the pretrained policy", BLUE), "kl": ("of one update", ORANGE)},
+            "How far refinement has moved the policy.",
+        ),
+        _curves(
+            rows, chosen, "Value loss", "loss", {"loss/value": ("value", BLUE)}, "The critic's error on its returns."
+        ),
+        _curves(
+            rows,
+            chosen,
+            "Policy loss",
+            "loss",
+            {"loss/policy": ("policy", BLUE)},
+            "The clipped surrogate objective with its anchor.",
+        ),
+        _curves(
+            rows,
+            chosen,
+            "Entropy",
+            "entropy (nats)",
+            {"entropy": ("policy", PURPLE)},
+            "How widely the policy explores.",
+        ),
+    ]
+    return [panel for panel in panels if panel is not None]
+
+
+def plot_training(name: str, rows: Rows) -> Plot | None:
+    """The loss curves of one supervised stage; None where the rows hold no loss.
+
+    `rows` hold "step" and "loss" (training), and may hold "validation/loss".
+    """
+    series = {"loss": ("training", BLUE), "validation/loss": ("held out", ORANGE)}
+    plot = _curves(rows, None, name, "loss", series, "", x="step", x_label="training step")
+    if plot is not None:
+        axis = plot.figure.axes[0]
+        losses = [np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()]
+        log_scale_where_wide(axis, "y", np.concatenate(losses))
+    return plot
+
+
+def _curves(
+    rows: Rows,
+    chosen: Mapping[str, Any] | None,
+    title: str,
+    y_label: str,
+    series: Mapping[str, tuple[str, str]],
+    caption: str,
+    share: bool = False,
+    real: Mapping[str, Any] | None = None,
+    x: str = STEPS,
+    x_label: str = "imagined steps",
+) -> Plot | None:
+    curves = {key: column(rows, x, key) for key in series}
+    curves = {key: curve for key, curve in curves.items() if len(curve[0])}
+    if not curves:
+        return None
+    described = []
+    with house_style():
+        figure, axis = new_figure()
+        for key, (x_values, y_values) in curves.items():
+            label, colour = series[key]
+            marker = "o" if len(x_values) < 30 else None
+            axis.plot(*block_means(x_values, y_values), color=colour, label=label, marker=marker, markersize=3)
+            described.append(f"{label} from {_number(y_values[0], share)} to {_number(y_values[-1], share)}")
+        if chosen is not None and chosen.get(x) is not None:
+            axis.axvline(chosen[x], color=MUTED, linestyle=(0, (4, 3)), linewidth=1.1, label="chosen iterate")
+        if real is not None:
+            _draw_real(axis, rows, chosen, real)
+        axis.set_xlabel(x_label)
+        axis.set_ylabel(y_label)
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        if share:
+            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+            axis.set_ylim(-0.03, 1.03)
+        if len(axis.get_legend_handles_labels()[1]) > 1:
+            # Above the axes, where no curve can run through it.
+            figure.legend(loc="outside upper left", ncols=2)
+    return Plot(figure, title, caption, f"{title} over {x_label}: {'; '.join(described)}.")
+
+
+def _draw_real(axis: Axes, rows: Rows, chosen: Mapping[str, Any] | None, real: Mapping[str, Any]) -> None:
+    ends = [(rows[0].get(STEPS), real["pretrained"])]
+    if chosen is not None:
+        ends.append((chosen.get(STEPS), real["refined"]))
+    for index, (x, counted) in enumerate((x, counted) for x, counted in ends if x is not None):
+        axis.errorbar(
+            [x],
+            [counted["rate"]],
+            yerr=_whiskers(counted),
+            fmt="D",
+            color=ORANGE,
+            markersize=5,
+            capsize=3,
+            zorder=4,
+            label="real simulator" if index == 0 else None,
+        )
+
+
+def _draw_rates(axis: Axes, success: Mapping[str, Any]) -> None:
+    for position, (policy, colour) in enumerate((("pretrained", GREY), ("refined", BLUE))):
+        counted = success[policy]
+        axis.barh(position, counted["rate"], height=0.56, color=colour)
+        axis.errorbar(counted["rate"], position, xerr=_whiskers(counted), fmt="none", ecolor=INK, capsize=4)
+        axis.text(1.04, position, _rate_text(counted), va="center", fontweight="bold")
+    axis.set_yticks([0, 1], ["pretrained", "refined"])
+    axis.invert_yaxis()
+    # Room for the labels to the right of 100 %.
+    axis.set_xlim(0, 1.5)
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axis.set_xlabel("success rate", x=1 / 3)
+    axis.spines["bottom"].set_bounds(0, 1)
+    axis.grid(visible=False, axis="y")
+    axis.tick_params(axis="y", length=0)
+
+
+def _draw_difference(axis: Axes, paired: Mapping[str, Any]) -> None:
+    difference, low, high = (100 * paired[key] for key in ("difference", "low", "high"))
+    axis.axvline(0, color=INK, linewidth=1)
+    axis.errorbar(
+        difference, 0, xerr=[[difference - low], [high - difference]], fmt="D", color=BLUE, ecolor=INK, capsize=4
+    )
+    text = f"{points(paired['difference'])}\n{_paired_interval(paired)}"
+    axis.text(difference, -0.16, text, ha="center", va="bottom", linespacing=1.4)
+    reach = max(abs(low), abs(high), 10) * 1.35
+    axis.set_xlim(-reach if low < 0 else -0.25 * reach, reach if high > 0 else 0.25 * reach)
+    axis.set_ylim(0.5, -1)
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    axis.set_xlabel("refined − pretrained (percentage points)")
+
+
+def _whiskers(counted: Mapping[str, Any]) -> list[list[float]]:
+    low, high = counted["ci95"]
+    # The contract rounds; a whisker of −0.0001 is no whisker.
+    return [[max(0.0, counted["rate"] - low)], [max(0.0, high - counted["rate"])]]
+
+
+def _rate_text(counted: Mapping[str, Any]) -> str:
+    return f"{percent(counted['rate'])}  ({counted['successes']} of {counted['episodes']})"
+
+
+def _paired_interval(paired: Mapping[str, Any]) -> str:
+    return f"{percent(paired['confidence'])} interval {signed(paired['low'])} to {signed(paired['high'])}"
+
+
+def _p_value(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"
+
+
+def _number(value: float, share: bool) -> str:
+    return percent(value, 0) if share else f"{value:.3g}"

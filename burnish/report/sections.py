@@ -1,0 +1,88 @@
+"""Pieces of the page that are no plots: facts, tables, videos, and what a run leaves untested."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from burnish.report.wording import count, percent, seconds, signed
+
+# Base64 of all videos of a page, in bytes; keeps the page below about 8 MB.
+MAX_VIDEO_BYTES = 7_000_000
+
+
+def prose(text: str) -> str:
+    """Escaped text in which a number and its percent sign stay on one line."""
+    return escape(text).replace(" %", "\u00a0%")
+
+
+def facts(report: Mapping[str, Any]) -> str:
+    """The run's main numbers, as a row of tiles."""
+    tiles: list[tuple[str, str]] = []
+    if report["success"] is not None:
+        tiles += [(f"{policy} (real)", percent(report["success"][policy]["rate"])) for policy in report["success"]]
+    else:
+        tiles += [(f"{policy} (imagined)", percent(rate)) for policy, rate in report["imagined_success"].items()]
+    if report.get("paired_difference"):
+        tiles.append(("difference in points", signed(report["paired_difference"]["difference"])))
+    if report.get("failures_removed") is not None:
+        tiles.append(("failures removed", percent(report["failures_removed"], 0).replace("-", "−")))
+    tiles.append(("simulator steps in refinement", count(report["simulator_steps"]["refinement"])))
+    tiles.append(("imagined steps", count(report["imagined_steps"])))
+    tiles.append(("time for refinement", seconds(report["seconds"]["refine"])))
+    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{prose(value)}</dd></div>" for name, value in tiles)
+    return f'<dl class="facts">{cells}</dl>'
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table; every column but the first is aligned as numbers."""
+    lines = [_row("th", header), *(_row("td", row) for row in rows)]
+    return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
+
+
+def video_figures(videos: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A `<figure>` for each video, embedded; those past the page's size limit are named instead."""
+    embedded = 0
+    for video in videos:
+        data = base64.b64encode(video["mp4"]).decode("ascii")
+        title, caption = escape(video["title"]), escape(video.get("caption", ""))
+        if embedded + len(data) > MAX_VIDEO_BYTES:
+            place = f" It lies in {escape(str(video['path']))}." if video.get("path") else ""
+            player = f'<p class="missing">Left out to keep this page small.{place}</p>'
+        else:
+            embedded += len(data)
+            player = (
+                f'<video controls loop muted playsinline preload="metadata" aria-label="{title}: {caption}" '
+                f'src="data:video/mp4;base64,{data}"></video>'
+            )
+        yield f"<figure><h3>{title}</h3>{player}<figcaption>{caption}</figcaption></figure>"
+
+
+def untested_sentences(report: Mapping[str, Any]) -> list[str]:
+    """What no run of this kind can show, and what this one left out."""
+    sentences = []
+    if report["success"] is None:
+        sentences.append(
+            "Neither policy was run in a simulator or on a robot, so every success rate on this page is imagined, "
+            "by models that were trained on the same data."
+        )
+    else:
+        episodes = report["success"]["refined"]["episodes"]
+        sentences.append(
+            f"Both policies were run for {episodes} episodes in the simulator of one task, from start states of the "
+            "kind in which the data were collected; other tasks, other starts, disturbances and a physical robot "
+            "were not tried."
+        )
+        sentences.append("The intervals cover the luck of the evaluation episodes.")
+    sentences.append(
+        f"This is one run with one seed ({report['seed']}): how much the outcome varies with the data and with "
+        "training is not shown here."
+    )
+    return sentences
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    first, *rest = cells
+    scope = ' scope="col"' if tag == "th" else ""
+    marked = "".join(f'<{tag}{scope} class="number">{escape(cell)}</{tag}>' for cell in rest)
+    return f"<tr><{tag}{scope}>{escape(first)}</{tag}>{marked}</tr>"

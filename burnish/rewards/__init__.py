@@ -1,0 +1,10 @@
+"""Rewards: what tells imagination that the task is done."""
+
+from burnish.rewards.calibration import Calibration, calibrate
+from burnish.rewards.success_classifier import (
+    BalancedFrames,
+    ClassifierConfig,
+    SuccessClassifier,
+)
+
+__all__ = ["BalancedFrames", "Calibration", "ClassifierConfig", "SuccessClassifier", "calibrate"]

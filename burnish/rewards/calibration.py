@@ -1,0 +1,91 @@
+"""Calibration of a success classifier on held-out episodes."""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The chosen threshold, what it gives on held-out frames, and the curves behind it."""
+
+    threshold: float
+    target_precision: float
+    reached: bool
+    """Whether any threshold gave the target precision."""
+    precision: float
+    recall: float
+    positives: int
+    negatives: int
+    bins: list[dict[str, float]]
+    """Reliability curve: predicted probability against observed frequency."""
+    curve: list[dict[str, float]]
+    """Precision and recall by threshold."""
+
+    def to_dict(self) -> dict[str, object]:
+        """A plain dict, ready for JSON."""
+        return asdict(self)
+
+
+def calibrate(
+    probability: Float[Tensor, " N"], success: Bool[Tensor, " N"], target_precision: float, lowest: float = 0.5
+) -> Calibration:
+    """The lowest threshold, not below `lowest`, whose precision on these frames reaches `target_precision`.
+
+    Where none does, the threshold of the highest precision is taken and `reached` is false.
+    Precision counts a frame as predicted positive where probability ≥ threshold.
+    """
+    probability, success = probability.double().cpu(), success.cpu()
+    candidates = torch.cat([torch.linspace(lowest, 0.99, 50, dtype=torch.float64), torch.tensor([0.995, 0.999])])
+    curve = [_at(probability, success, float(threshold)) for threshold in candidates]
+    usable = [point for point in curve if point["predicted"] > 0]
+    good = [point for point in usable if point["precision"] >= target_precision]
+    if good:
+        chosen = good[0]
+    elif usable:
+        chosen = max(usable, key=lambda point: (point["precision"], point["recall"]))
+    else:
+        chosen = curve[0]
+    return Calibration(
+        threshold=chosen["threshold"],
+        target_precision=target_precision,
+        reached=bool(good),
+        precision=chosen["precision"],
+        recall=chosen["recall"],
+        positives=int(success.sum()),
+        negatives=int((~success).sum()),
+        bins=_reliability(probability, success),
+        curve=[{k: point[k] for k in ("threshold", "precision", "recall")} for point in curve],
+    )
+
+
+def _at(probability: Tensor, success: Tensor, threshold: float) -> dict[str, float]:
+    predicted = probability >= threshold
+    hits = int((predicted & success).sum())
+    count, positives = int(predicted.sum()), int(success.sum())
+    return {
+        "threshold": threshold,
+        "predicted": count,
+        "precision": hits / count if count else 0.0,
+        "recall": hits / positives if positives else 0.0,
+    }
+
+
+def _reliability(probability: Tensor, success: Tensor, bins: int = 10) -> list[dict[str, float]]:
+    rows = []
+    index = (probability * bins).long().clamp(max=bins - 1)
+    for i in range(bins):
+        inside = index == i
+        if inside.any():
+            rows.append(
+                {
+                    "low": i / bins,
+                    "high": (i + 1) / bins,
+                    "mean_probability": float(probability[inside].mean()),
+                    "frequency": float(success[inside].double().mean()),
+                    "count": int(inside.sum()),
+                }
+            )
+    return rows

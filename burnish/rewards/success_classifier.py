@@ -1,0 +1,106 @@
+"""Success classifier on features: the sparse reward of imagination (World4RL, section III: r_t = C_ψ(x_{t+1}))."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from burnish.config import from_dict
+from burnish.errors import InputError
+from burnish.networks import EnsembleMLP
+from burnish.rewards.calibration import Calibration, calibrate
+from burnish.storage import load_module, load_module_config, save_module
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Size of the classifier and the precision it must reach on held-out episodes."""
+
+    members: int = 3
+    hidden: tuple[int, ...] = (128, 128)
+    target_precision: float = 0.95
+    positive_share: float = 0.3
+    """Share of successful frames in a training batch; they are rare in the data."""
+    imagined_share: float = 0.5
+    """Share of training frames taken from imagined continuations of real windows, labelled by what really happened."""
+
+
+class SuccessClassifier(nn.Module):
+    """A small ensemble of MLPs with binary cross-entropy; its probability is the members' mean."""
+
+    threshold: Tensor
+
+    def __init__(self, feature_dim: int, config: ClassifierConfig):
+        super().__init__()
+        self.config, self.feature_dim = config, feature_dim
+        self.network = EnsembleMLP(config.members, feature_dim, config.hidden, 1)
+        self.register_buffer("threshold", torch.full((), 0.5))
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and config.json."""
+        save_module(folder, self, {"feature_dim": self.feature_dim, "model": self.config})
+
+    @classmethod
+    def load(cls, folder: Path) -> "SuccessClassifier":
+        """Read what `save` wrote; raises InputError where it is not that."""
+        source = str(folder / "config.json")
+        config = load_module_config(folder)["config"]
+        try:
+            feature_dim, fields = int(config["feature_dim"]), config["model"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{source}: found no usable {error}, expected a success classifier") from error
+        model = cls(feature_dim, from_dict(ClassifierConfig, fields, source))
+        load_module(folder, model)
+        return model.eval().requires_grad_(False)
+
+    def probability(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
+        """Probability that the features show success."""
+        return self.network(features).squeeze(-1).sigmoid().mean(0)
+
+    def succeeded(self, features: Float[Tensor, "B F"]) -> Bool[Tensor, " B"]:
+        """Whether the probability reaches the calibrated threshold."""
+        return self.probability(features) >= self.threshold
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Binary cross-entropy on (features (B, F), success (B,)); members see different random orders of it."""
+        features, success = batch
+        members = self.config.members
+        logits = self.network(features.unflatten(0, (members, -1))).squeeze(-1)
+        target = success.to(logits.dtype).unflatten(0, (members, -1))
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
+        return loss, {"accuracy": ((logits.detach() > 0) == (target > 0.5)).float().mean()}
+
+    @torch.no_grad()
+    def calibrate(self, features: Float[Tensor, "N F"], success: Bool[Tensor, " N"]) -> Calibration:
+        """Set the threshold on held-out frames and return the evidence."""
+        calibration = calibrate(self.probability(features), success, self.config.target_precision)
+        self.threshold.fill_(calibration.threshold)
+        return calibration
+
+
+class BalancedFrames:
+    """Draws labelled features with a set share of successes, from several sources of given shares."""
+
+    def __init__(self, sources: list[tuple[float, Tensor, Tensor]], positive_share: float, members: int):
+        self.sources = [
+            (share, features[success], features[~success]) for share, features, success in sources if share > 0
+        ]
+        self.positive_share, self.members = positive_share, members
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(features, success) of `batch_size` rows for each member, in random order."""
+        rows, labels = [], []
+        total = batch_size * self.members
+        for share, positive, negative in self.sources:
+            count = round(share * total)
+            positives = round(count * self.positive_share) if len(positive) else 0
+            for pool, number, label in ((positive, positives, True), (negative, count - positives, False)):
+                index = torch.randint(len(pool), (number,), generator=generator, device=pool.device)
+                rows.append(pool[index])
+                labels.append(torch.full((number,), label, device=pool.device))
+        features, success = torch.cat(rows), torch.cat(labels)
+        order = torch.randperm(len(features), generator=generator, device=features.device)
+        order = order[: len(order) // self.members * self.members]
+        return features[order], success[order]

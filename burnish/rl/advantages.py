@@ -1,0 +1,29 @@
+"""Generalised advantage estimation (arXiv 1506.02438) that is right at truncations."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def generalised_advantages(
+    reward: Float[Tensor, "T N"],
+    value: Float[Tensor, "T N"],
+    next_value: Float[Tensor, "T N"],
+    terminated: Bool[Tensor, "T N"],
+    truncated: Bool[Tensor, "T N"],
+    gamma: float,
+    lam: float,
+) -> Float[Tensor, "T N"]:
+    """A_t = δ_t + γ λ A_{t+1}, with δ_t = r_t + γ V(s'_t) - V(s_t).
+
+    `next_value` is V of the state that the step led to, *before* any reset.  A terminated step bootstraps nothing; a
+    truncated one bootstraps from its own next state; neither lets A_{t+1}, which belongs to another episode, leak in.
+    """
+    delta = reward + gamma * next_value * (~terminated) - value
+    carry = gamma * lam * (~(terminated | truncated)).to(value.dtype)
+    advantages = torch.empty_like(value)
+    following = torch.zeros_like(value[0])
+    for t in range(len(value) - 1, -1, -1):
+        following = delta[t] + carry[t] * following
+        advantages[t] = following
+    return advantages

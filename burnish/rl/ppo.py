@@ -1,0 +1,154 @@
+"""PPO (arXiv 1707.06347) with an anchor to the pretrained policy; one algorithm for Gaussian and diffusion policies."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from burnish.networks import MLP
+from burnish.policies import Policy
+from burnish.rl.advantages import generalised_advantages
+from burnish.rl.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """PPO's settings."""
+
+    gamma: float = 0.99
+    lam: float = 0.95
+    clip: float = 0.2
+    epochs: int = 4
+    minibatch_size: int = 4096
+    policy_learning_rate: float = 3e-4
+    value_learning_rate: float = 1e-3
+    gradient_clip: float = 0.5
+    entropy_weight: float = 0.0
+    anchor_weight: float = 0.05
+    """Weight of the anchor: -log-probability, under the present policy, of what the pretrained one would have done."""
+    target_kl: float | None = 0.03
+    """Stop the epochs of an iteration once the mean KL to the acting policy passes this."""
+    critic_hidden: tuple[int, ...] = (256, 256)
+
+
+class PPO:
+    """Clipped PPO on a policy and a value network; the pretrained policy is kept, frozen, as the anchor."""
+
+    def __init__(self, policy: nn.Module, feature_dim: int, config: PPOConfig):
+        self.config = config
+        self.policy = policy
+        self.base = copy.deepcopy(policy).requires_grad_(False).eval()
+        self.critic = MLP(feature_dim, config.critic_hidden, 1, output_scale=0.1)
+        self.critic.to(next(policy.parameters()).device)
+        self.policy_optimizer = torch.optim.AdamW(
+            policy.parameters(), lr=config.policy_learning_rate, weight_decay=0.0, fused=True
+        )
+        self.value_optimizer = torch.optim.AdamW(
+            self.critic.parameters(), lr=config.value_learning_rate, weight_decay=0.0, fused=True
+        )
+
+    def value(self, features: Float[Tensor, "*batch F"]) -> Float[Tensor, " *batch"]:
+        """V(x)."""
+        return self.critic(features).squeeze(-1)
+
+    def update(self, rollout: Rollout, generator: torch.Generator, policy_too: bool = True) -> dict[str, float]:
+        """One PPO iteration on a rollout; with `policy_too` false only the critic learns (its warm-up)."""
+        config = self.config
+        with torch.no_grad():
+            value, next_value = self.value(rollout.features), self.value(rollout.next_features)
+            advantages = generalised_advantages(
+                rollout.reward, value, next_value, rollout.terminated, rollout.truncated, config.gamma, config.lam
+            )
+            anchor = self.base.act(rollout.features.flatten(0, 1), False, generator).trace
+        returns = (advantages + value).flatten()
+        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        flat = {
+            "features": rollout.features.flatten(0, 1),
+            "trace": rollout.trace.flatten(0, 1),
+            "log_prob": rollout.log_prob.flatten(0, 1),
+            "advantage": advantages.flatten(),
+            "return": returns,
+            "anchor": anchor,
+        }
+        totals: dict[str, Tensor] = {}
+        count = 0
+        for _ in range(config.epochs):
+            order = torch.randperm(len(returns), generator=generator, device=returns.device)
+            kl = torch.zeros((), device=returns.device)
+            batches = order.split(config.minibatch_size)
+            for index in batches:
+                batch = {name: tensor[index] for name, tensor in flat.items()}
+                metrics = self._value_step(batch)
+                if policy_too:
+                    metrics |= self._policy_step(batch)
+                    kl = kl + metrics["kl"] / len(batches)
+                for name, metric in metrics.items():
+                    totals[name] = totals.get(name, 0) + metric
+                count += 1
+            # The one host synchronisation of an epoch.
+            if config.target_kl is not None and policy_too and float(kl) > config.target_kl:
+                break
+        result = {name: float(total) / count for name, total in totals.items()}
+        variance = returns.var()
+        result["explained_variance"] = float(1 - (returns - value.flatten()).var() / (variance + 1e-8))
+        return result
+
+    def _value_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        loss = 0.5 * (self.value(batch["features"]) - batch["return"]).square().mean()
+        self.value_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.critic.parameters(), self.config.gradient_clip)
+        self.value_optimizer.step()
+        return {"loss/value": loss.detach()}
+
+    def _policy_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        loss, metrics = policy_loss(self.policy, batch, self.config)
+        self.policy_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.gradient_clip)
+        self.policy_optimizer.step()
+        return metrics
+
+    def state_dict(self) -> dict[str, dict]:
+        """Everything a resumed refinement needs from here."""
+        return {
+            "policy": self.policy.state_dict(),
+            "base": self.base.state_dict(),
+            "critic": self.critic.state_dict(),
+            "policy_optimizer": self.policy_optimizer.state_dict(),
+            "value_optimizer": self.value_optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, dict]) -> None:
+        """Restore `state_dict`."""
+        for name in ("policy", "base", "critic", "policy_optimizer", "value_optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+
+
+def policy_loss(policy: Policy, batch: dict[str, Tensor], config: PPOConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """Clipped surrogate (PPO, Eq. 7; World4RL, Eq. 8), entropy bonus and anchor.
+
+    Log-probabilities are (B, K); each of the K scored steps has its own ratio, the advantage times
+    `policy.step_weights` and the clip range times `policy.clip_scale` (DPPO; all ones for a Gaussian).
+    """
+    log_prob = policy.log_prob(batch["features"], batch["trace"])
+    log_ratio = log_prob - batch["log_prob"]
+    ratio = log_ratio.exp()
+    advantage = batch["advantage"].unsqueeze(-1) * policy.step_weights
+    clip = config.clip * policy.clip_scale
+    clipped = torch.minimum(torch.maximum(ratio, 1 - clip), 1 + clip)
+    surrogate = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+    anchor = -policy.log_prob(batch["features"], batch["anchor"]).mean()
+    loss = surrogate + config.anchor_weight * anchor
+    if config.entropy_weight:
+        loss = loss - config.entropy_weight * policy.entropy(batch["features"]).mean()
+    with torch.no_grad():
+        metrics = {
+            "loss/policy": surrogate.detach(),
+            "loss/anchor": anchor.detach(),
+            "kl": ((ratio - 1) - log_ratio).mean(),
+            "clipped": ((ratio - 1).abs() > clip).float().mean(),
+        }
+    return loss, metrics

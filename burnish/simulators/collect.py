@@ -1,0 +1,151 @@
+"""Recording episodes: every one seeded, reproducible bit for bit, and independent of the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from burnish.data.episodes import Episode
+from burnish.errors import InputError
+from burnish.simulators.experts import Actor
+from burnish.simulators.metaworld import STATE, MetaWorldEnv, check_episode_length
+from burnish.simulators.parallel import Progress, WorkerPool, run_chunks
+from burnish.simulators.tasks import task_class
+from burnish.simulators.vector import MetaWorldVectorEnv
+
+CHUNK_EPISODES = 10
+"""Episodes that one worker plays side by side. Fixed, because a network's batch size can change its last bits."""
+
+
+@dataclass(frozen=True)
+class CollectJob:
+    """Episodes by one actor.
+
+    Attributes:
+        source: who acts, as recorded in the episodes: `expert`, `noisy_expert`, `policy`, `random`, or any word.
+        actor: a module's function or class that makes the actor, called in the worker process.
+        arguments: its keyword arguments.
+        seeds: one episode each.
+    """
+
+    source: str
+    actor: Callable[..., Actor]
+    seeds: Sequence[int]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    task: str
+    action_repeat: int
+    max_steps: int
+    frames_after_success: int
+    source: str
+    actor: Callable[..., Actor]
+    arguments: dict[str, Any]
+    seeds: tuple[int, ...]
+
+
+def run_wave(env: MetaWorldVectorEnv, actor: Actor, seeds: Sequence[int], source: str) -> list[Episode]:
+    """Play one episode in each environment, all starting together.
+
+    An episode has its start and one frame for each env step; the first frame counts as no success. The action of
+    its last frame is what the actor would do there, and is not executed.
+
+    Args:
+        env: K environments in mode DISABLED; it decides when episodes end.
+        actor: who acts.
+        seeds: K.
+        source: recorded in the episodes.
+    """
+    observation, info = env.reset(seed=list(seeds))
+    actor.begin(env, seeds)
+    frames: list[list[np.ndarray]] = [[observation[STATE][k]] for k in range(env.num_envs)]
+    success: list[list[bool]] = [[bool(info["success"][k])] for k in range(env.num_envs)]
+    actions: list[list[np.ndarray]] = [[] for _ in range(env.num_envs)]
+    done = np.zeros(env.num_envs, bool)
+    while True:
+        chosen = np.clip(np.asarray(actor.act(observation), np.float32), -1.0, 1.0)
+        for k in range(env.num_envs):
+            if len(actions[k]) < len(frames[k]):
+                actions[k].append(chosen[k])
+        if done.all():
+            break
+        observation, _, terminated, truncated, info = env.step(chosen)
+        done = terminated | truncated
+        for k in np.flatnonzero(info["stepped"]):
+            frames[k].append(observation[STATE][k])
+            success[k].append(bool(info["success"][k]))
+    return [
+        Episode({STATE: np.stack(frames[k])}, np.stack(actions[k]), np.array(success[k]), source, int(seed), env.task)
+        for k, seed in enumerate(seeds)
+    ]
+
+
+def collect(
+    task: str,
+    jobs: Sequence[CollectJob],
+    *,
+    action_repeat: int = 1,
+    max_steps: int = 500,
+    frames_after_success: int = 0,
+    workers: int | WorkerPool = 1,
+    progress: Progress | None = None,
+) -> list[Episode]:
+    """Record the episodes of all jobs, in their order.
+
+    What the simulator did is added to `counter.simulator_use()`, wherever it ran.
+
+    Args:
+        task: one of `metaworld_tasks()`.
+        jobs: who acts, from which seeds.
+        action_repeat: control steps per env step.
+        max_steps: env steps per episode; `max_steps * action_repeat` at most 500.
+        frames_after_success: env steps recorded after the first success.
+        workers: processes (0: this one), or a pool to use. The episodes do not depend on it.
+        progress: called with (episodes done, episodes in all).
+
+    Raises:
+        InputError: unknown task, an episode too long, a seed twice in one job.
+        RunError: a worker died.
+    """
+    task_class(task)
+    check_episode_length(max_steps, action_repeat)
+    chunks = []
+    for job in jobs:
+        if len(set(job.seeds)) != len(job.seeds):
+            raise InputError(f"the seeds of '{job.source}' repeat")
+        for first in range(0, len(job.seeds), CHUNK_EPISODES):
+            seeds = tuple(job.seeds[first : first + CHUNK_EPISODES])
+            settings = (task, action_repeat, max_steps, frames_after_success)
+            chunks.append(_Chunk(*settings, job.source, job.actor, job.arguments, seeds))
+    results = run_chunks(_collect_chunk, chunks, workers, progress, sizes=[len(chunk.seeds) for chunk in chunks])
+    return [episode for episodes in results for episode in episodes]
+
+
+def _collect_chunk(chunk: _Chunk) -> list[Episode]:
+    env = MetaWorldVectorEnv(
+        chunk.task,
+        len(chunk.seeds),
+        action_repeat=chunk.action_repeat,
+        max_steps=chunk.max_steps,
+        frames_after_success=chunk.frames_after_success,
+        envs=cached_envs(chunk.task, chunk.action_repeat, len(chunk.seeds)),
+    )
+    return run_wave(env, chunk.actor(**chunk.arguments), chunk.seeds, chunk.source)
+
+
+_cache: dict[tuple[str, int], list[MetaWorldEnv]] = {}
+
+
+def cached_envs(task: str, action_repeat: int, count: int) -> list[MetaWorldEnv]:
+    """Environments that this process keeps for its next chunk; only the latest task's are kept."""
+    key = (task, action_repeat)
+    if key not in _cache:
+        _cache.clear()
+    envs = _cache.setdefault(key, [])
+    envs.extend(MetaWorldEnv(task, action_repeat) for _ in range(count - len(envs)))
+    return envs[:count]

@@ -1,0 +1,114 @@
+"""Who acts in the simulator: scripted experts, clean or noisy, and random motion."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from burnish.errors import InputError
+from burnish.simulators.metaworld import ACTION_DIM
+from burnish.simulators.tasks import task_class
+from burnish.simulators.vector import MetaWorldVectorEnv, Observation
+
+# The scripted policies say this whenever they ask for full speed.
+warnings.filterwarnings("ignore", message="Constant\\(s\\) may be too high")
+
+
+class Actor(Protocol):
+    """Chooses the actions of K episodes that start together."""
+
+    def begin(self, env: MetaWorldVectorEnv, seeds: Sequence[int]) -> None:
+        """All K episodes of `env` start now; episode k has `seeds[k]`."""
+        ...
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """Actions (K, A) for the current frame; rows of finished episodes are ignored."""
+        ...
+
+
+class ExpertActor:
+    """Meta-World's scripted expert with temporally correlated Gaussian noise on its actions.
+
+    The noise is a stationary first-order autoregressive process for each action dimension,
+    n_0 ~ N(0, noise²), n_t = correlation · n_{t-1} + noise · sqrt(1 - correlation²) · N(0, 1), so its standard
+    deviation is `noise` at every frame. It is added to the expert's action clipped to [-1, 1], and the sum is clipped
+    again; it is drawn from the episode's seed.
+
+    Args:
+        task: one of `metaworld_tasks()`.
+        noise: the standard deviation; 0 for the clean expert.
+        correlation: of successive frames, in [0, 1).
+
+    Raises:
+        InputError: unknown task, or noise or correlation out of range.
+    """
+
+    def __init__(self, task: str, noise: float = 0.0, correlation: float = 0.9) -> None:
+        if noise < 0 or not 0 <= correlation < 1:
+            raise InputError(f"noise {noise} must be at least 0 and correlation {correlation} in [0, 1)")
+        task_class(task)
+        from metaworld.policies import ENV_POLICY_MAP
+
+        self._policy_class: Any = ENV_POLICY_MAP[task]
+        self.noise = noise
+        self.correlation = correlation
+
+    def begin(self, env: MetaWorldVectorEnv, seeds: Sequence[int]) -> None:
+        """Start K episodes with new experts and new noise."""
+        self._env = env
+        self._policies = [self._policy_class() for _ in seeds]
+        self._generators = _generators(seeds, stream=1)
+        self._disturbance: np.ndarray | None = None
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """The experts' actions, float32 (K, 4) in [-1, 1]."""
+        raw = self._env.raw_observations
+        actions = np.stack([policy.get_action(row) for policy, row in zip(self._policies, raw, strict=True)])
+        actions = np.clip(actions, -1.0, 1.0)
+        if self.noise > 0:
+            actions = np.clip(actions + self._next_disturbance(), -1.0, 1.0)
+        return actions.astype(np.float32)
+
+    def _next_disturbance(self) -> np.ndarray:
+        fresh = self.noise * np.stack([generator.standard_normal(ACTION_DIM) for generator in self._generators])
+        if self._disturbance is not None:
+            fresh = self.correlation * self._disturbance + np.sqrt(1 - self.correlation**2) * fresh
+        self._disturbance = fresh
+        return fresh
+
+
+class RandomActor:
+    """Actions uniform in [-1, 1], drawn from the episode's seed.
+
+    Args:
+        hold: env steps for which each drawn action is kept (World4RL: 1).
+
+    Raises:
+        InputError: hold below 1.
+    """
+
+    def __init__(self, hold: int = 1) -> None:
+        if hold < 1:
+            raise InputError(f"hold must be at least 1, not {hold}")
+        self.hold = hold
+
+    def begin(self, env: MetaWorldVectorEnv, seeds: Sequence[int]) -> None:
+        """Start K episodes."""
+        self._generators = _generators(seeds, stream=2)
+        self._frame = 0
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """Uniform actions, float32 (K, 4)."""
+        if self._frame % self.hold == 0:
+            draws = [generator.uniform(-1.0, 1.0, ACTION_DIM) for generator in self._generators]
+            self._actions = np.stack(draws).astype(np.float32)
+        self._frame += 1
+        return self._actions.copy()
+
+
+def _generators(seeds: Sequence[int], stream: int) -> list[np.random.Generator]:
+    # The stream's number keeps the noise independent of the start state, which the simulator draws from the same seed.
+    return [np.random.default_rng([seed, stream]) for seed in seeds]

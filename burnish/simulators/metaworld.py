@@ -1,0 +1,220 @@
+"""One seeded Meta-World v3 environment with state observations."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+from typing import Any
+
+import numpy as np
+
+from burnish.errors import InputError
+from burnish.simulators.counter import count_control_step, count_reset
+from burnish.simulators.tasks import task_class
+
+STATE = "observation.state"
+CONTROL_STEP_LIMIT = 500
+"""Meta-World refuses to step further than this within one episode."""
+ACTION_DIM = 4
+STATE_NAMES: tuple[str, ...] = (
+    "hand_x",
+    "hand_y",
+    "hand_z",
+    "gripper_opening",
+    *(f"object{k}_{part}" for k in (1, 2) for part in ("x", "y", "z", "quat_a", "quat_b", "quat_c", "quat_d")),
+    "goal_x",
+    "goal_y",
+    "goal_z",
+)
+"""Names of the 21 state values. The order inside a quaternion is the task's own (most give w, x, y, z)."""
+ACTION_NAMES: tuple[str, ...] = ("delta_x", "delta_y", "delta_z", "gripper_effort")
+
+_CURRENT = 18  # Meta-World's 39 values: 18 now, 18 of the previous control step, 3 of the goal
+
+
+def check_episode_length(max_steps: int, action_repeat: int) -> None:
+    """Raise InputError unless an episode of `max_steps` env steps fits into Meta-World's limit."""
+    if action_repeat < 1 or max_steps < 1:
+        raise InputError(f"max_steps {max_steps} and action_repeat {action_repeat} must both be at least 1")
+    if max_steps * action_repeat > CONTROL_STEP_LIMIT:
+        raise InputError(
+            f"max_steps {max_steps} × action_repeat {action_repeat} = {max_steps * action_repeat} control steps, "
+            f"but a Meta-World episode has at most {CONTROL_STEP_LIMIT}"
+        )
+
+
+class MetaWorldEnv:
+    """One Meta-World environment in which `reset(seed)` alone decides how an episode starts.
+
+    The observation is `{"observation.state": float32 (21,)}`: the 18 current values (hand, gripper, two objects with
+    quaternions, zero where a task has fewer) and the 3 of the goal. Meta-World's own 39 values repeat the previous
+    control step's 18 as well; they are left out because history is the business of windows. `raw_observation`
+    keeps all 39 for the scripted experts.
+
+    Meta-World ignores `reset(seed=)`, draws the start twice per reset (in several tasks the first observation then
+    shows the first draw and the physics the second), may return a first observation that is out of date, and carries
+    body positions over from the previous episode. Here every reset restores the model and all attributes to those of a
+    new environment, draws the start once and freezes it; so the same seed and actions give bitwise the same episode,
+    whatever was played before.
+
+    Args:
+        task: one of `metaworld_tasks()`.
+        action_repeat: control steps per env step.
+
+    Raises:
+        InputError: unknown task, Meta-World not installed, or an action repeat below 1.
+    """
+
+    def __init__(self, task: str, action_repeat: int = 1) -> None:
+        check_episode_length(1, action_repeat)
+        self.task = task
+        self.action_repeat = action_repeat
+        self._env = _build(task)
+        self._pristine = _attributes(self._env)
+        self._body_pos = self._env.model.body_pos.copy()
+        self._site_pos = self._env.model.site_pos.copy()
+        self._raw: np.ndarray | None = None
+        self._had_success = False
+
+    @property
+    def raw_observation(self) -> np.ndarray:
+        """Meta-World's own observation, float64 (39,)."""
+        if self._raw is None:
+            raise RuntimeError("call reset before reading observations")
+        return self._raw
+
+    @property
+    def observation(self) -> dict[str, np.ndarray]:
+        """The current observation, a new array at each call."""
+        raw = self.raw_observation
+        return {STATE: np.concatenate([raw[:_CURRENT], raw[-3:]]).astype(np.float32)}
+
+    @property
+    def simulator(self) -> Any:
+        """Meta-World's own environment (for rendering); stepping it directly is not counted."""
+        return self._env
+
+    def reset(self, seed: int) -> dict[str, np.ndarray]:
+        """Start the episode that belongs to `seed`.
+
+        Args:
+            seed: at least 0; distinct seeds give distinct starts.
+
+        Returns:
+            The first observation.
+        """
+        if seed < 0:
+            raise InputError(f"a seed must be at least 0, not {seed}")
+        count_reset()
+        env = self._env
+        self._restore()
+        env._freeze_rand_vec = False
+        env.seed(seed)
+        env.reset_model()
+        # The second reset of the same start is needed: several tasks read site positions that only the next
+        # simulation step brings up to date.
+        env._freeze_rand_vec = True
+        env.reset()
+        self._raw = _start_observation(env)
+        self._had_success = False
+        return self.observation
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], bool, dict[str, Any]]:
+        """Hold an action for up to `action_repeat` control steps.
+
+        It stops early when the episode's first success appears, so that success is never stepped over.
+
+        Args:
+            action: (4,) hand displacement and gripper effort; clipped to [-1, 1].
+
+        Returns:
+            The observation, whether it shows success, and Meta-World's info of the last control step with
+            `control_steps`, the number of them.
+        """
+        action = np.clip(np.asarray(action, dtype=np.float32), -1.0, 1.0)
+        success, info, steps = False, {}, 0
+        for _ in range(self.action_repeat):
+            self._raw, _, _, _, info = self._env.step(action)
+            count_control_step()
+            steps += 1
+            success = bool(info["success"])
+            if success and not self._had_success:
+                break
+        self._had_success = self._had_success or success
+        return self.observation, success, {**info, "control_steps": steps}
+
+    def close(self) -> None:
+        """Release Meta-World's environment."""
+        self._env.close()
+
+    def _restore(self) -> None:
+        """Make the simulator and its Python object equal to new ones."""
+        mujoco = _mujoco()
+        env = self._env
+        for name in set(vars(env)) - set(self._pristine) - set(_KEPT):
+            delattr(env, name)
+        vars(env).update(_copied(self._pristine))
+        env.model.body_pos[:] = self._body_pos
+        env.model.site_pos[:] = self._site_pos
+        mujoco.mj_resetData(env.model, env.data)
+
+
+def _start_observation(env: Any) -> np.ndarray:
+    """The 39 values of an episode's first frame, float64."""
+    mujoco = _mujoco()
+    # Meta-World moves bodies and joints without updating positions (window-close starts 0.2 m off in its own first
+    # observation). Kinematics alone leaves the dynamics untouched.
+    mujoco.mj_kinematics(env.model, env.data)
+    current = env._get_curr_obs_combined_no_goal()
+    env._prev_obs = current
+    space = env.sawyer_observation_space
+    return np.clip(np.hstack([current, current, env._get_pos_goal()]), space.low, space.high)
+
+
+def _mujoco() -> Any:
+    # Imported late: Burnish works without a simulator on a user's own data set. (Any: its stubs are incomplete.)
+    return importlib.import_module("mujoco")
+
+
+# Attributes that hold no episode's state, or are expensive or wrong to copy.
+_KEPT = ("model", "data", "mujoco_renderer", "sawyer_observation_space", "observation_space", "action_space")
+
+
+def _attributes(env: Any) -> dict[str, Any]:
+    return _copied({name: value for name, value in vars(env).items() if name not in _KEPT})
+
+
+def _copied(attributes: dict[str, Any]) -> dict[str, Any]:
+    # Views into the simulator's own memory (Meta-World keeps two) must stay views.
+    views = {k: v for k, v in attributes.items() if isinstance(v, np.ndarray) and v.base is not None}
+    return {**copy.deepcopy({k: v for k, v in attributes.items() if k not in views}), **views}
+
+
+def _build(task: str) -> Any:
+    """Meta-World's environment with an unlimited number of seeded starts and a visible goal."""
+    env = _copying_class(task)()
+    env._partially_observable = False
+    env._set_task_called = True
+    env.seeded_rand_vec = True
+    # Computed while the goal was still hidden; deleting it makes Meta-World rebuild it with the goal's bounds.
+    del env.sawyer_observation_space
+    env.observation_space = env.sawyer_observation_space
+    return env
+
+
+@functools.cache
+def _copying_class(task: str) -> Any:
+    """The task's class, reading its XML and meshes once per process instead of once per environment."""
+    cls = task_class(task)
+    models: list[Any] = []
+
+    class Copying(cls):  # pyright: ignore[reportGeneralTypeIssues]
+        def _initialize_simulation(self) -> tuple[Any, Any]:
+            if not models:
+                models.append(super()._initialize_simulation()[0])
+            model = copy.copy(models[0])
+            return model, _mujoco().MjData(model)
+
+    Copying.__name__ = cls.__name__
+    return Copying

@@ -1,0 +1,108 @@
+"""Pictures of Meta-World on a machine without a screen or GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+
+from burnish.errors import InputError, RunError
+from burnish.simulators.metaworld import MetaWorldEnv
+
+CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")
+_UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
+_PACKAGES = "apt-get install libegl1 libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
+
+
+class Renderer:
+    """Draws what an environment shows now, on the fast path: no shadows, reflections or anti-aliasing.
+
+    That is about 15 times as fast as Meta-World's own `render()` and looks a little different from it. Call
+    `close()` when done; the environment must outlive the renderer.
+
+    Args:
+        env: the environment to draw.
+        size: pixels, or (height, width).
+        camera: one of `CAMERAS`.
+
+    Raises:
+        InputError: no such camera, or a size below 1.
+        RunError: no off-screen OpenGL on this machine; the message names the system packages.
+    """
+
+    def __init__(self, env: MetaWorldEnv, size: int | tuple[int, int] = 240, camera: str = "corner2") -> None:
+        if camera not in CAMERAS:
+            raise InputError(f"unknown camera '{camera}'; the cameras are: {', '.join(CAMERAS)}")
+        height, width = (size, size) if isinstance(size, int) else size
+        if height < 1 or width < 1:
+            raise InputError(f"the picture's size must be at least 1 pixel, not {height}×{width}")
+        self._env = env
+        self._camera = camera
+        self._flip = camera in _UPSIDE_DOWN
+        model = env.simulator.model
+        # All three are read when the renderer is made.
+        model.vis.quality.offsamples = 0
+        model.vis.global_.offheight = height
+        model.vis.global_.offwidth = width
+        self._renderer = _make_renderer(model, height, width)
+        flags = importlib.import_module("mujoco").mjtRndFlag
+        for flag in (flags.mjRND_SHADOW, flags.mjRND_REFLECTION):
+            self._renderer.scene.flags[flag] = 0
+
+    def render(self) -> np.ndarray:
+        """The current picture, right side up: uint8 (H, W, 3)."""
+        self._renderer.update_scene(self._env.simulator.data, camera=self._camera)
+        picture = self._renderer.render()
+        return np.ascontiguousarray(picture[::-1] if self._flip else picture)
+
+    def close(self) -> None:
+        """Release the OpenGL context."""
+        self._renderer.close()
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _make_renderer(model: Any, height: int, width: int) -> Any:
+    _choose_backend()
+    try:
+        return importlib.import_module("mujoco").Renderer(model, height, width)
+    except Exception as error:
+        # Backends raise whatever they like (ImportError, GLError, AttributeError) when a driver is missing.
+        raise RunError(f"off-screen rendering failed ({type(error).__name__}: {error}); try: {_PACKAGES}") from error
+
+
+def _choose_backend() -> None:
+    """Let MuJoCo draw with EGL, or OSMesa where that is missing; the user's MUJOCO_GL wins."""
+    if os.environ.get("MUJOCO_GL"):
+        return
+    for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+        if not _loads(library):
+            continue
+        try:
+            context = importlib.import_module(f"mujoco.{backend}").GLContext
+        except Exception as error:
+            raise RunError(f"OpenGL's {library} library does not load ({error}); try: {_PACKAGES}") from error
+        # MuJoCo chose when it was first imported, long before anyone wanted pictures.
+        vars(importlib.import_module("mujoco.gl_context"))["GLContext"] = context
+        os.environ["MUJOCO_GL"] = backend
+        return
+    raise RunError(f"no off-screen OpenGL library found: {_PACKAGES}")
+
+
+def _loads(library: str) -> bool:
+    name = ctypes.util.find_library(library)
+    if name is None:
+        return False
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True

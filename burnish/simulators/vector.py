@@ -1,0 +1,219 @@
+"""Several Meta-World environments in one process as a Gymnasium vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from burnish.errors import InputError
+from burnish.simulators.metaworld import ACTION_DIM, STATE, STATE_NAMES, MetaWorldEnv, check_episode_length
+
+COLLECTION_SEEDS = 0
+"""First seed of collected episodes; collection stays below `EVALUATION_SEEDS`."""
+EVALUATION_SEEDS = 1_000_000
+"""First seed of evaluation episodes, so that no evaluation start was ever trained on."""
+_AUTORESET_SEEDS = (2**32, 2**52)  # drawn ones stay away from both ranges, and JSON keeps them exactly
+
+Observation = dict[str, np.ndarray]
+
+
+class MetaWorldVectorEnv(VectorEnv):
+    """K Meta-World environments, stepped one after another in this process.
+
+    One env step holds its action for `action_repeat` control steps. The reward is 1.0 on a step that ends in
+    success, else 0.0. `terminated` is success (later by `frames_after_success`), `truncated` the time limit;
+    the two are never both true. Every `info` has `success` (K,) bool and `seed` (K,) int64.
+
+    With `AutoresetMode.DISABLED` a finished environment is frozen: later steps leave it alone, repeat its last
+    observation, success and flags, and give reward 0, until `reset(options={"reset_mask": mask})`. `info["stepped"]`
+    (K,) says which ones a step moved. With `SAME_STEP` it starts a new episode at once, the old one's last
+    observation and info being `info["final_obs"]` (object array of dicts) and `info["final_info"]`, as in Gymnasium.
+
+    Args:
+        task: one of `metaworld_tasks()`.
+        num_envs: K.
+        action_repeat: control steps per env step.
+        max_steps: env steps per episode before it is truncated; `max_steps * action_repeat` at most 500.
+        success_ends_episode: False lets every episode last until the time limit.
+        frames_after_success: env steps that follow the first success before the episode terminates.
+        autoreset_mode: DISABLED or SAME_STEP.
+        envs: K existing environments of this task and action repeat to use instead of making new ones.
+
+    Raises:
+        InputError: unknown task, an episode longer than Meta-World allows, or a mode that is not offered.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        num_envs: int,
+        *,
+        action_repeat: int = 1,
+        max_steps: int = 500,
+        success_ends_episode: bool = True,
+        frames_after_success: int = 0,
+        autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
+        envs: Sequence[MetaWorldEnv] | None = None,
+    ) -> None:
+        check_episode_length(max_steps, action_repeat)
+        if autoreset_mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
+            raise InputError(f"autoreset mode {autoreset_mode} is not offered: use DISABLED or SAME_STEP")
+        if num_envs < 1 or frames_after_success < 0:
+            raise InputError(f"num_envs {num_envs} must be at least 1, frames_after_success {frames_after_success} 0")
+        self.envs = list(envs) if envs is not None else [MetaWorldEnv(task, action_repeat) for _ in range(num_envs)]
+        if len(self.envs) != num_envs or any(e.task != task or e.action_repeat != action_repeat for e in self.envs):
+            raise InputError(f"the given environments are not {num_envs} of {task} with action repeat {action_repeat}")
+        self.task = task
+        self.num_envs = num_envs
+        self.action_repeat = action_repeat
+        self.max_steps = max_steps
+        self.success_ends_episode = success_ends_episode
+        self.frames_after_success = frames_after_success
+        self.autoreset_mode = autoreset_mode
+        self.metadata = {"autoreset_mode": autoreset_mode}
+        state_space = gym.spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32)
+        self.single_observation_space = gym.spaces.Dict({STATE: state_space})
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+        self._states = np.zeros((num_envs, len(STATE_NAMES)), np.float32)
+        self._seeds = np.full(num_envs, -1, np.int64)
+        self._steps = np.zeros(num_envs, np.int64)
+        self._since_success = np.full(num_envs, -1, np.int64)  # env steps since the first success; -1 before it
+        self._success = np.zeros(num_envs, bool)
+        self._terminated = np.zeros(num_envs, bool)
+        self._truncated = np.zeros(num_envs, bool)
+        self._seed_streams: list[np.random.Generator] = []
+
+    @property
+    def raw_observations(self) -> np.ndarray:
+        """Meta-World's own observations for scripted experts, float64 (K, 39)."""
+        return np.stack([env.raw_observation for env in self.envs])
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start new episodes.
+
+        Args:
+            seed: s starts environment i with seed s + i; a sequence names each environment's own. Without, each
+                environment draws its next seed: a reproducible stream that the last given seed began.
+            options: `reset_mask`, bool (K,): which environments to reset (default all).
+
+        Returns:
+            Observations and info of all environments.
+        """
+        mask = self._reset_mask(options)
+        for index, given in enumerate(self._listed(seed)):
+            if mask[index]:
+                self._begin(index, given)
+        return self._observations(), self._info()
+
+    def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step every environment that is not finished.
+
+        Args:
+            actions: (K, 4), clipped to [-1, 1].
+
+        Returns:
+            Observations, rewards (K,) float64, terminated (K,), truncated (K,) and info.
+        """
+        actions = np.asarray(actions, np.float32)
+        if actions.shape != (self.num_envs, ACTION_DIM):
+            raise InputError(f"actions have shape {actions.shape}, expected {(self.num_envs, ACTION_DIM)}")
+        if not np.isfinite(actions).all():
+            raise InputError(f"the action of environment {int(np.argwhere(~np.isfinite(actions))[0, 0])} is not finite")
+        if (self._seeds < 0).any():
+            raise InputError("call reset before step")
+        stepped = ~(self._terminated | self._truncated)
+        rewards = np.zeros(self.num_envs)
+        for index in np.flatnonzero(stepped):
+            self._advance(int(index), actions[index])
+            rewards[index] = float(self._success[index])
+        terminated, truncated = self._terminated.copy(), self._truncated.copy()
+        final: dict[str, Any] = {}
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            final = self._restart(terminated | truncated)
+        info = {**self._info(), **final, "stepped": stepped, "_stepped": np.ones(self.num_envs, bool)}
+        return self._observations(), rewards, terminated, truncated, info
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the environments."""
+        for env in self.envs:
+            env.close()
+
+    def _begin(self, index: int, seed: int | None) -> None:
+        if seed is None:
+            seed = int(self._seed_streams[index].integers(*_AUTORESET_SEEDS))
+        else:
+            self._seed_streams[index] = np.random.default_rng([seed, 0xA0705])
+        self._states[index] = self.envs[index].reset(seed)[STATE]
+        self._seeds[index] = seed
+        self._steps[index] = 0
+        self._since_success[index] = -1
+        self._success[index] = self._terminated[index] = self._truncated[index] = False
+
+    def _advance(self, index: int, action: np.ndarray) -> None:
+        observation, success, _ = self.envs[index].step(action)
+        self._states[index] = observation[STATE]
+        self._success[index] = success
+        self._steps[index] += 1
+        if success or self._since_success[index] >= 0:
+            self._since_success[index] += 1
+        ended = self.success_ends_episode and self._since_success[index] >= self.frames_after_success
+        self._terminated[index] = ended
+        self._truncated[index] = not ended and self._steps[index] >= self.max_steps
+
+    def _restart(self, finished: np.ndarray) -> dict[str, Any]:
+        if not finished.any():
+            return {}
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        final_info = {**self._info(), "_success": finished.copy(), "_seed": finished.copy()}
+        for index in np.flatnonzero(finished):
+            final_obs[index] = {STATE: self._states[index].copy()}
+            self._begin(int(index), None)
+        return {
+            "final_obs": final_obs,
+            "_final_obs": finished.copy(),
+            "final_info": final_info,
+            "_final_info": finished.copy(),
+        }
+
+    def _observations(self) -> Observation:
+        return {STATE: self._states.copy()}
+
+    def _info(self) -> dict[str, Any]:
+        # Gymnasium pairs each entry with a mask of the environments that have it.
+        everyone = np.ones(self.num_envs, bool)
+        return {
+            "success": self._success.copy(),
+            "_success": everyone.copy(),
+            "seed": self._seeds.copy(),
+            "_seed": everyone.copy(),
+        }
+
+    def _listed(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if seed is None or not self._seed_streams:
+            base = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else 0
+            if not self._seed_streams:
+                self._seed_streams = [np.random.default_rng([base, i]) for i in range(self.num_envs)]
+        if seed is None:
+            return [None] * self.num_envs
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else list(seed)
+        if len(seeds) != self.num_envs:
+            raise InputError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        return [None if s is None else int(s) for s in seeds]
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, bool)
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
+            raise InputError(f"reset_mask must be a bool array of shape ({self.num_envs},), not {mask!r}")
+        return mask

@@ -1,0 +1,158 @@
+"""The supervised loop: anything with `loss(batch) -> (loss, metrics)` trains here, and resumes where it was killed."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from burnish.errors import RunError
+from burnish.storage import load_state, save_state
+from burnish.training.ema import ExponentialMovingAverage
+from burnish.training.metrics import MetricsLog
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Optimiser and length of one training run."""
+
+    steps: int = 2000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    """Peak of a schedule that warms up linearly over 2 % of the steps and falls along a cosine to zero."""
+    weight_decay: float = 1e-4
+    gradient_clip: float = 1.0
+    ema_decay: float | None = 0.995
+    log_every: int = 50
+    checkpoint_seconds: float = 10.0
+
+
+class Sampler(Protocol):
+    """Draws training batches; all its randomness comes from the generator, so that a resumed run sees the same."""
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Any:
+        """Draw a batch."""
+        ...
+
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+def fit(
+    model: nn.Module, sampler: Sampler, config: TrainingConfig, folder: Path, seed: int, on_step: OnStep | None = None
+) -> dict[str, float]:
+    """Train `model` in place and return its last metrics.
+
+    `folder` receives metrics.jsonl, TensorBoard events and `resume.safetensors`; with the latter present, training
+    goes on from it and ends, on a CPU, with the same bits as if it had never stopped.  `on_step(step, metrics)` is for
+    progress bars.  Raises RunError where the loss is no longer finite.
+    """
+    fabric = Fabric(accelerator="auto", devices=1)
+    device = fabric.device
+    torch.manual_seed(seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
+    wrapped.mark_forward_method("loss")
+    ema = ExponentialMovingAverage(model, config.ema_decay) if config.ema_decay else None
+    generator = torch.Generator(device=device).manual_seed(seed)
+    log = MetricsLog(folder)
+    run = _Resumable(folder / "resume.safetensors", model, optimizer, ema, generator)
+    start = run.restore()
+    log.rewind(start)
+
+    model.train()
+    last: dict[str, float] = {}
+    saved_at = time.monotonic()
+    for step in range(start, config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * schedule(step, config.steps)
+        loss, metrics = wrapped.loss(sampler.sample(config.batch_size, generator))
+        wrapped_optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        norm = fabric.clip_gradients(wrapped, wrapped_optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False)
+        wrapped_optimizer.step()
+        if ema:
+            ema.update()
+        done = step + 1
+        if done % config.log_every == 0 or done == config.steps:
+            last = {"loss": float(loss.detach()), "gradient_norm": _number(norm)}
+            last |= {name: float(value) for name, value in metrics.items()}
+            if not math.isfinite(last["loss"]):
+                raise RunError(f"{folder.name}: the training loss is {last['loss']} at step {done}; lower learning_rate")
+            log.write(done, last)
+            if on_step:
+                on_step(done, last)
+        if time.monotonic() - saved_at > config.checkpoint_seconds and done < config.steps:
+            run.save(done)
+            saved_at = time.monotonic()
+    if ema:
+        ema.copy_to_module()
+    model.eval()
+    log.close()
+    return last
+
+
+def schedule(step: int, steps: int, warmup_share: float = 0.02) -> float:
+    """Learning-rate factor at `step`: linear warm-up, then a cosine to zero."""
+    warmup = max(1, round(warmup_share * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _number(value: Tensor | None) -> float:
+    return float(value) if value is not None else 0.0
+
+
+class _Resumable:
+    """Everything that the rest of a training run depends on, in one safetensors file."""
+
+    def __init__(
+        self,
+        path: Path,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        ema: ExponentialMovingAverage | None,
+        generator: torch.Generator,
+    ):
+        self.path, self.model, self.optimizer, self.ema, self.generator = path, model, optimizer, ema, generator
+
+    def save(self, step: int) -> None:
+        state = {
+            "step": step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "generator": self.generator.get_state(),
+            "global_rng": torch.get_rng_state(),
+        }
+        if torch.cuda.is_available():
+            state["cuda_rng"] = torch.cuda.get_rng_state()
+        save_state(self.path, state)
+
+    def restore(self) -> int:
+        if not self.path.exists():
+            return 0
+        state = load_state(self.path)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["global_rng"])
+        if torch.cuda.is_available() and "cuda_rng" in state:
+            torch.cuda.set_rng_state(state["cuda_rng"])
+        return int(state["step"])
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a metrics.jsonl."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line]

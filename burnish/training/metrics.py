@@ -1,0 +1,44 @@
+"""metrics.jsonl and TensorBoard, side by side, both consistent after a resume."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+
+class MetricsLog:
+    """Appends rows {"step": …, name: value, …} to metrics.jsonl and to TensorBoard events in the same folder."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "metrics.jsonl"
+        self.folder = folder
+        self.writer: SummaryWriter | None = None
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after `step`: a resumed run writes it again."""
+        rows = []
+        if self.path.exists():
+            for line in self.path.read_text().splitlines():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError:  # a line cut short by a kill
+                    continue
+                if row["step"] <= step:
+                    rows.append(json.dumps(row))
+        self.path.write_text("".join(row + "\n" for row in rows))
+        self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Log one row."""
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self.writer:
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush the TensorBoard events."""
+        if self.writer:
+            self.writer.close()

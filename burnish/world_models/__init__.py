@@ -1,0 +1,31 @@
+"""World models: a family a file, all with the contract of `base.WorldModel`."""
+
+from burnish.world_models.base import Observer, State, WorldModel
+from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
+from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConfig
+from burnish.world_models.history import (
+    STATE_KEY,
+    HistoryConfig,
+    HistoryState,
+    ObservationHistory,
+    TransitionSpace,
+    learned_dimensions,
+)
+from burnish.world_models.sampler import SamplerConfig
+
+__all__ = [
+    "STATE_KEY",
+    "DiffusionConfig",
+    "DiffusionWorldModel",
+    "DisagreementEnsemble",
+    "EnsembleConfig",
+    "HistoryConfig",
+    "HistoryState",
+    "ObservationHistory",
+    "Observer",
+    "SamplerConfig",
+    "State",
+    "TransitionSpace",
+    "WorldModel",
+    "learned_dimensions",
+]

@@ -1,0 +1,63 @@
+"""The contract of a world model: real and imagined experience go through the same door."""
+
+from dataclasses import dataclass, fields
+from typing import Protocol, Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """What a world model remembers of B episodes: a dataclass of tensors, batch first."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields by name, for checkpoints."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def where(self, mask: Bool[Tensor, " B"], other: Self) -> Self:
+        """Rows of `other` where `mask` is true, own rows elsewhere."""
+
+        def choose(own: Tensor, others: Tensor) -> Tensor:
+            return torch.where(mask.view(-1, *[1] * (own.dim() - 1)), others, own)
+
+        return type(self)(**{name: choose(own, getattr(other, name)) for name, own in self.tensors().items()})
+
+    def rows(self, index: Tensor) -> Self:
+        """The rows that `index` names (integers, or a boolean mask)."""
+        return type(self)(**{name: own[index] for name, own in self.tensors().items()})
+
+
+class Observer(Protocol):
+    """The half of a world model that real experience needs: a state, and the features read from it."""
+
+    feature_dim: int
+
+    def initial(self, batch_size: int) -> State:
+        """States of episodes that have not begun."""
+        ...
+
+    def observe(self, state: State, action: Float[Tensor, "B A"] | None, observation: dict[str, Tensor]) -> State:
+        """Take in a real observation; `action` led to it (None or ignored where the episode begins)."""
+        ...
+
+    def features(self, state: State) -> Float[Tensor, "B F"]:
+        """What policies and classifiers read."""
+        ...
+
+    def decode(self, state: State) -> dict[str, Tensor]:
+        """The observation that the state stands for, in the data's own units."""
+        ...
+
+
+class WorldModel(Observer, Protocol):
+    """A world model: also predicts experience, and learns from windows."""
+
+    def imagine(self, state: State, action: Float[Tensor, "B A"], generator: torch.Generator | None) -> State:
+        """Predict the state after `action`."""
+        ...
+
+    def loss(self, batch: object) -> tuple[Tensor, dict[str, Tensor]]:
+        """Training loss and metrics on a batch of windows."""
+        ...

@@ -1,0 +1,125 @@
+"""World4RL's transition model for state observations: EDM-preconditioned diffusion over the next observation."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from burnish.data import WindowBatch
+from burnish.networks import ConditionalResidualMLP
+from burnish.storage import load_module, save_module
+from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpace, load_transition_model
+from burnish.world_models.sampler import SamplerConfig, sample
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Noise levels of training, network size and sampler."""
+
+    width: int = 256
+    depth: int = 3
+    sigma_data: float = 1.0
+    """Standard deviation of the clean data; changes of the observation are standardised, so 1."""
+    noise_mean: float = 0.0
+    noise_std: float = 1.2
+    """Training noise: ln σ ~ N(noise_mean, noise_std²)."""
+    context_noise: float = 0.1
+    """Noise on the learned dimensions of past frames in training, in standard deviations of their change."""
+    rollout_steps: int = 2
+    """Predicted frames per training window; later ones see the model's own prediction as their past."""
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+
+class DiffusionWorldModel(nn.Module):
+    """Predicts the standardised change of the observation, given H frames and two-hot actions, by denoising.
+
+    Preconditioning and loss: EDM (arXiv 2206.00364, Table 1), as in World4RL Eqs. 4, 6 and 7.
+    """
+
+    def __init__(self, space: TransitionSpace, config: DiffusionConfig):
+        super().__init__()
+        self.space, self.config = space, config
+        self.feature_dim = space.feature_dim
+        self.network = ConditionalResidualMLP(len(space.learned_dims), space.context_dim, config.width, config.depth)
+        self.initial, self.observe = space.initial, space.observe
+        self.features, self.decode = space.features, space.decode
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and config.json."""
+        save_module(folder, self, {"space": self.space.description, "model": self.config})
+
+    @classmethod
+    def load(cls, folder: Path) -> "DiffusionWorldModel":
+        """Read what `save` wrote; raises InputError where it is not that."""
+        space, config = load_transition_model(folder, DiffusionConfig)
+        model = cls(space, config)
+        load_module(folder, model)
+        return model.eval().requires_grad_(False)
+
+    def denoise(
+        self, x: Float[Tensor, "B d"], sigma: Float[Tensor, "#B 1"], context: Float[Tensor, "B width"]
+    ) -> Float[Tensor, "B d"]:
+        """D_θ(x; σ) = c_skip x + c_out F_θ(c_in x; c_noise, context)."""
+        c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.sigma_data)
+        return c_skip * x + c_out * self.network(c_in * x, c_noise.squeeze(-1), context)
+
+    def imagine(
+        self, state: HistoryState, action: Float[Tensor, "B A"], generator: torch.Generator | None = None
+    ) -> HistoryState:
+        """Sample the next frame with the configured number of denoising steps."""
+        context = self.network.embed_context(self.space.context(state, action))
+
+        def denoise(x: Tensor, sigma: float) -> Tensor:
+            return self.denoise(x, torch.full((1, 1), sigma, device=x.device), context)
+
+        shape = (len(action), len(self.space.learned_dims))
+        delta = sample(denoise, shape, self.config.sampler, generator, action.device)
+        return self.space.advance(state, action, delta)
+
+    def loss(self, batch: WindowBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error of F_θ, averaged over the predicted frames of each window (World4RL Eq. 7)."""
+        config, frames = self.config, self.space.config.frames
+        future = self.space.normaliser.normalise(batch.observation[STATE_KEY][:, frames:])
+        if future.shape[1] < config.rollout_steps:
+            raise ValueError(f"windows have {future.shape[1]} following frames, rollout_steps is {config.rollout_steps}")
+        state, losses, error = self.space.window_state(batch), [], torch.zeros(())
+        for step in range(config.rollout_steps):
+            action = batch.action[:, frames - 1 + step]
+            state = self._disturb(state)
+            target = self.space.delta(state, future[:, step])
+            sigma = (config.noise_mean + config.noise_std * torch.randn_like(target[:, :1])).exp()
+            c_skip, c_out, c_in, c_noise = preconditioning(sigma, config.sigma_data)
+            noisy = target + sigma * torch.randn_like(target)
+            context = self.network.embed_context(self.space.context(state, action))
+            output = self.network(c_in * noisy, c_noise.squeeze(-1), context)
+            losses.append((output - (target - c_skip * noisy) / c_out).square().mean())
+            with torch.no_grad():
+                clean = c_skip * noisy + c_out * output
+                error = (clean - target).square().mean()
+                state = self.space.advance(state, action, clean)
+        loss = torch.stack(losses).mean()
+        return loss, {"loss_first": losses[0].detach(), "loss_last": losses[-1].detach(), "denoised_mse": error}
+
+    def _disturb(self, state: HistoryState) -> HistoryState:
+        # A model that only ever sees true pasts drifts on its own predictions; a little noise teaches it to return.
+        if self.config.context_noise == 0:
+            return state
+        scale = self.config.context_noise * self.space.delta_std
+        level = torch.rand(len(state.observation), 1, 1, device=scale.device)
+        noise = torch.randn(*state.observation.shape[:2], len(scale), device=scale.device) * scale * level
+        observation = state.observation.clone()
+        observation[:, :, self.space.learned] += noise
+        return HistoryState(observation, state.action, state.valid)
+
+
+def preconditioning(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """c_skip, c_out, c_in and c_noise (EDM, Table 1)."""
+    total = sigma.square() + sigma_data**2
+    return (
+        sigma_data**2 / total,
+        sigma * sigma_data * total.rsqrt(),
+        total.rsqrt(),
+        sigma.log() / 4,
+    )

@@ -1,0 +1,128 @@
+"""A bootstrapped ensemble beside the world model: where its members disagree, imagination is not to be trusted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from burnish.data import Dataset, WindowBatch, Windows
+from burnish.networks import EnsembleMLP
+from burnish.storage import load_module, save_module
+from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpace, load_transition_model
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """Size of the ensemble, and the quantile of held-out disagreement at which imagination halts."""
+
+    members: int = 5
+    hidden: tuple[int, ...] = (128, 128)
+    halt_quantile: float = 0.99
+    """Held-out real windows that may lie beyond the threshold: 1 - halt_quantile of them."""
+    saturation: float = 3.0
+    """Where one dimension's share of the disagreement levels off, in units of its own held-out 90 % quantile."""
+
+
+class DisagreementEnsemble(nn.Module):
+    """E networks that predict the mean change of the observation; each learns from its own bootstrap of the episodes.
+
+    `forward` is a robust spread: each dimension's standard deviation over members is divided by that dimension's own
+    held-out 90 % quantile and saturates, so that the heavy tail that contacts give to one dimension can neither set
+    the threshold alone nor hide the others.
+    """
+
+    scale: Tensor
+    threshold: Tensor
+
+    def __init__(self, space: TransitionSpace, config: EnsembleConfig):
+        super().__init__()
+        self.space, self.config = space, config
+        dims = len(space.learned_dims)
+        self.network = EnsembleMLP(config.members, space.context_dim, config.hidden, dims)
+        self.register_buffer("scale", torch.ones(dims))
+        self.register_buffer("threshold", torch.full((), torch.inf))
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and config.json."""
+        save_module(folder, self, {"space": self.space.description, "model": self.config})
+
+    @classmethod
+    def load(cls, folder: Path) -> "DisagreementEnsemble":
+        """Read what `save` wrote; raises InputError where it is not that."""
+        space, config = load_transition_model(folder, EnsembleConfig)
+        model = cls(space, config)
+        load_module(folder, model)
+        return model.eval().requires_grad_(False)
+
+    def predict(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, "members B d"]:
+        """Each member's standardised change."""
+        return self.network(self.space.context(state, action))
+
+    def forward(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
+        """Robust disagreement about what `action` does; above `threshold` it is out of the data's support."""
+        return self.robust(self.predict(state, action).std(0))
+
+    def robust(self, spread: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
+        """Mean over dimensions of the scaled, saturated spread."""
+        limit = self.config.saturation
+        return (limit * torch.tanh(spread / (self.scale * limit))).mean(-1)
+
+    def loss(self, batch: WindowBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Robust error of each member on its own share of the batch (rows of member 0 first, then of member 1, …)."""
+        frames = self.space.config.frames
+        state = self.space.window_state(batch)
+        context = self.space.context(state, batch.action[:, frames - 1])
+        following = self.space.normaliser.normalise(batch.observation[STATE_KEY][:, frames])
+        target = self.space.delta(state, following)
+        shares = (self.config.members, -1)
+        error = self.network(context.unflatten(0, shares)) - target.unflatten(0, shares)
+        # Contact forces give the targets heavy tails; a pseudo-Huber loss keeps rare jumps from ruling the fit.
+        loss = 2 * ((1 + error.square()).sqrt() - 1)
+        return loss.mean(), {"mse": error.detach().square().mean()}
+
+    def bootstrap(self, dataset: Dataset, seed: int) -> "BootstrapWindows":
+        """Windows of `dataset`, resampled by episode for each member."""
+        return BootstrapWindows(dataset, self.space.config.frames, self.config.members, seed)
+
+    @torch.no_grad()
+    def calibrate(self, held_out: Dataset, batch_size: int = 4096) -> dict[str, float]:
+        """Set the scale of each dimension and the halting threshold from held-out real windows."""
+        spreads = []
+        windows = Windows(held_out, history=self.space.config.frames, horizon=1)
+        for frames in windows.present_frames.split(batch_size):
+            batch = windows.gather(frames)
+            state = self.space.window_state(batch)
+            spreads.append(self.predict(state, batch.action[:, self.space.config.frames - 1]).std(0))
+        spread = torch.cat(spreads)
+        self.scale.copy_(torch.quantile(spread, 0.9, dim=0).clamp(min=1e-6))
+        robust = self.robust(spread)
+        self.threshold.copy_(torch.quantile(robust, self.config.halt_quantile))
+        return {
+            "threshold": float(self.threshold),
+            "median": float(robust.median()),
+            "maximum": float(robust.max()),
+            "windows": float(len(robust)),
+        }
+
+
+class BootstrapWindows:
+    """One bootstrap of the episodes per member: frames of an episode stand or fall together."""
+
+    def __init__(self, dataset: Dataset, history: int, members: int, seed: int):
+        self.windows = Windows(dataset, history=history, horizon=1)
+        generator = torch.Generator().manual_seed(seed)
+        present = self.windows.present_frames
+        episode = torch.bucketize(present, dataset.starts, right=True) - 1
+        self.pools = []
+        for _ in range(members):
+            drawn = torch.randint(dataset.num_episodes, (dataset.num_episodes,), generator=generator)
+            copies = torch.bincount(drawn, minlength=dataset.num_episodes).to(present.device)
+            self.pools.append(present.repeat_interleave(copies[episode]))
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> WindowBatch:
+        """`batch_size` windows for each member, member-major."""
+        device = self.pools[0].device
+        drawn = [pool[torch.randint(len(pool), (batch_size,), generator=generator, device=device)] for pool in self.pools]
+        return self.windows.gather(torch.cat(drawn))

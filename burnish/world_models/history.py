@@ -1,0 +1,215 @@
+"""A state that is simply the last H observations and actions, and the transition space that diffusion works in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from burnish.config import from_dict
+from burnish.data import STATE as STATE_KEY
+from burnish.data import Dataset, Normaliser, WindowBatch
+from burnish.errors import InputError
+from burnish.networks import action_encoding
+from burnish.networks.action_encoding import ActionEncodingName
+from burnish.storage import load_module_config
+from burnish.world_models.base import State
+
+
+
+@dataclass(frozen=True)
+class HistoryState(State):
+    """The last H frames, oldest first, in normalised units.
+
+    `action[:, i]` was executed at frame i, so the newest slot is empty (zero) until the next step.  An episode that
+    has just begun holds its first frame H times; `valid` tells which frames are real.
+    """
+
+    observation: Float[Tensor, "B H D"]
+    action: Float[Tensor, "B H A"]
+    valid: Bool[Tensor, "B H"]
+
+
+@dataclass(frozen=True)
+class HistoryConfig:
+    """How much of the past a model sees, and how actions enter."""
+
+    frames: int = 4
+    """H, the number of past frames and actions (World4RL: 4)."""
+    feature_frames: int = 1
+    """How many of the newest frames policies and classifiers read."""
+    action_encoding: ActionEncodingName = "two_hot"
+    bins: int = 21
+    """K of the two-hot or one-hot encoding (World4RL: 21)."""
+
+
+class ObservationHistory(nn.Module):
+    """Observer half of a state world model: normalises observations and keeps the last H of them."""
+
+    device_anchor: Tensor
+
+    def __init__(self, observation_dim: int, action_dim: int, config: HistoryConfig):
+        super().__init__()
+        self.observation_dim, self.action_dim, self.config = observation_dim, action_dim, config
+        self.feature_dim = observation_dim * config.feature_frames
+        self.normaliser = Normaliser(observation_dim)
+        self.register_buffer("device_anchor", torch.zeros(()), persistent=False)
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Compute the normalisation statistics, once."""
+        self.normaliser.fit(dataset.observations[STATE_KEY])
+        return self
+
+    def initial(self, batch_size: int) -> HistoryState:
+        """States of episodes that have not begun: no frame is valid."""
+        h, device = self.config.frames, self.device_anchor.device
+        return HistoryState(
+            torch.zeros(batch_size, h, self.observation_dim, device=device),
+            torch.zeros(batch_size, h, self.action_dim, device=device),
+            torch.zeros(batch_size, h, dtype=torch.bool, device=device),
+        )
+
+    def observe(self, state: HistoryState, action: Tensor | None, observation: dict[str, Tensor]) -> HistoryState:
+        """Push a real observation (B, D, in the data's units); episodes that begin are filled with it."""
+        frame = self.normaliser.normalise(observation[STATE_KEY])
+        if action is None:
+            action = torch.zeros(len(frame), self.action_dim, device=frame.device)
+        begun = state.valid[:, -1]
+        pushed = push(state, action, frame)
+        first = HistoryState(
+            frame.unsqueeze(1).expand(-1, self.config.frames, -1), torch.zeros_like(state.action), pushed.valid
+        )
+        return pushed.where(~begun, first)
+
+    def features(self, state: HistoryState) -> Float[Tensor, "B F"]:
+        """The newest `feature_frames` frames, normalised and flattened."""
+        return state.observation[:, -self.config.feature_frames :].flatten(1)
+
+    def decode(self, state: HistoryState) -> dict[str, Tensor]:
+        """The newest frame in the data's units."""
+        return {STATE_KEY: self.normaliser.denormalise(state.observation[:, -1])}
+
+    def window_state(self, batch: WindowBatch) -> HistoryState:
+        """The state at the present frame of each window."""
+        h = self.config.frames
+        action = batch.action[:, :h].clone()
+        action[:, -1] = 0  # the present action is not yet executed
+        return HistoryState(self.normaliser.normalise(batch.observation[STATE_KEY][:, :h]), action, batch.valid[:, :h])
+
+
+def push(state: HistoryState, action: Float[Tensor, "B A"], frame: Float[Tensor, "B D"]) -> HistoryState:
+    """Drop the oldest frame, write `action` beside the newest one, and append `frame` (normalised)."""
+    actions = torch.cat([state.action[:, 1:-1], action.unsqueeze(1), torch.zeros_like(action).unsqueeze(1)], dim=1)
+    if state.action.shape[1] == 1:
+        actions = torch.zeros_like(state.action)
+    valid = torch.cat([state.valid[:, 1:], torch.ones_like(state.valid[:, :1])], dim=1)
+    return HistoryState(torch.cat([state.observation[:, 1:], frame.unsqueeze(1)], dim=1), actions, valid)
+
+
+class TransitionSpace(ObservationHistory):
+    """What a transition looks like to a network: a context vector in, a standardised change of the observation out.
+
+    Dimensions that never change within an episode (the goal) are *carried*: copied to the next frame, never predicted.
+    The others are predicted as changes, divided by the standard deviation of those changes over the data.
+    """
+
+    learned: Tensor
+    delta_mean: Tensor
+    delta_std: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, observation_dim: int, action_dim: int, learned: tuple[int, ...], config: HistoryConfig):
+        super().__init__(observation_dim, action_dim, config)
+        self.encode = action_encoding(config.action_encoding, config.bins)
+        self.learned_dims = learned
+        self.register_buffer("learned", torch.tensor(learned, dtype=torch.long))
+        for name in ("delta_mean", "low", "high"):
+            self.register_buffer(name, torch.zeros(len(learned)))
+        self.register_buffer("delta_std", torch.ones(len(learned)))
+        h = config.frames
+        self.context_dim = observation_dim + (h - 1) * len(learned) + h * action_dim * self.encode.size + h
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What `from_description` needs to build the same space (statistics come with the weights)."""
+        return {
+            "observation_dim": self.observation_dim,
+            "action_dim": self.action_dim,
+            "learned": self.learned_dims,
+            "history": self.config,
+        }
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], source: str) -> Self:
+        """Rebuild a space; `source` is named in errors."""
+        try:
+            sizes = int(description["observation_dim"]), int(description["action_dim"])
+            learned = tuple(int(dim) for dim in description["learned"])
+            history = description["history"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{source}: field {error} of the transition space is missing or of another type") from error
+        return cls(*sizes, learned, from_dict(HistoryConfig, history, source))
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Statistics of the changes; imagined values stay within the data's range (plus 10 %).
+
+        The normaliser is not fitted here: it is the policy's own, so that both read the same features.
+        """
+        frames = self.normaliser.normalise(dataset.observations[STATE_KEY])[:, self.learned]
+        inside = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
+        inside[dataset.starts + dataset.lengths - 1] = False
+        delta = (frames[1:] - frames[:-1])[inside[:-1]]
+        self.delta_mean.copy_(delta.mean(0))
+        self.delta_std.copy_(delta.std(0).clamp(min=1e-6))
+        low, high = frames.amin(0), frames.amax(0)
+        self.low.copy_(low - 0.1 * (high - low))
+        self.high.copy_(high + 0.1 * (high - low))
+        return self
+
+    def context(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, "B context"]:
+        """Newest frame, standardised changes between the H frames, encoded actions, and which frames are real."""
+        frames = state.observation[:, :, self.learned]
+        changes = (frames[:, 1:] - frames[:, :-1]) / self.delta_std
+        actions = torch.cat([state.action[:, :-1], action.unsqueeze(1)], dim=1)
+        valid = state.valid.to(action.dtype)
+        encoded = self.encode(actions) * valid.unsqueeze(-1)
+        return torch.cat([state.observation[:, -1], changes.flatten(1), encoded.flatten(1), valid], dim=1)
+
+    def delta(self, state: HistoryState, frame: Float[Tensor, "B D"]) -> Float[Tensor, "B d"]:
+        """Standardised change from the newest frame of `state` to `frame` (normalised), learned dimensions only."""
+        change = frame[:, self.learned] - state.observation[:, -1, self.learned]
+        return (change - self.delta_mean) / self.delta_std
+
+    def advance(self, state: HistoryState, action: Tensor, delta: Float[Tensor, "B d"]) -> HistoryState:
+        """The state after a standardised change; carried dimensions are copied."""
+        frame = state.observation[:, -1].clone()
+        moved = frame[:, self.learned] + self.delta_mean + self.delta_std * delta
+        frame[:, self.learned] = torch.minimum(torch.maximum(moved, self.low), self.high)
+        return push(state, action, frame)
+
+
+def learned_dimensions(dataset: Dataset) -> tuple[int, ...]:
+    """The observation dimensions that change within some episode, beyond rounding."""
+    frames = dataset.observations[STATE_KEY]
+    inside = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
+    inside[dataset.starts + dataset.lengths - 1] = False
+    change = (frames[1:] - frames[:-1]).abs()[inside[:-1]].amax(0)
+    scale = frames.abs().amax(0).clamp(min=1e-6)
+    return tuple(torch.nonzero(change > 1e-5 * scale).flatten().tolist())
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+def load_transition_model(folder: Path, config_class: type[ConfigT]) -> tuple[TransitionSpace, ConfigT]:
+    """The space and the configuration in the config.json of a model that works in a transition space."""
+    source = str(folder / "config.json")
+    config = load_module_config(folder)["config"]
+    try:
+        space, model = config["space"], config["model"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{source}: found no {error}, expected a model over a transition space") from error
+    return TransitionSpace.from_description(space, source), from_dict(config_class, model, source)

@@ -1,0 +1,51 @@
+"""Few-step samplers of the probability-flow ODE (EDM, arXiv 2206.00364, Algorithm 1 without churn)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """Karras noise levels and the integration rule."""
+
+    steps: int = 3
+    method: Literal["euler", "heun"] = "euler"
+    sigma_max: float = 5.0
+    sigma_min: float = 2e-2
+    rho: float = 7.0
+
+
+def karras_levels(config: SamplerConfig) -> list[float]:
+    """Noise levels σ_0 = sigma_max … σ_{n-1} = sigma_min, then 0 (EDM, Eq. 5).  One step goes from sigma_max to 0."""
+    n, inverse = config.steps, 1 / config.rho
+    if n == 1:
+        return [config.sigma_max, 0.0]
+    low, high = config.sigma_min**inverse, config.sigma_max**inverse
+    return [(high + i / (n - 1) * (low - high)) ** config.rho for i in range(n)] + [0.0]
+
+
+def sample(
+    denoise: Callable[[Tensor, float], Tensor],
+    shape: tuple[int, ...],
+    config: SamplerConfig,
+    generator: torch.Generator | None,
+    device: torch.device,
+) -> Tensor:
+    """Draw a sample of `shape`; the start noise has standard deviation sigma_max.
+
+    `denoise(x, sigma)` is D_θ.  Heun calls it twice a step, except on the last, which goes to σ = 0.
+    """
+    levels = karras_levels(config)
+    x = levels[0] * torch.randn(shape, generator=generator, device=device)
+    for sigma, following in zip(levels[:-1], levels[1:], strict=True):
+        slope = (x - denoise(x, sigma)) / sigma
+        moved = x + slope * (following - sigma)
+        if config.method == "heun" and following > 0:
+            slope = 0.5 * (slope + (moved - denoise(moved, following)) / following)
+            moved = x + slope * (following - sigma)
+        x = moved
+    return x

@@ -1,0 +1,67 @@
+import io
+
+import torch
+
+from burnish.pipeline import progress as module
+from burnish.pipeline.progress import Progress, format_duration
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+
+
+def test_plain_lines_come_every_ten_seconds(monkeypatch):
+    clock, stream = Clock(monkeypatch), io.StringIO()
+    with Progress(1000, "steps", "world_model", stream=stream) as progress:
+        for step in range(25):
+            clock.now += 1.0
+            progress.update(10, loss=torch.tensor(0.5 / (step + 1)))
+    assert stream.getvalue().splitlines() == [
+        "world_model 10 % 100/1000 steps 10 steps/s ETA 1:30 loss 0.05",
+        "world_model 20 % 200/1000 steps 10 steps/s ETA 1:20 loss 0.025",
+        "world_model 25 % 250/1000 steps 10 steps/s ETA 1:15 loss 0.02",
+    ]
+
+
+def test_the_rate_is_that_of_this_attempt(monkeypatch):
+    clock = Clock(monkeypatch)
+    progress = Progress(100, "episodes", "collect", initial=50, stream=io.StringIO())
+    clock.now += 5.0
+    progress.set(60)
+    assert progress.line() == "collect 60 % 60/100 episodes 2 episodes/s ETA 0:20"
+
+
+def test_without_a_total(monkeypatch):
+    clock = Clock(monkeypatch)
+    progress = Progress(None, "files", "read", stream=io.StringIO())
+    clock.now += 2.0
+    progress.update(3, kind="new")
+    assert progress.line() == "read 3 files 1.5 files/s kind new"
+
+
+def test_a_bar_on_a_terminal():
+    stream = Terminal()
+    with Progress(4, "steps", "refine", stream=stream) as progress:
+        for _ in range(4):
+            progress.update(success=0.25)
+        progress.close()
+    assert "refine: 100%" in stream.getvalue() and "4/4" in stream.getvalue() and "success 0.25" in stream.getvalue()
+
+
+def test_every_update_is_passed_on():
+    calls = []
+    progress = Progress(2, stream=io.StringIO(), on_update=lambda: calls.append(1))
+    progress.update()
+    progress.update()
+    assert len(calls) == 2
+
+
+def test_durations():
+    assert [format_duration(value) for value in (0.4, 59.6, 3725)] == ["0:00", "1:00", "1:02:05"]
