@@ -1,3 +1,58 @@
 """Burnish: refine a pretrained robot policy inside a frozen world model, then prove it on a real simulator."""
 
+from pathlib import Path
+from typing import Any
+
 __version__ = "0.1.0"
+__all__ = ["run"]
+
+
+def run(
+    recipe: str,
+    task: str | None = None,
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    preset: str = "default",
+    config: Any = None,
+    dataset: str | Path | None = None,
+    success_column: str | None = None,
+    success_last_frames: int | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Run all stages of a recipe, or those that are left to do, and return the content of report.json.
+
+    Args:
+        recipe: its name, for instance `world4rl`.
+        task: the task's name; with `dataset`, by default its only task.
+        seed: of the data, of all training and of refinement.
+        out: the run folder, by default runs/RECIPE-TASK-SEED.
+        preset: `default`, `tiny` or `paper`.
+        config: the recipe's configuration, instead of a preset.
+        dataset: your own LeRobotDataset v3.0; then no simulator is used.
+        success_column: the data set's column that tells success, by default `next.success` or `success`.
+        success_last_frames: success is the last so many frames of every successful episode.
+        threads: PyTorch's threads, by default one for each core.
+
+    Raises:
+        burnish.errors.InputError: something about the arguments or the data is wrong.
+        burnish.errors.RunError: the run could not go on.
+    """
+    from burnish.recipes.catalogue import entry
+    from burnish.recipes.own_data import ReadingRule
+    from burnish.recipes.runs import NewRun, run_world4rl
+    from burnish.recipes.runs import preset as load_preset
+
+    entry(recipe)
+    new = NewRun(
+        task=task,
+        seed=seed,
+        out=Path(out) if out is not None else None,
+        dataset=Path(dataset) if dataset is not None else None,
+        reading=ReadingRule(success_column=success_column, success_last_frames=success_last_frames),
+        config=config if config is not None else load_preset(preset),
+    )
+    resolved = new.resolve()
+    report = run_world4rl(new.folder(resolved), resolved, threads=threads)
+    assert report is not None
+    return report

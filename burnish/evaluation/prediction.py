@@ -64,10 +64,25 @@ def open_loop(
 
 def spearman(x: Tensor, y: Tensor) -> float:
     """Rank correlation of two vectors (ties keep their order)."""
-    ranks = [v.flatten().argsort().argsort().double() for v in (x, y)]
+    ranks = [v.flatten().argsort(stable=True).argsort().double() for v in (x, y)]
     centred = [r - r.mean() for r in ranks]
     return float((centred[0] * centred[1]).sum() / (centred[0].norm() * centred[1].norm()).clamp(min=1e-12))
 
 
 def _rms(error: Tensor) -> Tensor:
     return error.square().mean(-1).sqrt()
+
+
+@torch.no_grad()
+def imagine_along(world_model: WorldModel, observation: Tensor, actions: Tensor, seed: int) -> Tensor:
+    """The states (T, D) that the model imagines from the first of `observation` (T, D) under recorded `actions` (T, A).
+
+    Both are in the data's units; the action of the last frame is not executed.
+    """
+    generator = torch.Generator(device=observation.device).manual_seed(seed)
+    state = world_model.observe(world_model.initial(1), None, {STATE_KEY: observation[:1]})
+    frames = [world_model.decode(state)[STATE_KEY]]
+    for action in actions[:-1]:
+        state = world_model.imagine(state, action[None], generator)
+        frames.append(world_model.decode(state)[STATE_KEY])
+    return torch.cat(frames)

@@ -8,20 +8,11 @@ from typing import Any
 from burnish.data import Episode
 from burnish.evaluation.actor import PolicyActor
 from burnish.evaluation.intervals import wilson_interval
+from burnish.evaluation.settings import SimulatorConfig
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.parallel import Progress, WorkerPool
 from burnish.simulators.vector import EVALUATION_SEEDS
-
-
-@dataclass(frozen=True)
-class SimulatorConfig:
-    """The real environment."""
-
-    action_repeat: int = 2
-    """Control steps per decision."""
-    max_steps: int = 100
-    """Decisions after which an episode has failed."""
 
 
 @dataclass(frozen=True)

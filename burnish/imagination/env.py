@@ -110,7 +110,8 @@ class ImaginedEnv(VectorEnv):
         actions = actions.to(self.device, torch.float32).clamp(-1, 1)
         halted = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         if self.config.halting and self.disagreement is not None:
-            halted = self.disagreement(self._state, actions) > self.disagreement.threshold
+            # Written so that a NaN halts, too.
+            halted = ~(self.disagreement(self._state, actions) <= self.disagreement.threshold)
         state = self.world_model.imagine(self._state, actions, self.generator)
         self.imagined_steps += self.num_envs
         self._age = self._age + 1

@@ -50,7 +50,7 @@ def imagined_success(
         features, _, _, _, info = env.step(decision.action_chunk[:, 0])
         success |= alive & info["success"]
         halted |= alive & info["halted"]
-        alive &= ~(info["success"] | info["halted"])
+        alive &= ~info["_final_obs"]
         if step % check_every == check_every - 1 and not alive.any():
             break
     return ImaginedSuccess(success, halted)

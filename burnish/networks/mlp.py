@@ -69,8 +69,9 @@ class ConditionalResidualMLP(nn.Module):
         self.depth = depth
         self.context = nn.Linear(context_dim, width)
         self.input = nn.Linear(input_dim, width, bias=False)
-        self.noise = nn.Sequential(FourierFeatures(noise_dim), nn.Linear(noise_dim, width), nn.SiLU())
-        self.noise_shift = nn.Linear(width, width * depth)
+        # Narrow: in training every row has its own noise level, so this network's cost counts.
+        self.noise = nn.Sequential(FourierFeatures(noise_dim), nn.Linear(noise_dim, 2 * noise_dim), nn.SiLU())
+        self.noise_shift = nn.Linear(2 * noise_dim, width * depth)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, input_dim)

@@ -7,28 +7,24 @@ pretrained one.
 """
 
 import dataclasses
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from burnish.data import STATE, Dataset, DatasetInfo, Windows, read_dataset, require_successes, write_dataset
-from burnish.errors import InputError, RunError
-from burnish.evaluation.actor import PolicyActor
+from burnish.data import Dataset, Windows, read_dataset, require_successes
+from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.imagination import ImaginedEnv, StartStates, imagined_success
 from burnish.pipeline import StageContext
 from burnish.policies import GaussianPolicy
+from burnish.recipes.evaluating import evaluate, simulator_steps
+from burnish.recipes.own_data import OWN_DATA, OwnData, copy_own_data
+from burnish.recipes.reporting import report
+from burnish.recipes.steps import Step, store_dataset
 from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import BalancedFrames, SuccessClassifier
 from burnish.rl import refine
-from burnish.simulators.collect import CollectJob, collect
-from burnish.simulators.counter import simulator_use
-from burnish.simulators.experts import ExpertActor, RandomActor
-from burnish.simulators.metaworld import STATE_NAMES
-from burnish.simulators.parallel import WorkerPool
-from burnish.simulators.vector import COLLECTION_SEEDS
 from burnish.storage import write_json
 from burnish.training import fit
 from burnish.world_models import (
@@ -37,54 +33,143 @@ from burnish.world_models import (
     ObservationHistory,
     TransitionSpace,
     learned_dimensions,
+    position_differences,
 )
 
+if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
+    from burnish.recipes.recording import Recorder
+
+
+def steps(
+    config: World4RLConfig, task: str, seed: int, recorder: "Recorder | None" = None, own: OwnData | None = None
+) -> list[Step]:
+    """The method in its order: every stage, what of the configuration it depends on, and what it reads.
+
+    Data come from the simulator of `recorder`, or from `own`.  Without a simulator nothing is evaluated in one.
+    """
+    c = config
+
+    def data(stage: StageContext) -> Dataset:
+        return read_dataset(stage.inputs["dataset"])
+
+    def agent(stage: StageContext) -> Agent:
+        return load_agent(stage.inputs["policy"], task)
+
+    def world_model(stage: StageContext) -> DiffusionWorldModel:
+        return DiffusionWorldModel.load(stage.inputs["world_model"])
+
+    def classifier(stage: StageContext) -> SuccessClassifier:
+        return SuccessClassifier.load(stage.inputs["classifier"])
+
+    def ensemble(stage: StageContext) -> DisagreementEnsemble:
+        return DisagreementEnsemble.load(stage.inputs["ensemble"])
+
+    cloning = {"history": c.history, "policy": c.policy, "training": c.pretraining, "seed": seed, "task": task}
+    space = {"held_out": c.held_out, "history": c.history, "seed": seed}
+    if recorder is not None:
+        real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
+        sequence = [
+            Step("demonstrations", real, (), lambda s: collect_demonstrations(c, recorder, s)),
+            Step(
+                "policy",
+                cloning,
+                ("demonstrations",),
+                lambda s: pretrain(c, task, seed, read_dataset(s.inputs["demonstrations"]), s),
+            ),
+            Step("dataset", real, ("demonstrations", "policy"), lambda s: collect_rollouts(c, recorder, s)),
+        ]
+    else:
+        assert own is not None
+        sequence = [
+            Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s)),
+            Step("policy", cloning, ("dataset",), lambda s: pretrain(c, task, seed, data(s), s)),
+        ]
+    return [
+        *sequence,
+        Step(
+            "world_model",
+            {**space, "model": c.world_model, "training": c.world_model_training},
+            ("dataset", "policy"),
+            lambda s: train_world_model(c, seed, data(s), agent(s), s),
+        ),
+        Step(
+            "ensemble",
+            {**space, "model": c.ensemble, "training": c.ensemble_training},
+            ("dataset", "policy"),
+            lambda s: train_ensemble(c, seed, data(s), agent(s), s),
+        ),
+        Step(
+            "classifier",
+            {**space, "model": c.classifier, "training": c.classifier_training},
+            ("dataset", "world_model"),
+            lambda s: train_classifier(c, seed, data(s), world_model(s), s),
+        ),
+        Step(
+            "refined",
+            {
+                "starts": c.starts,
+                "imagination": c.imagination,
+                "ppo": c.ppo,
+                "refine": c.refine,
+                "imagined_episodes": c.evaluation.imagined_episodes,
+                "seed": seed,
+            },
+            ("dataset", "policy", "world_model", "classifier", "ensemble"),
+            lambda s: refine_policy(c, task, seed, data(s), agent(s), world_model(s), classifier(s), ensemble(s), s),
+        ),
+        Step(
+            "evaluation",
+            {"simulator": c.simulator, "evaluation": c.evaluation, "held_out": c.held_out, "seed": seed},
+            ("dataset", "policy", "world_model", "ensemble", "refined"),
+            lambda s: evaluate(c, task, seed, recorder, data(s), world_model(s), ensemble(s), s),
+        ),
+        Step(
+            "report",
+            {},
+            tuple(step.name for step in sequence) + ("world_model", "ensemble", "classifier", "refined", "evaluation"),
+            report,
+        ),
+    ]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
-# 1. Data: D_exp, D_random, and later D_rollout (section III-A).  Each kind of episode has its own range of seeds.
-
-_SEEDS_PER_RUN, _SEEDS_PER_KIND = 100_000, 10_000
+# 1. Data: D_exp, D_random, and later D_rollout (section III-A).
 
 
-def collect_demonstrations(config: World4RLConfig, task: str, seed: int, pool: WorkerPool, stage: StageContext) -> None:
+def collect_demonstrations(config: World4RLConfig, recorder: "Recorder", stage: StageContext) -> None:
     """Expert demonstrations (the successful ones), random motion, and graded noisy experts if asked for."""
     c = config.collect
     tries = 4 * c.demonstrations + 10
     jobs = [
-        _job("expert", ExpertActor, _seeds(seed, 0, tries), task=task, noise=c.demonstration_noise),
-        _job("random", RandomActor, _seeds(seed, 1, c.random_episodes)),
+        *recorder.expert(tries, c.demonstration_noise),
+        *recorder.random_motion(c.random_episodes),
+        *recorder.noisy_experts(c.noisy_expert_episodes, c.noisy_expert_noise),
     ]
-    for level, seeds in _shares(_seeds(seed, 2, c.noisy_expert_episodes), c.noisy_expert_noise):
-        jobs.append(_job("noisy_expert", ExpertActor, seeds, task=task, noise=level))
-    episodes = _collect(config, task, jobs, pool, stage)
+    episodes = recorder.record(jobs, c.frames_after_success, stage)
     kept = [e for e in episodes if e.source == "expert" and e.success.any()][: c.demonstrations]
     if len(kept) < c.demonstrations:
         raise RunError(
-            f"{task}: the scripted expert with noise {c.demonstration_noise} succeeded in {len(kept)} of {tries} "
-            f"episodes, {c.demonstrations} demonstrations are needed; lower collect.demonstration_noise"
+            f"{recorder.task}: the scripted expert with noise {c.demonstration_noise} succeeded in {len(kept)} of "
+            f"{tries} episodes, {c.demonstrations} demonstrations are needed; lower collect.demonstration_noise"
         )
     others = [e for e in episodes if e.source != "expert"]
-    write_dataset(stage.folder / "data", kept + others, _info(config))
+    store_dataset(stage.folder, kept + others, recorder.info)
 
 
-def collect_rollouts(config: World4RLConfig, task: str, seed: int, pool: WorkerPool, stage: StageContext) -> None:
+def collect_rollouts(config: World4RLConfig, recorder: "Recorder", stage: StageContext) -> None:
     """Rollouts of the pretrained policy with graded noise, joined to the demonstrations: the whole offline data."""
     c = config.collect
-    earlier = read_dataset(stage.inputs["demonstrations"] / "data")
-    jobs = [
-        _job("policy", PolicyActor, seeds, folder=stage.inputs["policy"], noise=level)
-        for level, seeds in _shares(_seeds(seed, 3, c.policy_episodes), c.policy_noise)
-    ]
-    episodes = _collect(config, task, jobs, pool, stage)
-    dataset = earlier.to_episodes() + episodes
-    write_dataset(stage.folder / "data", dataset, earlier.info)
-    stage.record("episodes", len(dataset))
+    earlier = read_dataset(stage.inputs["demonstrations"]).to_episodes()
+    jobs = recorder.rollouts(stage.inputs["policy"], c.policy_episodes, c.policy_noise)
+    episodes = earlier + recorder.record(jobs, c.frames_after_success, stage)
+    store_dataset(stage.folder, episodes, recorder.info)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # 2. The policy π_ξ, by behaviour cloning (Eqs. 1–2).
 
 
-def pretrain(config: World4RLConfig, task: str, seed: int, demonstrations: Dataset, stage: StageContext) -> Agent:
+def pretrain(config: World4RLConfig, task: str, seed: int, demonstrations: Dataset, stage: StageContext) -> None:
     """Negative log-likelihood of the demonstrated actions; its normaliser is the one that every model shares."""
     observer = ObservationHistory(demonstrations.observation_dim, demonstrations.action_dim, config.history)
     observer.fit(demonstrations)
@@ -96,7 +181,6 @@ def pretrain(config: World4RLConfig, task: str, seed: int, demonstrations: Datas
         fit(policy, pairs, config.pretraining, stage.folder, seed, on_step=bar.at)
     agent = Agent(observer, policy).eval()
     save_agent(stage.folder, agent, task)
-    return agent
 
 
 def cloned_episodes(dataset: Dataset) -> Dataset:
@@ -111,9 +195,7 @@ def cloned_episodes(dataset: Dataset) -> Dataset:
 # 3. The transition model D_θ (Eqs. 4–7), and an ensemble beside it that knows where the data ends.
 
 
-def train_world_model(
-    config: World4RLConfig, seed: int, dataset: Dataset, agent: Agent, stage: StageContext
-) -> DiffusionWorldModel:
+def train_world_model(config: World4RLConfig, seed: int, dataset: Dataset, agent: Agent, stage: StageContext) -> None:
     """EDM-preconditioned diffusion over the next observation, given H frames and two-hot actions."""
     training, _ = dataset.split(config.held_out, seed=0)
     torch.manual_seed(seed)
@@ -122,12 +204,9 @@ def train_world_model(
     with stage.progress(config.world_model_training.steps, "steps") as bar:
         fit(world_model, windows, config.world_model_training, stage.folder, seed, on_step=bar.at)
     world_model.save(stage.folder)
-    return world_model
 
 
-def train_ensemble(
-    config: World4RLConfig, seed: int, dataset: Dataset, agent: Agent, stage: StageContext
-) -> DisagreementEnsemble:
+def train_ensemble(config: World4RLConfig, seed: int, dataset: Dataset, agent: Agent, stage: StageContext) -> None:
     """Bootstrapped predictors of the mean change; the halting threshold comes from held-out real windows."""
     training, held_out = dataset.split(config.held_out, seed=0)
     torch.manual_seed(seed + 1)
@@ -137,13 +216,13 @@ def train_ensemble(
         fit(ensemble, sampler, config.ensemble_training, stage.folder, seed, on_step=bar.at)
     stage.record("halting", ensemble.calibrate(held_out))
     ensemble.save(stage.folder)
-    return ensemble
 
 
 def transition_space(config: World4RLConfig, training: Dataset, agent: Agent) -> TransitionSpace:
     """The space in which transitions are predicted, with the policy's normaliser."""
     learned = learned_dimensions(training)
-    space = TransitionSpace(training.observation_dim, training.action_dim, learned, config.history)
+    differences = position_differences(training)
+    space = TransitionSpace(training.observation_dim, training.action_dim, learned, config.history, differences)
     space.normaliser.load_state_dict(agent.observer.normaliser.state_dict())  # type: ignore[union-attr]
     return space.fit(training)
 
@@ -154,7 +233,7 @@ def transition_space(config: World4RLConfig, training: Dataset, agent: Agent) ->
 
 def train_classifier(
     config: World4RLConfig, seed: int, dataset: Dataset, world_model: DiffusionWorldModel, stage: StageContext
-) -> SuccessClassifier:
+) -> None:
     """Binary cross-entropy on real frames and on imagined continuations of them; calibrated on held-out episodes."""
     require_successes(dataset)
     training, held_out = dataset.split(config.held_out, seed=0)
@@ -170,7 +249,6 @@ def train_classifier(
     calibration = classifier.calibrate(features(world_model.space, held_out), held_out.success)
     write_json(stage.folder / "calibration.json", calibration.to_dict())
     classifier.save(stage.folder)
-    return classifier
 
 
 @torch.no_grad()
@@ -212,9 +290,9 @@ def refine_policy(
     classifier: SuccessClassifier,
     ensemble: DisagreementEnsemble,
     stage: StageContext,
-) -> Agent:
+) -> None:
     """Start states from the data, actions from the policy, consequences from the world model, reward from C_ψ."""
-    before = simulator_use()
+    before = simulator_steps()
     starts = start_states(config, dataset, world_model)
     env = ImaginedEnv(world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble, seed)
 
@@ -234,12 +312,12 @@ def refine_policy(
             seed,
             on_iteration=bar.at,
         )
-    if simulator_use() != before:
+    if simulator_steps() != before:
         raise RunError("refinement touched the simulator; this is a bug: no part of it may")
+    stage.record("simulator_steps", 0)
     for name, value in result.items():
         stage.record(name, value)
     save_agent(stage.folder, agent, task)
-    return agent
 
 
 def start_states(config: World4RLConfig, dataset: Dataset, world_model: DiffusionWorldModel) -> StartStates:
@@ -269,61 +347,3 @@ class _Pairs:
     def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         index = torch.randint(len(self.inputs), (batch_size,), generator=generator, device=self.inputs.device)
         return self.inputs[index], self.actions[index]
-
-
-def _job(source: str, actor: Any, seeds: list[int], **arguments: Any) -> CollectJob:
-    return CollectJob(source, actor, seeds, arguments)
-
-
-def _seeds(run_seed: int, kind: int, count: int) -> list[int]:
-    if count > _SEEDS_PER_KIND:
-        raise InputError(f"{count} episodes of one kind were asked for, at most {_SEEDS_PER_KIND} are possible")
-    first = COLLECTION_SEEDS + run_seed * _SEEDS_PER_RUN + kind * _SEEDS_PER_KIND
-    return list(range(first, first + count))
-
-
-def _shares(seeds: list[int], levels: tuple[float, ...]) -> list[tuple[float, list[int]]]:
-    return [(level, seeds[i :: len(levels)]) for i, level in enumerate(levels) if seeds[i :: len(levels)]]
-
-
-def _collect(config: World4RLConfig, task: str, jobs: list[CollectJob], pool: WorkerPool, stage: StageContext) -> list:
-    before = simulator_use().control_steps
-    simulator = config.simulator
-    with stage.progress(sum(len(job.seeds) for job in jobs), "episodes") as bar:
-        episodes = collect(
-            task,
-            [job for job in jobs if job.seeds],
-            action_repeat=simulator.action_repeat,
-            max_steps=simulator.max_steps,
-            frames_after_success=config.collect.frames_after_success,
-            workers=pool,
-            progress=lambda done, total: bar.set(done),
-        )
-    stage.record("simulator_steps", simulator_use().control_steps - before)
-    return episodes
-
-
-def _info(config: World4RLConfig) -> DatasetInfo:
-    simulator = config.simulator
-    return DatasetInfo(
-        fps=max(1, round(80 / simulator.action_repeat)),  # Meta-World's control rate is 80 Hz
-        robot_type="sawyer",
-        simulator="metaworld",
-        action_repeat=simulator.action_repeat,
-        max_steps=simulator.max_steps,
-        state_names=STATE_NAMES,
-    )
-
-
-__all__ = [
-    "STATE",
-    "World4RLConfig",
-    "collect_demonstrations",
-    "collect_rollouts",
-    "load_agent",
-    "pretrain",
-    "refine_policy",
-    "train_classifier",
-    "train_ensemble",
-    "train_world_model",
-]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from burnish.evaluation.real import SimulatorConfig
+from burnish.evaluation.settings import SimulatorConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import GaussianPolicyConfig
 from burnish.rewards import ClassifierConfig
@@ -37,7 +37,7 @@ class EvaluationConfig:
     """The proof on the real simulator."""
 
     episodes: int = 100
-    imagined_episodes: int = 512
+    imagined_episodes: int = 160
     """Imagined episodes that judge an iterate during refinement."""
     curve_points: int = 4
     """Iterates whose real success is measured afterwards, for the report's curve; never used to choose."""
@@ -61,11 +61,11 @@ class World4RLConfig:
     )
     world_model: DiffusionConfig = field(default_factory=DiffusionConfig)
     world_model_training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(steps=6000, batch_size=512, ema_decay=0.999)
+        default_factory=lambda: TrainingConfig(steps=3000, batch_size=256, learning_rate=2e-3)
     )
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     ensemble_training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(steps=4000, batch_size=256, ema_decay=None)
+        default_factory=lambda: TrainingConfig(steps=2500, batch_size=256, ema_decay=None)
     )
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     classifier_training: TrainingConfig = field(
@@ -89,7 +89,9 @@ def _tiny(config: World4RLConfig) -> World4RLConfig:
         classifier_training=replace(config.classifier_training, steps=200),
         imagination=replace(config.imagination, num_envs=128),
         refine=replace(config.refine, iterations=10, critic_warmup=2),
-        evaluation=replace(config.evaluation, episodes=20, imagined_episodes=128, curve_points=2, curve_episodes=10, videos=1),
+        evaluation=replace(
+            config.evaluation, episodes=20, imagined_episodes=128, curve_points=2, curve_episodes=10, videos=1
+        ),
     )
 
 

@@ -20,7 +20,8 @@ class ReportInputs:
     refinement
         Rows over refinement: {"iteration", "imagined_steps"} and any of "eval/success", "eval/halted",
         "train/success", "train/halted", "loss/policy", "loss/value", "kl" (of the update), "kl_base" (to the
-        pretrained policy), "entropy".  `eval/...` is the deterministic evaluation in pessimistic imagination.
+        pretrained policy), "entropy", "real/success" (of a few iterates, measured after the choice).  `eval/...` is
+        the deterministic evaluation in pessimistic imagination.
     chosen_iteration
         The "iteration" of the accepted row; None where the pretrained policy was kept.
     training

@@ -9,6 +9,7 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from burnish.report.figures import (
     BLUE,
+    GREEN,
     GREY,
     INK,
     MUTED,
@@ -57,9 +58,10 @@ def plot_refinement(
 ) -> list[Plot]:
     """Learning curves of refinement over imagined steps; a panel whose columns are missing is left out.
 
-    `rows` hold "imagined_steps" and any of "eval/success", "train/success", "eval/halted", "train/halted",
-    "loss/value", "loss/policy", "kl_base", "kl" and "entropy".  `chosen` is the row of the chosen iterate.  `real` is
-    "success" of `report.json`: drawn at the two ends, pretrained at the first row and refined at the chosen one.
+    `rows` hold "imagined_steps" and any of "eval/success", "train/success", "real/success", "eval/halted",
+    "train/halted", "loss/value", "loss/policy", "kl_base", "kl" and "entropy".  `chosen` is the row of the chosen
+    iterate.  `real` is "success" of `report.json`: drawn at the two ends, pretrained at the first row and refined at
+    the chosen one.
     """
     panels = [
         _curves(
@@ -70,6 +72,7 @@ def plot_refinement(
             {
                 "eval/success": ("deterministic, pessimistic", BLUE),
                 "train/success": ("while training, exploring", GREY),
+                "real/success": ("real simulator, other starts", GREEN),
             },
             "An imagined episode that halts because the ensemble disagrees counts as a failure.",
             share=True,

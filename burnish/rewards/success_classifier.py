@@ -96,7 +96,10 @@ class BalancedFrames:
         for share, positive, negative in self.sources:
             count = round(share * total)
             positives = round(count * self.positive_share) if len(positive) else 0
+            positives = positives if len(negative) else count
             for pool, number, label in ((positive, positives, True), (negative, count - positives, False)):
+                if number == 0:
+                    continue
                 index = torch.randint(len(pool), (number,), generator=generator, device=pool.device)
                 rows.append(pool[index])
                 labels.append(torch.full((number,), label, device=pool.device))

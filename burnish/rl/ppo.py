@@ -21,12 +21,12 @@ class PPOConfig:
     lam: float = 0.95
     clip: float = 0.2
     epochs: int = 4
-    minibatch_size: int = 4096
-    policy_learning_rate: float = 3e-4
+    minibatch_size: int = 2048
+    policy_learning_rate: float = 1e-3
     value_learning_rate: float = 1e-3
     gradient_clip: float = 0.5
     entropy_weight: float = 0.0
-    anchor_weight: float = 0.05
+    anchor_weight: float = 0.01
     """Weight of the anchor: -log-probability, under the present policy, of what the pretrained one would have done."""
     target_kl: float | None = 0.03
     """Stop the epochs of an iteration once the mean KL to the acting policy passes this."""

@@ -19,11 +19,11 @@ from burnish.training.metrics import MetricsLog
 class RefineConfig:
     """Length of refinement and how often it is judged."""
 
-    iterations: int = 100
+    iterations: int = 80
     rollout_steps: int = 16
     critic_warmup: int = 5
     """Iterations at the beginning in which only the critic learns."""
-    evaluate_every: int = 5
+    evaluate_every: int = 10
     patience: int | None = None
     """Stop after this many evaluations without a better one."""
     checkpoint_seconds: float = 10.0
@@ -71,7 +71,7 @@ def refine(
         generator.set_state(saved["generator"])
         features, best_weights = saved["features"].to(env.device), saved["best_weights"]
         best, pretrained_rate, start = _Best(**saved["best"]), saved["pretrained_rate"], saved["iteration"]
-    log.rewind(start)
+    log.rewind(start - 1)
 
     saved_at = time.monotonic()
     for iteration in range(start, config.iterations + 1):

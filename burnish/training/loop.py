@@ -53,8 +53,8 @@ def fit(
     goes on from it and ends, on a CPU, with the same bits as if it had never stopped.  `on_step(step, metrics)` is for
     progress bars.  Raises RunError where the loss is no longer finite.
     """
-    fabric = Fabric(accelerator="auto", devices=1)
-    device = fabric.device
+    device = next(model.parameters()).device
+    fabric = Fabric(accelerator=device.type, devices=1)
     torch.manual_seed(seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True

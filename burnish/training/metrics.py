@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from burnish.storage import write_bytes_atomic
+
 
 class MetricsLog:
     """Appends rows {"step": …, name: value, …} to metrics.jsonl and to TensorBoard events in the same folder."""
@@ -27,7 +29,7 @@ class MetricsLog:
                     continue
                 if row["step"] <= step:
                     rows.append(json.dumps(row))
-        self.path.write_text("".join(row + "\n" for row in rows))
+        write_bytes_atomic(self.path, "".join(row + "\n" for row in rows).encode())
         self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

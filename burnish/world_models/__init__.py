@@ -10,6 +10,7 @@ from burnish.world_models.history import (
     ObservationHistory,
     TransitionSpace,
     learned_dimensions,
+    position_differences,
 )
 from burnish.world_models.sampler import SamplerConfig
 
@@ -28,4 +29,5 @@ __all__ = [
     "TransitionSpace",
     "WorldModel",
     "learned_dimensions",
+    "position_differences",
 ]

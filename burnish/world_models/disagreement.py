@@ -15,22 +15,20 @@ from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpac
 
 @dataclass(frozen=True)
 class EnsembleConfig:
-    """Size of the ensemble, and the quantile of held-out disagreement at which imagination halts."""
+    """Size of the ensemble, and the quantile of held-out disagreement beyond which imagination halts."""
 
     members: int = 5
     hidden: tuple[int, ...] = (128, 128)
-    halt_quantile: float = 0.99
+    halt_quantile: float = 0.999
     """Held-out real windows that may lie beyond the threshold: 1 - halt_quantile of them."""
-    saturation: float = 3.0
-    """Where one dimension's share of the disagreement levels off, in units of its own held-out 90 % quantile."""
 
 
 class DisagreementEnsemble(nn.Module):
     """E networks that predict the mean change of the observation; each learns from its own bootstrap of the episodes.
 
     `forward` is a robust spread: each dimension's standard deviation over members is divided by that dimension's own
-    held-out 90 % quantile and saturates, so that the heavy tail that contacts give to one dimension can neither set
-    the threshold alone nor hide the others.
+    held-out 90 % quantile, compressed by log(1 + x) and averaged.  The heavy tail that contacts give to one dimension
+    can so neither set the threshold alone nor hide the others, and yet no disagreement is too large to be told apart.
     """
 
     scale: Tensor
@@ -65,9 +63,8 @@ class DisagreementEnsemble(nn.Module):
         return self.robust(self.predict(state, action).std(0))
 
     def robust(self, spread: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
-        """Mean over dimensions of the scaled, saturated spread."""
-        limit = self.config.saturation
-        return (limit * torch.tanh(spread / (self.scale * limit))).mean(-1)
+        """Mean over dimensions of the scaled, log-compressed spread."""
+        return (spread / self.scale).log1p().mean(-1)
 
     def loss(self, batch: WindowBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Robust error of each member on its own share of the batch (rows of member 0 first, then of member 1, …)."""
@@ -91,7 +88,9 @@ class DisagreementEnsemble(nn.Module):
         """Set the scale of each dimension and the halting threshold from held-out real windows."""
         spreads = []
         windows = Windows(held_out, history=self.space.config.frames, horizon=1)
-        for frames in windows.present_frames.split(batch_size):
+        # torch.quantile takes at most 2**24 numbers; evenly spaced windows are as good as all of them.
+        present = windows.present_frames[:: 1 + len(windows) * len(self.scale) // 2**24]
+        for frames in present.split(batch_size):
             batch = windows.gather(frames)
             state = self.space.window_state(batch)
             spreads.append(self.predict(state, batch.action[:, self.space.config.frames - 1]).std(0))

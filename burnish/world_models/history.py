@@ -113,6 +113,9 @@ class TransitionSpace(ObservationHistory):
 
     Dimensions that never change within an episode (the goal) are *carried*: copied to the next frame, never predicted.
     The others are predicted as changes, divided by the standard deviation of those changes over the data.
+
+    `differences` names pairs of dimensions (i, j) whose difference x_i - x_j the networks see besides: whether a hand
+    touches an object is a matter of a centimetre between two numbers that each range over a metre.
     """
 
     learned: Tensor
@@ -120,9 +123,23 @@ class TransitionSpace(ObservationHistory):
     delta_std: Tensor
     low: Tensor
     high: Tensor
+    left: Tensor
+    right: Tensor
+    difference_std: Tensor
 
-    def __init__(self, observation_dim: int, action_dim: int, learned: tuple[int, ...], config: HistoryConfig):
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        learned: tuple[int, ...],
+        config: HistoryConfig,
+        differences: tuple[tuple[int, int], ...] = (),
+    ):
         super().__init__(observation_dim, action_dim, config)
+        self.differences = differences
+        self.register_buffer("left", torch.tensor([i for i, _ in differences], dtype=torch.long))
+        self.register_buffer("right", torch.tensor([j for _, j in differences], dtype=torch.long))
+        self.register_buffer("difference_std", torch.ones(len(differences)))
         self.encode = action_encoding(config.action_encoding, config.bins)
         self.learned_dims = learned
         self.register_buffer("learned", torch.tensor(learned, dtype=torch.long))
@@ -131,6 +148,7 @@ class TransitionSpace(ObservationHistory):
         self.register_buffer("delta_std", torch.ones(len(learned)))
         h = config.frames
         self.context_dim = observation_dim + (h - 1) * len(learned) + h * action_dim * self.encode.size + h
+        self.context_dim += 2 * len(differences)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -140,6 +158,7 @@ class TransitionSpace(ObservationHistory):
             "action_dim": self.action_dim,
             "learned": self.learned_dims,
             "history": self.config,
+            "differences": self.differences,
         }
 
     @classmethod
@@ -149,9 +168,10 @@ class TransitionSpace(ObservationHistory):
             sizes = int(description["observation_dim"]), int(description["action_dim"])
             learned = tuple(int(dim) for dim in description["learned"])
             history = description["history"]
+            differences = tuple((int(i), int(j)) for i, j in description["differences"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{source}: field {error} of the transition space is missing or of another type") from error
-        return cls(*sizes, learned, from_dict(HistoryConfig, history, source))
+        return cls(*sizes, learned, from_dict(HistoryConfig, history, source), differences)
 
     def fit(self, dataset: Dataset) -> Self:
         """Statistics of the changes; imagined values stay within the data's range (plus 10 %).
@@ -165,6 +185,8 @@ class TransitionSpace(ObservationHistory):
         self.delta_mean.copy_(delta.mean(0))
         self.delta_std.copy_(delta.std(0).clamp(min=1e-6))
         low, high = frames.amin(0), frames.amax(0)
+        if self.differences:
+            self.difference_std.copy_(self._differences(dataset.observations[STATE_KEY]).std(0).clamp(min=1e-6))
         self.low.copy_(low - 0.1 * (high - low))
         self.high.copy_(high + 0.1 * (high - low))
         return self
@@ -176,7 +198,16 @@ class TransitionSpace(ObservationHistory):
         actions = torch.cat([state.action[:, :-1], action.unsqueeze(1)], dim=1)
         valid = state.valid.to(action.dtype)
         encoded = self.encode(actions) * valid.unsqueeze(-1)
-        return torch.cat([state.observation[:, -1], changes.flatten(1), encoded.flatten(1), valid], dim=1)
+        parts = [state.observation[:, -1], changes.flatten(1), encoded.flatten(1), valid]
+        if self.differences:
+            raw = self.normaliser.denormalise(state.observation[:, -1])
+            scaled = self._differences(raw) / self.difference_std
+            # Once as it is, and once with the neighbourhood of zero, where contact happens, magnified.
+            parts += [scaled, (5 * scaled).tanh()]
+        return torch.cat(parts, dim=1)
+
+    def _differences(self, frames: Float[Tensor, "N D"]) -> Float[Tensor, "N pairs"]:
+        return frames[:, self.left] - frames[:, self.right]
 
     def delta(self, state: HistoryState, frame: Float[Tensor, "B D"]) -> Float[Tensor, "B d"]:
         """Standardised change from the newest frame of `state` to `frame` (normalised), learned dimensions only."""
@@ -213,3 +244,19 @@ def load_transition_model(folder: Path, config_class: type[ConfigT]) -> tuple[Tr
     except (KeyError, TypeError) as error:
         raise InputError(f"{source}: found no {error}, expected a model over a transition space") from error
     return TransitionSpace.from_description(space, source), from_dict(config_class, model, source)
+
+
+def position_differences(dataset: Dataset) -> tuple[tuple[int, int], ...]:
+    """Pairs of dimensions that are coordinates of two bodies along one axis, by their names (`hand_x`, `goal_x`, …).
+
+    Bodies that are absent (zero throughout) are left out; a data set without names gives no pairs.
+    """
+    names = dataset.info.state_names or ()
+    present = dataset.observations[STATE_KEY].abs().amax(0) > 0
+    index = {name: i for i, name in enumerate(names)}
+    bodies = [name[:-2] for name in names if name.endswith("_x")]
+    bodies = [body for body in bodies if all(f"{body}_{axis}" in index for axis in "xyz")]
+    bodies = [body for body in bodies if any(present[index[f"{body}_{axis}"]] for axis in "xyz")]
+    return tuple(
+        (index[f"{a}_{axis}"], index[f"{b}_{axis}"]) for k, a in enumerate(bodies) for b in bodies[k + 1 :] for axis in "xyz"
+    )

@@ -12,7 +12,7 @@ from torch import Tensor
 class SamplerConfig:
     """Karras noise levels and the integration rule."""
 
-    steps: int = 3
+    steps: int = 1
     method: Literal["euler", "heun"] = "euler"
     sigma_max: float = 5.0
     sigma_min: float = 2e-2

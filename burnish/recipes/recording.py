@@ -1,0 +1,113 @@
+"""Recording episodes in the simulator for a recipe; only runs that have a simulator import this module."""
+
+from pathlib import Path
+from typing import Any
+
+from burnish.data import DatasetInfo, Episode
+from burnish.errors import InputError
+from burnish.evaluation.actor import PolicyActor
+from burnish.evaluation.settings import SimulatorConfig
+from burnish.pipeline import StageContext
+from burnish.simulators.collect import CollectJob, collect
+from burnish.simulators.counter import simulator_use
+from burnish.simulators.experts import ExpertActor, RandomActor
+from burnish.simulators.metaworld import STATE_NAMES, check_episode_length
+from burnish.simulators.parallel import WorkerPool, default_workers
+from burnish.simulators.tasks import task_class
+from burnish.simulators.vector import COLLECTION_SEEDS, EVALUATION_SEEDS
+
+# Each kind of episode has its own range of seeds, and each run its own ranges.
+_SEEDS_PER_RUN, _SEEDS_PER_KIND = 100_000, 10_000
+_EXPERT, _RANDOM, _NOISY_EXPERT, _POLICY = range(4)
+_CONTROL_RATE = 80  # Meta-World's control steps per second
+# Runs whose ranges would reach the evaluation's seeds record far beyond those.
+_BEYOND_EVALUATION = 100 * EVALUATION_SEEDS
+
+
+class Recorder:
+    """One task in the simulator, with worker processes that live as long as the run (a context manager).
+
+    `expert`, `random_motion`, `noisy_experts` and `rollouts` say who acts; `record` plays their episodes.
+
+    Args:
+        task: one of `metaworld_tasks()`.
+        seed: the run's; with the kind of an episode it decides the episode's seed.
+        simulator: the real environment's settings.
+        workers: processes; default one for each core.
+
+    Raises:
+        InputError: unknown task, negative seed, an episode too long, or Meta-World not installed.
+    """
+
+    def __init__(self, task: str, seed: int, simulator: SimulatorConfig, workers: int | None = None):
+        task_class(task)
+        check_episode_length(simulator.max_steps, simulator.action_repeat)
+        if seed < 0:
+            raise InputError(f"the seed is {seed}, expected 0 or more")
+        self.task, self.seed, self.simulator = task, seed, simulator
+        self.pool = WorkerPool(default_workers() if workers is None else workers)
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.pool.__exit__(*exception)
+
+    def expert(self, count: int, noise: float) -> list[CollectJob]:
+        """The scripted expert with temporally correlated noise."""
+        seeds = self._seeds(_EXPERT, count)
+        return [CollectJob("expert", ExpertActor, seeds, {"task": self.task, "noise": noise})]
+
+    def random_motion(self, count: int) -> list[CollectJob]:
+        """Uniformly random actions."""
+        return [CollectJob("random", RandomActor, self._seeds(_RANDOM, count))]
+
+    def noisy_experts(self, count: int, levels: tuple[float, ...]) -> list[CollectJob]:
+        """Expert episodes shared evenly between graded levels of noise."""
+        shares = _shares(self._seeds(_NOISY_EXPERT, count), levels)
+        return [CollectJob("noisy_expert", ExpertActor, s, {"task": self.task, "noise": level}) for level, s in shares]
+
+    def rollouts(self, policy: Path, count: int, levels: tuple[float, ...]) -> list[CollectJob]:
+        """Rollouts of a saved policy, shared evenly between graded levels of noise."""
+        shares = _shares(self._seeds(_POLICY, count), levels)
+        return [CollectJob("policy", PolicyActor, s, {"folder": policy, "noise": level}) for level, s in shares]
+
+    def record(self, jobs: list[CollectJob], frames_after_success: int, stage: StageContext) -> list[Episode]:
+        """Play the episodes of all jobs, in their order; the control steps are kept with the stage."""
+        before = simulator_use().control_steps
+        with stage.progress(sum(len(job.seeds) for job in jobs), "episodes") as bar:
+            episodes = collect(
+                self.task,
+                [job for job in jobs if job.seeds],
+                action_repeat=self.simulator.action_repeat,
+                max_steps=self.simulator.max_steps,
+                frames_after_success=frames_after_success,
+                workers=self.pool,
+                progress=lambda done, total: bar.set(done),
+            )
+        stage.record("simulator_steps", simulator_use().control_steps - before)
+        return episodes
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What holds for every episode that is recorded here."""
+        return DatasetInfo(
+            fps=max(1, round(_CONTROL_RATE / self.simulator.action_repeat)),
+            robot_type="sawyer",
+            simulator="metaworld",
+            action_repeat=self.simulator.action_repeat,
+            max_steps=self.simulator.max_steps,
+            state_names=STATE_NAMES,
+        )
+
+    def _seeds(self, kind: int, count: int) -> list[int]:
+        if count > _SEEDS_PER_KIND:
+            raise InputError(f"{count} episodes of one kind were asked for, at most {_SEEDS_PER_KIND} are possible")
+        run = self.seed * _SEEDS_PER_RUN
+        base = COLLECTION_SEEDS if run + _SEEDS_PER_RUN <= EVALUATION_SEEDS else _BEYOND_EVALUATION
+        first = base + run + kind * _SEEDS_PER_KIND
+        return list(range(first, first + count))
+
+
+def _shares(seeds: list[int], levels: tuple[float, ...]) -> list[tuple[float, list[int]]]:
+    return [(level, seeds[i :: len(levels)]) for i, level in enumerate(levels) if seeds[i :: len(levels)]]

@@ -1,0 +1,179 @@
+"""The report stage: report.json, report.html and videos/ from what the other stages left in the run folder."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from burnish.config import load_yaml
+from burnish.data import Dataset, read_dataset
+from burnish.errors import RunError
+from burnish.evaluation.intervals import paired_difference
+from burnish.pipeline import Run, StageContext
+from burnish.pipeline.manifest import versions
+from burnish.pipeline.run import RECIPE_FILE
+from burnish.pipeline.stages import STAGE_FILE
+from burnish.report.files import write_atomically
+from burnish.report.html import write_html
+from burnish.report.inputs import ReportInputs
+from burnish.report.summary import RunSummary, SuccessCount, build_report, read_report, write_report
+from burnish.report.verdict import verdict
+from burnish.storage import read_json
+
+_TRAINING = {
+    "policy": "Policy (behaviour cloning)",
+    "world_model": "World model",
+    "ensemble": "Ensemble",
+    "classifier": "Success classifier",
+}
+# The contract's names of what takes time, and the stages behind them.
+_SECONDS = {
+    "collect": ("demonstrations", "dataset"),
+    "pretrain": ("policy",),
+    "world_model": ("world_model",),
+    "ensemble": ("ensemble",),
+    "classifier": ("classifier",),
+    "refine": ("refined",),
+    "evaluate": ("evaluation",),
+}
+NO_SIMULATOR = "the run started from a data set of the user's own, and no simulator was used"
+
+
+def report(stage: StageContext) -> None:
+    """Write report.json, report.html and videos/ into the stage's folder."""
+    manifests = {name: read_json(folder / STAGE_FILE) for name, folder in stage.inputs.items()}
+    evaluation = stage.inputs["evaluation"]
+    settings = load_yaml(evaluation.parent / RECIPE_FILE)
+    videos, no_videos = _videos(evaluation)
+    summary = _summary(settings, manifests, evaluation, no_videos)
+    contract = build_report(summary)
+    rows = _refinement_rows(stage.inputs["refined"], evaluation)
+    chosen = int(manifests["refined"]["outputs"]["iteration"])
+    inputs = ReportInputs(
+        report=contract,
+        configuration=yaml.safe_dump(settings, sort_keys=False),
+        data=_data_rows(read_dataset(stage.inputs["dataset"])),
+        refinement=rows,
+        chosen_iteration=chosen if contract["accepted"] else None,
+        training={title: _metrics(stage.inputs[name]) for name, title in _TRAINING.items()},
+        calibration=read_json(stage.inputs["classifier"] / "calibration.json"),
+        prediction=read_json(evaluation / "prediction.json"),
+        disagreement=read_json(evaluation / "disagreement.json"),
+        videos=videos,
+        missing={"videos": no_videos} if no_videos else {},
+    )
+    for video in videos:
+        write_atomically(stage.folder / video["path"], video["mp4"])
+    write_html(inputs, stage.folder / "report.html")
+    write_report(contract, stage.folder / "report.json")
+
+
+def publish(run: Run) -> dict[str, Any]:
+    """Put the finished report at the run folder's top level, and return report.json's content."""
+    source = run.folder / "report"
+    wanted = [source / "report.html", *sorted((source / "videos").glob("*.mp4")), source / "report.json"]
+    for path in wanted:
+        target = run.folder / path.relative_to(source)
+        content = path.read_bytes()
+        if not target.exists() or target.read_bytes() != content:
+            write_atomically(target, content)
+    keep = {path.name for path in wanted}
+    for old in (run.folder / "videos").glob("*.mp4"):
+        if old.name not in keep:
+            old.unlink()
+    if (run.folder / "videos").is_dir() and not any((run.folder / "videos").iterdir()):
+        shutil.rmtree(run.folder / "videos")
+    return read_report(run.folder / "report.json")
+
+
+def closing_words(report: dict[str, Any], folder: Path) -> str:
+    """What a person wants to read at the end of a run: the verdict, and where everything is."""
+    return f"{verdict(report).sentence}\n  {folder / 'report.html'}\n  {folder / 'report.json'}"
+
+
+def _summary(
+    settings: dict[str, Any], manifests: dict[str, dict[str, Any]], evaluation: Path, no_videos: str
+) -> RunSummary:
+    outputs = {name: manifest["outputs"] for name, manifest in manifests.items()}
+    refined = outputs["refined"]
+    if refined.get("simulator_steps") != 0:
+        raise RunError("the refined policy's stage does not say that it used no simulator; run refinement again")
+    skipped = {"videos": no_videos} if no_videos else {}
+    counts, paired = (None, None), None
+    if (evaluation / "success.json").exists():
+        success = read_json(evaluation / "success.json")
+        before, after = success["pretrained"], success["refined"]
+        counts = SuccessCount(sum(before), len(before)), SuccessCount(sum(after), len(after))
+        paired = paired_difference(before, after)
+    else:
+        skipped = {"evaluation": NO_SIMULATOR, **skipped}
+    seconds = {
+        name: sum(manifests[stage]["seconds"] for stage in stages if stage in manifests)
+        for name, stages in _SECONDS.items()
+    }
+    return RunSummary(
+        recipe=settings["recipe"],
+        task=settings["task"],
+        seed=settings["seed"],
+        pretrained=counts[0],
+        refined=counts[1],
+        imagined_pretrained=refined["imagined_success_pretrained"],
+        imagined_refined=refined["imagined_success_refined"],
+        accepted=int(refined["iteration"]) != 0,
+        collection_steps=sum(
+            outputs[name].get("simulator_steps", 0) for name in ("demonstrations", "dataset") if name in outputs
+        ),
+        evaluation_steps=outputs["evaluation"]["simulator_steps"],
+        imagined_steps=int(refined["imagined_steps"]),
+        imagined_steps_per_second=refined["imagined_steps"] / max(seconds["refine"], 1e-9),
+        seconds=seconds,
+        versions=versions(),
+        device=str(outputs["refined"].get("device", "cpu")),
+        paired=paired,
+        skipped=skipped,
+        extra={"threads": torch.get_num_threads(), "chosen_iteration": int(refined["iteration"])},
+    )
+
+
+def _data_rows(dataset: Dataset) -> list[dict[str, Any]]:
+    success, lengths = dataset.episode_success.tolist(), dataset.lengths.tolist()
+    rows = []
+    for source in dict.fromkeys(dataset.sources):
+        members = [index for index, name in enumerate(dataset.sources) if name == source]
+        rows.append(
+            {
+                "source": source.replace("_", " "),
+                "episodes": len(members),
+                "successes": sum(success[index] for index in members),
+                "frames": sum(lengths[index] for index in members),
+            }
+        )
+    return rows
+
+
+def _refinement_rows(refined: Path, evaluation: Path) -> list[dict[str, Any]]:
+    """The rows of refinement, with the real success of those iterates that were measured."""
+    rows = _metrics(refined)
+    path = evaluation / "curve.json"
+    real = {row["iteration"]: row["rate"] for row in read_json(path)} if path.exists() else {}
+    return [row | ({"real/success": real[int(row["iteration"])]} if row["iteration"] in real else {}) for row in rows]
+
+
+def _metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines() if line]
+
+
+def _videos(evaluation: Path) -> tuple[list[dict[str, Any]], str]:
+    """The videos with their content, and why they or some of them are missing."""
+    path = evaluation / "videos.json"
+    if not path.exists():
+        return [], "Videos show the simulator, which was not used."
+    found = read_json(path)
+    videos = []
+    for video in found["videos"]:
+        mp4 = (evaluation / "videos" / video["file"]).read_bytes()
+        videos.append({**video, "mp4": mp4, "path": f"videos/{video['file']}"})
+    return videos, found["missing"]

@@ -1,0 +1,242 @@
+"""ImaginedEnv over a world that is known by heart, and what Gymnasium expects of a vector environment."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers.vector import ArrayConversion, RecordEpisodeStatistics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.imagination.counter_world import Position, at, make_env, push, start_states
+
+
+def test_success_ends_with_reward():
+    """From 0.8, +0.25 reaches the goal; from 0.5 it does not; the successful one is at a start state again."""
+    env = make_env(num_envs=2)
+    env.reset(options={"states": at(0.8, 0.5)})
+    features, reward, terminated, truncated, info = env.step(push(1.0, 1.0))
+    assert reward.tolist() == [1, 0]
+    assert terminated.tolist() == [True, False] and truncated.tolist() == [False, False]
+    assert info["success"].tolist() == [True, False] and info["halted"].tolist() == [False, False]
+    assert features[:, 0].tolist() == pytest.approx([0.0, 0.75])
+    assert info["_final_obs"].tolist() == [True, False]
+    assert info["final_obs"][0].item() == pytest.approx(1.05)
+
+
+def test_halting_ends_without_reward():
+    """-0.4 - 0.25 passes -0.5, where the data ends; from -0.2 it does not."""
+    env = make_env(num_envs=2)
+    env.reset(options={"states": at(-0.4, -0.2)})
+    features, reward, terminated, truncated, info = env.step(push(-1.0, -1.0))
+    assert reward.tolist() == [0, 0]
+    assert terminated.tolist() == [True, False] and not truncated.any()
+    assert info["halted"].tolist() == [True, False] and not info["success"].any()
+    assert features[:, 0].tolist() == pytest.approx([0.0, -0.45])
+    assert info["final_obs"][0].item() == pytest.approx(-0.65)
+
+
+def test_no_success_where_halted():
+    """The classifier is sure, but the world model is not to be trusted there."""
+    env = make_env(num_envs=2)
+    env.disagreement.threshold.fill_(-0.9)  # everything that leads to less than 0.9 is doubted
+    env.classifier.succeeded = lambda features: torch.ones(len(features), dtype=torch.bool)
+    env.reset(options={"states": at(0.0, 0.9)})
+    _, reward, terminated, _, info = env.step(push(1.0, 1.0))
+    assert reward.tolist() == [0, 1]
+    assert info["halted"].tolist() == [True, False] and info["success"].tolist() == [False, True]
+    assert terminated.all()
+
+
+def test_an_unknown_disagreement_halts():
+    """NaN is no permission."""
+    env = make_env(num_envs=2)
+    env.disagreement.threshold.fill_(torch.nan)
+    env.reset(options={"states": at(0.8, 0.0)})
+    _, reward, terminated, _, info = env.step(push(1.0, 1.0))
+    assert info["halted"].all() and terminated.all() and not reward.any()
+
+
+def test_without_halting_the_episode_goes_on():
+    env = make_env(num_envs=1, halting=False)
+    env.reset(options={"states": at(-0.4)})
+    features, _, terminated, _, info = env.step(push(-1.0))
+    assert not terminated.any() and not info["halted"].any()
+    assert features.item() == pytest.approx(-0.65)
+
+
+def test_the_horizon_truncates():
+    """Three steps; an episode that restarted in between has its own clock."""
+    env = make_env(num_envs=3, horizon=3)
+    env.reset(options={"states": at(0.0, 0.8, 0.4)})
+    outcomes = [env.step(push(0.0, 1.0 if step == 0 else 0.0, 1.0)) for step in range(4)]
+    truncated = [outcome[3].tolist() for outcome in outcomes]
+    terminated = [outcome[2].tolist() for outcome in outcomes]
+    # Row 0 waits: truncated at its 3rd step.  Row 1 succeeds in step 1, so its next episode ends in step 4.
+    # Row 2 reaches 1.15 in its 3rd step: success at the horizon is a success, not a truncation.
+    assert truncated == [[False] * 3, [False] * 3, [True, False, False], [False, True, False]]
+    assert terminated == [[False, True, False], [False] * 3, [False, False, True], [False] * 3]
+    assert outcomes[2][4]["_final_obs"].tolist() == [True, False, True]
+    assert outcomes[2][1].tolist() == [0, 0, 1]
+
+
+def test_restarts_are_partial():
+    env = make_env(num_envs=3, starts=start_states([0.125, 0.5]))
+    env.reset(options={"states": at(0.9, 0.2, -0.45)})
+    features, *_ = env.step(push(1.0, 1.0, -1.0))
+    assert features[:, 0].tolist() == pytest.approx([0.125, 0.45, 0.125])
+    features, *_ = env.step(push(1.0, 1.0, 1.0))
+    assert features[:, 0].tolist() == pytest.approx([0.375, 0.7, 0.375])
+
+
+def test_actions_are_clipped():
+    env = make_env(num_envs=2)
+    env.reset(options={"states": at(0.0, 0.0)})
+    features, *_ = env.step(push(50.0, -1.5))
+    assert features[:, 0].tolist() == pytest.approx([0.25, -0.25])
+
+
+def test_reset_mask():
+    env = make_env(num_envs=3, horizon=3)
+    env.reset(options={"states": at(0.1, 0.2, 0.3)})
+    env.step(push(0.0, 0.0, 0.0))
+    mask = torch.tensor([False, True, False])
+    features, _ = env.reset(options={"reset_mask": mask})
+    assert features[:, 0].tolist() == pytest.approx([0.1, 0.0, 0.3])
+    features, _ = env.reset(options={"reset_mask": mask.numpy(), "states": at(0.7, 0.8, 0.9)})
+    assert features[:, 0].tolist() == pytest.approx([0.1, 0.8, 0.3])
+    env.step(push(0.0, 0.0, 0.0))
+    *_, truncated, _ = env.step(push(0.0, 0.0, 0.0))
+    assert truncated.tolist() == [True, False, True], "the clock of row 1 began anew"
+
+
+def test_a_reset_begins_all_anew():
+    env = make_env(num_envs=2, horizon=2)
+    env.reset(options={"states": at(0.5, 0.5)})
+    env.step(push(1.0, 1.0))
+    features, _ = env.reset()
+    assert features[:, 0].tolist() == [0, 0]
+    *_, truncated, _ = env.step(push(0.0, 0.0))
+    assert not truncated.any()
+
+
+def test_step_before_reset():
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        make_env().step(torch.zeros(4, 1))
+
+
+def play(env, steps, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    taken = []
+    for _ in range(steps):
+        features, reward, terminated, truncated, info = env.step(torch.rand(4, 1, generator=generator) * 2 - 1)
+        taken.append(torch.stack([features[:, 0], reward, terminated, truncated, info["final_obs"][:, 0]]))
+    return torch.stack(taken)
+
+
+def test_seeds_reproduce():
+    starts = start_states([0.0, 0.4, 0.6], [0.1, 0.3, 0.8], share=0.5)
+    runs = []
+    for seed in (3, 3, 4):
+        env = make_env(noise=0.1, starts=starts, horizon=4, seed=17)
+        env.reset(seed=seed)
+        runs.append(play(env, 20))
+    assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
+    assert runs[0][:, 3].any(), "with episodes that ended in between"
+
+
+def test_resume_is_bit_exact():
+    starts = start_states([0.0, 0.4, 0.6], [0.1, 0.3, 0.8], share=0.5)
+    env = make_env(noise=0.1, starts=starts, horizon=4)
+    env.reset(seed=1)
+    play(env, 7)
+    saved = env.state_dict()
+    saved["state"] = {name: tensor.clone() for name, tensor in saved["state"].items()}
+    saved["age"], saved["generator"] = saved["age"].clone(), saved["generator"].clone()
+    expected = play(env, 15, seed=2)
+    other = make_env(noise=0.1, starts=starts, horizon=4, seed=99)
+    other.load_state_dict(saved, Position)
+    assert torch.equal(play(other, 15, seed=2), expected)
+    assert other.imagined_steps == env.imagined_steps == 4 * 22
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.booleans())
+def test_invariants(seed, horizon, halting):
+    """Rewards, endings and restarts fit together in every step."""
+    starts = start_states([0.0, 0.4, 0.9], [-0.3, 0.3, 0.8], share=0.5)
+    env = make_env(num_envs=6, horizon=horizon, starts=starts, noise=0.2, halting=halting)
+    features, _ = env.reset(seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(12):
+        actions = torch.randn(6, 1, generator=generator)
+        before = features
+        features, reward, terminated, truncated, info = env.step(actions)
+        success, halted, done = info["success"], info["halted"], info["_final_obs"]
+        assert torch.equal(reward, success.float())
+        assert not (success & halted).any()
+        assert torch.equal(terminated, success | halted)
+        assert not (terminated & truncated).any()
+        assert torch.equal(done, terminated | truncated)
+        assert torch.equal(features[~done], info["final_obs"][~done])
+        doubt = -(before + 0.25 * actions.clamp(-1, 1))[:, 0] > 0.5
+        assert torch.equal(halted, doubt if halting else torch.zeros_like(doubt))
+        known = torch.tensor([0.0, 0.4, 0.9, -0.3, 0.3, 0.8])
+        assert all((known - value).abs().min() == 0 for value in features[done][:, 0])
+
+
+# Gymnasium ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_a_vector_environment():
+    env = make_env(num_envs=4)
+    assert isinstance(env, VectorEnv) and env.num_envs == 4
+    assert env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
+    assert env.single_observation_space == gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    assert env.single_action_space == gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    assert env.observation_space.shape == (4, 1) and env.action_space.shape == (4, 1)
+    features, info = env.reset(seed=0)
+    assert isinstance(info, dict) and env.observation_space.contains(features.numpy())
+    assert env.unwrapped is env
+    env.close()
+
+
+def test_shapes_and_types():
+    env = make_env(num_envs=4)
+    env.reset(seed=0)
+    features, reward, terminated, truncated, info = env.step(torch.from_numpy(env.action_space.sample()))
+    assert features.shape == (4, 1) and features.dtype == torch.float32
+    assert reward.shape == (4,) and reward.dtype == torch.float32
+    for flags in (terminated, truncated, info["success"], info["halted"], info["_final_obs"]):
+        assert flags.shape == (4,) and flags.dtype == torch.bool
+    assert info["final_obs"].shape == (4, 1)
+    assert not features.requires_grad
+
+
+def test_two_environments_do_not_share_metadata():
+    assert make_env().metadata is not make_env().metadata
+    assert VectorEnv.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP
+
+
+def test_with_numpy_in_and_out():
+    env = ArrayConversion(make_env(num_envs=3, horizon=4), env_xp=torch, target_xp=np)
+    features, _ = env.reset(seed=0)
+    assert isinstance(features, np.ndarray) and features in env.observation_space
+    for _ in range(10):
+        features, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        for value in (features, reward, terminated, truncated, info["final_obs"], info["success"]):
+            assert isinstance(value, np.ndarray)
+        assert features in env.observation_space
+
+
+def test_episode_statistics():
+    """Gymnasium's own wrapper counts returns and lengths: four pushes from 0 reach the goal."""
+    env = RecordEpisodeStatistics(ArrayConversion(make_env(num_envs=2, horizon=6), env_xp=torch, target_xp=np))
+    env.reset(seed=0)
+    ends = []
+    for _ in range(12):
+        *_, info = env.step(np.array([[1.0], [0.0]], np.float32))
+        if "episode" in info:
+            ends.append([(info["episode"]["r"][i], info["episode"]["l"][i]) for i in np.flatnonzero(info["_episode"])])
+    assert ends == [[(1, 4)], [(0, 6)], [(1, 4)], [(1, 4), (0, 6)]]

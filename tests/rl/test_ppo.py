@@ -1,0 +1,228 @@
+"""PPO: the clipped loss by hand (for K = 1 and 2), the warm-up, the anchor, and a world that it has to solve."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from burnish.imagination import imagined_success
+from burnish.policies import GaussianPolicy, GaussianPolicyConfig
+from burnish.rl import PPO, PPOConfig, Rollout, collect_rollout
+from burnish.rl.ppo import policy_loss
+from tests.imagination.counter_world import make_env, start_states
+
+POLICY = GaussianPolicyConfig(hidden=(32,), min_std=0.2, max_std=0.6)
+
+
+class Scored(nn.Module):
+    """A policy whose log-probabilities are its parameters, one row a sample, K columns."""
+
+    def __init__(self, log_prob, step_weights, clip_scale, anchor_log_prob=0.0):
+        super().__init__()
+        self.values = nn.Parameter(torch.tensor(log_prob))
+        self.step_weights, self.clip_scale = torch.tensor(step_weights), torch.tensor(clip_scale)
+        self.anchor_log_prob = anchor_log_prob
+
+    def log_prob(self, features, trace):
+        anchor = (trace == 7).view(-1, 1)
+        return torch.where(anchor, torch.full_like(self.values, self.anchor_log_prob), self.values)
+
+    def entropy(self, features):
+        return torch.full((len(features),), 2.5)
+
+
+def loss_of(policy, advantage, config=None, old=0.0):
+    count = len(advantage)
+    batch = {
+        "features": torch.zeros(count, 1),
+        "trace": torch.zeros(count, 1),
+        "anchor": torch.full((count, 1), 7.0),
+        "log_prob": torch.full_like(policy.values.detach(), old),
+        "advantage": torch.tensor(advantage),
+    }
+    config = config or PPOConfig(clip=0.2, anchor_weight=0.0, entropy_weight=0.0)
+    return policy_loss(policy, batch, config)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "objective"),
+    [
+        (1.1, 1.0, 1.1),  # inside
+        (1.5, 1.0, 1.2),  # clipped: no reward for going further
+        (0.5, 1.0, 0.5),  # the wrong way: not clipped
+        (0.5, -1.0, -0.8),  # clipped
+        (1.5, -1.0, -1.5),  # the wrong way: not clipped
+        (0.9, -2.0, -1.8),
+    ],
+)
+def test_clipping_by_hand(ratio, advantage, objective):
+    policy = Scored([[math.log(ratio)]], [1.0], [1.0])
+    loss, metrics = loss_of(policy, [advantage])
+    assert loss.item() == pytest.approx(-objective)
+    assert metrics["clipped"].item() == (abs(ratio - 1) > 0.2)
+    assert metrics["kl"].item() == pytest.approx(ratio - 1 - math.log(ratio), abs=1e-6)
+    loss.backward()
+    gradient = policy.values.grad
+    assert gradient is not None
+    inside = objective == pytest.approx(ratio * advantage)
+    assert gradient.item() == pytest.approx(-ratio * advantage if inside else 0.0)
+
+
+def test_the_ratio_is_to_the_acting_policy():
+    loss, _ = loss_of(Scored([[-1.0]], [1.0], [1.0]), [1.0], old=-1.0)
+    assert loss.item() == pytest.approx(-1.0)
+
+
+def test_two_scored_steps_by_hand():
+    """Ratios 3/2 and 1/2, weights 1 and 1/2, clip ranges 0.2 and 0.4.
+
+    Advantage 1: min(1.5, 1.2) = 1.2 and min(0.5 · 0.5, 0.6 · 0.5) = 0.25, mean 0.725.
+    Advantage -1: min(-1.5, -1.2) = -1.5 and min(-0.25, -0.3) = -0.3, mean -0.9.
+    """
+    values = [[math.log(1.5), math.log(0.5)]]
+    assert loss_of(Scored(values, [1.0, 0.5], [1.0, 2.0]), [1.0])[0].item() == pytest.approx(-0.725)
+    assert loss_of(Scored(values, [1.0, 0.5], [1.0, 2.0]), [-1.0])[0].item() == pytest.approx(0.9)
+    both = loss_of(Scored(values * 2, [1.0, 0.5], [1.0, 2.0]), [1.0, -1.0])[0]
+    assert both.item() == pytest.approx((-0.725 + 0.9) / 2)
+
+
+def test_anchor_and_entropy_enter_the_loss():
+    """-log-probability of the anchor's action is 3; the entropy is 2.5."""
+    config = PPOConfig(clip=0.2, anchor_weight=0.1, entropy_weight=0.01)
+    loss, metrics = loss_of(Scored([[0.0]], [1.0], [1.0], anchor_log_prob=-3.0), [1.0], config)
+    assert loss.item() == pytest.approx(-1.0 + 0.1 * 3.0 - 0.01 * 2.5)
+    assert metrics["loss/anchor"].item() == pytest.approx(3.0)
+
+
+def make_policy(seed=0, config=POLICY):
+    torch.manual_seed(seed)
+    return GaussianPolicy(1, 1, config)
+
+
+def rollout_of(policy, steps=16, seed=0, **env):
+    world = make_env(num_envs=64, horizon=8, **env)
+    features, _ = world.reset(seed=seed)
+    return collect_rollout(world, policy, features, steps, torch.Generator().manual_seed(seed))[0]
+
+
+def weights(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def kl(base, policy):
+    """Mean KL(base ‖ policy) over positions in [-0.5, 1]."""
+    features = torch.linspace(-0.5, 1, 50).unsqueeze(1)
+    with torch.no_grad():
+        one, other = (torch.distributions.Normal(*p.distribution(features)) for p in (base, policy))
+        return torch.distributions.kl_divergence(one, other).mean().item()
+
+
+def test_critic_warm_up_leaves_the_policy_alone():
+    ppo = PPO(make_policy(), 1, PPOConfig())
+    policy, critic = weights(ppo.policy), weights(ppo.critic)
+    metrics = ppo.update(rollout_of(ppo.policy), torch.Generator().manual_seed(0), policy_too=False)
+    assert same(policy, ppo.policy.state_dict()) and not same(critic, ppo.critic.state_dict())
+    assert all(math.isfinite(value) for value in metrics.values())
+    metrics = ppo.update(rollout_of(ppo.policy), torch.Generator().manual_seed(0))
+    assert not same(policy, ppo.policy.state_dict())
+    assert same(policy, ppo.base.state_dict()), "the anchor stays the pretrained policy"
+    assert {"kl", "clipped", "loss/policy", "loss/value", "explained_variance"} <= set(metrics)
+
+
+def test_the_critic_learns_the_value():
+    """A policy that always succeeds in the next step from anywhere: V = 1 where an episode ends."""
+    ppo = PPO(make_policy(), 1, PPOConfig(gamma=0.9, epochs=4, minibatch_size=256, value_learning_rate=5e-3))
+    x = torch.rand(16, 64, 1)
+    ends = torch.ones(16, 64, dtype=torch.bool)
+    never = torch.zeros_like(ends)
+    rollout = Rollout(x, x, torch.zeros(16, 64, 1), 2 * x[..., 0], ends, never, x, ends, never)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(25):
+        metrics = ppo.update(rollout, generator, policy_too=False)
+    assert (ppo.value(x) - 2 * x[..., 0]).abs().mean() < 0.1
+    assert metrics["explained_variance"] > 0.9
+
+
+def test_truncated_steps_bootstrap_from_their_own_next_state():
+    """One-step episodes, cut, with reward 0: a state that leads to value 1 is worth γ, one that leads to 0 nothing."""
+    ppo = PPO(make_policy(), 1, PPOConfig(gamma=0.5, epochs=1, minibatch_size=10_000))
+    ppo.critic = nn.Linear(1, 1)
+    ppo.critic.requires_grad_(False).weight.fill_(1.0)
+    ppo.critic.bias.zero_()
+    seen = {}
+    ppo._value_step = lambda batch: seen.update(batch) or {}
+    x = torch.zeros(2, 3, 1)
+    following = torch.tensor([0.0, 1.0, 2.0]).expand(2, 3).unsqueeze(-1)
+    cut = torch.ones(2, 3, dtype=torch.bool)
+    rollout = Rollout(x, x, torch.zeros(2, 3, 1), torch.zeros(2, 3), ~cut, cut, following, ~cut, ~cut)
+    ppo.update(rollout, torch.Generator().manual_seed(0), policy_too=False)
+    assert sorted(seen["return"].tolist()) == pytest.approx([0, 0, 0.5, 0.5, 1, 1])
+    assert seen["advantage"].mean().item() == pytest.approx(0, abs=1e-6)
+    assert seen["advantage"].std().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_anchor_pulls_towards_the_pretrained_policy():
+    """A policy that has strayed comes back under a heavy anchor, and does not without one."""
+    distance = {}
+    for weight in (0.0, 20.0):
+        policy = make_policy()
+        config = PPOConfig(policy_learning_rate=2e-3, anchor_weight=weight, target_kl=None, minibatch_size=256)
+        ppo = PPO(policy, 1, config)
+        with torch.no_grad():
+            policy.network.head.bias.add_(torch.tensor([0.8, 0.5]))
+        before = kl(ppo.base, policy)
+        for seed in range(10):
+            ppo.update(rollout_of(policy, seed=seed), torch.Generator().manual_seed(seed))
+        distance[weight] = kl(ppo.base, policy)
+    assert distance[20.0] < 0.1 * before
+    assert distance[0.0] > 3 * distance[20.0]
+
+
+def test_target_kl_stops_the_epochs():
+    """A large step size would carry the policy away; the stop keeps it at one epoch."""
+    moved = {}
+    for target in (None, 1e-4):
+        config = PPOConfig(epochs=10, policy_learning_rate=1e-2, anchor_weight=0.0, target_kl=target)
+        policy = make_policy()
+        ppo = PPO(policy, 1, config)
+        ppo.update(rollout_of(policy), torch.Generator().manual_seed(0))
+        moved[target] = kl(ppo.base, policy)
+    assert moved[1e-4] < 0.5 * moved[None]
+
+
+def test_state_round_trip():
+    """A restored PPO goes on with the same bits: optimizers and anchor included."""
+    policy = make_policy()
+    ppo = PPO(policy, 1, PPOConfig())
+    rollout = rollout_of(policy)
+    ppo.update(rollout, torch.Generator().manual_seed(0))
+    saved = copy.deepcopy(ppo.state_dict())
+    other = PPO(make_policy(seed=9), 1, PPOConfig())
+    other.load_state_dict(saved)
+    for instance in (ppo, other):
+        instance.update(rollout, torch.Generator().manual_seed(1))
+    assert same(weights(ppo.policy), other.policy.state_dict())
+    assert same(weights(ppo.critic), other.critic.state_dict()) and same(weights(ppo.base), other.base.state_dict())
+
+
+def test_ppo_solves_the_counter_world():
+    """A policy that stands still learns, from starts on the way too, to walk to the goal within the horizon."""
+    policy = make_policy()
+    env = make_env(num_envs=64, horizon=8, starts=start_states([0.0, 0.3, 0.6], share=0.3))
+    judge = make_env(num_envs=16, horizon=10**9)
+    starts = judge.starts.episode_starts(16)
+    config = PPOConfig(gamma=0.95, policy_learning_rate=3e-3, anchor_weight=0.0, minibatch_size=512, target_kl=0.1)
+    ppo = PPO(policy, 1, config)
+    assert imagined_success(judge, policy, starts, 8, seed=0).rate < 0.1
+    generator = torch.Generator().manual_seed(0)
+    features, _ = env.reset(seed=0)
+    for iteration in range(30):
+        rollout, features = collect_rollout(env, policy, features, 16, generator)
+        ppo.update(rollout, generator, policy_too=iteration >= 3)
+    assert imagined_success(judge, policy, starts, 8, seed=0).rate > 0.9

@@ -1,0 +1,175 @@
+"""Refinement: the choice of the iterate, and a resume that ends with the same bits."""
+
+import json
+
+import pytest
+import torch
+
+from burnish.imagination import ImaginedSuccess, imagined_success
+from burnish.policies import GaussianPolicy, GaussianPolicyConfig
+from burnish.rl import PPOConfig, RefineConfig, refine
+from burnish.storage import load_tensors
+from tests.imagination.counter_world import make_env, start_states
+
+PPO_CONFIG = PPOConfig(gamma=0.95, policy_learning_rate=3e-3, anchor_weight=0.01, minibatch_size=128, target_kl=0.1)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def make_policy(seed=0):
+    torch.manual_seed(seed)
+    return GaussianPolicy(1, 1, GaussianPolicyConfig(hidden=(16,), min_std=0.2, max_std=0.6))
+
+
+def make_world(num_envs=32):
+    return make_env(num_envs=num_envs, horizon=8, noise=0.05, starts=start_states([0.0, 0.3, 0.6], share=0.5))
+
+
+def judge(policy):
+    env = make_env(num_envs=16, horizon=10**9, noise=0.05)
+    return imagined_success(env, policy, env.starts.episode_starts(16), 8, seed=0)
+
+
+def verdict(rate, count=20):
+    """A judgement of a given rate."""
+    return ImaginedSuccess(torch.arange(count) < round(rate * count), torch.zeros(count, dtype=torch.bool))
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(policy):
+    return {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def run(folder, evaluate=judge, policy=None, on_iteration=None, **settings):
+    policy = policy or make_policy()
+    config = RefineConfig(**({"iterations": 8, "critic_warmup": 1, "evaluate_every": 2, "rollout_steps": 8} | settings))
+    return policy, refine(policy, make_world(), config, PPO_CONFIG, evaluate, folder, 3, on_iteration)
+
+
+@pytest.mark.parametrize(
+    ("rates", "chosen"),
+    [
+        ([0.2, 0.3, 0.8, 0.5, 0.6], 4),  # the highest of iterations 0, 2, 4, 6, 8
+        ([0.2, 0.8, 0.3, 0.8, 0.8], 2),  # the earliest among equals
+        ([0.5, 0.5, 0.4, 0.3, 0.5], 0),  # nothing better: the pretrained policy stays
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 8),
+        ([0.0, 0.0, 0.0, 0.0, 0.0], 0),
+    ],
+)
+def test_the_choice(tmp_path, rates, chosen):
+    answers = iter(rates)
+    judged = []
+
+    def evaluate(policy):
+        judged.append(weights(policy))
+        return verdict(next(answers))
+
+    policy, result = run(tmp_path, evaluate)
+    assert len(judged) == 5
+    assert result["iteration"] == chosen
+    assert result["imagined_success_pretrained"] == pytest.approx(rates[0])
+    assert result["imagined_success_refined"] == pytest.approx(max(rates))
+    assert same(judged[chosen // 2], policy.state_dict())
+    assert same(judged[0], make_policy().state_dict())
+    for i, iterate in enumerate(judged):
+        found, _ = load_tensors(tmp_path / "iterates" / f"{2 * i:04d}.safetensors")
+        assert same(iterate, found)
+    assert not same(judged[1], judged[2]), "the iterates differ at all"
+    logged = {row["step"]: row["eval/success"] for row in rows(tmp_path) if "eval/success" in row}
+    assert logged == pytest.approx(dict(zip((0, 2, 4, 6, 8), rates, strict=True)))
+
+
+def test_warm_up_is_not_judged_and_does_not_move_the_policy(tmp_path):
+    judged = []
+
+    def evaluate(policy):
+        judged.append(weights(policy))
+        return verdict(0.1 * len(judged))
+
+    run(tmp_path, evaluate, iterations=6, critic_warmup=4)
+    assert len(judged) == 2, "iterations 0 and 6"
+    snapshots = []
+    policy = make_policy()
+    run(
+        tmp_path / "other",
+        lambda _: verdict(0.1),
+        policy,
+        on_iteration=lambda step, row: snapshots.append(weights(policy)),
+        critic_warmup=4,
+    )
+    assert all(same(snapshots[0], snapshot) for snapshot in snapshots[:5])
+    assert not same(snapshots[0], snapshots[5])
+
+
+def test_patience(tmp_path):
+    answers = iter([0.2, 0.5, 0.4, 0.5, 0.9, 0.9])
+    _, result = run(tmp_path, lambda _: verdict(next(answers)), iterations=10, patience=2)
+    assert result["iteration"] == 2 and [row["step"] for row in rows(tmp_path)] == list(range(7))
+
+
+def test_it_counts_imagined_steps(tmp_path):
+    """8 iterations of 8 steps in 32 environments; judging is not counted."""
+    _, result = run(tmp_path)
+    assert result["imagined_steps"] == 8 * 8 * 32
+    assert [row["imagined_steps"] for row in rows(tmp_path)] == [256 * i for i in range(9)]
+
+
+def test_it_refines(tmp_path):
+    """From a policy that hardly ever gets there to one that does."""
+    policy, result = run(tmp_path, iterations=60, critic_warmup=2, evaluate_every=5, rollout_steps=16)
+    assert result["imagined_success_pretrained"] < 0.2
+    assert result["imagined_success_refined"] > 0.9
+    assert judge(policy).rate == pytest.approx(result["imagined_success_refined"])
+    # Successes per ended episode, while training:
+    assert rows(tmp_path)[-1]["train/success"] > rows(tmp_path)[1]["train/success"]
+    assert all(0 <= row["train/success"] <= 1 and 0 <= row["train/halted"] <= 1 for row in rows(tmp_path)[1:])
+
+
+def interrupt(folder, at, settings):
+    def on_iteration(iteration, row):
+        if iteration == at:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(folder, on_iteration=on_iteration, **settings)
+
+
+@pytest.mark.parametrize("at", [(0,), (1,), (5,), (8,), (2, 3, 7)])
+def test_resume_equals_uninterrupted(tmp_path, at):
+    settings = {"checkpoint_seconds": 0.0}
+    expected, result = run(tmp_path / "whole", **settings)
+    for iteration in at:
+        interrupt(tmp_path / "parts", iteration, settings)
+    torch.rand(13)
+    resumed, again = run(tmp_path / "parts", **settings)
+    assert again == result
+    assert same(weights(expected), resumed.state_dict())
+    assert [row["step"] for row in rows(tmp_path / "parts")] == list(range(9)), "no row is missing or doubled"
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+
+
+def test_the_seed_decides(tmp_path):
+    one, _ = run(tmp_path / "one", lambda p: verdict(0.0))
+    final = [load_tensors(tmp_path / name / "iterates" / "0008.safetensors")[0] for name in ("one",)]
+    run(tmp_path / "two", lambda p: verdict(0.0))
+    final.append(load_tensors(tmp_path / "two" / "iterates" / "0008.safetensors")[0])
+    assert same(final[0], final[1]) and not same(final[0], one.state_dict())
+    refine(
+        make_policy(),
+        make_world(),
+        RefineConfig(iterations=8, critic_warmup=1, evaluate_every=2, rollout_steps=8),
+        PPO_CONFIG,
+        lambda p: verdict(0.0),
+        tmp_path / "three",
+        4,
+    )
+    assert not same(final[0], load_tensors(tmp_path / "three" / "iterates" / "0008.safetensors")[0])
