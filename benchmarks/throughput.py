@@ -32,7 +32,10 @@ RESULTS = Path(__file__).parent / "results"
 def imagined_rate(folder: Path, config: World4RLConfig, seconds: float) -> tuple[float, dict[str, float]]:
     """Steps per second, and the share of each part, measured on its own at the same batch size."""
     dataset, agent = read_dataset(folder / "dataset"), load_agent(folder / "policy")
-    world_model, ensemble = DiffusionWorldModel.load(folder / "world_model"), DisagreementEnsemble.load(folder / "ensemble")
+    world_model, ensemble = (
+        DiffusionWorldModel.load(folder / "world_model"),
+        DisagreementEnsemble.load(folder / "ensemble"),
+    )
     classifier = SuccessClassifier.load(folder / "classifier")
     starts = start_states(config, dataset, world_model)
     env = ImaginedEnv(world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble)
@@ -94,7 +97,10 @@ def main() -> None:
             imagined, parts = imagined_rate(folder, config, args.seconds)
             real = real_rate(folder, recipe["task"], config, pool, args.episodes)
             rows.append({"task": recipe["task"], "imagined": imagined, "real": real, "parts": parts})
-            print(f"{recipe['task']}: {imagined:.0f} imagined, {real:.0f} real steps/s, {imagined / real:.1f}×", flush=True)
+            print(
+                f"{recipe['task']}: {imagined:.0f} imagined, {real:.0f} real steps/s, {imagined / real:.1f}×",
+                flush=True,
+            )
     _write(rows)
 
 

@@ -7,9 +7,12 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from burnish import __version__
+
+if TYPE_CHECKING:
+    from burnish.recipes.runs import NewRun
 
 DEMO_TASK = "drawer-open-v3"
 
@@ -52,7 +55,9 @@ def run(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         from burnish.recipes.catalogue import as_table
 
-        print(f"usage: burnish run RECIPE --task TASK [OPTIONS]\n\nburnish run RECIPE --help lists them.\n\n{as_table()}")
+        print(
+            f"usage: burnish run RECIPE --task TASK [OPTIONS]\n\nburnish run RECIPE --help lists them.\n\n{as_table()}"
+        )
         return 0 if args else 2
 
     def start() -> None:
@@ -125,7 +130,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 }
 
 
-def _run(new: "NewRun") -> None:  # noqa: F821
+def _run(new: "NewRun") -> None:
     from burnish.recipes.reporting import closing_words
     from burnish.recipes.runs import run_world4rl
 
@@ -167,7 +172,8 @@ def _help() -> str:
             "",
             *lines,
             "",
-            "burnish COMMAND --help lists its options. Commands for single stages take a run folder: burnish refine RUN.",
+            "burnish COMMAND --help lists its options.",
+            "Commands for single stages take a run folder: burnish refine RUN.",
             "Exit codes: 0 done, 1 the run failed, 2 the command or its input is wrong.",
         ]
     )

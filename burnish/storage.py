@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,7 +41,8 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
     Raises RunError where the disk is full or the place cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
+    # Threads (a worker pool's callbacks) may write the same file at the same time; the last one wins.
+    temporary = path.with_name(f".{path.name}.{threading.get_ident()}{TEMPORARY_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:

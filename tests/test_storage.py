@@ -1,6 +1,7 @@
 import errno
 import os
 import pickle
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch, code, messag
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_disk_that_is_really_full(tmp_path, monkeypatch):
-    (tmp_path / f".a.bin{storage.TEMPORARY_SUFFIX}").symlink_to("/dev/full")
+    (tmp_path / f".a.bin.{threading.get_ident()}{storage.TEMPORARY_SUFFIX}").symlink_to("/dev/full")
     with pytest.raises(RunError, match="the disk is full"):
         save_tensors(tmp_path / "a.bin", {"x": torch.zeros(10_000)})
     assert os.listdir(tmp_path) == []

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -228,7 +229,7 @@ def _read_features(path: Path, content: dict) -> dict[str, Feature]:
     return features
 
 
-def _expect(path: Path, content: Mapping, key: str, kind: type) -> ...:
+def _expect(path: Path, content: Mapping, key: str, kind: type) -> Any:
     value = content.get(key)
     if not isinstance(value, kind):
         raise bad_input(path, repr(value) if key in content else "nothing", f"a {kind.__name__}", field=key)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from burnish.evaluation.agent import load_agent
+from burnish.simulators.metaworld import ACTION_DIM
 from burnish.simulators.noise import CorrelatedNoise
 from burnish.simulators.vector import MetaWorldVectorEnv, Observation
 
@@ -20,14 +21,14 @@ class PolicyActor:
         correlation: of the noise at successive frames.
     """
 
-    def __init__(self, folder: Path, noise: float = 0.0, correlation: float = 0.9):
+    def __init__(self, folder: Path, noise: float = 0.0, correlation: float = 0.9) -> None:
         self.agent = load_agent(folder)
         self.noise, self.correlation = noise, correlation
 
     def begin(self, env: MetaWorldVectorEnv, seeds: Sequence[int]) -> None:
         """Start K episodes."""
         self.agent.begin(len(seeds))
-        self._noise = CorrelatedNoise(self.noise, self.correlation, env.single_action_space.shape[0], seeds)
+        self._noise = CorrelatedNoise(self.noise, self.correlation, ACTION_DIM, seeds)
 
     def act(self, observation: Observation) -> np.ndarray:
         """Actions, float32 (K, A) in [-1, 1]."""

@@ -1,5 +1,6 @@
 """A policy together with the observer that gives it features: what runs on a robot, and what a run folder keeps."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,19 @@ from torch import Tensor, nn
 
 from burnish.config import from_dict
 from burnish.errors import InputError
-from burnish.policies import GaussianPolicy, GaussianPolicyConfig
+from burnish.policies import GaussianPolicy, GaussianPolicyConfig, Policy
 from burnish.storage import load_module, load_module_config, save_module
 from burnish.world_models import HistoryConfig, ObservationHistory, State
 
 # A new family of policies or observers is one line here: its name, its class and its configuration.
-POLICIES: dict[str, tuple[type[nn.Module], type]] = {"gaussian": (GaussianPolicy, GaussianPolicyConfig)}
+POLICIES: dict[str, tuple[type[Policy], type]] = {"gaussian": (GaussianPolicy, GaussianPolicyConfig)}
 OBSERVERS: dict[str, tuple[type[nn.Module], type]] = {"history": (ObservationHistory, HistoryConfig)}
 
 
 class Agent(nn.Module):
     """Turns observations into actions; keeps the state of a batch of episodes between calls."""
 
-    def __init__(self, observer: nn.Module, policy: nn.Module):
+    def __init__(self, observer: Any, policy: Policy) -> None:
         super().__init__()
         self.observer, self.policy = observer, policy
         self._state: State | None = None
@@ -85,7 +86,7 @@ def load_agent(folder: Path, task: str | None = None) -> Agent:
     return agent.eval()
 
 
-def _family(families: dict[str, tuple[type[nn.Module], type]], module: nn.Module) -> str:
+def _family(families: Mapping[str, tuple[type[nn.Module], type]], module: nn.Module) -> str:
     for name, (cls, _) in families.items():
         if type(module) is cls:
             return name

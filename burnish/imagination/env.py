@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from burnish.imagination.start_states import StartStates
@@ -28,9 +28,16 @@ class Disagreement(Protocol):
     """Tells where the world model is not to be trusted."""
 
     threshold: Tensor
+    members: int
 
     def __call__(self, state: Any, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
         """Disagreement about the outcome of `action`."""
+        ...
+
+    def judge(
+        self, state: Any, action: Float[Tensor, "B A"], member: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, " B"], State]:
+        """Disagreement, and the states in which each row's `member` believes."""
         ...
 
 
@@ -43,20 +50,24 @@ class ImaginationConfig:
     """Imagined steps after which an episode is truncated (its value is bootstrapped)."""
     halting: bool = True
     """End an episode, without reward, where the ensemble's disagreement passes its threshold."""
+    member_share: float = 0.0
+    """Share of imagined episodes that follow one member of the ensemble instead of the world model.  What works in
+    one model only is a flaw of that model; what works in all of them may be real."""
 
 
 class ImaginedEnv(VectorEnv):
     """Steps a world model with `imagine`; observations are its features, (num_envs, F) tensors.
 
-    - reward 1 and `terminated` where the classifier sees success;
-    - `terminated` without reward where disagreement passes its threshold (pessimism: what cannot be trusted is worth
-      nothing);
-    - `truncated` at the horizon.
+        - reward 1 and `terminated` where the classifier sees success;
+        - `terminated` without reward where disagreement passes its threshold (pessimism: what cannot be trusted
+          is worth nothing);
+        - `truncated` at the horizon;
+    - a share of the episodes follows one member of the ensemble, drawn anew for each, instead of the world model.
 
-    Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`).  `info["final_obs"]` then holds the last
-    features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["success"]` and
-    `info["halted"]` are (num_envs,) booleans.  For code that wants arrays, wrap it in
-    `gymnasium.wrappers.vector.ArrayConversion(env, env_xp=torch, target_xp=numpy)`.
+        Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`).  `info["final_obs"]` then holds the last
+        features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["success"]` and
+        `info["halted"]` are (num_envs,) booleans.  For code that wants arrays, wrap it in
+        `gymnasium.wrappers.vector.ArrayConversion(env, env_xp=torch, target_xp=numpy)`.
     """
 
     def __init__(
@@ -68,7 +79,7 @@ class ImaginedEnv(VectorEnv):
         config: ImaginationConfig,
         disagreement: Disagreement | None = None,
         seed: int = 0,
-    ):
+    ) -> None:
         self.world_model, self.classifier, self.disagreement = world_model, classifier, disagreement
         self.starts, self.config = starts, config
         self.num_envs = config.num_envs
@@ -82,6 +93,7 @@ class ImaginedEnv(VectorEnv):
         self.imagined_steps = 0
         self._state: State | None = None
         self._age = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        self._model = self._draw_models()
 
     @torch.no_grad()
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
@@ -95,11 +107,13 @@ class ImaginedEnv(VectorEnv):
             self.generator.manual_seed(seed)
         fresh = options["states"] if "states" in options else self.starts.sample(self.num_envs, self.generator)
         mask = options.get("reset_mask")
+        models = self._draw_models()
         if mask is None or self._state is None:
-            self._state, self._age = fresh, torch.zeros_like(self._age)
+            self._state, self._age, self._model = fresh, torch.zeros_like(self._age), models
         else:
             mask = torch.as_tensor(mask, device=self.device)
             self._state, self._age = self._state.where(mask, fresh), self._age.masked_fill(mask, 0)
+            self._model = torch.where(mask, models, self._model)
         return self.world_model.features(self._state), {}
 
     @torch.no_grad()
@@ -108,11 +122,7 @@ class ImaginedEnv(VectorEnv):
         if self._state is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         actions = actions.to(self.device, torch.float32).clamp(-1, 1)
-        halted = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        if self.config.halting and self.disagreement is not None:
-            # Written so that a NaN halts, too.
-            halted = ~(self.disagreement(self._state, actions) <= self.disagreement.threshold)
-        state = self.world_model.imagine(self._state, actions, self.generator)
+        state, halted = self._imagine(self._state, actions)
         self.imagined_steps += self.num_envs
         self._age = self._age + 1
         features = self.world_model.features(state)
@@ -124,7 +134,29 @@ class ImaginedEnv(VectorEnv):
         # Start states are drawn for all rows and used for some: no host synchronisation to count them.
         self._state = state.where(done, self.starts.sample(self.num_envs, self.generator))
         self._age = self._age.masked_fill(done, 0)
+        self._model = torch.where(done, self._draw_models(), self._model)
         return self.world_model.features(self._state), success.float(), terminated, truncated, info
+
+    def _imagine(self, state: State, actions: Tensor) -> tuple[State, Tensor]:
+        following = self.world_model.imagine(state, actions, self.generator)
+        if self.disagreement is None:
+            return following, torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        if self.config.member_share > 0:
+            doubt, believed = self.disagreement.judge(state, actions, self._model.clamp(min=0))
+            following = following.where(self._model >= 0, believed)
+        else:
+            doubt = self.disagreement(state, actions)
+        # Written so that a NaN halts, too.
+        halted = ~(doubt <= self.disagreement.threshold)
+        return following, halted & self.config.halting
+
+    def _draw_models(self) -> Tensor:
+        """Which model each new episode follows: -1 the world model, k the ensemble's member k."""
+        if self.disagreement is None or self.config.member_share == 0:
+            return torch.full((self.num_envs,), -1, dtype=torch.long, device=self.device)
+        draw = torch.rand(2, self.num_envs, generator=self.generator, device=self.device)
+        member = (draw[0] * self.disagreement.members).long()
+        return torch.where(draw[1] < self.config.member_share, member, -1)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the following steps depend on, besides the models."""
@@ -132,6 +164,7 @@ class ImaginedEnv(VectorEnv):
         return {
             "state": self._state.tensors(),
             "age": self._age,
+            "model": self._model,
             "generator": self.generator.get_state(),
             "imagined_steps": self.imagined_steps,
         }
@@ -139,6 +172,6 @@ class ImaginedEnv(VectorEnv):
     def load_state_dict(self, state: dict[str, Any], build: Callable[..., State]) -> None:
         """Restore `state_dict`; `build` is the world model's State class."""
         self._state = build(**{name: tensor.to(self.device) for name, tensor in state["state"].items()})
-        self._age = state["age"].to(self.device)
+        self._age, self._model = state["age"].to(self.device), state["model"].to(self.device)
         self.generator.set_state(state["generator"])
         self.imagined_steps = int(state["imagined_steps"])

@@ -27,7 +27,7 @@ class StartStates:
     left out.
     """
 
-    def __init__(self, dataset: Dataset, states: State, frames: Int[Tensor, " N"], config: StartConfig):
+    def __init__(self, dataset: Dataset, states: State, frames: Int[Tensor, " N"], config: StartConfig) -> None:
         usable = ~dataset.success[frames]
         first = torch.isin(frames, dataset.starts) & usable
         self.states, self.config = states, config

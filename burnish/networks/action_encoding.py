@@ -27,7 +27,7 @@ class TwoHot(ActionEncoding):
 
     bins: Tensor
 
-    def __init__(self, bins: int = 21):
+    def __init__(self, bins: int = 21) -> None:
         super().__init__()
         self.size = bins
         self.register_buffer("bins", torch.linspace(-1, 1, bins))
@@ -42,7 +42,7 @@ class TwoHot(ActionEncoding):
 class OneHot(ActionEncoding):
     """The nearest of K bins, uniform on [-1, 1]."""
 
-    def __init__(self, bins: int = 21):
+    def __init__(self, bins: int = 21) -> None:
         super().__init__()
         self.size = bins
 

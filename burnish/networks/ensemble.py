@@ -1,5 +1,6 @@
 """Several MLPs of one shape, evaluated in one batched call."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -11,13 +12,13 @@ from torch import Tensor, nn
 class EnsembleMLP(nn.Module):
     """E independent MLPs with SiLU; weights are stacked, so one `baddbmm` a layer serves all members."""
 
-    def __init__(self, members: int, input_dim: int, hidden: Sequence[int], output_dim: int):
+    def __init__(self, members: int, input_dim: int, hidden: Sequence[int], output_dim: int) -> None:
         super().__init__()
         self.members = members
         sizes = [input_dim, *hidden, output_dim]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in itertools.pairwise(sizes):
             bound = 1 / math.sqrt(fan_in)
             self.weights.append(nn.Parameter(torch.empty(members, fan_in, fan_out).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(members, 1, fan_out).uniform_(-bound, bound)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class MLP(nn.Module):
     """Linear layers with LayerNorm and SiLU between them; the last layer is linear and starts small."""
 
-    def __init__(self, input_dim: int, hidden: Sequence[int], output_dim: int, output_scale: float = 1.0):
+    def __init__(self, input_dim: int, hidden: Sequence[int], output_dim: int, output_scale: float = 1.0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         width = input_dim
@@ -34,7 +34,7 @@ class FourierFeatures(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int) -> None:
         super().__init__()
         self.register_buffer("weight", torch.randn(dim // 2))
 
@@ -45,7 +45,7 @@ class FourierFeatures(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.inner = nn.Linear(width, width)
@@ -64,7 +64,7 @@ class ConditionalResidualMLP(nn.Module):
     residual blocks at each denoising step.
     """
 
-    def __init__(self, input_dim: int, context_dim: int, width: int, depth: int, noise_dim: int = 32):
+    def __init__(self, input_dim: int, context_dim: int, width: int, depth: int, noise_dim: int = 32) -> None:
         super().__init__()
         self.depth = depth
         self.context = nn.Linear(context_dim, width)

@@ -237,8 +237,7 @@ def _check_is_free_or_run(folder: Path) -> None:
         raise InputError(f"{folder}: expected a folder, found a file; use another --out")
     if not folder.exists() or (folder / RECIPE_FILE).exists():
         return
-    own = {_LOCK_FILE, f".{RECIPE_FILE}{TEMPORARY_SUFFIX}"}
-    foreign = sorted(set(os.listdir(folder)) - own)
+    foreign = sorted(name for name in os.listdir(folder) if name != _LOCK_FILE and not name.endswith(TEMPORARY_SUFFIX))
     if foreign:
         raise InputError(f"{folder}: not a run folder and not empty (it holds '{foreign[0]}'); use another --out")
 

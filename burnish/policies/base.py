@@ -1,11 +1,10 @@
 """The contract of a policy."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Decision:
     trace: Tensor
 
 
-class Policy(Protocol):
+class Policy(nn.Module):
     """A policy that PPO can refine.  K is 1 for a Gaussian, the number of fine-tuned denoising steps for diffusion.
 
     `step_weights` (K,) multiplies the advantage of each scored step (DPPO's discount over denoising steps) and
@@ -32,16 +31,16 @@ class Policy(Protocol):
 
     def act(self, features: Tensor, deterministic: bool, generator: torch.Generator | None) -> Decision:
         """Decide for a batch of features (B, F)."""
-        ...
+        raise NotImplementedError
 
     def log_prob(self, features: Tensor, trace: Tensor) -> Float[Tensor, "B K"]:
         """Log-probability of each scored step of the traces, under the present parameters."""
-        ...
+        raise NotImplementedError
 
     def entropy(self, features: Tensor) -> Float[Tensor, " B"]:
         """Entropy of the decision, or zeros where it has no closed form."""
-        ...
+        raise NotImplementedError
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Behaviour cloning on (features (B, F), action (B, A)), or chunks (B, T_a, A)."""
-        ...
+        raise NotImplementedError

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from burnish.networks import MLP
-from burnish.policies.base import Decision
+from burnish.policies.base import Decision, Policy
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class GaussianPolicyConfig:
     """Floor of σ, so that a policy cloned from deterministic demonstrations still explores."""
 
 
-class GaussianPolicy(nn.Module):
+class GaussianPolicy(Policy):
     """Mean and standard deviation from one MLP; actions are clipped to [-1, 1] by whoever executes them.
 
     The mean is bounded by ±`MEAN_LIMIT` so that a saturated action stays correctable by a finite gradient.
@@ -32,7 +32,7 @@ class GaussianPolicy(nn.Module):
     step_weights: Tensor
     clip_scale: Tensor
 
-    def __init__(self, feature_dim: int, action_dim: int, config: GaussianPolicyConfig):
+    def __init__(self, feature_dim: int, action_dim: int, config: GaussianPolicyConfig) -> None:
         super().__init__()
         self.config = config
         self.feature_dim, self.action_dim = feature_dim, action_dim

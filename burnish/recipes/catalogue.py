@@ -47,4 +47,6 @@ def as_table() -> str:
     header = ("RECIPE", "SYSTEM", "PAPER", "NEEDS", "STATUS")
     rows = [header, *((e.name, e.system, e.paper, e.needs, e.status) for e in CATALOGUE)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

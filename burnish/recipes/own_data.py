@@ -50,12 +50,12 @@ class OwnData:
         Raises:
             InputError: the data set has no such task, or several and none was named.
         """
-        names = self.read().task_names
+        names = list(self.read().task_names)
         if wanted is None and len(names) > 1:
             raise InputError(f"{self.path}: found the tasks {', '.join(names)}; name one with --task")
         if wanted is not None and wanted not in names:
             raise InputError(f"{self.path}: found no task '{wanted}', expected one of: {', '.join(names)}")
-        return wanted if wanted is not None else names[0]
+        return wanted or names[0]
 
     def register(self, run: Run) -> None:
         """Make its content known to the run as an input."""

@@ -39,7 +39,7 @@ class Recorder:
         InputError: unknown task, negative seed, an episode too long, or Meta-World not installed.
     """
 
-    def __init__(self, task: str, seed: int, simulator: SimulatorConfig, workers: int | None = None):
+    def __init__(self, task: str, seed: int, simulator: SimulatorConfig, workers: int | None = None) -> None:
         task_class(task)
         check_episode_length(simulator.max_steps, simulator.action_repeat)
         if seed < 0:

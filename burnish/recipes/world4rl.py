@@ -341,7 +341,7 @@ def features(observer: ObservationHistory, dataset: Dataset) -> Tensor:
 class _Pairs:
     """Uniform batches of (features, action)."""
 
-    def __init__(self, inputs: Tensor, actions: Tensor):
+    def __init__(self, inputs: Tensor, actions: Tensor) -> None:
         self.inputs, self.actions = inputs, actions
 
     def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

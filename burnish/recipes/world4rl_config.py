@@ -72,9 +72,9 @@ class World4RLConfig:
         default_factory=lambda: TrainingConfig(steps=1500, batch_size=256, ema_decay=None, weight_decay=1e-3)
     )
     starts: StartConfig = field(default_factory=StartConfig)
-    imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
+    imagination: ImaginationConfig = field(default_factory=lambda: ImaginationConfig(member_share=0.5))
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    refine: RefineConfig = field(default_factory=RefineConfig)
+    refine: RefineConfig = field(default_factory=lambda: RefineConfig(margin=0.02))
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 

@@ -32,7 +32,7 @@ class SuccessClassifier(nn.Module):
 
     threshold: Tensor
 
-    def __init__(self, feature_dim: int, config: ClassifierConfig):
+    def __init__(self, feature_dim: int, config: ClassifierConfig) -> None:
         super().__init__()
         self.config, self.feature_dim = config, feature_dim
         self.network = EnsembleMLP(config.members, feature_dim, config.hidden, 1)
@@ -83,7 +83,7 @@ class SuccessClassifier(nn.Module):
 class BalancedFrames:
     """Draws labelled features with a set share of successes, from several sources of given shares."""
 
-    def __init__(self, sources: list[tuple[float, Tensor, Tensor]], positive_share: float, members: int):
+    def __init__(self, sources: list[tuple[float, Tensor, Tensor]], positive_share: float, members: int) -> None:
         self.sources = [
             (share, features[success], features[~success]) for share, features, success in sources if share > 0
         ]

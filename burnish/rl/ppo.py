@@ -36,7 +36,7 @@ class PPOConfig:
 class PPO:
     """Clipped PPO on a policy and a value network; the pretrained policy is kept, frozen, as the anchor."""
 
-    def __init__(self, policy: nn.Module, feature_dim: int, config: PPOConfig):
+    def __init__(self, policy: Policy, feature_dim: int, config: PPOConfig) -> None:
         self.config = config
         self.policy = policy
         self.base = copy.deepcopy(policy).requires_grad_(False).eval()

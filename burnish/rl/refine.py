@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from burnish.imagination import ImaginedEnv, ImaginedSuccess
+from burnish.policies import Policy
 from burnish.rl.ppo import PPO, PPOConfig
 from burnish.rl.rollout import collect_rollout
 from burnish.storage import load_state, save_state, save_tensors
@@ -24,12 +24,15 @@ class RefineConfig:
     critic_warmup: int = 5
     """Iterations at the beginning in which only the critic learns."""
     evaluate_every: int = 10
+    margin: float = 0.0
+    """A later iterate is better only if its imagined success is higher by more than this: near the ceiling what grows
+    is the exploitation of the models, not real success."""
     patience: int | None = None
     """Stop after this many evaluations without a better one."""
     checkpoint_seconds: float = 10.0
 
 
-Evaluate = Callable[[nn.Module], ImaginedSuccess]
+Evaluate = Callable[[Policy], ImaginedSuccess]
 OnIteration = Callable[[int, dict[str, float]], None]
 
 
@@ -41,7 +44,7 @@ class _Best:
 
 
 def refine(
-    policy: nn.Module,
+    policy: Policy,
     env: ImaginedEnv,
     config: RefineConfig,
     ppo_config: PPOConfig,
@@ -53,9 +56,9 @@ def refine(
     """Refine `policy` in place and leave it at its best iterate.
 
     Best means the highest pessimistic imagined success by `evaluate` (a deterministic judgement from fixed starts);
-    among equals the earliest, which has moved least.  The simulator has no part in it.  `folder` receives
-    metrics.jsonl, `iterates/NNNN.safetensors` of each judged policy, and the resume state.  Returns the choice, the
-    imagined success before and after, and the number of imagined steps.
+    among those within `margin` the earliest, which has moved least.  The simulator has no part in it.  `folder`
+    receives metrics.jsonl, `iterates/NNNN.safetensors` of each judged policy, and the resume state.  Returns the
+    choice, the imagined success before and after, and the number of imagined steps.
     """
     torch.manual_seed(seed)
     ppo = PPO(policy, env.world_model.feature_dim, ppo_config)
@@ -87,7 +90,7 @@ def refine(
             row |= {"eval/success": verdict.rate, "eval/halted": verdict.halted_rate}
             if iteration == 0:
                 pretrained_rate = verdict.rate
-            if verdict.rate > best.rate + 1e-9:
+            if verdict.rate > best.rate + config.margin + 1e-9:
                 best, best_weights = _Best(verdict.rate, iteration, 0), _copy(policy)
             else:
                 best.since += 1
@@ -120,7 +123,7 @@ def refine(
     }
 
 
-def _copy(policy: nn.Module) -> dict[str, torch.Tensor]:
+def _copy(policy: Policy) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in policy.state_dict().items()}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from burnish.errors import InputError
 from burnish.simulators.metaworld import ACTION_DIM
+from burnish.simulators.noise import CorrelatedNoise
 from burnish.simulators.tasks import task_class
 from burnish.simulators.vector import MetaWorldVectorEnv, Observation
 
@@ -32,10 +33,7 @@ class Actor(Protocol):
 class ExpertActor:
     """Meta-World's scripted expert with temporally correlated Gaussian noise on its actions.
 
-    The noise is a stationary first-order autoregressive process for each action dimension,
-    n_0 ~ N(0, noise²), n_t = correlation · n_{t-1} + noise · sqrt(1 - correlation²) · N(0, 1), so its standard
-    deviation is `noise` at every frame. It is added to the expert's action clipped to [-1, 1], and the sum is clipped
-    again; it is drawn from the episode's seed.
+    The noise (`CorrelatedNoise`) is added to the expert's action clipped to [-1, 1], and the sum is clipped again.
 
     Args:
         task: one of `metaworld_tasks()`.
@@ -60,8 +58,7 @@ class ExpertActor:
         """Start K episodes with new experts and new noise."""
         self._env = env
         self._policies = [self._policy_class() for _ in seeds]
-        self._generators = _generators(seeds, stream=1)
-        self._disturbance: np.ndarray | None = None
+        self._noise = CorrelatedNoise(self.noise, self.correlation, ACTION_DIM, seeds)
 
     def act(self, observation: Observation) -> np.ndarray:
         """The experts' actions, float32 (K, 4) in [-1, 1]."""
@@ -69,15 +66,8 @@ class ExpertActor:
         actions = np.stack([policy.get_action(row) for policy, row in zip(self._policies, raw, strict=True)])
         actions = np.clip(actions, -1.0, 1.0)
         if self.noise > 0:
-            actions = np.clip(actions + self._next_disturbance(), -1.0, 1.0)
+            actions = np.clip(actions + self._noise.next(), -1.0, 1.0)
         return actions.astype(np.float32)
-
-    def _next_disturbance(self) -> np.ndarray:
-        fresh = self.noise * np.stack([generator.standard_normal(ACTION_DIM) for generator in self._generators])
-        if self._disturbance is not None:
-            fresh = self.correlation * self._disturbance + np.sqrt(1 - self.correlation**2) * fresh
-        self._disturbance = fresh
-        return fresh
 
 
 class RandomActor:
@@ -97,7 +87,8 @@ class RandomActor:
 
     def begin(self, env: MetaWorldVectorEnv, seeds: Sequence[int]) -> None:
         """Start K episodes."""
-        self._generators = _generators(seeds, stream=2)
+        # The stream's number keeps the motion independent of the start state, drawn from the same seed.
+        self._generators = [np.random.default_rng([seed, 2]) for seed in seeds]
         self._frame = 0
 
     def act(self, observation: Observation) -> np.ndarray:
@@ -107,8 +98,3 @@ class RandomActor:
             self._actions = np.stack(draws).astype(np.float32)
         self._frame += 1
         return self._actions.copy()
-
-
-def _generators(seeds: Sequence[int], stream: int) -> list[np.random.Generator]:
-    # The stream's number keeps the noise independent of the start state, which the simulator draws from the same seed.
-    return [np.random.default_rng([seed, stream]) for seed in seeds]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class ExponentialMovingAverage:
     """Keeps θ_ema ← d θ_ema + (1 - d) θ, with d warmed up as (1 + n) / (10 + n) so that the start is forgotten."""
 
-    def __init__(self, module: nn.Module, decay: float):
+    def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
         self.parameters = list(module.parameters())
         self.average = [parameter.detach().clone() for parameter in self.parameters]
@@ -17,7 +17,8 @@ class ExponentialMovingAverage:
         """Take in the present parameters."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+        for average, parameter in zip(self.average, self.parameters, strict=True):
+            average.lerp_(parameter.detach(), 1 - decay)
 
     @torch.no_grad()
     def copy_to_module(self) -> None:

@@ -77,7 +77,9 @@ def fit(
         loss, metrics = wrapped.loss(sampler.sample(config.batch_size, generator))
         wrapped_optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
-        norm = fabric.clip_gradients(wrapped, wrapped_optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False)
+        norm = fabric.clip_gradients(
+            wrapped, wrapped_optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False
+        )
         wrapped_optimizer.step()
         if ema:
             ema.update()
@@ -86,7 +88,9 @@ def fit(
             last = {"loss": float(loss.detach()), "gradient_norm": _number(norm)}
             last |= {name: float(value) for name, value in metrics.items()}
             if not math.isfinite(last["loss"]):
-                raise RunError(f"{folder.name}: the training loss is {last['loss']} at step {done}; lower learning_rate")
+                raise RunError(
+                    f"{folder.name}: the training loss is {last['loss']} at step {done}; lower learning_rate"
+                )
             log.write(done, last)
             if on_step:
                 on_step(done, last)
@@ -122,7 +126,7 @@ class _Resumable:
         optimizer: torch.optim.Optimizer,
         ema: ExponentialMovingAverage | None,
         generator: torch.Generator,
-    ):
+    ) -> None:
         self.path, self.model, self.optimizer, self.ema, self.generator = path, model, optimizer, ema, generator
 
     def save(self, step: int) -> None:

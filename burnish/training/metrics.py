@@ -12,7 +12,7 @@ from burnish.storage import write_bytes_atomic
 class MetricsLog:
     """Appends rows {"step": …, name: value, …} to metrics.jsonl and to TensorBoard events in the same folder."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         self.folder = folder

@@ -1,7 +1,7 @@
 """The contract of a world model: real and imagined experience go through the same door."""
 
 from dataclasses import dataclass, fields
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -38,15 +38,15 @@ class Observer(Protocol):
         """States of episodes that have not begun."""
         ...
 
-    def observe(self, state: State, action: Float[Tensor, "B A"] | None, observation: dict[str, Tensor]) -> State:
+    def observe(self, state: Any, action: Float[Tensor, "B A"] | None, observation: dict[str, Tensor]) -> State:
         """Take in a real observation; `action` led to it (None or ignored where the episode begins)."""
         ...
 
-    def features(self, state: State) -> Float[Tensor, "B F"]:
+    def features(self, state: Any) -> Float[Tensor, "B F"]:
         """What policies and classifiers read."""
         ...
 
-    def decode(self, state: State) -> dict[str, Tensor]:
+    def decode(self, state: Any) -> dict[str, Tensor]:
         """The observation that the state stands for, in the data's own units."""
         ...
 
@@ -54,10 +54,10 @@ class Observer(Protocol):
 class WorldModel(Observer, Protocol):
     """A world model: also predicts experience, and learns from windows."""
 
-    def imagine(self, state: State, action: Float[Tensor, "B A"], generator: torch.Generator | None) -> State:
+    def imagine(self, state: Any, action: Float[Tensor, "B A"], generator: torch.Generator | None) -> State:
         """Predict the state after `action`."""
         ...
 
-    def loss(self, batch: object) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss and metrics on a batch of windows."""
         ...

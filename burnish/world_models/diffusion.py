@@ -38,7 +38,7 @@ class DiffusionWorldModel(nn.Module):
     Preconditioning and loss: EDM (arXiv 2206.00364, Table 1), as in World4RL Eqs. 4, 6 and 7.
     """
 
-    def __init__(self, space: TransitionSpace, config: DiffusionConfig):
+    def __init__(self, space: TransitionSpace, config: DiffusionConfig) -> None:
         super().__init__()
         self.space, self.config = space, config
         self.feature_dim = space.feature_dim
@@ -83,7 +83,9 @@ class DiffusionWorldModel(nn.Module):
         config, frames = self.config, self.space.config.frames
         future = self.space.normaliser.normalise(batch.observation[STATE_KEY][:, frames:])
         if future.shape[1] < config.rollout_steps:
-            raise ValueError(f"windows have {future.shape[1]} following frames, rollout_steps is {config.rollout_steps}")
+            raise ValueError(
+                f"windows have {future.shape[1]} following frames, rollout_steps is {config.rollout_steps}"
+            )
         state, losses, error = self.space.window_state(batch), [], torch.zeros(())
         for step in range(config.rollout_steps):
             action = batch.action[:, frames - 1 + step]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from burnish.data import Dataset, WindowBatch, Windows
@@ -18,7 +18,7 @@ class EnsembleConfig:
     """Size of the ensemble, and the quantile of held-out disagreement beyond which imagination halts."""
 
     members: int = 5
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[int, ...] = (192, 192)
     halt_quantile: float = 0.999
     """Held-out real windows that may lie beyond the threshold: 1 - halt_quantile of them."""
 
@@ -34,9 +34,9 @@ class DisagreementEnsemble(nn.Module):
     scale: Tensor
     threshold: Tensor
 
-    def __init__(self, space: TransitionSpace, config: EnsembleConfig):
+    def __init__(self, space: TransitionSpace, config: EnsembleConfig) -> None:
         super().__init__()
-        self.space, self.config = space, config
+        self.space, self.config, self.members = space, config, config.members
         dims = len(space.learned_dims)
         self.network = EnsembleMLP(config.members, space.context_dim, config.hidden, dims)
         self.register_buffer("scale", torch.ones(dims))
@@ -61,6 +61,14 @@ class DisagreementEnsemble(nn.Module):
     def forward(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
         """Robust disagreement about what `action` does; above `threshold` it is out of the data's support."""
         return self.robust(self.predict(state, action).std(0))
+
+    def judge(
+        self, state: HistoryState, action: Float[Tensor, "B A"], member: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, " B"], HistoryState]:
+        """Disagreement, and the state that each row's own `member` predicts: both from one batched call."""
+        predictions = self.predict(state, action)
+        chosen = predictions[member, torch.arange(len(action), device=action.device)]
+        return self.robust(predictions.std(0)), self.space.advance(state, action, chosen)
 
     def robust(self, spread: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
         """Mean over dimensions of the scaled, log-compressed spread."""
@@ -109,7 +117,7 @@ class DisagreementEnsemble(nn.Module):
 class BootstrapWindows:
     """One bootstrap of the episodes per member: frames of an episode stand or fall together."""
 
-    def __init__(self, dataset: Dataset, history: int, members: int, seed: int):
+    def __init__(self, dataset: Dataset, history: int, members: int, seed: int) -> None:
         self.windows = Windows(dataset, history=history, horizon=1)
         generator = torch.Generator().manual_seed(seed)
         present = self.windows.present_frames
@@ -123,5 +131,7 @@ class BootstrapWindows:
     def sample(self, batch_size: int, generator: torch.Generator) -> WindowBatch:
         """`batch_size` windows for each member, member-major."""
         device = self.pools[0].device
-        drawn = [pool[torch.randint(len(pool), (batch_size,), generator=generator, device=device)] for pool in self.pools]
+        drawn = [
+            pool[torch.randint(len(pool), (batch_size,), generator=generator, device=device)] for pool in self.pools
+        ]
         return self.windows.gather(torch.cat(drawn))

@@ -1,5 +1,6 @@
 """A state that is simply the last H observations and actions, and the transition space that diffusion works in."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,7 +17,6 @@ from burnish.networks import action_encoding
 from burnish.networks.action_encoding import ActionEncodingName
 from burnish.storage import load_module_config
 from burnish.world_models.base import State
-
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ObservationHistory(nn.Module):
 
     device_anchor: Tensor
 
-    def __init__(self, observation_dim: int, action_dim: int, config: HistoryConfig):
+    def __init__(self, observation_dim: int, action_dim: int, config: HistoryConfig) -> None:
         super().__init__()
         self.observation_dim, self.action_dim, self.config = observation_dim, action_dim, config
         self.feature_dim = observation_dim * config.feature_frames
@@ -125,7 +125,7 @@ class TransitionSpace(ObservationHistory):
     high: Tensor
     left: Tensor
     right: Tensor
-    difference_std: Tensor
+    difference_scale: Tensor
 
     def __init__(
         self,
@@ -134,12 +134,12 @@ class TransitionSpace(ObservationHistory):
         learned: tuple[int, ...],
         config: HistoryConfig,
         differences: tuple[tuple[int, int], ...] = (),
-    ):
+    ) -> None:
         super().__init__(observation_dim, action_dim, config)
         self.differences = differences
         self.register_buffer("left", torch.tensor([i for i, _ in differences], dtype=torch.long))
         self.register_buffer("right", torch.tensor([j for _, j in differences], dtype=torch.long))
-        self.register_buffer("difference_std", torch.ones(len(differences)))
+        self.register_buffer("difference_scale", torch.ones(len(differences)))
         self.encode = action_encoding(config.action_encoding, config.bins)
         self.learned_dims = learned
         self.register_buffer("learned", torch.tensor(learned, dtype=torch.long))
@@ -170,7 +170,9 @@ class TransitionSpace(ObservationHistory):
             history = description["history"]
             differences = tuple((int(i), int(j)) for i, j in description["differences"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: field {error} of the transition space is missing or of another type") from error
+            raise InputError(
+                f"{source}: field {error} of the transition space is missing or of another type"
+            ) from error
         return cls(*sizes, learned, from_dict(HistoryConfig, history, source), differences)
 
     def fit(self, dataset: Dataset) -> Self:
@@ -186,7 +188,9 @@ class TransitionSpace(ObservationHistory):
         self.delta_std.copy_(delta.std(0).clamp(min=1e-6))
         low, high = frames.amin(0), frames.amax(0)
         if self.differences:
-            self.difference_std.copy_(self._differences(dataset.observations[STATE_KEY]).std(0).clamp(min=1e-6))
+            # Root mean square, not deviation: zero must stay zero, and two bodies may keep a constant distance.
+            differences = self._differences(dataset.observations[STATE_KEY])
+            self.difference_scale.copy_(differences.square().mean(0).sqrt().clamp(min=1e-4))
         self.low.copy_(low - 0.1 * (high - low))
         self.high.copy_(high + 0.1 * (high - low))
         return self
@@ -201,7 +205,7 @@ class TransitionSpace(ObservationHistory):
         parts = [state.observation[:, -1], changes.flatten(1), encoded.flatten(1), valid]
         if self.differences:
             raw = self.normaliser.denormalise(state.observation[:, -1])
-            scaled = self._differences(raw) / self.difference_std
+            scaled = self._differences(raw) / self.difference_scale
             # Once as it is, and once with the neighbourhood of zero, where contact happens, magnified.
             parts += [scaled, (5 * scaled).tanh()]
         return torch.cat(parts, dim=1)
@@ -257,6 +261,5 @@ def position_differences(dataset: Dataset) -> tuple[tuple[int, int], ...]:
     bodies = [name[:-2] for name in names if name.endswith("_x")]
     bodies = [body for body in bodies if all(f"{body}_{axis}" in index for axis in "xyz")]
     bodies = [body for body in bodies if any(present[index[f"{body}_{axis}"]] for axis in "xyz")]
-    return tuple(
-        (index[f"{a}_{axis}"], index[f"{b}_{axis}"]) for k, a in enumerate(bodies) for b in bodies[k + 1 :] for axis in "xyz"
-    )
+    pairs = itertools.combinations(bodies, 2)
+    return tuple((index[f"{a}_{axis}"], index[f"{b}_{axis}"]) for a, b in pairs for axis in "xyz")

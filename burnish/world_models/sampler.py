@@ -1,5 +1,6 @@
 """Few-step samplers of the probability-flow ODE (EDM, arXiv 2206.00364, Algorithm 1 without churn)."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -41,7 +42,7 @@ def sample(
     """
     levels = karras_levels(config)
     x = levels[0] * torch.randn(shape, generator=generator, device=device)
-    for sigma, following in zip(levels[:-1], levels[1:], strict=True):
+    for sigma, following in itertools.pairwise(levels):
         slope = (x - denoise(x, sigma)) / sigma
         moved = x + slope * (following - sigma)
         if config.method == "heun" and following > 0:

@@ -15,7 +15,7 @@ TASK = "drawer-open-v3"
 
 def play(env, actor, seeds, steps):
     """All that an expert's wave shows, one tuple per step."""
-    observation, info = env.reset(seed=seeds)
+    observation, _info = env.reset(seed=seeds)
     actor.begin(env, seeds)
     shown = []
     for _ in range(steps):

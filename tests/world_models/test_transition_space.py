@@ -112,12 +112,19 @@ def test_padding_holds_no_actions():
     [
         lambda d: d.pop("learned"),
         lambda d: d.update(observation_dim="many"),
+        lambda d: d.update(differences=[1]),
         lambda d: d.update(history={"frames": "four"}),
         lambda d: d.update(history={"frames": 4, "unknown": 1}),
     ],
 )
 def test_a_damaged_description_is_named(damage):
-    description = {"observation_dim": 4, "action_dim": 2, "learned": [0, 1], "history": {"frames": 4}}
+    description = {
+        "observation_dim": 4,
+        "action_dim": 2,
+        "learned": [0, 1],
+        "history": {"frames": 4},
+        "differences": [],
+    }
     assert TransitionSpace.from_description(dict(description), "here").learned_dims == (0, 1)
     damage(description)
     with pytest.raises(InputError, match="here"):

@@ -1,0 +1,217 @@
+"""Bad input through the command line: one clear line, exit code 2 (or 1), and earlier results stay as they were."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from burnish.cli import main
+from burnish.pipeline.manifest import hash_files
+from tests.data.support import edit_info, edit_table
+from tests.recipes.small_runs import (
+    command,
+    own_data_command,
+    redone,
+    replace_by_pickle,
+    stage_files,
+    write_point_data,
+)
+
+
+@pytest.fixture
+def fails(capfd):
+    """Run a command line that fails: returns (exit code, the one line that it says on stderr)."""
+
+    def check(arguments):
+        code = main(arguments)
+        lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("[burnish]")]
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("burnish: error: ")
+        return code, lines[0]
+
+    return check
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_point_data(tmp_path / "data")
+
+
+@pytest.mark.parametrize("wrong", ["drawr-open-v3", "drawer-open-v2", "drawer_open"])
+def test_unknown_task_names_near_matches(wrong, fails, tmp_path):
+    code, message = fails(command(tmp_path / "run", task=wrong))
+    assert code == 2
+    assert wrong in message
+    assert "did you mean drawer-open-v3" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_task(fails, tmp_path):
+    code, message = fails(["run", "world4rl", "--out", str(tmp_path / "run")])
+    assert code == 2
+    assert "--task" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_recipe(fails, tmp_path):
+    code, message = fails(["run", "world4lr", "--task", "drawer-open-v3", "--out", str(tmp_path / "run")])
+    assert code == 2
+    assert "unknown recipe 'world4lr'; did you mean world4rl?" in message
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--seed", "-1"), ("--threads", "0"), ("--preset", "huge")])
+def test_impossible_values(flag, value, fails, tmp_path):
+    code, message = fails([*command(tmp_path / "run"), f"{flag}={value}"])
+    assert code == 2
+    assert value in message
+
+
+def test_unknown_setting(tmp_path, capfd):
+    with pytest.raises(SystemExit) as stopped:
+        main(command(tmp_path / "run", "--config.ppo.clipp", "0.1"))
+    assert stopped.value.code == 2
+    assert "clipp" in "".join(capfd.readouterr())
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_set_that_does_not_exist(fails, tmp_path):
+    code, message = fails(own_data_command(tmp_path / "nothing", tmp_path / "run"))
+    assert code == 2
+    assert str(tmp_path / "nothing") in message
+
+
+def test_data_set_without_a_success(fails, tmp_path):
+    data = write_point_data(tmp_path / "failures", succeed=False)
+    code, message = fails(own_data_command(data, tmp_path / "run"))
+    assert code == 2
+    assert str(data) in message
+    assert "success" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_set_of_another_task(fails, data, tmp_path):
+    code, message = fails(own_data_command(data, tmp_path / "run", "--task", "corner"))
+    assert code == 2
+    assert "'corner'" in message
+    assert "center" in message
+
+
+@pytest.mark.parametrize("part", ["data", "meta"])
+def test_parquet_that_is_cut_off(part, fails, data, tmp_path):
+    path = next((data / part).rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    code, message = fails(own_data_command(data, tmp_path / "run"))
+    assert code == 2
+    assert path.name in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [("observation.state", np.nan, "nan"), ("action", np.inf, "inf"), ("action", 3.5, "3.5")],
+)
+def test_numbers_that_cannot_be(column, value, found, fails, data, tmp_path):
+    def change(rows):
+        rows[45][1] = value
+
+    edit_table(next((data / "data").rglob("*.parquet")), column, change)
+    code, message = fails(own_data_command(data, tmp_path / "run"))
+    assert code == 2
+    assert column in message
+    assert found in message.lower()
+    assert "episode 2" in message  # row 45 of episodes with 20 frames
+
+
+def test_another_format_version(fails, data, tmp_path):
+    edit_info(data, lambda info: info.update(codebase_version="v2.1"))
+    code, message = fails(own_data_command(data, tmp_path / "run"))
+    assert code == 2
+    assert "v2.1" in message
+
+
+def test_weights_that_are_a_pickle_are_refused(fails, copy, tmp_path):
+    replace_by_pickle(copy / "world_model/model.safetensors", tmp_path / "sprung", same_size=True)
+    before = stage_files(copy)
+    code, message = fails(command(copy, "--config.ppo.clip", "0.1"))
+    assert code == 2
+    assert "world_model/model.safetensors" in message
+    assert not (tmp_path / "sprung").exists()
+    assert redone(before, stage_files(copy)) == set()
+
+
+def test_weights_of_another_size_are_made_again(finished, copy, tmp_path):
+    path = copy / "classifier/model.safetensors"
+    replace_by_pickle(path, tmp_path / "sprung", same_size=False)
+    before = stage_files(copy)
+    assert main(["train-classifier", str(copy), "--threads", "1"]) == 0
+    assert redone(before, stage_files(copy)) == {"classifier"}
+    assert path.read_bytes() == (finished / "classifier/model.safetensors").read_bytes()
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_policy_of_another_task(fails, copy):
+    path = copy / "policy/config.json"
+    path.write_text(path.read_text().replace("drawer-open-v3", "window-open-v3"))
+    before = stage_files(copy)
+    code, message = fails(command(copy, "--config.ppo.clip", "0.1"))
+    assert code == 2
+    assert "'window-open-v3'" in message or "are missing" in message
+    assert redone(before, stage_files(copy)) == set()
+
+
+@pytest.mark.parametrize("change", [{"task": "door-open-v3"}, {"seed": 1}])
+def test_another_run_in_the_same_folder(change, fails, copy):
+    content = hash_files(copy / "recipe.yaml")
+    before = stage_files(copy)
+    code, message = fails(command(copy, **change))
+    assert code == 2
+    assert str(next(iter(change.values()))) in message
+    assert "--out" in message
+    assert hash_files(copy / "recipe.yaml") == content
+    assert redone(before, stage_files(copy)) == set()
+
+
+def test_out_is_a_file(fails, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    code, message = fails(command(tmp_path / "notes.txt"))
+    assert code == 2
+    assert "notes.txt" in message
+    code, message = fails(command(tmp_path / "notes.txt" / "run"))
+    assert code in (1, 2)
+    assert "notes.txt" in message
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_out_is_somebody_elses_folder(fails, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cat.jpg").write_text("a cat")
+    code, message = fails(command(tmp_path / "photos"))
+    assert code == 2
+    assert "cat.jpg" in message
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
+
+
+@pytest.mark.parametrize("name", ["refine", "report"])
+def test_stage_of_a_folder_that_is_no_run(name, fails, tmp_path):
+    code, message = fails([name, str(tmp_path)])
+    assert code == 2
+    assert str(tmp_path) in message
+    assert "recipe.yaml" in message
+
+
+def test_recipe_with_a_wrong_value(fails, copy):
+    path = copy / "recipe.yaml"
+    path.write_text(path.read_text().replace("clip: 0.2", "clip: high"))
+    before = stage_files(copy)
+    code, message = fails(["refine", str(copy)])
+    assert code == 2
+    assert "clip" in message
+    assert redone(before, stage_files(copy)) == set()
+
+
+def test_own_data_that_is_gone(fails, data, tmp_path):
+    assert main(own_data_command(data, tmp_path / "run", "--dry-run")) == 0
+    shutil.rmtree(data / "meta")
+    code, message = fails(own_data_command(data, tmp_path / "run"))
+    assert code == 2
+    assert str(data) in message

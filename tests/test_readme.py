@@ -1,0 +1,32 @@
+"""The README's Python example runs as it stands."""
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from burnish.report.summary import read_report
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.fixture(autouse=True)
+def restored_threads():
+    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+    yield
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_the_python_example_of_the_readme(tmp_path, monkeypatch):
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), flags=re.DOTALL | re.MULTILINE)
+    examples = [block for block in blocks if "burnish.run(" in block]
+    assert len(examples) == 1, "README.md needs one Python example that calls burnish.run"
+    assert re.search(r"""preset=["']tiny["']""", examples[0]), "the example must be quick: preset='tiny'"
+    monkeypatch.chdir(tmp_path)
+    exec(compile(examples[0], str(README), "exec"), {"__name__": "readme"})
+    (run,) = (path.parent for path in tmp_path.rglob("recipe.yaml"))
+    assert read_report(run / "report.json")["simulator_steps"]["refinement"] == 0
+    assert (run / "report.html").stat().st_size > 100_000
