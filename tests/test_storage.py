@@ -1,4 +1,5 @@
 import errno
+import math
 import os
 import pickle
 import threading
@@ -42,6 +43,8 @@ def assert_same(found, expected):
         assert len(found) == len(expected)
         for one, other in zip(found, expected, strict=True):
             assert_same(one, other)
+    elif isinstance(expected, float) and math.isnan(expected):
+        assert math.isnan(found)  # which of the many NaN it was is not kept
     elif isinstance(expected, float):
         assert np.float64(found).tobytes() == np.float64(expected).tobytes()
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -170,7 +171,8 @@ def _finite_float32(columns: _Columns, name: str) -> np.ndarray:
     if not finite.all():
         frame = int(np.argmin(finite))
         path, episode = columns.place(frame)
-        found = f"a value that is not finite at frame {frame - columns.table.starts[episode]}"
+        value = next(v for v in values[frame].ravel().tolist() if not math.isfinite(v))
+        found = f"a value that is not finite at frame {frame - columns.table.starts[episode]} ({value})"
         raise bad_input(path, found, "finite float32 values", field=name, episode=episode)
     return values
 

@@ -58,16 +58,16 @@ class ImaginationConfig:
 class ImaginedEnv(VectorEnv):
     """Steps a world model with `imagine`; observations are its features, (num_envs, F) tensors.
 
-        - reward 1 and `terminated` where the classifier sees success;
-        - `terminated` without reward where disagreement passes its threshold (pessimism: what cannot be trusted
-          is worth nothing);
-        - `truncated` at the horizon;
+    - reward 1 and `terminated` where the classifier sees success;
+    - `terminated` without reward where disagreement passes its threshold (pessimism: what cannot be trusted is
+      worth nothing);
+    - `truncated` at the horizon;
     - a share of the episodes follows one member of the ensemble, drawn anew for each, instead of the world model.
 
-        Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`).  `info["final_obs"]` then holds the last
-        features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["success"]` and
-        `info["halted"]` are (num_envs,) booleans.  For code that wants arrays, wrap it in
-        `gymnasium.wrappers.vector.ArrayConversion(env, env_xp=torch, target_xp=numpy)`.
+    Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`).  `info["final_obs"]` then holds the last
+    features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["success"]` and
+    `info["halted"]` are (num_envs,) booleans.  For code that wants arrays, wrap it in
+    `gymnasium.wrappers.vector.ArrayConversion(env, env_xp=torch, target_xp=numpy)`.
     """
 
     def __init__(

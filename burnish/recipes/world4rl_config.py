@@ -107,4 +107,20 @@ def _paper(config: World4RLConfig) -> World4RLConfig:
     )
 
 
-PRESETS = {"default": lambda config: config, "tiny": _tiny, "paper": _paper}
+def _contacts(config: World4RLConfig) -> World4RLConfig:
+    """For tasks that hang on contacts: more data where the world model errs, a stricter threshold, a longer refinement."""
+    return replace(
+        config,
+        collect=replace(
+            config.collect,
+            demonstrations=10,
+            policy_episodes=200,
+            noisy_expert_episodes=60,
+            noisy_expert_noise=(0.1, 0.2, 0.4),
+        ),
+        ensemble=replace(config.ensemble, halt_quantile=0.985),
+        refine=replace(config.refine, iterations=100),
+    )
+
+
+PRESETS = {"default": lambda config: config, "contacts": _contacts, "tiny": _tiny, "paper": _paper}
