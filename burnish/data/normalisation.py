@@ -29,8 +29,10 @@ class Normaliser(nn.Module):
         self.register_buffer("constant", torch.zeros(dim, dtype=torch.bool))
 
     @torch.no_grad()
-    def fit(self, data: Tensor) -> Normaliser:
+    def fit(self, data: Tensor, floor: float = 0.0) -> Normaliser:
         """Take mean and population standard deviation from `data` (..., D), in float64; returns itself.
+
+        Standard deviations below `floor` times the median one (of the dimensions that vary) are raised to that.
 
         Raises:
             InputError: no data, another size, or values that are not finite.
@@ -48,6 +50,8 @@ class Normaliser(nn.Module):
         std = rows.std(0, correction=0)
         # Differences so small that float32 cannot hold their deviation count as constant, too.
         constant |= std.float() < torch.finfo(torch.float32).tiny
+        if floor > 0 and not bool(constant.all()):
+            std = std.clamp(min=floor * float(std[~constant].median()))
         self.mean.copy_(rows.mean(0))
         self.std.copy_(torch.where(constant, 1.0, std))
         self.constant.copy_(constant)

@@ -41,6 +41,16 @@ class Disagreement(Protocol):
         ...
 
 
+class Support(Protocol):
+    """Tells how far a state and action are from the data."""
+
+    threshold: Tensor
+
+    def __call__(self, state: Any, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
+        """Distance to the data."""
+        ...
+
+
 @dataclass(frozen=True)
 class ImaginationConfig:
     """Size and rules of the imagined environment."""
@@ -49,7 +59,7 @@ class ImaginationConfig:
     horizon: int = 50
     """Imagined steps after which an episode is truncated (its value is bootstrapped)."""
     halting: bool = True
-    """End an episode, without reward, where the ensemble's disagreement passes its threshold."""
+    """End an episode, without reward, where disagreement or the distance to the data passes its threshold."""
     member_share: float = 0.0
     """Share of imagined episodes that follow one member of the ensemble instead of the world model.  What works in
     one model only is a flaw of that model; what works in all of them may be real."""
@@ -59,8 +69,8 @@ class ImaginedEnv(VectorEnv):
     """Steps a world model with `imagine`; observations are its features, (num_envs, F) tensors.
 
     - reward 1 and `terminated` where the classifier sees success;
-    - `terminated` without reward where disagreement passes its threshold (pessimism: what cannot be trusted is
-      worth nothing);
+    - `terminated` without reward where disagreement, or the distance to the data, passes its threshold (pessimism:
+      what cannot be trusted is worth nothing);
     - `truncated` at the horizon;
     - a share of the episodes follows one member of the ensemble, drawn anew for each, instead of the world model.
 
@@ -79,8 +89,10 @@ class ImaginedEnv(VectorEnv):
         config: ImaginationConfig,
         disagreement: Disagreement | None = None,
         seed: int = 0,
+        support: Support | None = None,
     ) -> None:
-        self.world_model, self.classifier, self.disagreement = world_model, classifier, disagreement
+        self.world_model, self.classifier = world_model, classifier
+        self.disagreement, self.support = disagreement, support
         self.starts, self.config = starts, config
         self.num_envs = config.num_envs
         self.device = starts.first.device
@@ -139,15 +151,17 @@ class ImaginedEnv(VectorEnv):
 
     def _imagine(self, state: State, actions: Tensor) -> tuple[State, Tensor]:
         following = self.world_model.imagine(state, actions, self.generator)
-        if self.disagreement is None:
-            return following, torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        if self.config.member_share > 0:
-            doubt, believed = self.disagreement.judge(state, actions, self._model.clamp(min=0))
-            following = following.where(self._model >= 0, believed)
-        else:
-            doubt = self.disagreement(state, actions)
-        # Written so that a NaN halts, too.
-        halted = ~(doubt <= self.disagreement.threshold)
+        halted = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        # Comparisons are written so that a NaN halts, too.
+        if self.disagreement is not None:
+            if self.config.member_share > 0:
+                doubt, believed = self.disagreement.judge(state, actions, self._model.clamp(min=0))
+                following = following.where(self._model >= 0, believed)
+            else:
+                doubt = self.disagreement(state, actions)
+            halted = halted | ~(doubt <= self.disagreement.threshold)
+        if self.support is not None:
+            halted = halted | ~(self.support(state, actions) <= self.support.threshold)
         return following, halted & self.config.halting
 
     def _draw_models(self) -> Tensor:

@@ -45,7 +45,7 @@ class NewRun:
     """Seed of the data, of all training and of refinement."""
     out: Path | None = None
     """Run folder; default runs/RECIPE-TASK-SEED. The same command again resumes or redoes what changed."""
-    preset: Literal["default", "tiny", "paper"] = "default"
+    preset: Literal["default", "contacts", "tiny", "paper"] = "default"
     """Where the configuration starts from; single settings can be changed below."""
     dataset: Path | None = None
     """Your own LeRobotDataset v3.0; then no simulator is used."""

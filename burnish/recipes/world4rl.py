@@ -28,6 +28,7 @@ from burnish.rl import refine
 from burnish.storage import write_json
 from burnish.training import fit
 from burnish.world_models import (
+    DataSupport,
     DiffusionWorldModel,
     DisagreementEnsemble,
     ObservationHistory,
@@ -64,6 +65,9 @@ def steps(
     def ensemble(stage: StageContext) -> DisagreementEnsemble:
         return DisagreementEnsemble.load(stage.inputs["ensemble"])
 
+    def support(stage: StageContext) -> DataSupport:
+        return DataSupport.load(stage.inputs["ensemble"] / "support")
+
     cloning = {"history": c.history, "policy": c.policy, "training": c.pretraining, "seed": seed, "task": task}
     space = {"held_out": c.held_out, "history": c.history, "seed": seed}
     if recorder is not None:
@@ -94,7 +98,7 @@ def steps(
         ),
         Step(
             "ensemble",
-            {**space, "model": c.ensemble, "training": c.ensemble_training},
+            {**space, "model": c.ensemble, "training": c.ensemble_training, "support": c.support},
             ("dataset", "policy"),
             lambda s: train_ensemble(c, seed, data(s), agent(s), s),
         ),
@@ -115,7 +119,9 @@ def steps(
                 "seed": seed,
             },
             ("dataset", "policy", "world_model", "classifier", "ensemble"),
-            lambda s: refine_policy(c, task, seed, data(s), agent(s), world_model(s), classifier(s), ensemble(s), s),
+            lambda s: refine_policy(
+                c, task, seed, data(s), agent(s), world_model(s), classifier(s), ensemble(s), support(s), s
+            ),
         ),
         Step(
             "evaluation",
@@ -216,6 +222,8 @@ def train_ensemble(config: World4RLConfig, seed: int, dataset: Dataset, agent: A
         fit(ensemble, sampler, config.ensemble_training, stage.folder, seed, on_step=bar.at)
     stage.record("halting", ensemble.calibrate(held_out))
     ensemble.save(stage.folder)
+    support = DataSupport.fit(ensemble.space, config.support, training, held_out, seed)
+    support.save(stage.folder / "support")
 
 
 def transition_space(config: World4RLConfig, training: Dataset, agent: Agent) -> TransitionSpace:
@@ -246,9 +254,22 @@ def train_classifier(
     frames = BalancedFrames(sources, config.classifier.positive_share, config.classifier.members)
     with stage.progress(config.classifier_training.steps, "steps") as bar:
         fit(classifier, frames, config.classifier_training, stage.folder, seed, on_step=bar.at)
-    calibration = classifier.calibrate(features(world_model.space, held_out), held_out.success)
+    clear = ~about_to_succeed(held_out, config.classifier.grace_frames)
+    calibration = classifier.calibrate(features(world_model.space, held_out)[clear], held_out.success[clear])
     write_json(stage.folder / "calibration.json", calibration.to_dict())
     classifier.save(stage.folder)
+
+
+def about_to_succeed(dataset: Dataset, frames: int) -> Tensor:
+    """Frames (F,) of failure that success follows within `frames` frames: to call it a moment early is no mistake."""
+    soon = torch.zeros_like(dataset.success)
+    last = dataset.starts + dataset.lengths - 1
+    ahead = dataset.success
+    for _ in range(frames):
+        ahead = ahead.roll(-1)
+        ahead[last] = False
+        soon |= ahead
+    return soon & ~dataset.success
 
 
 @torch.no_grad()
@@ -289,15 +310,16 @@ def refine_policy(
     world_model: DiffusionWorldModel,
     classifier: SuccessClassifier,
     ensemble: DisagreementEnsemble,
+    support: DataSupport,
     stage: StageContext,
 ) -> None:
     """Start states from the data, actions from the policy, consequences from the world model, reward from C_ψ."""
     before = simulator_steps()
     starts = start_states(config, dataset, world_model)
-    env = ImaginedEnv(world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble, seed)
+    env = ImaginedEnv(world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble, seed, support)
 
     judging = dataclasses.replace(config.imagination, num_envs=config.evaluation.imagined_episodes, horizon=10**9)
-    judge = ImaginedEnv(world_model, classifier, starts, dataset.action_dim, judging, ensemble, seed + 1)
+    judge = ImaginedEnv(world_model, classifier, starts, dataset.action_dim, judging, ensemble, seed + 1, support)
     judged = starts.episode_starts(config.evaluation.imagined_episodes)
     limit = dataset.info.max_steps or int(dataset.lengths.max())
 

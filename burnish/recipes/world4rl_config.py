@@ -8,7 +8,7 @@ from burnish.policies import GaussianPolicyConfig
 from burnish.rewards import ClassifierConfig
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
-from burnish.world_models import DiffusionConfig, EnsembleConfig, HistoryConfig
+from burnish.world_models import DiffusionConfig, EnsembleConfig, HistoryConfig, SupportConfig
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ class World4RLConfig:
     ensemble_training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(steps=2500, batch_size=256, ema_decay=None)
     )
+    support: SupportConfig = field(default_factory=SupportConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     classifier_training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(steps=1500, batch_size=256, ema_decay=None, weight_decay=1e-3)
+        default_factory=lambda: TrainingConfig(steps=2500, batch_size=256, ema_decay=None, weight_decay=1e-3)
     )
     starts: StartConfig = field(default_factory=StartConfig)
     imagination: ImaginationConfig = field(default_factory=lambda: ImaginationConfig(member_share=0.5))
@@ -108,7 +109,7 @@ def _paper(config: World4RLConfig) -> World4RLConfig:
 
 
 def _contacts(config: World4RLConfig) -> World4RLConfig:
-    """For tasks that hang on contacts: more data where the world model errs, a stricter threshold, a longer refinement."""
+    """For tasks that hang on contacts: more data where the world model errs, stricter halting, a longer refinement."""
     return replace(
         config,
         collect=replace(

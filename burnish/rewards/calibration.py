@@ -30,28 +30,34 @@ class Calibration:
 
 
 def calibrate(
-    probability: Float[Tensor, " N"], success: Bool[Tensor, " N"], target_precision: float, lowest: float = 0.5
+    probability: Float[Tensor, " N"],
+    success: Bool[Tensor, " N"],
+    target_precision: float,
+    lowest: float = 0.5,
+    least_recall: float = 0.5,
 ) -> Calibration:
     """The lowest threshold, not below `lowest`, whose precision on these frames reaches `target_precision`.
 
-    Where none does, the threshold of the highest precision is taken and `reached` is false.
-    Precision counts a frame as predicted positive where probability ≥ threshold.
+    A threshold that finds less than `least_recall` of the successes is no reward to learn from, however precise.
+    Where none has both, the threshold of the highest F1 score is taken; `reached` then tells whether its precision
+    reaches the target all the same.  A frame is predicted positive where probability ≥ threshold.
     """
     probability, success = probability.double().cpu(), success.cpu()
     candidates = torch.cat([torch.linspace(lowest, 0.99, 50, dtype=torch.float64), torch.tensor([0.995, 0.999])])
     curve = [_at(probability, success, float(threshold)) for threshold in candidates]
     usable = [point for point in curve if point["predicted"] > 0]
-    good = [point for point in usable if point["precision"] >= target_precision]
+    precise = [point for point in usable if point["precision"] >= target_precision]
+    good = [point for point in precise if point["recall"] >= least_recall]
     if good:
         chosen = good[0]
     elif usable:
-        chosen = max(usable, key=lambda point: (point["precision"], point["recall"]))
+        chosen = max(usable, key=_f1)
     else:
         chosen = curve[0]
     return Calibration(
         threshold=chosen["threshold"],
         target_precision=target_precision,
-        reached=bool(good),
+        reached=chosen in precise,
         precision=chosen["precision"],
         recall=chosen["recall"],
         positives=int(success.sum()),
@@ -59,6 +65,10 @@ def calibrate(
         bins=_reliability(probability, success),
         curve=[{k: point[k] for k in ("threshold", "precision", "recall")} for point in curve],
     )
+
+
+def _f1(point: dict[str, float]) -> float:
+    return 2 * point["precision"] * point["recall"] / max(point["precision"] + point["recall"], 1e-12)
 
 
 def _at(probability: Tensor, success: Tensor, threshold: float) -> dict[str, float]:

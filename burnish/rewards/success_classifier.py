@@ -21,6 +21,8 @@ class ClassifierConfig:
     members: int = 3
     hidden: tuple[int, ...] = (128, 128)
     target_precision: float = 0.95
+    grace_frames: int = 3
+    """Frames just before a success that calibration leaves out: to call success a moment early is no mistake."""
     positive_share: float = 0.3
     """Share of successful frames in a training batch; they are rare in the data."""
     imagined_share: float = 0.5

@@ -1,5 +1,6 @@
 """Refinement: PPO in the imagined environment, the best iterate chosen there too, resumable at any moment."""
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ class RefineConfig:
     margin: float = 0.0
     """A later iterate is better only if its imagined success is higher by more than this: near the ceiling what grows
     is the exploitation of the models, not real success."""
+    average: float = 0.0
+    """Each iteration keeps this share of a running average of the policy's weights and adds 1 - average of the new
+    ones; the average is what is judged and kept.  0: every iterate as it is.  PPO's single iterates jump about, each
+    with flaws of its own; their average keeps what they have in common."""
     patience: int | None = None
     """Stop after this many evaluations without a better one."""
     checkpoint_seconds: float = 10.0
@@ -66,12 +71,14 @@ def refine(
     log = MetricsLog(folder)
     path = folder / "resume.safetensors"
     features, _ = env.reset(seed=seed)
+    averaged = copy.deepcopy(policy)
     best, best_weights, pretrained_rate, start = _Best(), _copy(policy), -1.0, 0
     if path.exists():
         saved = load_state(path)
         ppo.load_state_dict(saved["ppo"])
         env.load_state_dict(saved["env"], type(env.starts.states))
         generator.set_state(saved["generator"])
+        averaged.load_state_dict(saved["averaged"])
         features, best_weights = saved["features"].to(env.device), saved["best_weights"]
         best, pretrained_rate, start = _Best(**saved["best"]), saved["pretrained_rate"], saved["iteration"]
     log.rewind(start - 1)
@@ -84,17 +91,18 @@ def refine(
             row["imagined_steps"] = float(env.imagined_steps)
             metrics = ppo.update(rollout, generator, policy_too=iteration > config.critic_warmup)
             row |= metrics | _rates(rollout)
+            _average(averaged, policy, config.average)
         judged = iteration % config.evaluate_every == 0 and (iteration == 0 or iteration > config.critic_warmup)
         if judged or iteration == config.iterations:
-            verdict = evaluate(policy)
+            verdict = evaluate(averaged)
             row |= {"eval/success": verdict.rate, "eval/halted": verdict.halted_rate}
             if iteration == 0:
                 pretrained_rate = verdict.rate
             if verdict.rate > best.rate + config.margin + 1e-9:
-                best, best_weights = _Best(verdict.rate, iteration, 0), _copy(policy)
+                best, best_weights = _Best(verdict.rate, iteration, 0), _copy(averaged)
             else:
                 best.since += 1
-            save_tensors(folder / "iterates" / f"{iteration:04d}.safetensors", _copy(policy), {})
+            save_tensors(folder / "iterates" / f"{iteration:04d}.safetensors", _copy(averaged), {})
         log.write(iteration, row)
         if on_iteration:
             on_iteration(iteration, row)
@@ -107,6 +115,7 @@ def refine(
                 "env": env.state_dict(),
                 "generator": generator.get_state(),
                 "features": features,
+                "averaged": averaged.state_dict(),
                 "best": vars(best),
                 "best_weights": best_weights,
                 "pretrained_rate": pretrained_rate,
@@ -121,6 +130,12 @@ def refine(
         "imagined_success_refined": best.rate,
         "imagined_steps": float(env.imagined_steps),
     }
+
+
+@torch.no_grad()
+def _average(averaged: Policy, policy: Policy, keep: float) -> None:
+    for old, new in zip(averaged.parameters(), policy.parameters(), strict=True):
+        old.lerp_(new, 1 - keep)
 
 
 def _copy(policy: Policy) -> dict[str, torch.Tensor]:

@@ -13,9 +13,11 @@ from burnish.world_models.history import (
     position_differences,
 )
 from burnish.world_models.sampler import SamplerConfig
+from burnish.world_models.support import DataSupport, SupportConfig
 
 __all__ = [
     "STATE_KEY",
+    "DataSupport",
     "DiffusionConfig",
     "DiffusionWorldModel",
     "DisagreementEnsemble",
@@ -26,6 +28,7 @@ __all__ = [
     "Observer",
     "SamplerConfig",
     "State",
+    "SupportConfig",
     "TransitionSpace",
     "WorldModel",
     "learned_dimensions",

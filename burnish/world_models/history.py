@@ -18,6 +18,10 @@ from burnish.networks.action_encoding import ActionEncodingName
 from burnish.storage import load_module_config
 from burnish.world_models.base import State
 
+STD_FLOOR = 0.25
+"""A dimension that hardly moves in a few demonstrations may move a lot later; without a floor of its standard
+deviation it would then drown the others."""
+
 
 @dataclass(frozen=True)
 class HistoryState(State):
@@ -59,7 +63,7 @@ class ObservationHistory(nn.Module):
 
     def fit(self, dataset: Dataset) -> Self:
         """Compute the normalisation statistics, once."""
-        self.normaliser.fit(dataset.observations[STATE_KEY])
+        self.normaliser.fit(dataset.observations[STATE_KEY], floor=STD_FLOOR)
         return self
 
     def initial(self, batch_size: int) -> HistoryState:
@@ -204,11 +208,14 @@ class TransitionSpace(ObservationHistory):
         encoded = self.encode(actions) * valid.unsqueeze(-1)
         parts = [state.observation[:, -1], changes.flatten(1), encoded.flatten(1), valid]
         if self.differences:
-            raw = self.normaliser.denormalise(state.observation[:, -1])
-            scaled = self._differences(raw) / self.difference_scale
+            scaled = self.scaled_differences(state.observation[:, -1])
             # Once as it is, and once with the neighbourhood of zero, where contact happens, magnified.
             parts += [scaled, (5 * scaled).tanh()]
         return torch.cat(parts, dim=1)
+
+    def scaled_differences(self, frame: Float[Tensor, "B D"]) -> Float[Tensor, "B pairs"]:
+        """Position differences of a normalised frame, in units of their root mean square over the data."""
+        return self._differences(self.normaliser.denormalise(frame)) / self.difference_scale
 
     def _differences(self, frames: Float[Tensor, "N D"]) -> Float[Tensor, "N pairs"]:
         return frames[:, self.left] - frames[:, self.right]

@@ -26,6 +26,15 @@ def test_inverse() -> None:
     assert torch.allclose(normaliser.denormalise(normalised), data, atol=1e-5)
 
 
+def test_floor_by_hand() -> None:
+    """Deviations 1, 0.001 and 3: the median is 1, a quarter of it the floor; constants are no part of it."""
+    sign = torch.tensor([1.0, -1.0] * 5)
+    data = torch.stack([sign, 0.001 * sign, 3 * sign, torch.full((10,), 4.0)], dim=1)
+    assert Normaliser(4).fit(data, floor=0.25).std.tolist() == [1.0, 0.25, 3.0, 1.0]
+    assert Normaliser(4).fit(data).std.tolist() == [1.0, pytest.approx(0.001), 3.0, 1.0]
+    assert Normaliser(1).fit(torch.ones(3, 1), floor=0.25).std.tolist() == [1.0]
+
+
 def test_constants_are_told_from_small_signals() -> None:
     """Rounding of a large constant is no signal; a tiny one around zero is."""
     sign = torch.tensor([1.0, -1.0] * 50)

@@ -64,6 +64,23 @@ class Doubt:
     def __call__(self, state, action):
         return -(state.position + PUSH * action)[:, 0]
 
+    members = 1
+
+    def judge(self, state, action, member):
+        """The one member believes that actions push the other way."""
+        assert (member == 0).all()
+        return self(state, action), Position(state.position - PUSH * action)
+
+
+class Distance:
+    """No data right of `edge`: how far an action leads beyond it."""
+
+    def __init__(self, edge):
+        self.edge, self.threshold = edge, torch.tensor(0.0)
+
+    def __call__(self, state, action):
+        return (state.position + PUSH * action)[:, 0] - self.edge
+
 
 def dataset(*episodes) -> Dataset:
     """Episodes of positions; success where the position has reached 1."""
@@ -82,9 +99,9 @@ def start_states(*episodes, share: float = 1.0) -> StartStates:
     return StartStates(data, states, torch.arange(data.num_frames), StartConfig(episode_start_share=share))
 
 
-def make_env(num_envs=4, horizon=5, starts=None, noise=0.0, halting=True, seed=0) -> ImaginedEnv:
+def make_env(num_envs=4, horizon=5, starts=None, noise=0.0, halting=True, seed=0, member_share=0.0) -> ImaginedEnv:
     """The counter world as an environment."""
-    config = ImaginationConfig(num_envs=num_envs, horizon=horizon, halting=halting)
+    config = ImaginationConfig(num_envs=num_envs, horizon=horizon, halting=halting, member_share=member_share)
     return ImaginedEnv(CounterWorld(noise), Goal(), starts or start_states(), 1, config, Doubt(), seed)
 
 

@@ -9,7 +9,7 @@ from gymnasium.wrappers.vector import ArrayConversion, RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.imagination.counter_world import Position, at, make_env, push, start_states
+from tests.imagination.counter_world import Distance, Position, at, make_env, push, start_states
 
 
 def test_success_ends_with_reward():
@@ -56,6 +56,28 @@ def test_an_unknown_disagreement_halts():
     env.reset(options={"states": at(0.8, 0.0)})
     _, reward, terminated, _, info = env.step(push(1.0, 1.0))
     assert info["halted"].all() and terminated.all() and not reward.any()
+
+
+def test_too_far_from_the_data_halts():
+    """Disagreement has no objection right of zero; the distance to the data, from 0.6 on, has."""
+    env = make_env(num_envs=2)
+    env.support = Distance(0.6)
+    env.reset(options={"states": at(0.2, 0.4)})
+    _, reward, terminated, _, info = env.step(push(1.0, 1.0))
+    assert info["halted"].tolist() == [False, True] and terminated.tolist() == [False, True] and not reward.any()
+
+
+def test_members_of_the_ensemble_imagine_their_share():
+    """The one member moves the other way; each episode follows one model from its beginning to its end."""
+    env = make_env(num_envs=400, horizon=2, member_share=0.25)
+    env.reset(seed=3)
+    first = env.step(torch.full((400, 1), 0.5))[0][:, 0].clone()
+    second = env.step(torch.full((400, 1), 0.5))[4]["final_obs"][:, 0]
+    assert set(first.tolist()) == {-0.125, 0.125}
+    assert 60 < int((first < 0).sum()) < 140
+    assert torch.equal(second, 2 * first)
+    restarted = env.step(torch.full((400, 1), 0.5))[0][:, 0]
+    assert not torch.equal(restarted < 0, first < 0), "drawn anew for each episode"
 
 
 def test_without_halting_the_episode_goes_on():

@@ -39,6 +39,15 @@ def test_unreachable_precision():
     assert found.threshold <= 0.6
 
 
+def test_a_precise_threshold_that_finds_nothing_is_refused():
+    """Above 0.9 all is right, but that is one success of four; at 0.5 the F1 score is highest: 4 of 5, all found."""
+    probability, success = torch.tensor([0.6, 0.61, 0.62, 0.9, 0.97]), torch.tensor([True, True, True, False, True])
+    found = calibrate(probability, success, 0.95)
+    assert found.threshold <= 0.6 and not found.reached
+    assert (found.precision, found.recall) == (pytest.approx(0.8), pytest.approx(1))
+    assert calibrate(probability, success, 0.95, least_recall=0.2).precision == pytest.approx(1)
+
+
 def test_nothing_is_ever_predicted():
     found = calibrate(torch.tensor([0.1, 0.2]), torch.tensor([True, False]), 0.9)
     assert not found.reached and found.precision == 0 and found.recall == 0

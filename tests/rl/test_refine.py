@@ -88,6 +88,42 @@ def test_the_choice(tmp_path, rates, chosen):
     assert logged == pytest.approx(dict(zip((0, 2, 4, 6, 8), rates, strict=True)))
 
 
+def test_a_better_one_must_be_better_by_the_margin(tmp_path):
+    """Of 0.2, 0.6, 0.65, 0.8, 0.85 the third and the last are no more than 0.1 above the best before them."""
+    answers = iter([0.2, 0.6, 0.65, 0.8, 0.85])
+    _, result = run(tmp_path, lambda policy: verdict(next(answers)), margin=0.1)
+    assert result["iteration"] == 6
+
+
+def test_the_running_average_is_what_is_judged(tmp_path):
+    """With share 1 the average never moves; with 0.5 it is half of the old and half of the new, every time."""
+    for keep in (1.0, 0.5):
+        judged = []
+        policy = make_policy()
+
+        def evaluate(averaged, judged=judged):
+            judged.append(weights(averaged))
+            return verdict(0.1 * len(judged))
+
+        followed = [weights(policy)]
+        run(
+            tmp_path / str(keep),
+            evaluate,
+            policy,
+            lambda iteration, row, policy=policy, followed=followed: followed.append(weights(policy)),
+            average=keep,
+            critic_warmup=0,
+            iterations=3,
+            evaluate_every=1,
+        )
+        expected = followed[0]
+        for found, raw in zip(judged, followed[1:], strict=True):
+            expected = {name: keep * expected[name] + (1 - keep) * raw[name] for name in expected}
+            for name in expected:
+                torch.testing.assert_close(found[name], expected[name])
+        assert not same(followed[0], followed[-1])
+
+
 def test_warm_up_is_not_judged_and_does_not_move_the_policy(tmp_path):
     judged = []
 
