@@ -23,7 +23,7 @@ from burnish.recipes.world4rl import start_states
 from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import SuccessClassifier
 from burnish.simulators.parallel import WorkerPool, default_workers
-from burnish.world_models import DiffusionWorldModel, DisagreementEnsemble
+from burnish.world_models import DataSupport, DiffusionWorldModel, DisagreementEnsemble
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -37,8 +37,11 @@ def imagined_rate(folder: Path, config: World4RLConfig, seconds: float) -> tuple
         DisagreementEnsemble.load(folder / "ensemble"),
     )
     classifier = SuccessClassifier.load(folder / "classifier")
+    support = DataSupport.load(folder / "ensemble" / "support")
     starts = start_states(config, dataset, world_model)
-    env = ImaginedEnv(world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble)
+    env = ImaginedEnv(
+        world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble, support=support
+    )
     generator = torch.Generator().manual_seed(0)
     features, _ = env.reset(seed=0)
 
@@ -57,6 +60,7 @@ def imagined_rate(folder: Path, config: World4RLConfig, seconds: float) -> tuple
     state, action = starts.sample(env.num_envs, generator), torch.rand(env.num_envs, dataset.action_dim) * 2 - 1
     parts = {
         "policy": lambda: agent.policy.act(features, False, generator),
+        "distance to the data": lambda: support(state, action),
         "world model": lambda: world_model.imagine(state, action, generator),
         "disagreement": lambda: ensemble(state, action),
         "classifier": lambda: classifier.succeeded(features),

@@ -68,7 +68,8 @@ def steps(
     def support(stage: StageContext) -> DataSupport:
         return DataSupport.load(stage.inputs["ensemble"] / "support")
 
-    cloning = {"history": c.history, "policy": c.policy, "training": c.pretraining, "seed": seed, "task": task}
+    cloning = {"history": c.history, "policy": c.policy, "training": c.pretraining, "noise": c.cloning_noise}
+    cloning |= {"seed": seed, "task": task}
     space = {"held_out": c.held_out, "history": c.history, "seed": seed}
     if recorder is not None:
         real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
@@ -182,7 +183,7 @@ def pretrain(config: World4RLConfig, task: str, seed: int, demonstrations: Datas
     torch.manual_seed(seed)
     policy = GaussianPolicy(observer.feature_dim, demonstrations.action_dim, config.policy)
     chosen = cloned_episodes(demonstrations)
-    pairs = _Pairs(features(observer, chosen), chosen.actions)
+    pairs = _Pairs(features(observer, chosen), chosen.actions, config.cloning_noise)
     with stage.progress(config.pretraining.steps, "steps") as bar:
         fit(policy, pairs, config.pretraining, stage.folder, seed, on_step=bar.at)
     agent = Agent(observer, policy).eval()
@@ -361,11 +362,13 @@ def features(observer: ObservationHistory, dataset: Dataset) -> Tensor:
 
 
 class _Pairs:
-    """Uniform batches of (features, action)."""
+    """Uniform batches of (features, action), with noise on the features."""
 
-    def __init__(self, inputs: Tensor, actions: Tensor) -> None:
-        self.inputs, self.actions = inputs, actions
+    def __init__(self, inputs: Tensor, actions: Tensor, noise: float) -> None:
+        self.inputs, self.actions, self.noise = inputs, actions, noise
 
     def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         index = torch.randint(len(self.inputs), (batch_size,), generator=generator, device=self.inputs.device)
-        return self.inputs[index], self.actions[index]
+        inputs = self.inputs[index]
+        disturbance = torch.randn(inputs.shape, generator=generator, device=inputs.device)
+        return inputs + self.noise * disturbance, self.actions[index]

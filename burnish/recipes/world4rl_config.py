@@ -59,6 +59,9 @@ class World4RLConfig:
     pretraining: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(steps=600, batch_size=256, ema_decay=None, weight_decay=1e-3)
     )
+    cloning_noise: float = 0.1
+    """Noise on the normalised features while cloning.  Imagined features are never exact, so a policy must not hang on
+    the last digit of a dimension that hardly moved in the few demonstrations: it would not work in imagination."""
     world_model: DiffusionConfig = field(default_factory=DiffusionConfig)
     world_model_training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(steps=3000, batch_size=256, learning_rate=2e-3)
@@ -75,7 +78,7 @@ class World4RLConfig:
     starts: StartConfig = field(default_factory=StartConfig)
     imagination: ImaginationConfig = field(default_factory=lambda: ImaginationConfig(member_share=0.5))
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    refine: RefineConfig = field(default_factory=lambda: RefineConfig(margin=0.02))
+    refine: RefineConfig = field(default_factory=lambda: RefineConfig(margin=0.02, average=0.9))
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
@@ -115,11 +118,10 @@ def _contacts(config: World4RLConfig) -> World4RLConfig:
         collect=replace(
             config.collect,
             demonstrations=10,
-            policy_episodes=200,
-            noisy_expert_episodes=60,
-            noisy_expert_noise=(0.1, 0.2, 0.4),
+            policy_episodes=300,
         ),
         ensemble=replace(config.ensemble, halt_quantile=0.985),
+        support=replace(config.support, halt_quantile=0.96),
         refine=replace(config.refine, iterations=100),
     )
 

@@ -18,9 +18,11 @@ from burnish.networks.action_encoding import ActionEncodingName
 from burnish.storage import load_module_config
 from burnish.world_models.base import State
 
-STD_FLOOR = 0.25
+STD_FLOOR = 1.0
 """A dimension that hardly moves in a few demonstrations may move a lot later; without a floor of its standard
-deviation it would then drown the others."""
+deviation (here the median one) it would then drown the others."""
+RANGE_SLACK = 0.005
+"""How far imagined values may leave the data's range, as a share of it."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class TransitionSpace(ObservationHistory):
         return cls(*sizes, learned, from_dict(HistoryConfig, history, source), differences)
 
     def fit(self, dataset: Dataset) -> Self:
-        """Statistics of the changes; imagined values stay within the data's range (plus 10 %).
+        """Statistics of the changes; imagined values stay within the data's range (plus 0.5 %).
 
         The normaliser is not fitted here: it is the policy's own, so that both read the same features.
         """
@@ -195,8 +197,9 @@ class TransitionSpace(ObservationHistory):
             # Root mean square, not deviation: zero must stay zero, and two bodies may keep a constant distance.
             differences = self._differences(dataset.observations[STATE_KEY])
             self.difference_scale.copy_(differences.square().mean(0).sqrt().clamp(min=1e-4))
-        self.low.copy_(low - 0.1 * (high - low))
-        self.high.copy_(high + 0.1 * (high - low))
+        # Hardly any slack: where the data ends there may be a table, and nothing knows what it is like below.
+        self.low.copy_(low - RANGE_SLACK * (high - low))
+        self.high.copy_(high + RANGE_SLACK * (high - low))
         return self
 
     def context(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, "B context"]:
