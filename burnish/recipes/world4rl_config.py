@@ -78,7 +78,7 @@ class World4RLConfig:
     starts: StartConfig = field(default_factory=StartConfig)
     imagination: ImaginationConfig = field(default_factory=lambda: ImaginationConfig(member_share=0.5))
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    refine: RefineConfig = field(default_factory=lambda: RefineConfig(margin=0.02, average=0.9))
+    refine: RefineConfig = field(default_factory=lambda: RefineConfig(margin=0.02, average=0.9, patience=4))
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 

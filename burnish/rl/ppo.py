@@ -22,13 +22,13 @@ class PPOConfig:
     clip: float = 0.2
     epochs: int = 4
     minibatch_size: int = 2048
-    policy_learning_rate: float = 1e-3
+    policy_learning_rate: float = 3e-4
     value_learning_rate: float = 1e-3
     gradient_clip: float = 0.5
     entropy_weight: float = 0.0
-    anchor_weight: float = 0.01
+    anchor_weight: float = 0.05
     """Weight of the anchor: -log-probability, under the present policy, of what the pretrained one would have done."""
-    target_kl: float | None = 0.03
+    target_kl: float | None = 0.01
     """Stop the epochs of an iteration once the mean KL to the acting policy passes this."""
     critic_hidden: tuple[int, ...] = (256, 256)
 

@@ -20,10 +20,11 @@ from burnish.training.metrics import MetricsLog
 class RefineConfig:
     """Length of refinement and how often it is judged."""
 
-    iterations: int = 80
+    iterations: int = 60
     rollout_steps: int = 16
-    critic_warmup: int = 5
-    """Iterations at the beginning in which only the critic learns."""
+    critic_warmup: int = 10
+    """Iterations at the beginning in which only the critic learns; a critic that knows nothing yet would lead the
+    policy away from what it can do."""
     evaluate_every: int = 10
     margin: float = 0.0
     """A later iterate is better only if its imagined success is higher by more than this: near the ceiling what grows
