@@ -122,7 +122,7 @@ def _contacts(config: World4RLConfig) -> World4RLConfig:
         ),
         ensemble=replace(config.ensemble, halt_quantile=0.985),
         support=replace(config.support, halt_quantile=0.96),
-        refine=replace(config.refine, iterations=100),
+        refine=replace(config.refine, iterations=200),
     )
 
 

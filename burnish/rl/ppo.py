@@ -26,7 +26,7 @@ class PPOConfig:
     value_learning_rate: float = 1e-3
     gradient_clip: float = 0.5
     entropy_weight: float = 0.0
-    anchor_weight: float = 0.05
+    anchor_weight: float = 0.015
     """Weight of the anchor: -log-probability, under the present policy, of what the pretrained one would have done."""
     target_kl: float | None = 0.01
     """Stop the epochs of an iteration once the mean KL to the acting policy passes this."""

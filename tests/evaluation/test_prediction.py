@@ -53,9 +53,9 @@ def test_a_perfect_model_has_no_error_and_holding_drifts():
 
 
 def test_a_biased_model_by_hand():
-    """A bias of 0.02 a step, less where the range of the data ends the drift; 0.02 h after h steps at the start."""
-    dataset = constant_motion(length=20)
-    found = open_loop(Exact(fitted_space(dataset), bias=0.02), dataset.subset([0]), horizon=3, seed=0)
+    """A bias of 0.02 a step: 0.02 h after h steps, where the range of the data does not end the drift."""
+    dataset, held_out = constant_motion(length=24), constant_motion(episodes=1, length=20)
+    found = open_loop(Exact(fitted_space(dataset), bias=0.02), held_out, horizon=3, seed=0)
     expected = 0.02 * torch.arange(1, 4) / std_of(dataset)
     torch.testing.assert_close(found.model_error, expected.expand(17, 3), atol=1e-4, rtol=1e-4)
 
