@@ -1,0 +1,135 @@
+"""Where world-model training and PPO spend their time, and whether both cores work.
+
+    python benchmarks/profile_stages.py --run runs/demo
+
+Reads a finished run folder; trains its world model for some steps and refines its policy for some iterations, with one
+thread and with all, and writes `benchmarks/results/profile.md`.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from burnish.config import from_dict, load_yaml
+from burnish.data import Windows, read_dataset
+from burnish.evaluation.agent import load_agent
+from burnish.imagination import ImaginedEnv
+from burnish.recipes.world4rl import start_states
+from burnish.recipes.world4rl_config import World4RLConfig
+from burnish.rewards import SuccessClassifier
+from burnish.rl.ppo import PPO
+from burnish.rl.rollout import collect_rollout
+from burnish.training import TrainingConfig, fit
+from burnish.world_models import DataSupport, DiffusionWorldModel, DisagreementEnsemble
+
+RESULTS = Path(__file__).parent / "results"
+TRAINING_STEPS, ITERATIONS = 150, 6
+
+
+def training(folder: Path, config: World4RLConfig) -> Callable[[], None]:
+    """Some steps of world-model training."""
+    dataset = read_dataset(folder / "dataset")
+    model = DiffusionWorldModel.load(folder / "world_model").requires_grad_(True).train()
+    windows = Windows(dataset, history=config.history.frames, horizon=config.world_model.rollout_steps)
+    settings = TrainingConfig(
+        steps=TRAINING_STEPS,
+        batch_size=config.world_model_training.batch_size,
+        learning_rate=config.world_model_training.learning_rate,
+    )
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory() as temporary:
+            fit(model, windows, settings, Path(temporary), 0)
+
+    return work
+
+
+def refinement(folder: Path, config: World4RLConfig) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Some rollouts in imagination, and as many PPO updates on one of them."""
+    dataset, agent = read_dataset(folder / "dataset"), load_agent(folder / "policy")
+    world_model = DiffusionWorldModel.load(folder / "world_model")
+    env = ImaginedEnv(
+        world_model,
+        SuccessClassifier.load(folder / "classifier"),
+        start_states(config, dataset, world_model),
+        dataset.action_dim,
+        config.imagination,
+        DisagreementEnsemble.load(folder / "ensemble"),
+        support=DataSupport.load(folder / "ensemble" / "support"),
+    )
+    generator = torch.Generator().manual_seed(0)
+    ppo = PPO(agent.policy, world_model.feature_dim, config.ppo)
+    features, _ = env.reset(seed=0)
+    rollout, _ = collect_rollout(env, agent.policy, features, config.refine.rollout_steps, generator)
+
+    def imagine() -> None:
+        for _ in range(ITERATIONS):
+            collect_rollout(env, agent.policy, features, config.refine.rollout_steps, generator)
+
+    def update() -> None:
+        for _ in range(ITERATIONS):
+            ppo.update(rollout, generator)
+
+    return imagine, update
+
+
+def measure(work: Callable[[], None], threads: int) -> tuple[float, float]:
+    """Seconds, and the mean number of cores at work."""
+    torch.set_num_threads(threads)
+    work()
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return wall, cpu / wall
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True)
+    args = parser.parse_args()
+    config = from_dict(World4RLConfig, load_yaml(args.run / "recipe.yaml")["config"], str(args.run))
+    imagine, update = refinement(args.run, config)
+    parts = {
+        f"world model, {TRAINING_STEPS} training steps": training(args.run, config),
+        f"imagination, {ITERATIONS} rollouts": imagine,
+        f"PPO, {ITERATIONS} updates": update,
+    }
+    cores = len(os.sched_getaffinity(0))
+    lines = [
+        "# Profile of training and refinement",
+        "",
+        f"`python benchmarks/profile_stages.py --run {args.run}`, {cores} cores, torch {torch.__version__}",
+        "",
+        f"| part | 1 thread, s | {cores} threads, s | speed-up | cores at work |",
+        "|---|---|---|---|---|",
+    ]
+    for name, work in parts.items():
+        alone, (together, busy) = measure(work, 1)[0], measure(work, cores)
+        lines.append(f"| {name} | {alone:.2f} | {together:.2f} | {alone / together:.2f}× | {busy:.2f} |")
+        print(lines[-1], flush=True)
+    torch.set_num_threads(1)
+    for name, work in parts.items():
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            work()
+        events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
+        total = sum(event.self_cpu_time_total for event in events)
+        lines += [
+            "",
+            f"## {name}: operations by their own time, one thread",
+            "",
+            "| operation | share | calls |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {e.key} | {100 * e.self_cpu_time_total / total:.0f} % | {e.count} |" for e in events[:8]]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "profile.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
