@@ -9,10 +9,9 @@ Plays the pretrained and the refined policy of each run from the same fresh star
 import argparse
 from pathlib import Path
 
-from burnish.config import from_dict, load_yaml
 from burnish.evaluation.intervals import wilson_interval
 from burnish.evaluation.real import evaluation_seeds, real_success
-from burnish.recipes.world4rl_config import World4RLConfig
+from burnish.recipes.runs import reopen
 from burnish.simulators.parallel import WorkerPool, default_workers
 
 RESULTS = Path(__file__).parent / "results"
@@ -38,8 +37,8 @@ def main() -> None:
     ]
     with WorkerPool(default_workers()) as pool:
         for run in args.runs:
-            recipe = load_yaml(run / "recipe.yaml")
-            task, simulator = recipe["task"], from_dict(World4RLConfig, recipe["config"], str(run)).simulator
+            resolved = reopen(run)
+            task, simulator = resolved.task, resolved.config.simulator
             counts = [
                 sum(real_success(run / part, task, simulator, seeds, pool).success) for part in ("policy", "refined")
             ]

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from burnish.config import from_dict, load_yaml
 from burnish.data import Windows, read_dataset
 from burnish.evaluation.agent import load_agent
 from burnish.imagination import ImaginedEnv
+from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl import start_states
 from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import SuccessClassifier
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
     args = parser.parse_args()
-    config = from_dict(World4RLConfig, load_yaml(args.run / "recipe.yaml")["config"], str(args.run))
+    config = reopen(args.run).config
     imagine, update = refinement(args.run, config)
     parts = {
         f"world model, {TRAINING_STEPS} training steps": training(args.run, config),

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from burnish.config import from_dict, load_yaml
 from burnish.data import read_dataset
 from burnish.evaluation.agent import load_agent
 from burnish.evaluation.real import evaluation_seeds, play
 from burnish.imagination import ImaginedEnv
+from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl import start_states
 from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import SuccessClassifier
@@ -96,11 +96,10 @@ def main() -> None:
     rows = []
     with WorkerPool(default_workers()) as pool:
         for folder in args.runs:
-            recipe = load_yaml(folder / "recipe.yaml")
-            config = from_dict(World4RLConfig, recipe["config"], str(folder))
-            imagined, parts = imagined_rate(folder, config, args.seconds)
-            real = real_rate(folder, recipe["task"], config, pool, args.episodes)
-            rows.append({"task": recipe["task"], "imagined": imagined, "real": real, "parts": parts})
+            run = reopen(folder)
+            imagined, parts = imagined_rate(folder, run.config, args.seconds)
+            real = real_rate(folder, run.task, run.config, pool, args.episodes)
+            rows.append({"task": run.task, "imagined": imagined, "real": real, "parts": parts})
             print(
                 f"{recipe['task']}: {imagined:.0f} imagined, {real:.0f} real steps/s, {imagined / real:.1f}×",
                 flush=True,
