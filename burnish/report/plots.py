@@ -74,7 +74,7 @@ def plot_refinement(
                 "train/success": ("while training, exploring", GREY),
                 "real/success": ("real simulator, other starts", GREEN),
             },
-            "An imagined episode that halts because the ensemble disagrees counts as a failure.",
+            "An imagined episode that halts counts as a failure.",
             share=True,
             real=real,
         ),
@@ -84,7 +84,7 @@ def plot_refinement(
             "Pessimistic halting",
             "episodes halted",
             {"eval/halted": ("deterministic", BLUE), "train/halted": ("while training", GREY)},
-            "Imagined episodes stopped without reward because the ensemble disagreed.",
+            "Imagined episodes stopped without reward: the ensemble disagreed, or they were far from the data.",
             share=True,
         ),
         _curves(
