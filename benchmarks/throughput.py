@@ -101,7 +101,7 @@ def main() -> None:
             real = real_rate(folder, run.task, run.config, pool, args.episodes)
             rows.append({"task": run.task, "imagined": imagined, "real": real, "parts": parts})
             print(
-                f"{recipe['task']}: {imagined:.0f} imagined, {real:.0f} real steps/s, {imagined / real:.1f}×",
+                f"{run.task}: {imagined:.0f} imagined, {real:.0f} real steps/s, {imagined / real:.1f}×",
                 flush=True,
             )
     _write(rows)
