@@ -41,7 +41,7 @@ def main() -> None:
     started = time.time()
     pairs = [(variant, run) for variant in args.variants for run in args.runs]
     with ThreadPoolExecutor(args.jobs) as pool:
-        rows = list(pool.map(lambda pair: _run(*pair, args.out, extra), pairs))
+        rows = list(pool.map(lambda pair: _run(pair[0], pair[1], args.out, extra), pairs))
     _write(rows, args, extra, time.time() - started)
 
 

@@ -34,7 +34,7 @@ def main() -> None:
     pairs = [(task, seed) for seed in args.seeds for task in args.tasks]
     started = time.time()
     with ThreadPoolExecutor(args.jobs) as pool:
-        rows = list(pool.map(lambda pair: _run(*pair, args, extra), pairs))
+        rows = list(pool.map(lambda pair: _run(pair[0], pair[1], args, extra), pairs))
     write(args.name, rows, extra, args, time.time() - started)
 
 

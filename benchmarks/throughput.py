@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -57,7 +58,8 @@ def imagined_rate(folder: Path, config: World4RLConfig, seconds: float) -> tuple
         features = step(features)
         count += env.num_envs
     rate = count / (time.perf_counter() - start)
-    state, action = starts.sample(env.num_envs, generator), torch.rand(env.num_envs, dataset.action_dim) * 2 - 1
+    state: Any = starts.sample(env.num_envs, generator)
+    action = torch.rand(env.num_envs, dataset.action_dim) * 2 - 1
     parts = {
         "policy": lambda: agent.policy.act(features, False, generator),
         "distance to the data": lambda: support(state, action),

@@ -2,7 +2,7 @@
 
 Three networks learn, separately, from offline data: a behaviour-cloned policy, a diffusion transition model and a
 success classifier.  They are frozen, and PPO refines the policy inside the world that they imagine.  Beyond the paper,
-imagination is pessimistic: an ensemble halts episodes that leave the data, and an anchor holds the policy near the
+imagination is pessimistic: an ensemble and the distance to the data halt episodes, and an anchor holds the policy near the
 pretrained one.
 """
 
