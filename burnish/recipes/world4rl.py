@@ -2,8 +2,8 @@
 
 Three networks learn, separately, from offline data: a behaviour-cloned policy, a diffusion transition model and a
 success classifier.  They are frozen, and PPO refines the policy inside the world that they imagine.  Beyond the paper,
-imagination is pessimistic: an ensemble and the distance to the data halt episodes, and an anchor holds the policy near the
-pretrained one.
+imagination is pessimistic: an ensemble and the distance to the data halt episodes that leave the data, and an anchor
+holds the policy near the pretrained one.
 """
 
 import dataclasses
