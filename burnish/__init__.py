@@ -23,11 +23,11 @@ def run(
     """Run all stages of a recipe, or those that are left to do, and return the content of report.json.
 
     Args:
-        recipe: its name, for instance `world4rl`.
+        recipe: its name: `world4rl` or `diwa`.
         task: the task's name; with `dataset`, by default its only task.
         seed: of the data, of all training and of refinement.
         out: the run folder, by default runs/RECIPE-TASK-SEED.
-        preset: `default`, `tiny` or `paper`.
+        preset: one of the recipe's, for instance `default` or `tiny`.
         config: the recipe's configuration, instead of a preset.
         dataset: your own LeRobotDataset v3.0; then no simulator is used.
         success_column: the data set's column that tells success, by default `next.success` or `success`.
@@ -40,19 +40,17 @@ def run(
     """
     from burnish.recipes.catalogue import entry
     from burnish.recipes.own_data import ReadingRule
-    from burnish.recipes.runs import NewRun, run_world4rl
-    from burnish.recipes.runs import preset as load_preset
+    from burnish.recipes.runs import NewRun, run_recipe
 
-    entry(recipe)
     new = NewRun(
         task=task,
         seed=seed,
         out=Path(out) if out is not None else None,
         dataset=Path(dataset) if dataset is not None else None,
         reading=ReadingRule(success_column=success_column, success_last_frames=success_last_frames),
-        config=config if config is not None else load_preset(preset),
+        config=config if config is not None else entry(recipe).preset(preset),
     )
-    resolved = new.resolve()
-    report = run_world4rl(new.folder(resolved), resolved, threads=threads)
+    resolved = new.resolve(recipe)
+    report = run_recipe(new.folder(resolved), resolved, threads=threads)
     assert report is not None
     return report

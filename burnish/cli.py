@@ -7,13 +7,14 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from burnish import __version__
 
 if TYPE_CHECKING:
     from burnish.recipes.runs import NewRun
 
+DEMO_RECIPE = "world4rl"
 DEMO_TASK = "drawer-open-v3"
 
 
@@ -43,9 +44,11 @@ def demo(args: list[str]) -> int:
             seed: Seed of the data, of all training and of refinement.
             threads: PyTorch's threads; default one for each core.
         """
+        from burnish.recipes.catalogue import entry
         from burnish.recipes.runs import NewRun
 
-        _run(NewRun(task=DEMO_TASK, seed=seed, out=out, threads=threads))
+        config = entry(DEMO_RECIPE).preset("default")
+        _run(DEMO_RECIPE, NewRun(config=config, task=DEMO_TASK, seed=seed, out=out, threads=threads))
 
     return _guarded(lambda: tyro.cli(demo, args=args, prog="burnish demo"))
 
@@ -66,13 +69,16 @@ def run(args: list[str]) -> int:
         from burnish.recipes.catalogue import entry
 
         recipe = entry(args[0])
-        from burnish.recipes.runs import NewRun, preset
+        from burnish.recipes.runs import NewRun
 
-        chosen = preset(_value_of("--preset", args) or "default")
-        default = NewRun(config=chosen)
-        described = f"{recipe.system} ({recipe.paper}): all its stages, from data to report."
-        new = tyro.cli(NewRun, args=args[1:], default=default, prog=f"burnish run {recipe.name}", description=described)
-        _run(new)
+        default = NewRun(config=recipe.preset(_value_of("--preset", args) or "default"))
+        described = (
+            f"{recipe.system} ({recipe.paper}): all its stages, from data to report. "
+            f"Presets: {', '.join(recipe.presets)}."
+        )
+        kind = NewRun[recipe.config_class]
+        new = tyro.cli(kind, args=args[1:], default=default, prog=f"burnish run {recipe.name}", description=described)
+        _run(recipe.name, new)
 
     return _guarded(start)
 
@@ -91,9 +97,9 @@ def stage(command: str) -> Callable[[list[str]], int]:
                 threads: PyTorch's threads; default one for each core.
             """
             from burnish.recipes.reporting import closing_words
-            from burnish.recipes.runs import STAGES, reopen, run_world4rl
+            from burnish.recipes.runs import STAGES, reopen, run_recipe
 
-            report = run_world4rl(run, reopen(run), STAGES[command], threads)
+            report = run_recipe(run, reopen(run), STAGES[command], threads)
             if report is not None:
                 print(closing_words(report, run))
 
@@ -130,16 +136,16 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 }
 
 
-def _run(new: "NewRun") -> None:
+def _run(recipe: str, new: "NewRun[Any]") -> None:
     from burnish.recipes.reporting import closing_words
-    from burnish.recipes.runs import run_world4rl
+    from burnish.recipes.runs import run_recipe
 
-    resolved = new.resolve()
+    resolved = new.resolve(recipe)
     if new.dry_run:
         print(resolved.to_yaml(), end="")
         return
     folder = new.folder(resolved)
-    report = run_world4rl(folder, resolved, threads=new.threads)
+    report = run_recipe(folder, resolved, threads=new.threads)
     assert report is not None
     print(closing_words(report, folder))
 

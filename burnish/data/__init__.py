@@ -10,8 +10,9 @@ from burnish.data.episodes import ACTION, STATE, Episode
 from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import write_dataset
 from burnish.data.normalisation import Normaliser
-from burnish.data.success import SuccessRule, require_successes
-from burnish.data.windows import WindowBatch, Windows
+from burnish.data.streams import SequenceBatch, Streams, in_chunks
+from burnish.data.success import SuccessRule, about_to_succeed, require_successes
+from burnish.data.windows import WindowBatch, Windows, action_chunks
 
 __all__ = [
     "ACTION",
@@ -20,9 +21,14 @@ __all__ = [
     "DatasetInfo",
     "Episode",
     "Normaliser",
+    "SequenceBatch",
+    "Streams",
     "SuccessRule",
     "WindowBatch",
     "Windows",
+    "about_to_succeed",
+    "action_chunks",
+    "in_chunks",
     "read_dataset",
     "require_successes",
     "write_dataset",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from burnish.data.checks import bad_input
 from burnish.data.dataset import Dataset
@@ -93,3 +95,15 @@ def require_successes(dataset: Dataset, where: object = "the dataset") -> None:
     if not bool(dataset.success.any()):
         found = f"{dataset.num_episodes} episodes without a single success"
         raise bad_input(where, found, "at least one successful episode", field="success")
+
+
+def about_to_succeed(dataset: Dataset, frames: int) -> Tensor:
+    """Frames (F,) of failure that success follows within `frames` frames: to call it a moment early is no mistake."""
+    soon = torch.zeros_like(dataset.success)
+    last = dataset.starts + dataset.lengths - 1
+    ahead = dataset.success
+    for _ in range(frames):
+        ahead = ahead.roll(-1)
+        ahead[last] = False
+        soon |= ahead
+    return soon & ~dataset.success

@@ -95,3 +95,17 @@ class Windows:
             valid=valid,
             success=self.dataset.success[frames],
         )
+
+
+def action_chunks(dataset: Dataset, chunk: int) -> tuple[Tensor, Tensor]:
+    """Every frame with the `chunk` actions that begin there.
+
+    Returns:
+        int64 (N,): the frames whose chunk lies within their episode, and (N, chunk, A): the actions.
+
+    Raises:
+        InputError: no episode has that many frames.
+    """
+    windows = Windows(dataset, history=1, horizon=chunk - 1)
+    frames = windows.present_frames
+    return frames, dataset.actions[frames[:, None] + torch.arange(chunk, device=dataset.device)]

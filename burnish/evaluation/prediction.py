@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from burnish.data import Dataset, Windows
-from burnish.world_models import STATE_KEY, WorldModel
+from burnish.world_models import STATE_KEY, WorldModel, learned_dimensions
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,32 @@ class OpenLoop:
 def open_loop(
     world_model: WorldModel, held_out: Dataset, horizon: int, seed: int, disagreement: Any = None, limit: int = 2000
 ) -> OpenLoop:
-    """Predict `horizon` frames from real windows of `held_out` with their recorded actions."""
-    space: Any = world_model.space  # type: ignore[attr-defined]
-    frames = space.config.frames
-    windows = Windows(held_out, history=frames, horizon=horizon)
-    generator = torch.Generator(device=held_out.device).manual_seed(seed)
-    count = len(windows.present_frames)
-    chosen = windows.present_frames[torch.randperm(count, generator=generator, device=held_out.device)[:limit]]
-    batch = windows.gather(chosen)
-    truth = space.normaliser.normalise(batch.observation[STATE_KEY])[..., space.learned]
-    state = space.window_state(batch)
+    """Predict `horizon` frames from recorded frames of `held_out` with their recorded actions.
+
+    A world model of action chunks is asked at every chunk's end; the horizon then counts chunks.
+    """
+    chunk, device = world_model.action_steps, held_out.device
+    presents = Windows(held_out, history=1, horizon=horizon * chunk).present_frames
+    generator = torch.Generator(device=device).manual_seed(seed)
+    present = presents[torch.randperm(len(presents), generator=generator, device=device)[:limit]]
+    moving = list(learned_dimensions(held_out))
+
+    def normalised(frames: Tensor) -> Tensor:
+        return world_model.normaliser.normalise(frames)[:, moving]
+
+    truth = held_out.observations[STATE_KEY]
+    first = normalised(truth[present])
+    state = world_model.recorded(held_out).rows(present)
     model, hold, doubt = [], [], []
     for step in range(horizon):
-        action = batch.action[:, frames - 1 + step]
+        now = present + step * chunk
+        action = held_out.actions[now[:, None] + torch.arange(chunk, device=device)].flatten(1)
         if disagreement is not None:
             doubt.append(disagreement(state, action))
         state = world_model.imagine(state, action, generator)
-        target = truth[:, frames + step]
-        model.append(_rms(state.observation[:, -1, space.learned] - target))  # type: ignore[attr-defined]
-        hold.append(_rms(truth[:, frames - 1] - target))
+        target = normalised(truth[now + chunk])
+        model.append(_rms(normalised(world_model.decode(state)[STATE_KEY]) - target))
+        hold.append(_rms(first - target))
     return OpenLoop(torch.stack(model, 1), torch.stack(hold, 1), torch.stack(doubt, 1) if doubt else None)
 
 
@@ -82,7 +89,9 @@ def imagine_along(world_model: WorldModel, observation: Tensor, actions: Tensor,
     generator = torch.Generator(device=observation.device).manual_seed(seed)
     state = world_model.observe(world_model.initial(1), None, {STATE_KEY: observation[:1]})
     frames = [world_model.decode(state)[STATE_KEY]]
-    for action in actions[:-1]:
-        state = world_model.imagine(state, action[None], generator)
-        frames.append(world_model.decode(state)[STATE_KEY])
-    return torch.cat(frames)
+    chunk = world_model.action_steps
+    for first in range(0, len(actions) - chunk, chunk):
+        state = world_model.imagine(state, actions[first : first + chunk].flatten()[None], generator)
+        # A model of action chunks has nothing to say about the frames between: they are held.
+        frames += [frames[-1]] * (chunk - 1) + [world_model.decode(state)[STATE_KEY]]
+    return torch.cat(frames + [frames[-1]] * (len(actions) - len(frames)))

@@ -1,4 +1,4 @@
-"""The real environment's settings, apart from the simulator itself: a run on somebody's own data imports none."""
+"""Settings of the real environment and of evaluation; no simulator is imported, since a run may have none."""
 
 from dataclasses import dataclass
 
@@ -11,3 +11,17 @@ class SimulatorConfig:
     """Control steps per decision."""
     max_steps: int = 100
     """Decisions after which an episode has failed."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The proof on the real simulator."""
+
+    episodes: int = 100
+    imagined_episodes: int = 160
+    """Imagined episodes that judge an iterate during refinement."""
+    curve_points: int = 4
+    """Iterates whose real success is measured afterwards, for the report's curve; never used to choose."""
+    curve_episodes: int = 40
+    videos: int = 3
+    video_size: int = 240

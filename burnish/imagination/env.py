@@ -1,6 +1,5 @@
 """ImaginedEnv: the frozen world model as a `gymnasium.vector.VectorEnv` whose tensors never leave the device."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from burnish.errors import InputError
 from burnish.imagination.start_states import StartStates
 from burnish.world_models.base import State, WorldModel
 
@@ -35,7 +35,7 @@ class Disagreement(Protocol):
         ...
 
     def judge(
-        self, state: Any, action: Float[Tensor, "B A"], member: Int[Tensor, " B"]
+        self, state: Any, action: Float[Tensor, "B A"], member: Int[Tensor, " B"], generator: torch.Generator | None
     ) -> tuple[Float[Tensor, " B"], State]:
         """Disagreement, and the states in which each row's `member` believes."""
         ...
@@ -57,7 +57,10 @@ class ImaginationConfig:
 
     num_envs: int = 512
     horizon: int = 50
-    """Imagined steps after which an episode is truncated (its value is bootstrapped)."""
+    """Imagined actions after which an episode is truncated (its value is bootstrapped)."""
+    chunk: int = 1
+    """Actions of one decision (T_a): one step of the environment executes all of them, and the classifier looks at
+    where they led (DiWA, section 3).  Recipes set it to the policy's."""
     halting: bool = True
     """End an episode, without reward, where disagreement or the distance to the data passes its threshold."""
     member_share: float = 0.0
@@ -68,6 +71,7 @@ class ImaginationConfig:
 class ImaginedEnv(VectorEnv):
     """Steps a world model with `imagine`; observations are its features, (num_envs, F) tensors.
 
+    One step takes a decision of the policy: actions (num_envs, chunk, A), or (num_envs, A) where the chunk is one.
     - reward 1 and `terminated` where the classifier sees success;
     - `terminated` without reward where disagreement, or the distance to the data, passes its threshold (pessimism:
       what cannot be trusted is worth nothing);
@@ -98,7 +102,13 @@ class ImaginedEnv(VectorEnv):
         self.device = starts.first.device
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (world_model.feature_dim,), np.float32)
-        self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (action_dim,), np.float32)
+        shape = (action_dim,) if config.chunk == 1 else (config.chunk, action_dim)
+        self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, shape, np.float32)
+        self.feature_dim, self.action_dim = world_model.feature_dim, action_dim
+        if config.chunk % world_model.action_steps:
+            raise InputError(
+                f"a decision has {config.chunk} actions, but the world model takes {world_model.action_steps} at once"
+            )
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
@@ -129,14 +139,18 @@ class ImaginedEnv(VectorEnv):
         return self.world_model.features(self._state), {}
 
     @torch.no_grad()
-    def step(self, actions: Float[Tensor, "N A"]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Imagine one step of every environment; actions are clipped to [-1, 1]."""
+    def step(self, actions: Float[Tensor, "N *chunk A"]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Imagine one decision of every environment; actions are clipped to [-1, 1]."""
         if self._state is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         actions = actions.to(self.device, torch.float32).clamp(-1, 1)
-        state, halted = self._imagine(self._state, actions)
-        self.imagined_steps += self.num_envs
-        self._age = self._age + 1
+        actions = actions.reshape(self.num_envs, self.config.chunk, self.action_dim)
+        state, halted = self._state, torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        for group in actions.split(self.world_model.action_steps, dim=1):
+            state, doubtful = self._imagine(state, group.flatten(1))
+            halted = halted | doubtful
+        self.imagined_steps += self.num_envs * self.config.chunk
+        self._age = self._age + self.config.chunk
         features = self.world_model.features(state)
         success = self.classifier.succeeded(features) & ~halted
         terminated = success | halted
@@ -155,7 +169,7 @@ class ImaginedEnv(VectorEnv):
         # Comparisons are written so that a NaN halts, too.
         if self.disagreement is not None:
             if self.config.member_share > 0:
-                doubt, believed = self.disagreement.judge(state, actions, self._model.clamp(min=0))
+                doubt, believed = self.disagreement.judge(state, actions, self._model.clamp(min=0), self.generator)
                 following = following.where(self._model >= 0, believed)
             else:
                 doubt = self.disagreement(state, actions)
@@ -183,9 +197,11 @@ class ImaginedEnv(VectorEnv):
             "imagined_steps": self.imagined_steps,
         }
 
-    def load_state_dict(self, state: dict[str, Any], build: Callable[..., State]) -> None:
-        """Restore `state_dict`; `build` is the world model's State class."""
-        self._state = build(**{name: tensor.to(self.device) for name, tensor in state["state"].items()})
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self._state = type(self.starts.states)(
+            **{name: tensor.to(self.device) for name, tensor in state["state"].items()}
+        )
         self._age, self._model = state["age"].to(self.device), state["model"].to(self.device)
         self.generator.set_state(state["generator"])
         self.imagined_steps = int(state["imagined_steps"])

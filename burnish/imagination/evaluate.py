@@ -41,13 +41,13 @@ class ImaginedSuccess:
 def imagined_success(
     env: ImaginedEnv, policy: Acts, starts: State, steps: int, seed: int, check_every: int = 10
 ) -> ImaginedSuccess:
-    """Run the deterministic policy once from each row of `starts` for at most `steps` imagined steps."""
+    """Run the deterministic policy once from each row of `starts` for at most `steps` decisions."""
     features, _ = env.reset(seed=seed, options={"states": starts})
     success = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
     halted, alive = success.clone(), ~success
     for step in range(steps):
         decision = policy.act(features, True, None)
-        features, _, _, _, info = env.step(decision.action_chunk[:, 0])
+        features, _, _, _, info = env.step(decision.action_chunk)
         success |= alive & info["success"]
         halted |= alive & info["halted"]
         alive &= ~info["_final_obs"]

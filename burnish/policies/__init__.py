@@ -1,6 +1,7 @@
 """Policies: what acts on features, and can say how likely its decision was."""
 
 from burnish.policies.base import Decision, Policy
+from burnish.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 
-__all__ = ["Decision", "GaussianPolicy", "GaussianPolicyConfig", "Policy"]
+__all__ = ["Decision", "DiffusionPolicy", "DiffusionPolicyConfig", "GaussianPolicy", "GaussianPolicyConfig", "Policy"]

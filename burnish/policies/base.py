@@ -1,6 +1,7 @@
 """The contract of a policy."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,10 @@ class Policy(nn.Module):
 
     step_weights: Tensor
     clip_scale: Tensor
+    feature_dim: int
+    action_dim: int
+    config: Any
+    """The family's own; its `chunk` is T_a."""
 
     def act(self, features: Tensor, deterministic: bool, generator: torch.Generator | None) -> Decision:
         """Decide for a batch of features (B, F)."""
@@ -37,10 +42,13 @@ class Policy(nn.Module):
         """Log-probability of each scored step of the traces, under the present parameters."""
         raise NotImplementedError
 
+    def begin_refinement(self) -> None:
+        """Called once before PPO starts (again when it resumes): the present weights are the pretrained policy's."""
+
     def entropy(self, features: Tensor) -> Float[Tensor, " B"]:
         """Entropy of the decision, or zeros where it has no closed form."""
         raise NotImplementedError
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Behaviour cloning on (features (B, F), action (B, A)), or chunks (B, T_a, A)."""
+        """Behaviour cloning on (features (B, F), action chunks (B, T_a, A))."""
         raise NotImplementedError

@@ -13,8 +13,10 @@ from burnish.policies.base import Decision, Policy
 
 @dataclass(frozen=True)
 class GaussianPolicyConfig:
-    """π(a|x) = N(μ(x), diag σ(x)²), σ clamped to [min_std, max_std]."""
+    """π(a|x) = N(μ(x), diag σ(x)²) over chunks of T_a actions, σ clamped to [min_std, max_std]."""
 
+    chunk: int = 1
+    """T_a, the actions of one decision."""
     hidden: tuple[int, ...] = (256, 256)
     max_std: float = 1.0
     """World4RL's conservative exploration: σ ≤ e⁰, where e² is the common choice (section III-C)."""
@@ -36,12 +38,13 @@ class GaussianPolicy(Policy):
         super().__init__()
         self.config = config
         self.feature_dim, self.action_dim = feature_dim, action_dim
-        self.network = MLP(feature_dim, config.hidden, 2 * action_dim, output_scale=0.1)
+        self.shape = (config.chunk, action_dim)
+        self.network = MLP(feature_dim, config.hidden, 2 * config.chunk * action_dim, output_scale=0.1)
         self.register_buffer("step_weights", torch.ones(1), persistent=False)
         self.register_buffer("clip_scale", torch.ones(1), persistent=False)
 
-    def distribution(self, features: Float[Tensor, "B F"]) -> tuple[Float[Tensor, "B A"], Float[Tensor, "B A"]]:
-        """Mean and standard deviation, each (B, A)."""
+    def distribution(self, features: Float[Tensor, "B F"]) -> tuple[Float[Tensor, "B TA"], Float[Tensor, "B TA"]]:
+        """Mean and standard deviation of the flattened chunk, each (B, T_a · A)."""
         mean, raw = self.network(features).chunk(2, dim=-1)
         low, high = math.log(self.config.min_std), math.log(self.config.max_std)
         # A sigmoid between the bounds keeps a gradient where a hard clamp would have none.
@@ -51,15 +54,15 @@ class GaussianPolicy(Policy):
     def act(
         self, features: Float[Tensor, "B F"], deterministic: bool = False, generator: torch.Generator | None = None
     ) -> Decision:
-        """Sample an action, or take the mean; the trace is the unclipped action (B, A)."""
+        """Sample a chunk, or take the mean; the trace is the unclipped flattened chunk (B, T_a · A)."""
         mean, std = self.distribution(features)
         action = mean
         if not deterministic:
             noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
             action = mean + std * noise
-        return Decision(action.clamp(-1, 1).unsqueeze(1), action)
+        return Decision(action.clamp(-1, 1).unflatten(-1, self.shape), action)
 
-    def log_prob(self, features: Float[Tensor, "B F"], trace: Float[Tensor, "B A"]) -> Float[Tensor, "B 1"]:
+    def log_prob(self, features: Float[Tensor, "B F"], trace: Float[Tensor, "B TA"]) -> Float[Tensor, "B 1"]:
         """Log-density of the unclipped actions."""
         mean, std = self.distribution(features)
         return gaussian_log_prob(trace, mean, std).unsqueeze(-1)
@@ -70,10 +73,11 @@ class GaussianPolicy(Policy):
         return (0.5 * math.log(2 * math.pi * math.e) + std.log()).sum(-1)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Negative log-likelihood (World4RL v2, Eqs. 1–2), divided by the number of action dimensions."""
-        features, action = batch
+        """Negative log-likelihood (World4RL v2, Eqs. 1–2) of chunks (B, T_a, A), for each element."""
+        features, chunk = batch
+        action = chunk.flatten(1)
         mean, std = self.distribution(features)
-        loss = -gaussian_log_prob(action, mean, std).mean() / self.action_dim
+        loss = -gaussian_log_prob(action, mean, std).mean() / action.shape[1]
         error = (mean.detach().clamp(-1, 1) - action).square().mean().sqrt()
         return loss, {"rmse": error, "std": std.detach().mean()}
 

@@ -1,20 +1,53 @@
 """The list of recipes: which published system, what it needs, and how far it is."""
 
 import difflib
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from burnish.errors import InputError
+from burnish.recipes.steps import Step
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One recipe as `burnish recipes` lists it."""
+    """One recipe as `burnish recipes` lists it.
+
+    The method is in `burnish.recipes.NAME`, which has `steps(config, task, seed, recorder, own)`; its settings are in
+    `burnish.recipes.NAME_config`, which has `CONFIG`, their dataclass, and `PRESETS`.
+    """
 
     name: str
     system: str
     paper: str
     needs: str
     status: str
+
+    @property
+    def config_class(self) -> type[Any]:
+        """The dataclass of all its settings."""
+        return self._settings.CONFIG
+
+    @property
+    def presets(self) -> Mapping[str, Callable[[Any], Any]]:
+        """What each preset makes of the default configuration."""
+        return self._settings.PRESETS
+
+    @property
+    def steps(self) -> Callable[..., list[Step]]:
+        """The method as a list of stages."""
+        return importlib.import_module(f"burnish.recipes.{self.name}").steps
+
+    def preset(self, name: str) -> Any:
+        """The configuration that a preset names; InputError where there is none."""
+        if name not in self.presets:
+            raise InputError(f"unknown preset '{name}' of {self.name}, expected one of: {', '.join(self.presets)}")
+        return self.presets[name](self.config_class())
+
+    @property
+    def _settings(self) -> Any:
+        return importlib.import_module(f"burnish.recipes.{self.name}_config")
 
 
 CATALOGUE = (
@@ -23,6 +56,13 @@ CATALOGUE = (
         system="World4RL, on state observations",
         paper="arXiv 2509.19080",
         needs="a Meta-World task, or your own LeRobotDataset",
+        status="works",
+    ),
+    Entry(
+        name="diwa",
+        system="DiWA, on state observations",
+        paper="arXiv 2508.03645",
+        needs="a Meta-World or CALVIN task, or your own LeRobotDataset",
         status="works",
     ),
 )

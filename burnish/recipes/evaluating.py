@@ -14,12 +14,12 @@ from burnish.data import Dataset, Episode
 from burnish.errors import BurnishError
 from burnish.evaluation.agent import load_agent, save_agent
 from burnish.evaluation.prediction import open_loop, spearman
+from burnish.evaluation.settings import EvaluationConfig
 from burnish.pipeline import StageContext
 from burnish.storage import load_tensors, write_json
 
 if TYPE_CHECKING:
     from burnish.recipes.recording import Recorder
-    from burnish.recipes.world4rl_config import EvaluationConfig, World4RLConfig
 
 HORIZON = 20
 _CURVE_OFFSET = 500_000  # the curve's starts are none of the evaluation's
@@ -33,29 +33,29 @@ def simulator_steps() -> int:
 
 
 def evaluate(
-    config: "World4RLConfig",
+    config: EvaluationConfig,
+    held_out: Dataset,
     task: str,
     seed: int,
     recorder: "Recorder | None",
-    dataset: Dataset,
     world_model: Any,
     ensemble: Any,
     stage: StageContext,
 ) -> None:
     """Everything that is measured, as JSON files in the stage's folder; without a simulator only the models."""
     before = simulator_steps()
-    measure_models(dataset.split(config.held_out, seed=0)[1], world_model, ensemble, seed, stage.folder)
+    measure_models(held_out, world_model, ensemble, seed, stage.folder)
     if recorder is not None:
         pretrained, refined = stage.inputs["policy"], stage.inputs["refined"]
-        episodes = measure_success(recorder, config.evaluation.episodes, pretrained, refined, stage)
-        measure_curve(recorder, config.evaluation, task, refined, stage)
-        make_videos(config.evaluation, recorder, episodes, world_model, seed, stage)
+        episodes = measure_success(recorder, config.episodes, pretrained, refined, stage)
+        measure_curve(recorder, config, task, refined, stage)
+        make_videos(config, recorder, episodes, world_model, seed, stage)
     stage.record("simulator_steps", simulator_steps() - before)
 
 
 def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int, folder: Path) -> None:
     """Open-loop error against hold-last, and whether the ensemble's disagreement knows of it; on held-out episodes."""
-    horizon = min(HORIZON, int(held_out.lengths.max()) - 1)
+    horizon = max(1, min(HORIZON, int(held_out.lengths.max()) - 1) // world_model.action_steps)
     result = open_loop(world_model, held_out, horizon, seed, ensemble)
     write_json(folder / "prediction.json", result.summary())
     assert result.disagreement is not None
@@ -96,7 +96,7 @@ def measure_success(
 
 
 def measure_curve(
-    recorder: "Recorder", config: "EvaluationConfig", task: str, refined: Path, stage: StageContext
+    recorder: "Recorder", config: EvaluationConfig, task: str, refined: Path, stage: StageContext
 ) -> None:
     """Real success of a few iterates of refinement, for the report's curve only; curve.json."""
     from burnish.evaluation.real import evaluation_seeds, real_success
@@ -116,7 +116,7 @@ def measure_curve(
 
 
 def make_videos(
-    config: "EvaluationConfig",
+    config: EvaluationConfig,
     recorder: "Recorder",
     episodes: tuple[list[Episode], list[Episode]],
     world_model: Any,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
 import tyro
@@ -15,13 +15,11 @@ from burnish.config import from_dict, to_dict
 from burnish.errors import InputError
 from burnish.pipeline import Run
 from burnish.pipeline.run import read_settings
-from burnish.recipes import world4rl
+from burnish.recipes.catalogue import entry
 from burnish.recipes.own_data import OwnData, ReadingRule
 from burnish.recipes.reporting import publish
 from burnish.recipes.steps import run_steps
-from burnish.recipes.world4rl_config import PRESETS, World4RLConfig
 
-RECIPE = "world4rl"
 STAGES = {
     "collect": ("dataset",),
     "pretrain": ("policy",),
@@ -35,9 +33,15 @@ STAGES = {
 _DATA = "dataset"  # where a run's configuration keeps its own data set
 
 
+Config = TypeVar("Config")
+
+
 @dataclass(frozen=True)
-class NewRun:
-    """Everything that one can say about a run of World4RL."""
+class NewRun(Generic[Config]):
+    """Everything that one can say about a run of a recipe."""
+
+    config: Config
+    """Every setting of the recipe."""
 
     task: str | None = None
     """Task to learn; with a data set of your own, the default is its only task."""
@@ -45,7 +49,7 @@ class NewRun:
     """Seed of the data, of all training and of refinement."""
     out: Path | None = None
     """Run folder; default runs/RECIPE-TASK-SEED. The same command again resumes or redoes what changed."""
-    preset: Literal["default", "contacts", "tiny", "paper"] = "default"
+    preset: str = "default"
     """Where the configuration starts from; single settings can be changed below."""
     dataset: Path | None = None
     """Your own LeRobotDataset v3.0; then no simulator is used."""
@@ -55,16 +59,14 @@ class NewRun:
     """PyTorch's threads; default one for each core."""
     dry_run: bool = False
     """Print the resolved configuration and do nothing."""
-    config: World4RLConfig = field(default_factory=World4RLConfig)
-    """Every setting of the recipe."""
 
-    def resolve(self) -> "Resolved":
+    def resolve(self, recipe: str) -> "Resolved":
         """Check the task (or take the data set's) before a run folder is made; InputError where it is wrong."""
         if self.seed < 0:
             raise InputError(f"the seed is {self.seed}, expected 0 or more")
         if self.dataset is not None:
             own = OwnData(self.dataset.absolute(), self.reading)
-            return Resolved(RECIPE, own.task(self.task), self.seed, self.config, own)
+            return Resolved(recipe, own.task(self.task), self.seed, self.config, own)
         if self.reading != ReadingRule():
             raise InputError("it was said how to read your own data set, but not which: name it with --dataset")
         if self.task is None:
@@ -72,7 +74,7 @@ class NewRun:
         from burnish.simulators.tasks import task_class
 
         task_class(self.task)
-        return Resolved(RECIPE, self.task, self.seed, self.config, None)
+        return Resolved(recipe, self.task, self.seed, self.config, None)
 
     def folder(self, resolved: "Resolved") -> Path:
         """The run folder."""
@@ -89,7 +91,7 @@ class Resolved:
     recipe: str
     task: str
     seed: int
-    config: World4RLConfig
+    config: Any
     own: OwnData | None
 
     def settings(self) -> dict[str, Any]:
@@ -103,19 +105,11 @@ class Resolved:
         return yaml.safe_dump(plain, sort_keys=False)
 
 
-def preset(name: str) -> World4RLConfig:
-    """The configuration that a preset names; InputError where there is none."""
-    if name not in PRESETS:
-        raise InputError(f"unknown preset '{name}', expected one of: {', '.join(PRESETS)}")
-    return PRESETS[name](World4RLConfig())
-
-
 def reopen(folder: Path) -> Resolved:
     """What an existing run folder's recipe.yaml says."""
     settings = read_settings(folder)
     source = str(folder / "recipe.yaml")
-    if settings["recipe"] != RECIPE:
-        raise InputError(f"{source}: unknown recipe '{settings['recipe']}', expected {RECIPE}")
+    config_class = entry(settings["recipe"]).config_class
     config = dict(settings["config"])
     data = config.pop(_DATA, None)
     own = None
@@ -127,11 +121,11 @@ def reopen(folder: Path) -> Resolved:
     if settings["task"] is None:
         raise InputError(f"{source}: field 'task' is missing")
     return Resolved(
-        settings["recipe"], settings["task"], settings["seed"], from_dict(World4RLConfig, config, source), own
+        settings["recipe"], settings["task"], settings["seed"], from_dict(config_class, config, source), own
     )
 
 
-def run_world4rl(
+def run_recipe(
     folder: Path, resolved: Resolved, targets: Sequence[str] = ("report",), threads: int | None = None
 ) -> dict[str, Any] | None:
     """Do what is left to do in a run folder for the stages `targets`.
@@ -143,16 +137,16 @@ def run_world4rl(
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
     torch.set_num_threads(threads or _cores())
-    r = resolved
+    r, steps = resolved, entry(resolved.recipe).steps
     with Run.create(folder, r.recipe, r.task, r.seed, r.settings()) as run:
         if r.own is not None:
             r.own.register(run)
-            run_steps(run, world4rl.steps(r.config, r.task, r.seed, own=r.own), targets)
+            run_steps(run, steps(r.config, r.task, r.seed, own=r.own), targets)
         else:
             from burnish.recipes.recording import Recorder
 
             with Recorder(r.task, r.seed, r.config.simulator) as recorder:
-                run_steps(run, world4rl.steps(r.config, r.task, r.seed, recorder), targets)
+                run_steps(run, steps(r.config, r.task, r.seed, recorder), targets)
         return publish(run) if "report" in targets else None
 
 

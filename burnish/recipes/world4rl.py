@@ -6,26 +6,29 @@ imagination is pessimistic: an ensemble and the distance to the data halt episod
 holds the policy near the pretrained one.
 """
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from burnish.data import Dataset, Windows, read_dataset, require_successes
 from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, load_agent, save_agent
-from burnish.imagination import ImaginedEnv, StartStates, imagined_success
 from burnish.pipeline import StageContext
 from burnish.policies import GaussianPolicy
-from burnish.recipes.evaluating import evaluate, simulator_steps
+from burnish.recipes.evaluating import evaluate
 from burnish.recipes.own_data import OWN_DATA, OwnData, copy_own_data
+from burnish.recipes.parts import (
+    Imagination,
+    clone,
+    cloned_episodes,
+    recorded_features,
+    refine_in_imagination,
+    train_classifier,
+)
 from burnish.recipes.reporting import report
 from burnish.recipes.steps import Step, store_dataset
 from burnish.recipes.world4rl_config import World4RLConfig
-from burnish.rewards import BalancedFrames, SuccessClassifier
-from burnish.rl import refine
-from burnish.storage import write_json
+from burnish.rewards import SuccessClassifier
 from burnish.training import fit
 from burnish.world_models import (
     DataSupport,
@@ -107,7 +110,7 @@ def steps(
             "classifier",
             {**space, "model": c.classifier, "training": c.classifier_training},
             ("dataset", "world_model"),
-            lambda s: train_classifier(c, seed, data(s), world_model(s), s),
+            lambda s: train_success_classifier(c, seed, data(s), world_model(s), s),
         ),
         Step(
             "refined",
@@ -128,7 +131,16 @@ def steps(
             "evaluation",
             {"simulator": c.simulator, "evaluation": c.evaluation, "held_out": c.held_out, "seed": seed},
             ("dataset", "policy", "world_model", "ensemble", "refined"),
-            lambda s: evaluate(c, task, seed, recorder, data(s), world_model(s), ensemble(s), s),
+            lambda s: evaluate(
+                c.evaluation,
+                data(s).split(c.held_out, seed=0)[1],
+                task,
+                seed,
+                recorder,
+                world_model(s),
+                ensemble(s),
+                s,
+            ),
         ),
         Step(
             "report",
@@ -183,19 +195,10 @@ def pretrain(config: World4RLConfig, task: str, seed: int, demonstrations: Datas
     torch.manual_seed(seed)
     policy = GaussianPolicy(observer.feature_dim, demonstrations.action_dim, config.policy)
     chosen = cloned_episodes(demonstrations)
-    pairs = _Pairs(features(observer, chosen), chosen.actions, config.cloning_noise)
-    with stage.progress(config.pretraining.steps, "steps") as bar:
-        fit(policy, pairs, config.pretraining, stage.folder, seed, on_step=bar.at)
+    seen = [recorded_features(observer, chosen)]
+    clone(policy, seen, chosen, config.cloning_noise, config.pretraining, seed, stage)
     agent = Agent(observer, policy).eval()
     save_agent(stage.folder, agent, task)
-
-
-def cloned_episodes(dataset: Dataset) -> Dataset:
-    """What the policy is cloned from: the expert's episodes where there are any, else the successful ones."""
-    require_successes(dataset)
-    if "expert" in dataset.sources:
-        return dataset.with_sources(["expert"])
-    return dataset.subset(torch.nonzero(dataset.episode_success).flatten().tolist())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -240,7 +243,7 @@ def transition_space(config: World4RLConfig, training: Dataset, agent: Agent) ->
 # 4. The reward r_t = C_ψ(x_{t+1}): a binary success classifier.
 
 
-def train_classifier(
+def train_success_classifier(
     config: World4RLConfig, seed: int, dataset: Dataset, world_model: DiffusionWorldModel, stage: StageContext
 ) -> None:
     """Binary cross-entropy on real frames and on imagined continuations of them; calibrated on held-out episodes."""
@@ -248,54 +251,7 @@ def train_classifier(
     training, held_out = dataset.split(config.held_out, seed=0)
     torch.manual_seed(seed + 2)
     classifier = SuccessClassifier(world_model.feature_dim, config.classifier)
-    share = config.classifier.imagined_share
-    sources = [(1 - share, features(world_model.space, training), training.success)]
-    if share > 0:
-        sources.append((share, *imagined_frames(world_model, training, seed)))
-    frames = BalancedFrames(sources, config.classifier.positive_share, config.classifier.members)
-    with stage.progress(config.classifier_training.steps, "steps") as bar:
-        fit(classifier, frames, config.classifier_training, stage.folder, seed, on_step=bar.at)
-    clear = ~about_to_succeed(held_out, config.classifier.grace_frames)
-    calibration = classifier.calibrate(features(world_model.space, held_out)[clear], held_out.success[clear])
-    write_json(stage.folder / "calibration.json", calibration.to_dict())
-    classifier.save(stage.folder)
-
-
-def about_to_succeed(dataset: Dataset, frames: int) -> Tensor:
-    """Frames (F,) of failure that success follows within `frames` frames: to call it a moment early is no mistake."""
-    soon = torch.zeros_like(dataset.success)
-    last = dataset.starts + dataset.lengths - 1
-    ahead = dataset.success
-    for _ in range(frames):
-        ahead = ahead.roll(-1)
-        ahead[last] = False
-        soon |= ahead
-    return soon & ~dataset.success
-
-
-@torch.no_grad()
-def imagined_frames(
-    world_model: DiffusionWorldModel, dataset: Dataset, seed: int, steps: int = 8, limit: int = 20_000
-) -> tuple[Tensor, Tensor]:
-    """Features after 1 … `steps` imagined steps under the recorded actions, labelled by what really happened.
-
-    Windows that end in success are drawn more often, because they are rare.
-    """
-    frames = world_model.space.config.frames
-    windows = Windows(dataset, history=frames, horizon=steps)
-    generator = torch.Generator(device=dataset.device).manual_seed(seed)
-    present = windows.present_frames
-    succeeds = dataset.success[present + steps]
-    weights = torch.where(succeeds, 0.3 / succeeds.sum().clamp(min=1), 0.7 / (~succeeds).sum().clamp(min=1))
-    drawn = torch.multinomial(weights, max(1, limit // steps), replacement=True, generator=generator)
-    batch = windows.gather(present[drawn])
-    state = world_model.space.window_state(batch)
-    rows, labels = [], []
-    for step in range(steps):
-        state = world_model.imagine(state, batch.action[:, frames - 1 + step], generator)
-        rows.append(world_model.features(state))
-        labels.append(batch.success[:, frames + step])
-    return torch.cat(rows), torch.cat(labels)
+    train_classifier(classifier, world_model, training, held_out, config.classifier_training, seed, stage)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -315,60 +271,6 @@ def refine_policy(
     stage: StageContext,
 ) -> None:
     """Start states from the data, actions from the policy, consequences from the world model, reward from C_ψ."""
-    before = simulator_steps()
-    starts = start_states(config, dataset, world_model)
-    env = ImaginedEnv(world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble, seed, support)
-
-    judging = dataclasses.replace(config.imagination, num_envs=config.evaluation.imagined_episodes, horizon=10**9)
-    judge = ImaginedEnv(world_model, classifier, starts, dataset.action_dim, judging, ensemble, seed + 1, support)
-    judged = starts.episode_starts(config.evaluation.imagined_episodes)
-    limit = dataset.info.max_steps or int(dataset.lengths.max())
-
-    with stage.progress(config.refine.iterations, "iterations") as bar:
-        result = refine(
-            agent.policy,
-            env,
-            config.refine,
-            config.ppo,
-            lambda policy: imagined_success(judge, policy, judged, limit, seed),
-            stage.folder,
-            seed,
-            on_iteration=bar.at,
-        )
-    if simulator_steps() != before:
-        raise RunError("refinement touched the simulator; this is a bug: no part of it may")
-    stage.record("simulator_steps", 0)
-    for name, value in result.items():
-        stage.record(name, value)
-    save_agent(stage.folder, agent, task)
-
-
-def start_states(config: World4RLConfig, dataset: Dataset, world_model: DiffusionWorldModel) -> StartStates:
-    """The state at every recorded frame."""
-    windows = Windows(dataset, history=config.history.frames, horizon=0)
-    frames = windows.present_frames
-    return StartStates(dataset, world_model.space.window_state(windows.gather(frames)), frames, config.starts)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Small parts.
-
-
-@torch.no_grad()
-def features(observer: ObservationHistory, dataset: Dataset) -> Tensor:
-    """What the policy and the classifier read at every frame, (F, feature_dim)."""
-    windows = Windows(dataset, history=observer.config.frames, horizon=0)
-    return observer.features(observer.window_state(windows.gather(windows.present_frames)))
-
-
-class _Pairs:
-    """Uniform batches of (features, action), with noise on the features."""
-
-    def __init__(self, inputs: Tensor, actions: Tensor, noise: float) -> None:
-        self.inputs, self.actions, self.noise = inputs, actions, noise
-
-    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        index = torch.randint(len(self.inputs), (batch_size,), generator=generator, device=self.inputs.device)
-        inputs = self.inputs[index]
-        disturbance = torch.randn(inputs.shape, generator=generator, device=inputs.device)
-        return inputs + self.noise * disturbance, self.actions[index]
+    imagination = Imagination(world_model, classifier, ensemble, support, dataset, config.starts, config.imagination)
+    judged = config.evaluation.imagined_episodes
+    refine_in_imagination(imagination, agent, task, config.ppo, config.refine, judged, seed, stage)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from burnish.evaluation.settings import SimulatorConfig
+from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import GaussianPolicyConfig
 from burnish.rewards import ClassifierConfig
@@ -30,20 +30,6 @@ class CollectConfig:
     noisy_expert_noise: tuple[float, ...] = (0.2, 0.4, 0.8)
     frames_after_success: int = 8
     """Decisions recorded after the first success, so that the classifier sees what success looks like."""
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """The proof on the real simulator."""
-
-    episodes: int = 100
-    imagined_episodes: int = 160
-    """Imagined episodes that judge an iterate during refinement."""
-    curve_points: int = 4
-    """Iterates whose real success is measured afterwards, for the report's curve; never used to choose."""
-    curve_episodes: int = 40
-    videos: int = 3
-    video_size: int = 240
 
 
 @dataclass(frozen=True)
@@ -127,3 +113,4 @@ def _contacts(config: World4RLConfig) -> World4RLConfig:
 
 
 PRESETS = {"default": lambda config: config, "contacts": _contacts, "tiny": _tiny, "paper": _paper}
+CONFIG = World4RLConfig

@@ -1,10 +1,19 @@
 """Rewards: what tells imagination that the task is done."""
 
 from burnish.rewards.calibration import Calibration, calibrate
+from burnish.rewards.contrastive import ContrastiveClassifier, ContrastiveConfig
 from burnish.rewards.success_classifier import (
     BalancedFrames,
     ClassifierConfig,
     SuccessClassifier,
 )
 
-__all__ = ["BalancedFrames", "Calibration", "ClassifierConfig", "SuccessClassifier", "calibrate"]
+__all__ = [
+    "BalancedFrames",
+    "Calibration",
+    "ClassifierConfig",
+    "ContrastiveClassifier",
+    "ContrastiveConfig",
+    "SuccessClassifier",
+    "calibrate",
+]

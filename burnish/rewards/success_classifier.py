@@ -36,7 +36,7 @@ class SuccessClassifier(nn.Module):
 
     def __init__(self, feature_dim: int, config: ClassifierConfig) -> None:
         super().__init__()
-        self.config, self.feature_dim = config, feature_dim
+        self.config, self.feature_dim, self.members = config, feature_dim, config.members
         self.network = EnsembleMLP(config.members, feature_dim, config.hidden, 1)
         self.register_buffer("threshold", torch.full((), 0.5))
 

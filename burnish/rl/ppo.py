@@ -39,11 +39,15 @@ class PPO:
     def __init__(self, policy: Policy, feature_dim: int, config: PPOConfig) -> None:
         self.config = config
         self.policy = policy
+        policy.begin_refinement()
         self.base = copy.deepcopy(policy).requires_grad_(False).eval()
         self.critic = MLP(feature_dim, config.critic_hidden, 1, output_scale=0.1)
         self.critic.to(next(policy.parameters()).device)
         self.policy_optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=config.policy_learning_rate, weight_decay=0.0, fused=True
+            [p for p in policy.parameters() if p.requires_grad],
+            lr=config.policy_learning_rate,
+            weight_decay=0.0,
+            fused=True,
         )
         self.value_optimizer = torch.optim.AdamW(
             self.critic.parameters(), lr=config.value_learning_rate, weight_decay=0.0, fused=True

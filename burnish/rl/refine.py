@@ -67,7 +67,7 @@ def refine(
     choice, the imagined success before and after, and the number of imagined steps.
     """
     torch.manual_seed(seed)
-    ppo = PPO(policy, env.world_model.feature_dim, ppo_config)
+    ppo = PPO(policy, env.feature_dim, ppo_config)
     generator = torch.Generator(device=env.device).manual_seed(seed)
     log = MetricsLog(folder)
     path = folder / "resume.safetensors"
@@ -77,7 +77,7 @@ def refine(
     if path.exists():
         saved = load_state(path)
         ppo.load_state_dict(saved["ppo"])
-        env.load_state_dict(saved["env"], type(env.starts.states))
+        env.load_state_dict(saved["env"])
         generator.set_state(saved["generator"])
         averaged.load_state_dict(saved["averaged"])
         features, best_weights = saved["features"].to(env.device), saved["best_weights"]

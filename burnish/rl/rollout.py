@@ -11,7 +11,7 @@ from burnish.policies import Policy
 
 @dataclass(frozen=True)
 class Rollout:
-    """T steps of N environments; all tensors are (T, N, …) on the policy's device."""
+    """T decisions in N environments; all tensors are (T, N, …) on the policy's device."""
 
     features: Tensor
     trace: Tensor
@@ -37,7 +37,7 @@ def collect_rollout(
     columns: dict[str, list[Tensor]] = {name: [] for name in Rollout.__dataclass_fields__}
     for _ in range(steps):
         decision = policy.act(features, False, generator)
-        following, reward, terminated, truncated, info = env.step(decision.action_chunk[:, 0])
+        following, reward, terminated, truncated, info = env.step(decision.action_chunk)
         row = {
             "features": features,
             "trace": decision.trace,

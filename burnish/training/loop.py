@@ -34,7 +34,10 @@ class TrainingConfig:
 
 
 class Sampler(Protocol):
-    """Draws training batches; all its randomness comes from the generator, so that a resumed run sees the same."""
+    """Draws training batches; all its randomness comes from the generator, so that a resumed run sees the same.
+
+    A sampler with a place of its own (`Streams`) also has `state_dict` and `load_state_dict`.
+    """
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Any:
         """Draw a batch."""
@@ -64,7 +67,7 @@ def fit(
     ema = ExponentialMovingAverage(model, config.ema_decay) if config.ema_decay else None
     generator = torch.Generator(device=device).manual_seed(seed)
     log = MetricsLog(folder)
-    run = _Resumable(folder / "resume.safetensors", model, optimizer, ema, generator)
+    run = _Resumable(folder / "resume.safetensors", model, optimizer, ema, generator, sampler)
     start = run.restore()
     log.rewind(start)
 
@@ -126,8 +129,10 @@ class _Resumable:
         optimizer: torch.optim.Optimizer,
         ema: ExponentialMovingAverage | None,
         generator: torch.Generator,
+        sampler: Any,
     ) -> None:
         self.path, self.model, self.optimizer, self.ema, self.generator = path, model, optimizer, ema, generator
+        self.sampler = sampler if hasattr(sampler, "state_dict") else None
 
     def save(self, step: int) -> None:
         state = {
@@ -136,6 +141,7 @@ class _Resumable:
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "generator": self.generator.get_state(),
+            "sampler": self.sampler.state_dict() if self.sampler else None,
             "global_rng": torch.get_rng_state(),
         }
         if torch.cuda.is_available():
@@ -151,6 +157,8 @@ class _Resumable:
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         self.generator.set_state(state["generator"])
+        if self.sampler:
+            self.sampler.load_state_dict(state["sampler"])
         torch.set_rng_state(state["global_rng"])
         if torch.cuda.is_available() and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"])

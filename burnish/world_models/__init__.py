@@ -1,6 +1,7 @@
 """World models: a family a file, all with the contract of `base.WorldModel`."""
 
 from burnish.world_models.base import Observer, State, WorldModel
+from burnish.world_models.bodies import BodyDifferences, position_differences
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
 from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConfig
 from burnish.world_models.history import (
@@ -10,13 +11,18 @@ from burnish.world_models.history import (
     ObservationHistory,
     TransitionSpace,
     learned_dimensions,
-    position_differences,
 )
+from burnish.world_models.latent_ensemble import BootstrapTransitions, LatentEnsemble, LatentEnsembleConfig
+from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
 from burnish.world_models.support import DataSupport, SupportConfig
 
 __all__ = [
+    "RSSM",
+    "RSSM_PRESETS",
     "STATE_KEY",
+    "BodyDifferences",
+    "BootstrapTransitions",
     "DataSupport",
     "DiffusionConfig",
     "DiffusionWorldModel",
@@ -24,8 +30,12 @@ __all__ = [
     "EnsembleConfig",
     "HistoryConfig",
     "HistoryState",
+    "LatentEnsemble",
+    "LatentEnsembleConfig",
     "ObservationHistory",
     "Observer",
+    "RSSMConfig",
+    "RSSMState",
     "SamplerConfig",
     "State",
     "SupportConfig",

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from burnish.data import Dataset, Normaliser
+
 
 @dataclass(frozen=True)
 class State:
@@ -33,6 +35,13 @@ class Observer(Protocol):
     """The half of a world model that real experience needs: a state, and the features read from it."""
 
     feature_dim: int
+    action_steps: int
+    """Actions of one transition: 1, or T_a where a world model learns transitions over whole action chunks."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the class method `from_description(description, source)` needs to build the same one."""
+        ...
 
     def initial(self, batch_size: int) -> State:
         """States of episodes that have not begun."""
@@ -40,6 +49,10 @@ class Observer(Protocol):
 
     def observe(self, state: Any, action: Float[Tensor, "B A"] | None, observation: dict[str, Tensor]) -> State:
         """Take in a real observation; `action` led to it (None or ignored where the episode begins)."""
+        ...
+
+    def recorded(self, dataset: Dataset) -> State:
+        """The state at every frame of a dataset, F rows, as `observe` reaches it from the episode's start."""
         ...
 
     def features(self, state: Any) -> Float[Tensor, "B F"]:
@@ -52,10 +65,14 @@ class Observer(Protocol):
 
 
 class WorldModel(Observer, Protocol):
-    """A world model: also predicts experience, and learns from windows."""
+    """A world model: also predicts experience, and learns from windows or sequences."""
+
+    observation_dim: int
+    normaliser: Normaliser
+    """Of the state vector; errors of prediction are told in its units."""
 
     def imagine(self, state: Any, action: Float[Tensor, "B A"], generator: torch.Generator | None) -> State:
-        """Predict the state after `action`."""
+        """Predict the state after `action`; with `action_steps` > 1, after that many flattened into one vector."""
         ...
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:

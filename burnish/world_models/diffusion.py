@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from burnish.data import WindowBatch
+from burnish.data import Normaliser, WindowBatch
 from burnish.networks import ConditionalResidualMLP
 from burnish.storage import load_module, save_module
 from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpace, load_transition_model
@@ -38,13 +38,21 @@ class DiffusionWorldModel(nn.Module):
     Preconditioning and loss: EDM (arXiv 2206.00364, Table 1), as in World4RL Eqs. 4, 6 and 7.
     """
 
+    action_steps = 1
+
     def __init__(self, space: TransitionSpace, config: DiffusionConfig) -> None:
         super().__init__()
         self.space, self.config = space, config
         self.feature_dim = space.feature_dim
         self.network = ConditionalResidualMLP(len(space.learned_dims), space.context_dim, config.width, config.depth)
-        self.initial, self.observe = space.initial, space.observe
+        self.observation_dim = space.observation_dim
+        self.initial, self.observe, self.recorded = space.initial, space.observe, space.recorded
         self.features, self.decode = space.features, space.decode
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """The space's own."""
+        return self.space.normaliser
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors and config.json."""

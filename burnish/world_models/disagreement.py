@@ -63,9 +63,13 @@ class DisagreementEnsemble(nn.Module):
         return self.robust(self.predict(state, action).std(0))
 
     def judge(
-        self, state: HistoryState, action: Float[Tensor, "B A"], member: Int[Tensor, " B"]
+        self,
+        state: HistoryState,
+        action: Float[Tensor, "B A"],
+        member: Int[Tensor, " B"],
+        generator: torch.Generator | None = None,
     ) -> tuple[Float[Tensor, " B"], HistoryState]:
-        """Disagreement, and the state that each row's own `member` predicts: both from one batched call."""
+        """Disagreement, and the state that each row's own `member` predicts (its mean, so the generator is unused)."""
         predictions = self.predict(state, action)
         chosen = predictions[member, torch.arange(len(action), device=action.device)]
         return self.robust(predictions.std(0)), self.space.advance(state, action, chosen)

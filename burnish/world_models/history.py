@@ -1,6 +1,5 @@
 """A state that is simply the last H observations and actions, and the transition space that diffusion works in."""
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -11,12 +10,13 @@ from torch import Tensor, nn
 
 from burnish.config import from_dict
 from burnish.data import STATE as STATE_KEY
-from burnish.data import Dataset, Normaliser, WindowBatch
+from burnish.data import Dataset, Normaliser, WindowBatch, Windows
 from burnish.errors import InputError
 from burnish.networks import action_encoding
 from burnish.networks.action_encoding import ActionEncodingName
 from burnish.storage import load_module_config
 from burnish.world_models.base import State
+from burnish.world_models.bodies import BodyDifferences
 
 STD_FLOOR = 1.0
 """A dimension that hardly moves in a few demonstrations may move a lot later; without a floor of its standard
@@ -54,6 +54,7 @@ class HistoryConfig:
 class ObservationHistory(nn.Module):
     """Observer half of a state world model: normalises observations and keeps the last H of them."""
 
+    action_steps = 1
     device_anchor: Tensor
 
     def __init__(self, observation_dim: int, action_dim: int, config: HistoryConfig) -> None:
@@ -62,6 +63,21 @@ class ObservationHistory(nn.Module):
         self.feature_dim = observation_dim * config.feature_frames
         self.normaliser = Normaliser(observation_dim)
         self.register_buffer("device_anchor", torch.zeros(()), persistent=False)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What `from_description` needs to build the same observer (statistics come with the weights)."""
+        return {"observation_dim": self.observation_dim, "action_dim": self.action_dim, "history": self.config}
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], source: str) -> Self:
+        """Rebuild an observer; `source` is named in errors.  Raises InputError where it is not a description."""
+        try:
+            sizes = int(description["observation_dim"]), int(description["action_dim"])
+            history = description["history"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{source}: field {error} of the observer is missing or of another type") from error
+        return cls(*sizes, from_dict(HistoryConfig, history, source))
 
     def fit(self, dataset: Dataset) -> Self:
         """Compute the normalisation statistics, once."""
@@ -97,6 +113,11 @@ class ObservationHistory(nn.Module):
         """The newest frame in the data's units."""
         return {STATE_KEY: self.normaliser.denormalise(state.observation[:, -1])}
 
+    def recorded(self, dataset: Dataset) -> HistoryState:
+        """The state at every frame of a dataset, in frame order."""
+        windows = Windows(dataset, history=self.config.frames, horizon=0)
+        return self.window_state(windows.gather(windows.present_frames))
+
     def window_state(self, batch: WindowBatch) -> HistoryState:
         """The state at the present frame of each window."""
         h = self.config.frames
@@ -129,9 +150,6 @@ class TransitionSpace(ObservationHistory):
     delta_std: Tensor
     low: Tensor
     high: Tensor
-    left: Tensor
-    right: Tensor
-    difference_scale: Tensor
 
     def __init__(
         self,
@@ -143,9 +161,7 @@ class TransitionSpace(ObservationHistory):
     ) -> None:
         super().__init__(observation_dim, action_dim, config)
         self.differences = differences
-        self.register_buffer("left", torch.tensor([i for i, _ in differences], dtype=torch.long))
-        self.register_buffer("right", torch.tensor([j for _, j in differences], dtype=torch.long))
-        self.register_buffer("difference_scale", torch.ones(len(differences)))
+        self.bodies = BodyDifferences(differences)
         self.encode = action_encoding(config.action_encoding, config.bins)
         self.learned_dims = learned
         self.register_buffer("learned", torch.tensor(learned, dtype=torch.long))
@@ -193,10 +209,7 @@ class TransitionSpace(ObservationHistory):
         self.delta_mean.copy_(delta.mean(0))
         self.delta_std.copy_(delta.std(0).clamp(min=1e-6))
         low, high = frames.amin(0), frames.amax(0)
-        if self.differences:
-            # Root mean square, not deviation: zero must stay zero, and two bodies may keep a constant distance.
-            differences = self._differences(dataset.observations[STATE_KEY])
-            self.difference_scale.copy_(differences.square().mean(0).sqrt().clamp(min=1e-4))
+        self.bodies.fit(dataset.observations[STATE_KEY])
         # Hardly any slack: where the data ends there may be a table, and nothing knows what it is like below.
         self.low.copy_(low - RANGE_SLACK * (high - low))
         self.high.copy_(high + RANGE_SLACK * (high - low))
@@ -211,17 +224,12 @@ class TransitionSpace(ObservationHistory):
         encoded = self.encode(actions) * valid.unsqueeze(-1)
         parts = [state.observation[:, -1], changes.flatten(1), encoded.flatten(1), valid]
         if self.differences:
-            scaled = self.scaled_differences(state.observation[:, -1])
-            # Once as it is, and once with the neighbourhood of zero, where contact happens, magnified.
-            parts += [scaled, (5 * scaled).tanh()]
+            parts.append(self.bodies.magnified(self.normaliser.denormalise(state.observation[:, -1])))
         return torch.cat(parts, dim=1)
 
     def scaled_differences(self, frame: Float[Tensor, "B D"]) -> Float[Tensor, "B pairs"]:
         """Position differences of a normalised frame, in units of their root mean square over the data."""
-        return self._differences(self.normaliser.denormalise(frame)) / self.difference_scale
-
-    def _differences(self, frames: Float[Tensor, "N D"]) -> Float[Tensor, "N pairs"]:
-        return frames[:, self.left] - frames[:, self.right]
+        return self.bodies(self.normaliser.denormalise(frame))
 
     def delta(self, state: HistoryState, frame: Float[Tensor, "B D"]) -> Float[Tensor, "B d"]:
         """Standardised change from the newest frame of `state` to `frame` (normalised), learned dimensions only."""
@@ -258,18 +266,3 @@ def load_transition_model(folder: Path, config_class: type[ConfigT]) -> tuple[Tr
     except (KeyError, TypeError) as error:
         raise InputError(f"{source}: found no {error}, expected a model over a transition space") from error
     return TransitionSpace.from_description(space, source), from_dict(config_class, model, source)
-
-
-def position_differences(dataset: Dataset) -> tuple[tuple[int, int], ...]:
-    """Pairs of dimensions that are coordinates of two bodies along one axis, by their names (`hand_x`, `goal_x`, …).
-
-    Bodies that are absent (zero throughout) are left out; a data set without names gives no pairs.
-    """
-    names = dataset.info.state_names or ()
-    present = dataset.observations[STATE_KEY].abs().amax(0) > 0
-    index = {name: i for i, name in enumerate(names)}
-    bodies = [name[:-2] for name in names if name.endswith("_x")]
-    bodies = [body for body in bodies if all(f"{body}_{axis}" in index for axis in "xyz")]
-    bodies = [body for body in bodies if any(present[index[f"{body}_{axis}"]] for axis in "xyz")]
-    pairs = itertools.combinations(bodies, 2)
-    return tuple((index[f"{a}_{axis}"], index[f"{b}_{axis}"]) for a, b in pairs for axis in "xyz")

@@ -88,13 +88,13 @@ def test_weights_that_are_none(tmp_path, monkeypatch, content):
     [
         lambda c: c["policy"].update(family="transformer"),
         lambda c: c["observer"].update(family=None),
-        lambda c: c.pop("observation_dim"),
+        lambda c: c["observer"]["description"].pop("observation_dim"),
         lambda c: c.update(action_dim="two"),
         lambda c: c.update(policy=[]),
         lambda c: c["policy"]["config"].update(max_std="large"),
         lambda c: c["policy"]["config"].update(unknown=1),
         lambda c: c["policy"]["config"].update(hidden=[8, 8]),
-        lambda c: c.update(observation_dim=4),
+        lambda c: c["observer"]["description"].update(observation_dim=4),
     ],
 )
 def test_a_damaged_configuration_is_refused(tmp_path, damage):
@@ -129,6 +129,8 @@ def test_begin_forgets():
 
 class Remembered(torch.nn.Module):
     """A policy that always pushes by 0.5; what the observer was told is read from its state."""
+
+    feature_dim, config = 1, GaussianPolicyConfig()
 
     def act(self, features, deterministic, generator):
         return Decision(torch.full((len(features), 1, 1), 0.5), torch.zeros(len(features), 1))

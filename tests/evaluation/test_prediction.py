@@ -15,6 +15,7 @@ class Exact:
 
     def __init__(self, space: TransitionSpace, bias: float = 0.0):
         self.space, self.bias = space, bias
+        self.action_steps, self.normaliser, self.recorded = 1, space.normaliser, space.recorded
         self.initial, self.observe, self.features, self.decode = (
             space.initial,
             space.observe,

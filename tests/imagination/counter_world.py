@@ -24,6 +24,7 @@ class CounterWorld:
     """position += 0.25 action (+ noise, for tests of the generators); the feature is the position."""
 
     feature_dim = 1
+    action_steps = 1
 
     def __init__(self, noise: float = 0.0):
         self.noise = noise
@@ -66,7 +67,7 @@ class Doubt:
 
     members = 1
 
-    def judge(self, state, action, member):
+    def judge(self, state, action, member, generator):
         """The one member believes that actions push the other way."""
         assert (member == 0).all()
         return self(state, action), Position(state.position - PUSH * action)

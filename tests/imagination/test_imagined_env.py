@@ -9,7 +9,7 @@ from gymnasium.wrappers.vector import ArrayConversion, RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.imagination.counter_world import Distance, Position, at, make_env, push, start_states
+from tests.imagination.counter_world import Distance, at, make_env, push, start_states
 
 
 def test_success_ends_with_reward():
@@ -178,7 +178,7 @@ def test_resume_is_bit_exact():
     saved["age"], saved["generator"] = saved["age"].clone(), saved["generator"].clone()
     expected = play(env, 15, seed=2)
     other = make_env(noise=0.1, starts=starts, horizon=4, seed=99)
-    other.load_state_dict(saved, Position)
+    other.load_state_dict(saved)
     assert torch.equal(play(other, 15, seed=2), expected)
     assert other.imagined_steps == env.imagined_steps == 4 * 22
 

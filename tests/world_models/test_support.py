@@ -69,7 +69,7 @@ def test_differences_between_moving_bodies_only(training, held_out):
     state, action = windows_of(support, training)
     assert support.coordinates(state, action).shape[1] == 2 + 2 + 1  # actions, changes, one difference
     raw = space.normaliser.denormalise(state.observation[:, -1])
-    expected = 3.0 * (raw[:, 0] - raw[:, 1]) / space.difference_scale[0]
+    expected = 3.0 * (raw[:, 0] - raw[:, 1]) / space.bodies.scale[0]
     torch.testing.assert_close(support.coordinates(state, action)[:, -1], expected)
 
 

@@ -1,0 +1,194 @@
+"""A diffusion policy on action chunks, whose last denoising steps PPO fine-tunes (DPPO, as in DiWA)."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from burnish.errors import InputError
+from burnish.networks import ConditionalResidualMLP
+from burnish.policies.base import Decision, Policy
+
+_LOG_PROB_RANGE = (-5.0, 2.0)  # of each element of a chunk (DPPO)
+
+
+@dataclass(frozen=True)
+class DiffusionPolicyConfig:
+    """Denoising, network size, and what DPPO (arXiv 2409.00588) needs to fine-tune the last steps."""
+
+    chunk: int = 4
+    """T_a, the actions of one decision; they are executed open-loop (DiWA: 4)."""
+    denoising_steps: int = 20
+    """K of the cosine schedule (DiWA: 20)."""
+    sampling_steps: int | None = None
+    """DDIM with so many of the K steps, evenly spread; None takes all of them, which is DDPM."""
+    fine_tuned_steps: int = 10
+    """K', the last sampling steps that refinement may change; the others stay those of the pretrained policy."""
+    width: int = 256
+    depth: int = 2
+    min_sampling_std: float = 0.1
+    """Least noise of every sampling step while exploring, the last one included."""
+    min_log_prob_std: float = 0.1
+    """Least standard deviation with which a denoising step is scored."""
+    noise_clamp: float = 3.0
+    step_discount: float = 0.99
+    """γ_denoise: a step that is j steps before the last has its advantage multiplied by γ_denoise^j."""
+    clip_base: float = 0.1
+    """PPO's clip range at the noisiest fine-tuned step, as a share of that at the last one (DPPO: 0.001 of 0.01)."""
+    clip_rate: float = 3.0
+    """How late the clip range grows from the one to the other."""
+
+
+class DiffusionPolicy(Policy):
+    """Denoises Gaussian noise into an action chunk, given features; ε-prediction on a cosine schedule.
+
+    Two copies of the network: `network` learns; `pretrained` is frozen and does the first sampling steps, so that
+    refinement works on the last K' only.  Until `begin_refinement` both are the same policy.
+
+    Every sampling step is x ← N(μ_i(x), max(σ_i, min_sampling_std)²); the trace (B, K'+1, T_a, A) holds the input of
+    the first fine-tuned step and the K' outputs.  Deterministic decisions start from zero noise and add none: the
+    same features give the same actions.
+    """
+
+    step_weights: Tensor
+    clip_scale: Tensor
+    level: Tensor
+    clean_of_x: Tensor
+    clean_of_noise: Tensor
+    mean_of_clean: Tensor
+    mean_of_x: Tensor
+    std: Tensor
+    signal: Tensor
+
+    def __init__(self, feature_dim: int, action_dim: int, config: DiffusionPolicyConfig) -> None:
+        super().__init__()
+        steps = config.sampling_steps or config.denoising_steps
+        if not 1 <= config.fine_tuned_steps <= steps <= config.denoising_steps:
+            raise InputError(
+                f"diffusion policy: found fine_tuned_steps {config.fine_tuned_steps}, sampling_steps {steps} and "
+                f"denoising_steps {config.denoising_steps}, expected 1 <= the first <= the second <= the third"
+            )
+        self.config, self.feature_dim, self.action_dim = config, feature_dim, action_dim
+        self.shape = (config.chunk, action_dim)
+        self.steps = steps
+        self.network = ConditionalResidualMLP(config.chunk * action_dim, feature_dim, config.width, config.depth)
+        self.pretrained = copy.deepcopy(self.network).requires_grad_(False)
+        signal = cosine_signal(config.denoising_steps)
+        self.register_buffer("signal", signal.float(), persistent=False)
+        for name, values in sampling_coefficients(signal, steps).items():
+            self.register_buffer(name, values.float(), persistent=False)
+        tuned = config.fine_tuned_steps
+        self.register_buffer("step_weights", denoising_discounts(tuned, config.step_discount), persistent=False)
+        clip_scale = clip_schedule(tuned, config.clip_base, config.clip_rate)
+        self.register_buffer("clip_scale", clip_scale, persistent=False)
+
+    def begin_refinement(self) -> None:
+        """From here on the present network is the pretrained one."""
+        self.pretrained.load_state_dict(self.network.state_dict())
+
+    def act(
+        self, features: Float[Tensor, "B F"], deterministic: bool = False, generator: torch.Generator | None = None
+    ) -> Decision:
+        """Sample a chunk with its denoising chain."""
+        tuned_from = self.steps - self.config.fine_tuned_steps
+        networks = [self.pretrained, self.network]
+        contexts = [network.embed_context(features) for network in networks]
+        x = self._noise(features, deterministic, generator)
+        chain = [x]
+        for i in range(self.steps):
+            tuned = int(i >= tuned_from)
+            mean = self._mean(networks[tuned], x, slice(i, i + 1), contexts[tuned])
+            # DPPO keeps some noise at every step, the last one too: without it nothing would be explored there.
+            std = self.std[i].clamp(min=self.config.min_sampling_std)
+            x = mean + std * self._noise(features, deterministic, generator)
+            chain = [*chain, x] if tuned else [x]
+        trace = torch.stack(chain, dim=1).unflatten(-1, self.shape)
+        return Decision(trace[:, -1].clamp(-1, 1), trace)
+
+    def log_prob(self, features: Float[Tensor, "B F"], trace: Float[Tensor, "B K1 T A"]) -> Float[Tensor, "B K"]:
+        """Log-density of each fine-tuned step, averaged over the chunk's elements, each clamped to [-5, 2] (DPPO)."""
+        tuned = slice(self.steps - self.config.fine_tuned_steps, self.steps)
+        chain = trace.flatten(2)
+        mean = self._mean(self.network, chain[:, :-1], tuned, self.network.embed_context(features).unsqueeze(1))
+        std = self.std[tuned].clamp(min=self.config.min_log_prob_std).unsqueeze(-1)
+        element = -0.5 * ((chain[:, 1:] - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
+        return element.clamp(*_LOG_PROB_RANGE).mean(-1)
+
+    def entropy(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
+        """Zero: the noise of every step is fixed by the schedule."""
+        return torch.zeros(len(features), device=features.device)
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error of the predicted noise on (features (B, F), chunk (B, T_a, A)), at one random level each."""
+        features, chunk = batch
+        clean = chunk.flatten(1)
+        k = torch.randint(len(self.signal), (len(clean),), device=clean.device)
+        signal = self.signal[k].unsqueeze(-1)
+        noise = torch.randn_like(clean)
+        x = signal.sqrt() * clean + (1 - signal).sqrt() * noise
+        level = (k + 1) / len(self.signal)
+        predicted = self.network(x, level, self.network.embed_context(features))
+        loss = (predicted - noise).square().mean()
+        with torch.no_grad():
+            error = ((x - (1 - signal).sqrt() * predicted) / signal.sqrt()).clamp(-1, 1) - clean
+        return loss, {"rmse": error.square().mean().sqrt()}
+
+    def _mean(self, network: ConditionalResidualMLP, x: Tensor, steps: slice, context: Tensor) -> Tensor:
+        """μ_i(x): rows of `x` (…, K, T·A) for the sampling steps `steps`, or (B, T·A) for one of them."""
+        noise = network(x, self.level[steps], context)
+        rows = [c[steps].unsqueeze(-1) for c in (self.clean_of_x, self.clean_of_noise)]
+        clean = (rows[0] * x - rows[1] * noise).clamp(-1, 1)
+        return self.mean_of_clean[steps].unsqueeze(-1) * clean + self.mean_of_x[steps].unsqueeze(-1) * x
+
+    def _noise(self, features: Tensor, deterministic: bool, generator: torch.Generator | None) -> Tensor:
+        shape = (len(features), math.prod(self.shape))
+        if deterministic:
+            return torch.zeros(shape, device=features.device, dtype=features.dtype)
+        noise = torch.randn(shape, generator=generator, device=features.device, dtype=features.dtype)
+        return noise.clamp(-self.config.noise_clamp, self.config.noise_clamp)
+
+
+def cosine_signal(steps: int, offset: float = 0.008) -> Float[Tensor, " K"]:
+    """ᾱ_1 … ᾱ_K of the cosine schedule (arXiv 2102.09672, Eq. 17), with each β at most 0.999."""
+    t = torch.arange(steps + 1, dtype=torch.float64) / steps
+    f = ((t + offset) / (1 + offset) * math.pi / 2).cos().square()
+    beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    return (1 - beta).cumprod(0)
+
+
+def sampling_coefficients(signal: Float[Tensor, " K"], steps: int) -> dict[str, Float[Tensor, " S"]]:
+    """What each of `steps` sampling steps needs, noisiest first: DDIM with η = 1 (arXiv 2010.02502, Eqs. 12 and 16).
+
+    With all K steps this is DDPM's posterior, mean and variance.  With a_t = ᾱ_t and a_s that of the step's target
+    (1 at the end): x̂₀ = clean_of_x · x - clean_of_noise · ε, μ = mean_of_clean · x̂₀ + mean_of_x · x.
+    """
+    index = torch.linspace(len(signal) - 1, 0, steps + 1)[:-1].round().long() if steps < len(signal) else None
+    index = index if index is not None else torch.arange(len(signal) - 1, -1, -1)
+    here = signal[index]
+    target = torch.cat([signal[index[1:]], torch.ones(1, dtype=signal.dtype)])
+    std = ((1 - target) / (1 - here) * (1 - here / target)).clamp(min=0).sqrt()
+    mean_of_x = ((1 - target - std.square()).clamp(min=0) / (1 - here)).sqrt()
+    return {
+        "level": (index + 1) / len(signal),
+        "clean_of_x": here.rsqrt(),
+        "clean_of_noise": ((1 - here) / here).sqrt(),
+        "mean_of_clean": target.sqrt() - mean_of_x * here.sqrt(),
+        "mean_of_x": mean_of_x,
+        "std": std,
+    }
+
+
+def denoising_discounts(steps: int, discount: float) -> Float[Tensor, " K"]:
+    """γ_denoise^(K'-1-i) for i = 0 (noisiest) … K'-1 (DPPO; DiWA, section 3)."""
+    return discount ** torch.arange(steps - 1, -1, -1, dtype=torch.float32)
+
+
+def clip_schedule(steps: int, base: float, rate: float) -> Float[Tensor, " K"]:
+    """base + (1 - base)(e^{rate·t} - 1)/(e^{rate} - 1) with t from 0 (noisiest) to 1 (last); 1 where K' = 1 (DPPO)."""
+    if steps == 1:
+        return torch.ones(1)
+    t = torch.arange(steps, dtype=torch.float32) / (steps - 1)
+    return base + (1 - base) * torch.expm1(rate * t) / math.expm1(rate)

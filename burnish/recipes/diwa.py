@@ -1,0 +1,256 @@
+"""DiWA (arXiv 2508.03645), read from top to bottom like its method section.
+
+A recurrent latent world model learns from play data and is frozen.  On its features a diffusion policy is cloned from a
+few demonstrations and a contrastive classifier learns what success is.  PPO then fine-tunes the policy over its last
+denoising steps, inside the world model.  Start states come from the data alone.  Beyond the paper, imagination halts
+where bootstrapped priors disagree.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from burnish.data import Dataset, Streams, read_dataset, require_successes
+from burnish.errors import RunError
+from burnish.evaluation.agent import Agent, load_agent, save_agent
+from burnish.pipeline import StageContext
+from burnish.policies import DiffusionPolicy, GaussianPolicy
+from burnish.recipes.diwa_config import DiWAConfig
+from burnish.recipes.evaluating import evaluate
+from burnish.recipes.own_data import OWN_DATA, OwnData, copy_own_data
+from burnish.recipes.parts import (
+    Imagination,
+    clone,
+    cloned_episodes,
+    recorded_features,
+    refine_in_imagination,
+    train_classifier,
+)
+from burnish.recipes.reporting import report
+from burnish.recipes.steps import Step, store_dataset
+from burnish.rewards import ContrastiveClassifier
+from burnish.training import fit
+from burnish.world_models import RSSM, BootstrapTransitions, LatentEnsemble, position_differences
+
+if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
+    from burnish.recipes.recording import Recorder
+
+
+def steps(
+    config: DiWAConfig, task: str, seed: int, recorder: "Recorder | None" = None, own: OwnData | None = None
+) -> list[Step]:
+    """The method in its order: every stage, what of the configuration it depends on, and what it reads.
+
+    Data come from the simulator of `recorder`, or from `own`.  Without a simulator nothing is evaluated in one.
+    """
+    c = config
+
+    def data(stage: StageContext) -> Dataset:
+        return read_dataset(stage.inputs["dataset"])
+
+    def agent(stage: StageContext) -> Agent:
+        return load_agent(stage.inputs["policy"], task)
+
+    def world_model(stage: StageContext) -> RSSM:
+        return RSSM.load(stage.inputs["world_model"])
+
+    def classifier(stage: StageContext) -> ContrastiveClassifier:
+        return ContrastiveClassifier.load(stage.inputs["classifier"])
+
+    def ensemble(stage: StageContext) -> LatentEnsemble:
+        return LatentEnsemble.load(stage.inputs["ensemble"], world_model(stage))
+
+    learning = {"held_out": c.held_out, "seed": seed}
+    if recorder is not None:
+        real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
+        first = Step("dataset", real, (), lambda s: collect_play(c, recorder, s))
+    else:
+        assert own is not None
+        first = Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s))
+    return [
+        first,
+        Step(
+            "world_model",
+            {**learning, "model": c.world_model, "length": c.sequence_length, "training": c.world_model_training},
+            ("dataset",),
+            lambda s: train_world_model(c, seed, data(s), s),
+        ),
+        Step(
+            "policy",
+            {
+                "family": c.policy,
+                "policy": c.diffusion if c.policy == "diffusion" else c.gaussian,
+                "training": c.pretraining,
+                "noise": c.cloning_noise,
+                "samples": c.posterior_samples,
+                "task": task,
+                "seed": seed,
+            },
+            ("dataset", "world_model"),
+            lambda s: pretrain(c, task, seed, data(s), world_model(s), s),
+        ),
+        Step(
+            "ensemble",
+            {**learning, "model": c.ensemble, "training": c.ensemble_training},
+            ("dataset", "world_model"),
+            lambda s: train_ensemble(c, seed, data(s), world_model(s), s),
+        ),
+        Step(
+            "classifier",
+            {**learning, "model": c.classifier, "training": c.classifier_training},
+            ("dataset", "world_model"),
+            lambda s: train_success_classifier(c, seed, data(s), world_model(s), s),
+        ),
+        Step(
+            "refined",
+            {
+                "starts": c.starts,
+                "imagination": c.imagination,
+                "ppo": c.ppo if c.policy == "diffusion" else c.gaussian_ppo,
+                "refine": c.refine,
+                "imagined_episodes": c.evaluation.imagined_episodes,
+                "seed": seed,
+            },
+            ("dataset", "policy", "world_model", "classifier", "ensemble"),
+            lambda s: refine_policy(c, task, seed, data(s), agent(s), classifier(s), ensemble(s), s),
+        ),
+        Step(
+            "evaluation",
+            {"simulator": c.simulator, "evaluation": c.evaluation, "held_out": c.held_out, "seed": seed},
+            ("dataset", "policy", "world_model", "ensemble", "refined"),
+            lambda s: evaluate(
+                c.evaluation,
+                data(s).split(c.held_out, seed=0)[1],
+                task,
+                seed,
+                recorder,
+                world_model(s),
+                ensemble(s),
+                s,
+            ),
+        ),
+        Step(
+            "report",
+            {},
+            ("dataset", "world_model", "policy", "ensemble", "classifier", "refined", "evaluation"),
+            report,
+        ),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 1. Play data, and a few demonstrations of the task.
+
+
+def collect_play(config: DiWAConfig, recorder: "Recorder", stage: StageContext) -> None:
+    """Successful demonstrations, play (ever noisier experts) and random motion: the whole offline data."""
+    c = config.collect
+    tries = 4 * c.demonstrations + 10
+    jobs = [
+        *recorder.expert(tries, c.demonstration_noise),
+        *recorder.noisy_experts(c.play_episodes, c.play_noise),
+        *recorder.random_motion(c.random_episodes),
+    ]
+    episodes = recorder.record(jobs, c.frames_after_success, stage)
+    kept = [e for e in episodes if e.source == "expert" and e.success.any()][: c.demonstrations]
+    if len(kept) < c.demonstrations:
+        raise RunError(
+            f"{recorder.task}: the scripted expert with noise {c.demonstration_noise} succeeded in {len(kept)} of "
+            f"{tries} episodes, {c.demonstrations} demonstrations are needed; lower collect.demonstration_noise"
+        )
+    store_dataset(stage.folder, kept + [e for e in episodes if e.source != "expert"], recorder.info)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 2. The world model: a recurrent state-space model (section 3.1), and bootstrapped priors that know where data ends.
+
+
+def train_world_model(config: DiWAConfig, seed: int, dataset: Dataset, stage: StageContext) -> None:
+    """Reconstruction and balanced KL on contiguous sequences, the recurrent state carried over."""
+    training, _ = dataset.split(config.held_out, seed=0)
+    torch.manual_seed(seed)
+    world_model = RSSM(
+        training.observation_dim, training.action_dim, config.world_model, position_differences(training)
+    ).fit(training)
+    streams = Streams(shuffled(training, seed), config.sequence_length)
+    with stage.progress(config.world_model_training.steps, "steps") as bar:
+        fit(world_model, streams, config.world_model_training, stage.folder, seed, on_step=bar.at)
+    world_model.save(stage.folder)
+
+
+def shuffled(dataset: Dataset, seed: int) -> Dataset:
+    """The episodes in random order, so that neighbouring streams read different kinds of episodes."""
+    generator = torch.Generator().manual_seed(seed)
+    return dataset.subset(torch.randperm(dataset.num_episodes, generator=generator).tolist())
+
+
+def train_ensemble(config: DiWAConfig, seed: int, dataset: Dataset, world_model: RSSM, stage: StageContext) -> None:
+    """Bootstrapped predictors of the next latent; the halting threshold comes from held-out real transitions."""
+    training, held_out = dataset.split(config.held_out, seed=0)
+    torch.manual_seed(seed + 1)
+    ensemble = LatentEnsemble(world_model, config.ensemble)
+    sampler = BootstrapTransitions(ensemble.transitions(training), config.ensemble.members, seed)
+    with stage.progress(config.ensemble_training.steps, "steps") as bar:
+        fit(ensemble, sampler, config.ensemble_training, stage.folder, seed, on_step=bar.at)
+    stage.record("halting", ensemble.calibrate(held_out))
+    ensemble.save(stage.folder)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 3. The policy, by behaviour cloning on the world model's features (section 3.2).
+
+
+def pretrain(
+    config: DiWAConfig, task: str, seed: int, dataset: Dataset, world_model: RSSM, stage: StageContext
+) -> None:
+    """A diffusion policy on action chunks, cloned from the demonstrations' posterior features."""
+    torch.manual_seed(seed)
+    if config.policy == "diffusion":
+        policy = DiffusionPolicy(world_model.feature_dim, dataset.action_dim, config.diffusion)
+    else:
+        policy = GaussianPolicy(world_model.feature_dim, dataset.action_dim, config.gaussian)
+    chosen = cloned_episodes(dataset)
+    generator = torch.Generator(device=dataset.device).manual_seed(seed)
+    versions = [recorded_features(world_model, chosen)]
+    versions += [world_model.features(world_model.recorded(chosen, generator)) for _ in range(config.posterior_samples)]
+    clone(policy, versions, chosen, config.cloning_noise, config.pretraining, seed, stage)
+    policy.begin_refinement()
+    save_agent(stage.folder, Agent(world_model, policy).eval(), task)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 4. The reward: a latent success classifier (section 3.3).
+
+
+def train_success_classifier(
+    config: DiWAConfig, seed: int, dataset: Dataset, world_model: RSSM, stage: StageContext
+) -> None:
+    """Supervised contrastive loss plus cross-entropy, on real and imagined latents; calibrated on held-out episodes."""
+    require_successes(dataset)
+    training, held_out = dataset.split(config.held_out, seed=0)
+    torch.manual_seed(seed + 2)
+    classifier = ContrastiveClassifier(world_model.feature_dim, config.classifier)
+    train_classifier(classifier, world_model, training, held_out, config.classifier_training, seed, stage)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 5. Refinement: PPO in the Dream Diffusion MDP (section 3.4), without any interaction.
+
+
+def refine_policy(
+    config: DiWAConfig,
+    task: str,
+    seed: int,
+    dataset: Dataset,
+    agent: Agent,
+    classifier: ContrastiveClassifier,
+    ensemble: LatentEnsemble,
+    stage: StageContext,
+) -> None:
+    """Start states from the data, chunks from the policy, consequences from the prior, reward at the chunk's end."""
+    imagination = Imagination(
+        ensemble.world_model, classifier, ensemble, None, dataset, config.starts, config.imagination
+    )
+    ppo = config.ppo if config.policy == "diffusion" else config.gaussian_ppo
+    judged = config.evaluation.imagined_episodes
+    refine_in_imagination(imagination, agent, task, ppo, config.refine, judged, seed, stage)

@@ -1,0 +1,191 @@
+"""Parts of the method that published systems share: cloning, the success classifier, refinement in imagination."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes
+from burnish.errors import RunError
+from burnish.evaluation.agent import Agent, check_same_features, save_agent
+from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_success
+from burnish.pipeline import StageContext
+from burnish.policies import Policy
+from burnish.recipes.evaluating import simulator_steps
+from burnish.rewards import BalancedFrames
+from burnish.rl import PPOConfig, RefineConfig, refine
+from burnish.storage import write_json
+from burnish.training import TrainingConfig, fit
+from burnish.world_models import WorldModel
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Behaviour cloning.
+
+
+def cloned_episodes(dataset: Dataset) -> Dataset:
+    """What the policy is cloned from: the expert's episodes where there are any, else the successful ones."""
+    require_successes(dataset)
+    if "expert" in dataset.sources:
+        return dataset.with_sources(["expert"])
+    return dataset.subset(torch.nonzero(dataset.episode_success).flatten().tolist())
+
+
+def clone(
+    policy: Policy,
+    features: Sequence[Tensor],
+    episodes: Dataset,
+    noise: float,
+    training: TrainingConfig,
+    seed: int,
+    stage: StageContext,
+) -> None:
+    """Train `policy` on the chunks of actions that `episodes` show at each frame.
+
+    `features` holds one or several versions (F, feature_dim) of what the observer makes of the frames.
+    """
+    frames, chunks = action_chunks(episodes, policy.config.chunk)
+    pairs = _Pairs(torch.cat([version[frames] for version in features]), chunks.repeat(len(features), 1, 1), noise)
+    with stage.progress(training.steps, "steps") as bar:
+        fit(policy, pairs, training, stage.folder, seed, on_step=bar.at)
+
+
+class _Pairs:
+    """Uniform batches of (features, action chunk), with noise on the features."""
+
+    def __init__(self, inputs: Tensor, chunks: Tensor, noise: float) -> None:
+        self.inputs, self.chunks, self.noise = inputs, chunks, noise
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        index = torch.randint(len(self.inputs), (batch_size,), generator=generator, device=self.inputs.device)
+        inputs = self.inputs[index]
+        disturbance = torch.randn(inputs.shape, generator=generator, device=inputs.device)
+        return inputs + self.noise * disturbance, self.chunks[index]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The success classifier.
+
+
+def train_classifier(
+    classifier: Any,
+    world_model: WorldModel,
+    training: Dataset,
+    held_out: Dataset,
+    config: TrainingConfig,
+    seed: int,
+    stage: StageContext,
+) -> None:
+    """On features of recorded frames and of imagined continuations of them; calibrated on held-out episodes."""
+    share = classifier.config.imagined_share
+    sources = [(1 - share, recorded_features(world_model, training), training.success)]
+    if share > 0:
+        sources.append((share, *imagined_frames(world_model, training, seed)))
+    frames = BalancedFrames(sources, classifier.config.positive_share, classifier.members)
+    with stage.progress(config.steps, "steps") as bar:
+        fit(classifier, frames, config, stage.folder, seed, on_step=bar.at)
+    clear = ~about_to_succeed(held_out, classifier.config.grace_frames)
+    calibration = classifier.calibrate(recorded_features(world_model, held_out)[clear], held_out.success[clear])
+    write_json(stage.folder / "calibration.json", calibration.to_dict())
+    classifier.save(stage.folder)
+
+
+@torch.no_grad()
+def recorded_features(observer: Any, dataset: Dataset) -> Tensor:
+    """What the policy and the classifier read at every frame, (F, feature_dim)."""
+    return observer.features(observer.recorded(dataset))
+
+
+@torch.no_grad()
+def imagined_frames(
+    world_model: WorldModel, dataset: Dataset, seed: int, steps: int = 8, limit: int = 20_000
+) -> tuple[Tensor, Tensor]:
+    """Features after 1 … `steps` imagined steps under the recorded actions, labelled by what really happened.
+
+    Windows that end in success are drawn more often, because they are rare.
+    """
+    chunk, device = world_model.action_steps, dataset.device
+    steps = max(1, steps // chunk)
+    present = Windows(dataset, history=1, horizon=steps * chunk).present_frames
+    generator = torch.Generator(device=device).manual_seed(seed)
+    succeeds = dataset.success[present + steps * chunk]
+    weights = torch.where(succeeds, 0.3 / succeeds.sum().clamp(min=1), 0.7 / (~succeeds).sum().clamp(min=1))
+    drawn = present[torch.multinomial(weights, max(1, limit // steps), replacement=True, generator=generator)]
+    state = world_model.recorded(dataset).rows(drawn)
+    rows, labels = [], []
+    for step in range(steps):
+        now = drawn + step * chunk
+        action = dataset.actions[now[:, None] + torch.arange(chunk, device=device)].flatten(1)
+        state = world_model.imagine(state, action, generator)
+        rows.append(world_model.features(state))
+        labels.append(dataset.success[now + chunk])
+    return torch.cat(rows), torch.cat(labels)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Refinement.
+
+
+@dataclasses.dataclass(frozen=True)
+class Imagination:
+    """Everything that refinement imagines with."""
+
+    world_model: Any
+    classifier: Any
+    disagreement: Any
+    support: Any
+    dataset: Dataset
+    """Start states come from here, never from a simulator."""
+    starts: StartConfig
+    config: ImaginationConfig
+
+
+def refine_in_imagination(
+    imagination: Imagination,
+    agent: Agent,
+    task: str,
+    ppo: PPOConfig,
+    config: RefineConfig,
+    judged_episodes: int,
+    seed: int,
+    stage: StageContext,
+) -> None:
+    """PPO from start states of the data; the best iterate by pessimistic imagined success is kept."""
+    before = simulator_steps()
+    dataset, world_model = imagination.dataset, imagination.world_model
+    check_same_features(agent, world_model, {k: v[dataset.starts[:8]] for k, v in dataset.observations.items()})
+    states = world_model.recorded(dataset)
+    starts = StartStates(dataset, states, torch.arange(dataset.num_frames, device=dataset.device), imagination.starts)
+    chunk = agent.policy.config.chunk
+    rules = dataclasses.replace(imagination.config, chunk=chunk)
+    env = _environment(imagination, starts, rules, seed)
+    judge = _environment(
+        imagination, starts, dataclasses.replace(rules, num_envs=judged_episodes, horizon=10**9), seed + 1
+    )
+    judged = starts.episode_starts(judged_episodes)
+    limit = -(-(dataset.info.max_steps or int(dataset.lengths.max())) // chunk)
+    with stage.progress(config.iterations, "iterations") as bar:
+        result = refine(
+            agent.policy,
+            env,
+            config,
+            ppo,
+            lambda policy: imagined_success(judge, policy, judged, limit, seed),
+            stage.folder,
+            seed,
+            on_iteration=bar.at,
+        )
+    if simulator_steps() != before:
+        raise RunError("refinement touched the simulator; this is a bug: no part of it may")
+    stage.record("simulator_steps", 0)
+    for name, value in result.items():
+        stage.record(name, value)
+    save_agent(stage.folder, agent, task)
+
+
+def _environment(imagination: Imagination, starts: StartStates, rules: ImaginationConfig, seed: int) -> ImaginedEnv:
+    i = imagination
+    return ImaginedEnv(
+        i.world_model, i.classifier, starts, i.dataset.action_dim, rules, i.disagreement, seed, i.support
+    )

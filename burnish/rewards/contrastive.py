@@ -1,0 +1,107 @@
+"""DiWA's latent success classifier (arXiv 2508.03645): supervised contrastive learning plus cross-entropy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from burnish.config import from_dict
+from burnish.errors import InputError
+from burnish.networks import MLP
+from burnish.rewards.calibration import Calibration, calibrate
+from burnish.storage import load_module, load_module_config, save_module
+
+
+@dataclass(frozen=True)
+class ContrastiveConfig:
+    """Sizes, loss weights, and the precision that held-out episodes must show."""
+
+    hidden: int = 512
+    embedding: int = 256
+    temperature: float = 0.5
+    """Of the contrastive loss, on the unit sphere (DiWA: 0.5)."""
+    cross_entropy_weight: float = 0.5
+    """α, the weight of the cross-entropy beside the contrastive loss (DiWA: 0.5)."""
+    target_precision: float = 0.95
+    grace_frames: int = 3
+    """Frames just before a success that calibration leaves out: to call success a moment early is no mistake."""
+    positive_share: float = 0.3
+    """Share of successful frames in a training batch; they are rare in the data."""
+    imagined_share: float = 0.5
+    """Share of training frames taken from imagined continuations of real ones, labelled by what really happened."""
+
+
+class ContrastiveClassifier(nn.Module):
+    """An encoder whose embeddings of successes lie together on the unit sphere, and a head that tells them apart."""
+
+    members = 1
+    threshold: Tensor
+
+    def __init__(self, feature_dim: int, config: ContrastiveConfig) -> None:
+        super().__init__()
+        self.config, self.feature_dim = config, feature_dim
+        self.encoder = MLP(feature_dim, (config.hidden,), config.embedding)
+        self.head = MLP(config.embedding, (config.hidden,), 1)
+        self.register_buffer("threshold", torch.full((), 0.5))
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and config.json."""
+        save_module(folder, self, {"feature_dim": self.feature_dim, "model": self.config})
+
+    @classmethod
+    def load(cls, folder: Path) -> "ContrastiveClassifier":
+        """Read what `save` wrote; raises InputError where it is not that."""
+        source = str(folder / "config.json")
+        config = load_module_config(folder)["config"]
+        try:
+            feature_dim, fields = int(config["feature_dim"]), config["model"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{source}: found no usable {error}, expected a success classifier") from error
+        model = cls(feature_dim, from_dict(ContrastiveConfig, fields, source))
+        load_module(folder, model)
+        return model.eval().requires_grad_(False)
+
+    def probability(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
+        """Probability that the features show success."""
+        return self.head(self.encoder(features)).squeeze(-1).sigmoid()
+
+    def succeeded(self, features: Float[Tensor, "B F"]) -> Bool[Tensor, " B"]:
+        """Whether the probability reaches the calibrated threshold."""
+        return self.probability(features) >= self.threshold
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Supervised NT-Xent + α cross-entropy on (features (B, F), success (B,))."""
+        features, success = batch
+        embedding = self.encoder(features)
+        contrastive = supervised_contrastive(embedding, success, self.config.temperature)
+        logits = self.head(embedding).squeeze(-1)
+        entropy = nn.functional.binary_cross_entropy_with_logits(logits, success.to(logits.dtype))
+        accuracy = ((logits.detach() > 0) == success).float().mean()
+        metrics = {"contrastive": contrastive.detach(), "cross_entropy": entropy.detach(), "accuracy": accuracy}
+        return contrastive + self.config.cross_entropy_weight * entropy, metrics
+
+    @torch.no_grad()
+    def calibrate(self, features: Float[Tensor, "N F"], success: Bool[Tensor, " N"]) -> Calibration:
+        """Set the threshold on held-out frames and return the evidence."""
+        calibration = calibrate(self.probability(features), success, self.config.target_precision)
+        self.threshold.fill_(calibration.threshold)
+        return calibration
+
+
+def supervised_contrastive(
+    embedding: Float[Tensor, "B E"], label: Bool[Tensor, " B"], temperature: float
+) -> Float[Tensor, ""]:
+    """Supervised NT-Xent: every other row of the same label is a positive (arXiv 2004.11362, Eq. 2).
+
+    Rows that have no positive in the batch are left out; zero where none has.
+    """
+    unit = nn.functional.normalize(embedding, dim=-1)
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    similarity = (unit @ unit.T / temperature).masked_fill(itself, -torch.inf)
+    log_probability = similarity.log_softmax(-1).masked_fill(itself, 0.0)
+    positive = (label[:, None] == label[None, :]) & ~itself
+    count = positive.sum(-1)
+    each = -(log_probability * positive).sum(-1) / count.clamp(min=1)
+    return each.sum() / (count > 0).sum().clamp(min=1)

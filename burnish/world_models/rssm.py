@@ -1,0 +1,293 @@
+"""DiWA's world model: a recurrent state-space model with categorical latents (DreamerV2, arXiv 2010.02193)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from burnish.config import from_dict
+from burnish.data import Dataset, Normaliser, SequenceBatch, in_chunks
+from burnish.errors import InputError
+from burnish.networks import (
+    MLP,
+    ImageDecoder,
+    ImageEncoder,
+    RSSMCell,
+    categorical_kl,
+    sample_one_hot,
+    straight_through,
+    to_bytes,
+    to_signed,
+)
+from burnish.storage import load_module, load_module_config, save_module
+from burnish.world_models.base import State
+from burnish.world_models.bodies import BodyDifferences
+from burnish.world_models.history import STATE_KEY, STD_FLOOR
+
+IMAGE_KEY = "observation.images."
+
+
+@dataclass(frozen=True)
+class RSSMState(State):
+    """Deterministic and stochastic state; both zero before an episode begins."""
+
+    h: Float[Tensor, "B H"]
+    z: Float[Tensor, "B Z"]
+
+
+@dataclass(frozen=True)
+class RSSMConfig:
+    """Sizes and loss weights; the defaults are the preset `small`."""
+
+    deterministic: int = 192
+    groups: int = 16
+    classes: int = 8
+    hidden: int = 192
+    action_steps: int = 1
+    """Actions of one transition; T_a makes it a model of whole action chunks (as DiWA's authors later did)."""
+    state: bool = True
+    """Whether the state vector is encoded and decoded."""
+    cameras: tuple[str, ...] = ()
+    """Cameras that are encoded and decoded, 64×64."""
+    image_depth: int = 16
+    """Channels of the first convolution; the published size is 48."""
+    kl_weight: float = 0.3
+    kl_balance: float = 0.8
+    """Share of the KL term that trains the prior; the rest trains the posterior (DreamerV2, Algorithm 2)."""
+    state_weight: float = 300.0
+    """Weight of ½‖x̂ - x‖² on the normalised state.  A normalised state is decided by centimetres, hundredths of a
+    standard deviation; with weight 1 the KL term would find them too dear to remember."""
+    image_weight: float = 1.0
+    reset_probability: float = 0.01
+    """Chance at every frame to forget the past in training, so that short histories stay in distribution."""
+
+
+RSSM_PRESETS = {
+    "tiny": RSSMConfig(deterministic=64, groups=8, classes=8, hidden=64, image_depth=4),
+    "small": RSSMConfig(),
+    "published": RSSMConfig(deterministic=1024, groups=32, classes=32, hidden=1000, image_depth=48, state_weight=1.0),
+}
+
+
+class RSSM(nn.Module):
+    """h_t = f(h_{t-1}, z_{t-1}, a_{t-1}); z_t ~ q(h_t, observation) for real, z_t ~ p(h_t) for imagined experience.
+
+    Features are [h; z].  `observe` takes the posterior's most likely classes, so that real experience gives the same
+    features each time; `imagine` samples the prior.
+    """
+
+    def __init__(
+        self, observation_dim: int, action_dim: int, config: RSSMConfig, differences: tuple[tuple[int, int], ...] = ()
+    ) -> None:
+        super().__init__()
+        if not config.state and not config.cameras:
+            raise InputError("world model: found neither the state nor a camera to encode, expected at least one")
+        self.config, self.observation_dim, self.action_dim = config, observation_dim, action_dim
+        self.action_steps = config.action_steps
+        self.normaliser, self.bodies = Normaliser(observation_dim), BodyDifferences(differences)
+        self.state_dim = observation_dim + 2 * len(differences)
+        self.image_encoders = nn.ModuleDict({name: ImageEncoder(config.image_depth) for name in config.cameras})
+        embedding = len(config.cameras) * 32 * config.image_depth
+        if config.state:
+            self.state_encoder = MLP(self.state_dim, (config.hidden,), config.hidden)
+            embedding += config.hidden
+        self.cell = RSSMCell(
+            action_dim * config.action_steps,
+            embedding,
+            config.deterministic,
+            config.groups,
+            config.classes,
+            config.hidden,
+        )
+        self.feature_dim = config.deterministic + self.cell.stochastic
+        if config.state:
+            self.state_decoder = MLP(self.feature_dim, (config.hidden, config.hidden), self.state_dim)
+        self.image_decoders = nn.ModuleDict(
+            {name: ImageDecoder(self.feature_dim, config.image_depth) for name in config.cameras}
+        )
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and config.json."""
+        save_module(folder, self, self.description)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What `from_description` needs to build the same model (statistics come with the weights)."""
+        return {
+            "observation_dim": self.observation_dim,
+            "action_dim": self.action_dim,
+            "differences": self.bodies.pairs,
+            "model": self.config,
+        }
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], source: str) -> "RSSM":
+        """Rebuild a model; `source` is named in errors."""
+        try:
+            sizes = int(description["observation_dim"]), int(description["action_dim"])
+            differences = tuple((int(i), int(j)) for i, j in description["differences"])
+            config = description["model"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{source}: found no usable {error}, expected a recurrent world model") from error
+        return cls(*sizes, from_dict(RSSMConfig, config, source), differences)
+
+    @classmethod
+    def load(cls, folder: Path) -> "RSSM":
+        """Read what `save` wrote; raises InputError where it is not that."""
+        model = cls.from_description(load_module_config(folder)["config"], str(folder / "config.json"))
+        load_module(folder, model)
+        return model.eval().requires_grad_(False)
+
+    # -- the contract of a world model ---------------------------------------------------------------------------------
+
+    def fit(self, dataset: Dataset) -> "RSSM":
+        """Compute the normalisation statistics, once."""
+        frames = dataset.observations[STATE_KEY]
+        self.normaliser.fit(frames, floor=STD_FLOOR)
+        self.bodies.fit(frames)
+        return self
+
+    def initial(self, batch_size: int) -> RSSMState:
+        """States of episodes that have not begun."""
+        h = self.normaliser.mean.new_zeros(batch_size, self.config.deterministic)
+        return RSSMState(h, h.new_zeros(batch_size, self.cell.stochastic))
+
+    def observe(self, state: RSSMState, action: Tensor | None, observation: dict[str, Tensor]) -> RSSMState:
+        """The posterior after a real observation (in the data's units)."""
+        embedding = self.cell.from_embedding(self.embed(observation))
+        return self._posterior(state, self._embed_action(action, state), embedding)
+
+    def imagine(
+        self, state: RSSMState, action: Float[Tensor, "B A"], generator: torch.Generator | None = None
+    ) -> RSSMState:
+        """A sample of the prior after `action`."""
+        h = self.advance(state, action)
+        return RSSMState(h, sample_one_hot(self.cell.prior(h), generator).flatten(-2))
+
+    def advance(self, state: RSSMState, action: Float[Tensor, "B A"] | None) -> Float[Tensor, "B H"]:
+        """The next deterministic state."""
+        return self.cell.advance(state.h, state.z, self._embed_action(action, state))
+
+    def features(self, state: RSSMState) -> Float[Tensor, "B F"]:
+        """[h; z]."""
+        return torch.cat([state.h, state.z], dim=-1)
+
+    def decode(self, state: RSSMState) -> dict[str, Tensor]:
+        """The observation that the state stands for, in the data's units (images uint8, channels last)."""
+        features = self.features(state)
+        decoded = {}
+        if self.config.state:
+            normalised = self.state_decoder(features)[..., : self.observation_dim]
+            decoded[STATE_KEY] = self.normaliser.denormalise(normalised)
+        for name, decoder in self.image_decoders.items():
+            decoded[IMAGE_KEY + name] = to_bytes(decoder(features))
+        return decoded
+
+    @torch.no_grad()
+    def recorded(self, dataset: Dataset, generator: torch.Generator | None = None) -> RSSMState:
+        """The posterior state at every frame, in frame order; samples of it where a generator is given."""
+        order = None
+        if self.action_steps > 1:
+            dataset, order = in_chunks(dataset, self.action_steps)
+        embedding = self.cell.from_embedding(self.embed(dataset.observations))
+        actions = self.cell.from_action(dataset.actions)
+        rows = self.initial(dataset.num_frames)
+        running = self.initial(dataset.num_episodes)
+        for t in range(int(dataset.lengths.max())):
+            alive = torch.nonzero(dataset.lengths > t).flatten()
+            frames = dataset.starts[alive] + t
+            action = actions[frames - 1] if t else torch.zeros_like(actions[frames])
+            state = self._posterior(running.rows(alive), action, embedding[frames], generator)
+            running.h[alive], running.z[alive] = state.h, state.z
+            rows.h[frames], rows.z[frames] = state.h, state.z
+        if order is None:
+            return rows
+        # Every frame of the data set occurs once among the chunks.
+        return rows.rows(order.argsort())
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: SequenceBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruction and balanced KL, averaged over time and batch (DreamerV2, Eq. 2)."""
+        cell, config, count = self.cell, self.config, len(batch.begins)
+        carried = batch.stream.carry
+        state = self.initial(count)
+        if carried is not None and len(carried["h"]) == count:
+            state = RSSMState(carried["h"], carried["z"])
+        target = self._targets(batch.observation)
+        embedding = cell.from_embedding(self._embed(target))
+        actions = cell.from_action(batch.previous_action)
+        reset = batch.begins | (torch.rand(batch.begins.shape, device=embedding.device) < config.reset_probability)
+        keep = (~reset).to(embedding.dtype).unsqueeze(-1)
+        h, z = state.h, state.z
+        hs, zs, posteriors = [], [], []
+        for t in range(batch.begins.shape[1]):
+            h = cell.advance(h * keep[:, t], z * keep[:, t], actions[:, t] * keep[:, t])
+            posterior = cell.posterior(h, embedding[:, t])
+            z = straight_through(posterior).flatten(-2)
+            hs.append(h)
+            zs.append(z)
+            posteriors.append(posterior)
+        batch.stream.carry = {"h": h.detach(), "z": z.detach()}
+        hidden, posterior = torch.stack(hs, 1), torch.stack(posteriors, 1)
+        prior = cell.prior(hidden)
+        features = torch.cat([hidden, torch.stack(zs, 1)], dim=-1)
+        kl = categorical_kl(posterior.detach(), prior).mean()
+        kl_posterior = categorical_kl(posterior, prior.detach()).mean()
+        loss = config.kl_weight * (config.kl_balance * kl + (1 - config.kl_balance) * kl_posterior)
+        metrics = {"kl": kl.detach()}
+        for name, (weight, error) in self._errors(features, target).items():
+            loss = loss + 0.5 * weight * error.square().flatten(2).sum(-1).mean()
+            metrics[f"mse_{name}"] = error.detach().square().mean()
+        return loss, metrics
+
+    def embed(self, observation: dict[str, Tensor]) -> Float[Tensor, "*batch E"]:
+        """What the encoders make of observations in the data's units."""
+        return self._embed(self._targets(observation))
+
+    def _targets(self, observation: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Observations as networks see and draw them."""
+        targets = {}
+        for name in self.config.cameras:
+            key = IMAGE_KEY + name
+            if key not in observation:
+                raise InputError(f"world model: found no '{key}' among {sorted(observation)}, expected camera '{name}'")
+            targets[name] = to_signed(observation[key])
+        if self.config.state:
+            frames = observation[STATE_KEY]
+            targets[STATE_KEY] = torch.cat([self.normaliser.normalise(frames), self.bodies.magnified(frames)], dim=-1)
+        return targets
+
+    def _embed(self, targets: dict[str, Tensor]) -> Tensor:
+        parts = [encoder(targets[name]) for name, encoder in self.image_encoders.items()]
+        if self.config.state:
+            parts.append(self.state_encoder(targets[STATE_KEY]))
+        return torch.cat(parts, dim=-1)
+
+    def _errors(self, features: Tensor, targets: dict[str, Tensor]) -> dict[str, tuple[float, Tensor]]:
+        errors = {}
+        if self.config.state:
+            errors["state"] = (self.config.state_weight, self.state_decoder(features) - targets[STATE_KEY])
+        for name, decoder in self.image_decoders.items():
+            errors[name] = (self.config.image_weight, decoder(features) - targets[name])
+        return errors
+
+    def _posterior(
+        self, state: RSSMState, action: Tensor, embedding: Tensor, generator: torch.Generator | None = None
+    ) -> RSSMState:
+        h = self.cell.advance(state.h, state.z, action)
+        logits = self.cell.posterior(h, embedding)
+        if generator is not None:
+            return RSSMState(h, sample_one_hot(logits, generator).flatten(-2))
+        z = nn.functional.one_hot(logits.argmax(-1), self.config.classes).to(h.dtype).flatten(-2)
+        return RSSMState(h, z)
+
+    def _embed_action(self, action: Tensor | None, state: RSSMState) -> Tensor:
+        if action is None:
+            return state.h.new_zeros(len(state.h), self.cell.from_action.out_features)
+        return self.cell.from_action(action)
