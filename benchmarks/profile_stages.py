@@ -19,8 +19,8 @@ from torch.profiler import ProfilerActivity, profile
 from burnish.data import Windows, read_dataset
 from burnish.evaluation.agent import load_agent
 from burnish.imagination import ImaginedEnv
+from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
-from burnish.recipes.world4rl import start_states
 from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import SuccessClassifier
 from burnish.rl.ppo import PPO
@@ -57,7 +57,7 @@ def refinement(folder: Path, config: World4RLConfig) -> tuple[Callable[[], None]
     env = ImaginedEnv(
         world_model,
         SuccessClassifier.load(folder / "classifier"),
-        start_states(config, dataset, world_model),
+        start_states(config.starts, dataset, world_model),
         dataset.action_dim,
         config.imagination,
         DisagreementEnsemble.load(folder / "ensemble"),

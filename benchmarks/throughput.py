@@ -19,8 +19,8 @@ from burnish.data import read_dataset
 from burnish.evaluation.agent import load_agent
 from burnish.evaluation.real import evaluation_seeds, play
 from burnish.imagination import ImaginedEnv
+from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
-from burnish.recipes.world4rl import start_states
 from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import SuccessClassifier
 from burnish.simulators.parallel import WorkerPool, default_workers
@@ -39,7 +39,7 @@ def imagined_rate(folder: Path, config: World4RLConfig, seconds: float) -> tuple
     )
     classifier = SuccessClassifier.load(folder / "classifier")
     support = DataSupport.load(folder / "ensemble" / "support")
-    starts = start_states(config, dataset, world_model)
+    starts = start_states(config.starts, dataset, world_model)
     env = ImaginedEnv(
         world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble, support=support
     )

@@ -10,8 +10,8 @@ import yaml
 import burnish
 from burnish.cli import COMMANDS, main
 from burnish.config import from_dict
-from burnish.recipes.runs import STAGES, preset
-from burnish.recipes.world4rl_config import PRESETS, World4RLConfig
+from burnish.recipes.catalogue import CATALOGUE, entry
+from burnish.recipes.runs import STAGES
 
 
 def test_version(capsys):
@@ -43,7 +43,7 @@ def test_recipes(capsys):
     assert main(["recipes"]) == 0
     output = capsys.readouterr().out
     assert "world4rl" in output
-    assert "2509.19080" in output
+    assert "2509.19080" in output and "2508.03645" in output
 
 
 @pytest.mark.parametrize("name", ["demo", "recipes", *STAGES])
@@ -66,26 +66,37 @@ def test_help_of_run(capsys):
     assert main(["run", "--help"]) == 0
     assert "world4rl" in capsys.readouterr().out
     assert main(["run"]) == 2
+
+
+@pytest.mark.parametrize("recipe", ["world4rl", "diwa"])
+def test_help_of_a_recipe(recipe, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["run", "world4rl", "--help"])
+        main(["run", recipe, "--help"])
     assert stopped.value.code == 0
     output = capsys.readouterr().out
-    for option in ("--task", "--dataset", "--success-last-frames", "--config.ppo.clip", "--dry-run"):
+    for option in (
+        "--task",
+        "--dataset",
+        "--success-last-frames",
+        "--config.ppo.clip",
+        "--dry-run",
+        "Presets: default",
+    ):
         assert option in output
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_dry_run_prints_the_configuration_and_creates_nothing(name, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("recipe", "name"), [(e.name, name) for e in CATALOGUE for name in e.presets])
+def test_dry_run_prints_the_configuration_and_creates_nothing(recipe, name, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["--task", "hammer-v3", "--seed", "7", "--preset", name, "--config.ppo.clip", "0.125", "--dry-run"]
-    assert main(["run", "world4rl", *arguments]) == 0
+    assert main(["run", recipe, *arguments]) == 0
     found = yaml.safe_load(capsys.readouterr().out)
-    assert (found["recipe"], found["task"], found["seed"]) == ("world4rl", "hammer-v3", 7)
+    assert (found["recipe"], found["task"], found["seed"]) == (recipe, "hammer-v3", 7)
     assert found["config"].pop("dataset") is None
-    config = from_dict(World4RLConfig, found["config"], "the dry run")
+    config = from_dict(entry(recipe).config_class, found["config"], "the dry run")
     assert config.ppo.clip == 0.125
-    assert config.collect == preset(name).collect
-    assert config.world_model_training == preset(name).world_model_training
+    assert config.collect == entry(recipe).preset(name).collect
+    assert config.world_model_training == entry(recipe).preset(name).world_model_training
     assert list(tmp_path.iterdir()) == []
 
 

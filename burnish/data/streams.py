@@ -84,7 +84,7 @@ def in_chunks(dataset: Dataset, chunk: int) -> tuple[Dataset, Tensor]:
 
     An episode of T frames becomes `chunk` episodes, beginning at its frames 0 … chunk-1.  The action at a frame is the
     next `chunk` actions, flattened to (chunk · A); the last frame's is padded by repeating the last action, and is
-    never executed.  Episodes too short for one transition are left out.
+    never executed.
 
     Returns:
         The new dataset, and int64 (F',): the frame of `dataset` that each of its frames is.

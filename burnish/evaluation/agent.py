@@ -13,6 +13,7 @@ from burnish.storage import load_module, load_module_config, save_module
 from burnish.world_models import RSSM, ObservationHistory, State
 
 # A new family of policies or observers is one line here: its name, and its class (and a policy's configuration).
+# An observer that is saved with a policy has `description` and `from_description(description, source)`.
 POLICIES: dict[str, tuple[type[Policy], type]] = {
     "gaussian": (GaussianPolicy, GaussianPolicyConfig),
     "diffusion": (DiffusionPolicy, DiffusionPolicyConfig),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from burnish.data import Dataset, Streams, read_dataset, require_successes
+from burnish.data import Dataset, Streams, in_chunks, read_dataset, require_successes
 from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
@@ -172,7 +172,8 @@ def train_world_model(config: DiWAConfig, seed: int, dataset: Dataset, stage: St
     world_model = RSSM(
         training.observation_dim, training.action_dim, config.world_model, position_differences(training)
     ).fit(training)
-    streams = Streams(shuffled(training, seed), config.sequence_length)
+    transitions, _ = in_chunks(shuffled(training, seed), config.world_model.action_steps)
+    streams = Streams(transitions, config.sequence_length)
     with stage.progress(config.world_model_training.steps, "steps") as bar:
         fit(world_model, streams, config.world_model_training, stage.folder, seed, on_step=bar.at)
     world_model.save(stage.folder)

@@ -155,8 +155,7 @@ def refine_in_imagination(
     before = simulator_steps()
     dataset, world_model = imagination.dataset, imagination.world_model
     check_same_features(agent, world_model, {k: v[dataset.starts[:8]] for k, v in dataset.observations.items()})
-    states = world_model.recorded(dataset)
-    starts = StartStates(dataset, states, torch.arange(dataset.num_frames, device=dataset.device), imagination.starts)
+    starts = start_states(imagination.starts, dataset, world_model)
     chunk = agent.policy.config.chunk
     rules = dataclasses.replace(imagination.config, chunk=chunk)
     env = _environment(imagination, starts, rules, seed)
@@ -182,6 +181,12 @@ def refine_in_imagination(
     for name, value in result.items():
         stage.record(name, value)
     save_agent(stage.folder, agent, task)
+
+
+def start_states(config: StartConfig, dataset: Dataset, world_model: WorldModel) -> StartStates:
+    """The state at every recorded frame."""
+    frames = torch.arange(dataset.num_frames, device=dataset.device)
+    return StartStates(dataset, world_model.recorded(dataset), frames, config)
 
 
 def _environment(imagination: Imagination, starts: StartStates, rules: ImaginationConfig, seed: int) -> ImaginedEnv:

@@ -38,11 +38,6 @@ class Observer(Protocol):
     action_steps: int
     """Actions of one transition: 1, or T_a where a world model learns transitions over whole action chunks."""
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """What the class method `from_description(description, source)` needs to build the same one."""
-        ...
-
     def initial(self, batch_size: int) -> State:
         """States of episodes that have not begun."""
         ...
@@ -67,9 +62,10 @@ class Observer(Protocol):
 class WorldModel(Observer, Protocol):
     """A world model: also predicts experience, and learns from windows or sequences."""
 
-    observation_dim: int
-    normaliser: Normaliser
-    """Of the state vector; errors of prediction are told in its units."""
+    @property
+    def normaliser(self) -> Normaliser:
+        """Of the state vector; errors of prediction are told in its units."""
+        ...
 
     def imagine(self, state: Any, action: Float[Tensor, "B A"], generator: torch.Generator | None) -> State:
         """Predict the state after `action`; with `action_steps` > 1, after that many flattened into one vector."""

@@ -45,7 +45,6 @@ class DiffusionWorldModel(nn.Module):
         self.space, self.config = space, config
         self.feature_dim = space.feature_dim
         self.network = ConditionalResidualMLP(len(space.learned_dims), space.context_dim, config.width, config.depth)
-        self.observation_dim = space.observation_dim
         self.initial, self.observe, self.recorded = space.initial, space.observe, space.recorded
         self.features, self.decode = space.features, space.decode
 

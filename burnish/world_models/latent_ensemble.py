@@ -108,10 +108,8 @@ class LatentEnsemble(nn.Module):
     def transitions(self, dataset: Dataset) -> LatentTransitions:
         """All recorded transitions, as the world model sees them."""
         model = self.world_model
-        states = model.recorded(dataset)
-        if model.action_steps > 1:
-            dataset, order = in_chunks(dataset, model.action_steps)
-            states = states.rows(order)
+        chunked, order = in_chunks(dataset, model.action_steps)
+        states, dataset = model.recorded(dataset).rows(order), chunked
         inside = torch.ones(dataset.num_frames, dtype=torch.bool, device=dataset.device)
         inside[dataset.starts + dataset.lengths - 1] = False
         frames = torch.nonzero(inside).flatten()

@@ -191,9 +191,7 @@ class RSSM(nn.Module):
     @torch.no_grad()
     def recorded(self, dataset: Dataset, generator: torch.Generator | None = None) -> RSSMState:
         """The posterior state at every frame, in frame order; samples of it where a generator is given."""
-        order = None
-        if self.action_steps > 1:
-            dataset, order = in_chunks(dataset, self.action_steps)
+        dataset, order = in_chunks(dataset, self.action_steps)
         embedding = self.cell.from_embedding(self.embed(dataset.observations))
         actions = self.cell.from_action(dataset.actions)
         rows = self.initial(dataset.num_frames)
@@ -205,8 +203,6 @@ class RSSM(nn.Module):
             state = self._posterior(running.rows(alive), action, embedding[frames], generator)
             running.h[alive], running.z[alive] = state.h, state.z
             rows.h[frames], rows.z[frames] = state.h, state.z
-        if order is None:
-            return rows
         # Every frame of the data set occurs once among the chunks.
         return rows.rows(order.argsort())
 

@@ -9,7 +9,19 @@ from gymnasium.wrappers.vector import ArrayConversion, RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.imagination.counter_world import Distance, at, make_env, push, start_states
+from burnish.errors import InputError
+from burnish.imagination import ImaginationConfig, ImaginedEnv
+from tests.imagination.counter_world import (
+    CounterWorld,
+    Distance,
+    Doubt,
+    Goal,
+    Position,
+    at,
+    make_env,
+    push,
+    start_states,
+)
 
 
 def test_success_ends_with_reward():
@@ -262,3 +274,43 @@ def test_episode_statistics():
         if "episode" in info:
             ends.append([(info["episode"]["r"][i], info["episode"]["l"][i]) for i in np.flatnonzero(info["_episode"])])
     assert ends == [[(1, 4)], [(0, 6)], [(1, 4)], [(1, 4), (0, 6)]]
+
+
+def chunked_env(chunk=3):
+    """A decision is three pushes."""
+    config = ImaginationConfig(num_envs=4, horizon=6, chunk=chunk)
+    return ImaginedEnv(CounterWorld(), Goal(), start_states([0.0, 0.5, 1.0]), 1, config, Doubt(), 0)
+
+
+def test_a_decision_executes_its_whole_chunk():
+    """Three pushes by hand: sums of quarters; the classifier sees only where the chunk ends."""
+    env = chunked_env()
+    env.reset(options={"states": at(0.0, 0.5, 0.5, -0.25)})
+    chunks = torch.tensor([[1, 1, 1], [1, 1, -1], [1, 1, 0], [-1, -1, 1]], dtype=torch.float32).unsqueeze(-1)
+    _, reward, terminated, truncated, info = env.step(chunks)
+    # 0.75; 0.75 after having been at 1; 1.0; -0.5 after having been at -0.75, left of all data.
+    assert info["final_obs"][:, 0].tolist() == [0.75, 0.75, 1.0, -0.5]
+    assert reward.tolist() == [0, 0, 1, 0] and info["halted"].tolist() == [False, False, False, True]
+    assert terminated.tolist() == [False, False, True, True] and not truncated.any()
+    assert env.imagined_steps == 12 and env.single_action_space.shape == (3, 1)
+    _, _, _, truncated, _ = env.step(torch.zeros(4, 3, 1))
+    assert truncated.tolist() == [True, True, False, False]  # six actions
+
+
+def test_a_world_model_of_chunks_is_asked_once():
+    """Its transition takes both actions of a decision of two, flattened."""
+
+    class Jumping(CounterWorld):
+        action_steps = 2
+
+        def imagine(self, state, action, generator=None):
+            assert action.shape == (4, 2)
+            return Position(state.position + 0.25 * action.sum(-1, keepdim=True))
+
+    config = ImaginationConfig(num_envs=4, horizon=6, chunk=2)
+    env = ImaginedEnv(Jumping(), Goal(), start_states([0.0, 0.5, 1.0]), 1, config)
+    env.reset(options={"states": at(0.0, 0.0, 0.0, 0.5)})
+    _, reward, _, _, info = env.step(torch.ones(4, 2, 1))
+    assert info["final_obs"][:, 0].tolist() == [0.5, 0.5, 0.5, 1.0] and reward.tolist() == [0, 0, 0, 1]
+    with pytest.raises(InputError, match="3 actions"):
+        ImaginedEnv(Jumping(), Goal(), start_states(), 1, ImaginationConfig(num_envs=4, chunk=3))

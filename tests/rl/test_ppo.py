@@ -1,6 +1,7 @@
 """PPO: the clipped loss by hand (for K = 1 and 2), the warm-up, the anchor, and a world that it has to solve."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from torch import nn
 
 from burnish.imagination import imagined_success
-from burnish.policies import GaussianPolicy, GaussianPolicyConfig
+from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
+from burnish.policies.gaussian import gaussian_log_prob
 from burnish.rl import PPO, PPOConfig, Rollout, collect_rollout
 from burnish.rl.ppo import policy_loss
 from tests.imagination.counter_world import make_env, start_states
@@ -226,3 +228,104 @@ def test_ppo_solves_the_counter_world():
         rollout, features = collect_rollout(env, policy, features, 16, generator)
         ppo.update(rollout, generator, policy_too=iteration >= 3)
     assert imagined_success(judge, policy, starts, 8, seed=0).rate > 0.9
+
+
+def one_step_chain():
+    """A diffusion policy of a single denoising step, which is a Gaussian around what it makes of its start noise."""
+    torch.manual_seed(3)
+    config = DiffusionPolicyConfig(chunk=1, denoising_steps=1, fine_tuned_steps=1, width=16, depth=1)
+    policy = DiffusionPolicy(2, 1, config)
+    for parameter in policy.network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    policy.begin_refinement()
+    return policy
+
+
+class AsGaussian(nn.Module):
+    """The same network as a Gaussian policy: the start noise is a feature, the action the trace."""
+
+    def __init__(self, policy):
+        super().__init__()
+        self.policy = policy
+        self.step_weights = self.clip_scale = torch.ones(1)
+
+    def log_prob(self, features, trace):
+        features, start = features[:, :2], features[:, 2:]
+        mean = self.policy._mean(self.policy.network, start, slice(0, 1), self.policy.network.embed_context(features))
+        return gaussian_log_prob(trace, mean, torch.full_like(mean, 0.1)).unsqueeze(-1)
+
+
+def test_ppo_on_a_one_step_chain_is_the_gaussian_case():
+    """The same ratios, surrogate, anchor and gradients; the clip range and the weights are all ones."""
+    policy = one_step_chain()
+    assert policy.step_weights.tolist() == [1.0] and policy.clip_scale.tolist() == [1.0]
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(64, 2, generator=generator)
+    with torch.no_grad():
+        acted, anchor = (policy.act(features, False, generator).trace for _ in range(2))
+    old = policy.log_prob(features, acted).detach()
+    with torch.no_grad():
+        for parameter in policy.network.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    advantage = torch.randn(64, generator=generator)
+    batch = {"features": features, "trace": acted, "anchor": anchor, "log_prob": old, "advantage": advantage}
+    config = PPOConfig(clip=0.05, anchor_weight=0.0)
+    found, metrics = policy_loss(policy, batch, config)
+    gaussian = AsGaussian(copy.deepcopy(policy))
+    seen = torch.cat([features, acted[:, 0].flatten(1)], dim=1)
+    same = batch | {"features": seen, "trace": acted[:, 1].flatten(1), "anchor": anchor[:, 1].flatten(1)}
+    expected, expected_metrics = policy_loss(gaussian, same, config)
+    torch.testing.assert_close(found, expected)
+    assert 0 < metrics["clipped"] == expected_metrics["clipped"] < 1
+    gradients = []
+    for loss, network in ((found, policy.network), (expected, gaussian.policy.network)):
+        loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().max() > 0
+
+
+def test_the_discount_over_denoising_steps_and_the_clip_schedule_enter_the_loss():
+    """Two steps, weights 0.9 and 1, clip 0.02 and 0.2: surrogate -mean(0.9·1.02·2, 1.2·2), by hand."""
+    policy = Scored([[math.log(1.5), math.log(1.5)]], [0.9, 1.0], [0.1, 1.0])
+    loss, _ = loss_of(policy, [2.0])
+    assert loss.item() == pytest.approx(-(0.9 * 1.02 * 2 + 1.2 * 2) / 2, rel=1e-5)
+
+
+def test_ppo_never_touches_the_first_denoising_steps():
+    """After updates the pretrained network is bit for bit what it was; the tuned one has moved."""
+    torch.manual_seed(0)
+    config = DiffusionPolicyConfig(chunk=1, denoising_steps=4, fine_tuned_steps=2, width=16, depth=1)
+    policy = DiffusionPolicy(1, 1, config)
+    env = make_env(num_envs=16, horizon=4)
+    ppo = PPO(policy, 1, PPOConfig(epochs=2, target_kl=None, policy_learning_rate=1e-2))
+    before = {name: p.clone() for name, p in policy.named_parameters()}
+    generator = torch.Generator().manual_seed(0)
+    features, _ = env.reset(seed=0)
+    rollout, _ = collect_rollout(env, policy, features, 6, generator)
+    assert rollout.log_prob.shape == (6, 16, 2) and rollout.trace.shape == (6, 16, 3, 1, 1)
+    ppo.update(rollout, generator)
+    moved = {name.split(".")[0] for name, p in policy.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"network"}
+
+
+def test_a_diffusion_policy_solves_the_counter_world():
+    """From position 0 the goal is four pushes to the right; an untrained policy does not find it."""
+    torch.manual_seed(0)
+    config = DiffusionPolicyConfig(
+        chunk=2, denoising_steps=4, fine_tuned_steps=4, width=32, depth=1, min_sampling_std=0.3
+    )
+    policy = DiffusionPolicy(1, 1, config)
+    env = make_env(num_envs=64, horizon=12)
+    env.config = dataclasses.replace(env.config, chunk=2)
+    ppo = PPO(policy, 1, PPOConfig(clip=0.2, anchor_weight=0.0, policy_learning_rate=3e-3, target_kl=None))
+    generator = torch.Generator().manual_seed(0)
+    features, _ = env.reset(seed=0)
+    judge = make_env(num_envs=32, horizon=100)
+    judge.config = env.config
+    starts = start_states().episode_starts(32)
+    before = imagined_success(judge, policy, starts, 6, 0).rate
+    for _ in range(25):
+        rollout, features = collect_rollout(env, policy, features, 8, generator)
+        ppo.update(rollout, generator)
+    assert before < 0.5 and imagined_success(judge, policy, starts, 6, 0).rate == 1.0

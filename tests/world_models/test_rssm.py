@@ -253,5 +253,5 @@ def test_errors_name_what_is_missing(tmp_path):
     make(data).save(tmp_path)
     text = (tmp_path / "config.json").read_text().replace('"observation_dim"', '"size"')
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(InputError, match="config.json"):
+    with pytest.raises(InputError, match=r"config\.json"):
         RSSM.load(tmp_path)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from burnish.data import Dataset, DatasetInfo
+from burnish.data import Dataset, DatasetInfo, about_to_succeed
 from burnish.errors import InputError
-from burnish.recipes.world4rl import _Pairs, about_to_succeed, cloned_episodes
+from burnish.recipes.parts import _Pairs, cloned_episodes
 from tests.world_models.linear_system import episode
 
 
