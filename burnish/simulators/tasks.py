@@ -12,9 +12,13 @@ def simulator_of(task: str) -> Simulator:
     """The simulator that has a task.
 
     Args:
-        task: a Meta-World task (`drawer-open-v3`).
+        task: a Meta-World task (`drawer-open-v3`), or `calvin:` and one of CALVIN's skills (`calvin:open_drawer`).
     """
     # Imported late, like the simulators themselves.
+    if task.startswith("calvin:"):
+        from burnish.simulators.calvin.simulator import CALVIN
+
+        return CALVIN
     from burnish.simulators.metaworld import METAWORLD
 
     return METAWORLD
