@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from burnish.evaluation.agent import load_agent
-from burnish.simulators.metaworld import ACTION_DIM
+from burnish.simulators.base import Observation
 from burnish.simulators.noise import CorrelatedNoise
-from burnish.simulators.vector import MetaWorldVectorEnv, Observation
+from burnish.simulators.vector import SimulatorVectorEnv
 
 
 class PolicyActor:
@@ -25,10 +25,10 @@ class PolicyActor:
         self.agent = load_agent(folder)
         self.noise, self.correlation = noise, correlation
 
-    def begin(self, env: MetaWorldVectorEnv, seeds: Sequence[int]) -> None:
+    def begin(self, env: SimulatorVectorEnv, seeds: Sequence[int]) -> None:
         """Start K episodes."""
         self.agent.begin(len(seeds))
-        self._noise = CorrelatedNoise(self.noise, self.correlation, ACTION_DIM, seeds)
+        self._noise = CorrelatedNoise(self.noise, self.correlation, env.action_dim, seeds)
 
     def act(self, observation: Observation) -> np.ndarray:
         """Actions, float32 (K, A) in [-1, 1]."""

@@ -1,23 +1,27 @@
 """Pictures of recorded episodes: the simulator repeats an episode's actions from its seed, bit for bit."""
 
+from contextlib import closing
+
 import numpy as np
 
 from burnish.data import STATE, Episode
 from burnish.errors import RunError
-from burnish.simulators.metaworld import MetaWorldEnv
-from burnish.simulators.rendering import Renderer
+from burnish.simulators.tasks import simulator_of
 
 
-def film(episode: Episode, action_repeat: int, size: int, camera: str = "corner2") -> np.ndarray:
+def film(episode: Episode, action_repeat: int, size: int, camera: str | None = None) -> np.ndarray:
     """One picture for every frame of an episode that the simulator recorded: uint8 (T, size, size, 3).
+
+    camera: one of the simulator's; default its first.
 
     Raises:
         RunError: no off-screen OpenGL on this machine, or the episode does not repeat.
     """
-    env = MetaWorldEnv(episode.task, action_repeat)
+    simulator = simulator_of(episode.task)
+    env = simulator.make_env(episode.task, action_repeat)
     try:
         observation = env.reset(episode.seed)
-        with Renderer(env, size, camera) as renderer:
+        with closing(simulator.make_renderer(env, size, camera)) as renderer:
             pictures = [renderer.render()]
             for action in episode.action[:-1]:
                 observation, _, _ = env.step(action)

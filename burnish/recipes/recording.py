@@ -11,15 +11,13 @@ from burnish.pipeline import StageContext
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
-from burnish.simulators.metaworld import STATE_NAMES, check_episode_length
 from burnish.simulators.parallel import WorkerPool, default_workers
-from burnish.simulators.tasks import task_class
+from burnish.simulators.tasks import check_task, simulator_of
 from burnish.simulators.vector import COLLECTION_SEEDS, EVALUATION_SEEDS
 
 # Each kind of episode has its own range of seeds, and each run its own ranges.
 _SEEDS_PER_RUN, _SEEDS_PER_KIND = 100_000, 10_000
 _EXPERT, _RANDOM, _NOISY_EXPERT, _POLICY = range(4)
-_CONTROL_RATE = 80  # Meta-World's control steps per second
 # Runs whose ranges would reach the evaluation's seeds record far beyond those.
 _BEYOND_EVALUATION = 100 * EVALUATION_SEEDS
 
@@ -30,18 +28,19 @@ class Recorder:
     `expert`, `random_motion`, `noisy_experts` and `rollouts` say who acts; `record` plays their episodes.
 
     Args:
-        task: one of `metaworld_tasks()`.
+        task: its name chooses the simulator (`burnish.simulators.tasks`).
         seed: the run's; with the kind of an episode it decides the episode's seed.
         simulator: the real environment's settings.
         workers: processes; default one for each core.
 
     Raises:
-        InputError: unknown task, negative seed, an episode too long, or Meta-World not installed.
+        InputError: unknown task, negative seed, an episode too long, or the simulator not installed.
     """
 
     def __init__(self, task: str, seed: int, simulator: SimulatorConfig, workers: int | None = None) -> None:
-        task_class(task)
-        check_episode_length(simulator.max_steps, simulator.action_repeat)
+        check_task(task)
+        self._of_task = simulator_of(task)
+        self._of_task.check_episode_length(simulator.max_steps, simulator.action_repeat)
         if seed < 0:
             raise InputError(f"the seed is {seed}, expected 0 or more")
         self.task, self.seed, self.simulator = task, seed, simulator
@@ -63,9 +62,13 @@ class Recorder:
         return [CollectJob("random", RandomActor, self._seeds(_RANDOM, count))]
 
     def noisy_experts(self, count: int, levels: tuple[float, ...]) -> list[CollectJob]:
-        """Expert episodes shared evenly between graded levels of noise."""
+        """Graded, imperfect data, shared evenly between levels of noise.
+
+        Meta-World: episodes of the noisy expert. CALVIN: play, in which the task is one skill among several.
+        """
         shares = _shares(self._seeds(_NOISY_EXPERT, count), levels)
-        return [CollectJob("noisy_expert", ExpertActor, s, {"task": self.task, "noise": level}) for level, s in shares]
+        arguments = {"task": self.task, "play": True}
+        return [CollectJob("noisy_expert", ExpertActor, s, {**arguments, "noise": level}) for level, s in shares]
 
     def rollouts(self, policy: Path, count: int, levels: tuple[float, ...]) -> list[CollectJob]:
         """Rollouts of a saved policy, shared evenly between graded levels of noise."""
@@ -92,12 +95,12 @@ class Recorder:
     def info(self) -> DatasetInfo:
         """What holds for every episode that is recorded here."""
         return DatasetInfo(
-            fps=max(1, round(_CONTROL_RATE / self.simulator.action_repeat)),
-            robot_type="sawyer",
-            simulator="metaworld",
+            fps=max(1, round(self._of_task.control_rate / self.simulator.action_repeat)),
+            robot_type=self._of_task.robot_type,
+            simulator=self._of_task.name,
             action_repeat=self.simulator.action_repeat,
             max_steps=self.simulator.max_steps,
-            state_names=STATE_NAMES,
+            state_names=self._of_task.state_names,
         )
 
     def _seeds(self, kind: int, count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Real environments: seeded Meta-World as a vector environment, scripted experts, collection over processes, rendering.
+"""Real environments: seeded simulators as a vector environment, scripted experts, collection over processes, rendering.
 
-Nothing here imports torch, so that worker processes start quickly.
+A task's name chooses the simulator (`tasks.simulator_of`), and no simulator is imported before it is needed.
 """

@@ -10,14 +10,11 @@ import numpy as np
 
 from burnish.data.episodes import Episode
 from burnish.errors import InputError
+from burnish.simulators.base import STATE, SimulatorEnv
 from burnish.simulators.experts import Actor
-from burnish.simulators.metaworld import STATE, MetaWorldEnv, check_episode_length
 from burnish.simulators.parallel import Progress, WorkerPool, run_chunks
-from burnish.simulators.tasks import task_class
-from burnish.simulators.vector import MetaWorldVectorEnv
-
-CHUNK_EPISODES = 10
-"""Episodes that one worker plays side by side. Fixed, because a network's batch size can change its last bits."""
+from burnish.simulators.tasks import check_task, simulator_of
+from burnish.simulators.vector import SimulatorVectorEnv
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class _Chunk:
     seeds: tuple[int, ...]
 
 
-def run_wave(env: MetaWorldVectorEnv, actor: Actor, seeds: Sequence[int], source: str) -> list[Episode]:
+def run_wave(env: SimulatorVectorEnv, actor: Actor, seeds: Sequence[int], source: str) -> list[Episode]:
     """Play one episode in each environment, all starting together.
 
     An episode has its start and one frame for each env step; the first frame counts as no success. The action of
@@ -100,10 +97,10 @@ def collect(
     What the simulator did is added to `counter.simulator_use()`, wherever it ran.
 
     Args:
-        task: one of `metaworld_tasks()`.
+        task: its name chooses the simulator (`simulator_of`).
         jobs: who acts, from which seeds.
         action_repeat: control steps per env step.
-        max_steps: env steps per episode; `max_steps * action_repeat` at most 500.
+        max_steps: env steps per episode; `max_steps * action_repeat` within the simulator's limit.
         frames_after_success: env steps recorded after the first success.
         workers: processes (0: this one), or a pool to use. The episodes do not depend on it.
         progress: called with (episodes done, episodes in all).
@@ -112,14 +109,15 @@ def collect(
         InputError: unknown task, an episode too long, a seed twice in one job.
         RunError: a worker died.
     """
-    task_class(task)
-    check_episode_length(max_steps, action_repeat)
+    check_task(task)
+    simulator = simulator_of(task)
+    simulator.check_episode_length(max_steps, action_repeat)
     chunks = []
     for job in jobs:
         if len(set(job.seeds)) != len(job.seeds):
             raise InputError(f"the seeds of '{job.source}' repeat")
-        for first in range(0, len(job.seeds), CHUNK_EPISODES):
-            seeds = tuple(job.seeds[first : first + CHUNK_EPISODES])
+        for first in range(0, len(job.seeds), simulator.chunk_episodes):
+            seeds = tuple(job.seeds[first : first + simulator.chunk_episodes])
             settings = (task, action_repeat, max_steps, frames_after_success)
             chunks.append(_Chunk(*settings, job.source, job.actor, job.arguments, seeds))
     results = run_chunks(_collect_chunk, chunks, workers, progress, sizes=[len(chunk.seeds) for chunk in chunks])
@@ -127,7 +125,7 @@ def collect(
 
 
 def _collect_chunk(chunk: _Chunk) -> list[Episode]:
-    env = MetaWorldVectorEnv(
+    env = SimulatorVectorEnv(
         chunk.task,
         len(chunk.seeds),
         action_repeat=chunk.action_repeat,
@@ -138,14 +136,17 @@ def _collect_chunk(chunk: _Chunk) -> list[Episode]:
     return run_wave(env, chunk.actor(**chunk.arguments), chunk.seeds, chunk.source)
 
 
-_cache: dict[tuple[str, int], list[MetaWorldEnv]] = {}
+_cache: dict[tuple[str, int], list[SimulatorEnv]] = {}
 
 
-def cached_envs(task: str, action_repeat: int, count: int) -> list[MetaWorldEnv]:
+def cached_envs(task: str, action_repeat: int, count: int) -> list[SimulatorEnv]:
     """Environments that this process keeps for its next chunk; only the latest task's are kept."""
     key = (task, action_repeat)
     if key not in _cache:
+        for env in [env for envs in _cache.values() for env in envs]:
+            env.close()
         _cache.clear()
     envs = _cache.setdefault(key, [])
-    envs.extend(MetaWorldEnv(task, action_repeat) for _ in range(count - len(envs)))
+    make = simulator_of(task).make_env
+    envs.extend(make(task, action_repeat) for _ in range(count - len(envs)))
     return envs[:count]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import warnings
 from typing import Any
 
 import numpy as np
 
 from burnish.errors import InputError
+from burnish.simulators.base import STATE, Expert, Observation, Renderer, Simulator, check_at_least_one
 from burnish.simulators.counter import count_control_step, count_reset
-from burnish.simulators.tasks import task_class
+from burnish.simulators.metaworld_tasks import task_class
 
-STATE = "observation.state"
 CONTROL_STEP_LIMIT = 500
 """Meta-World refuses to step further than this within one episode."""
-ACTION_DIM = 4
 STATE_NAMES: tuple[str, ...] = (
     "hand_x",
     "hand_y",
@@ -29,19 +29,12 @@ STATE_NAMES: tuple[str, ...] = (
 )
 """Names of the 21 state values. The order inside a quaternion is the task's own (most give w, x, y, z)."""
 ACTION_NAMES: tuple[str, ...] = ("delta_x", "delta_y", "delta_z", "gripper_effort")
+CAMERAS = ("corner2", "corner", "corner3", "corner4", "topview", "behindGripper", "gripperPOV")
+
+# The scripted policies say this whenever they ask for full speed.
+warnings.filterwarnings("ignore", message="Constant\\(s\\) may be too high")
 
 _CURRENT = 18  # Meta-World's 39 values: 18 now, 18 of the previous control step, 3 of the goal
-
-
-def check_episode_length(max_steps: int, action_repeat: int) -> None:
-    """Raise InputError unless an episode of `max_steps` env steps fits into Meta-World's limit."""
-    if action_repeat < 1 or max_steps < 1:
-        raise InputError(f"max_steps {max_steps} and action_repeat {action_repeat} must both be at least 1")
-    if max_steps * action_repeat > CONTROL_STEP_LIMIT:
-        raise InputError(
-            f"max_steps {max_steps} × action_repeat {action_repeat} = {max_steps * action_repeat} control steps, "
-            f"but a Meta-World episode has at most {CONTROL_STEP_LIMIT}"
-        )
 
 
 class MetaWorldEnv:
@@ -67,7 +60,7 @@ class MetaWorldEnv:
     """
 
     def __init__(self, task: str, action_repeat: int = 1) -> None:
-        check_episode_length(1, action_repeat)
+        check_at_least_one(1, action_repeat)
         self.task = task
         self.action_repeat = action_repeat
         self._env = _build(task)
@@ -85,7 +78,7 @@ class MetaWorldEnv:
         return self._raw
 
     @property
-    def observation(self) -> dict[str, np.ndarray]:
+    def observation(self) -> Observation:
         """The current observation, a new array at each call."""
         raw = self.raw_observation
         return {STATE: np.concatenate([raw[:_CURRENT], raw[-3:]]).astype(np.float32)}
@@ -95,7 +88,7 @@ class MetaWorldEnv:
         """Meta-World's own environment (for rendering); stepping it directly is not counted."""
         return self._env
 
-    def reset(self, seed: int) -> dict[str, np.ndarray]:
+    def reset(self, seed: int) -> Observation:
         """Start the episode that belongs to `seed`.
 
         Args:
@@ -120,7 +113,7 @@ class MetaWorldEnv:
         self._had_success = False
         return self.observation
 
-    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Observation, bool, dict[str, Any]]:
         """Hold an action for up to `action_repeat` control steps.
 
         It stops early when the episode's first success appears, so that success is never stepped over.
@@ -218,3 +211,44 @@ def _copying_class(task: str) -> Any:
 
     Copying.__name__ = cls.__name__
     return Copying
+
+
+class _ScriptedExpert:
+    """Meta-World's own scripted policy."""
+
+    def __init__(self, policy: Any) -> None:
+        self._policy = policy
+
+    def act(self, env: MetaWorldEnv) -> np.ndarray:
+        return self._policy.get_action(env.raw_observation)
+
+
+def _make_expert(task: str, seed: int, noise: float) -> Expert:
+    from metaworld.policies import ENV_POLICY_MAP
+
+    policy: Any = ENV_POLICY_MAP[task]
+    return _ScriptedExpert(policy())
+
+
+def _make_renderer(env: MetaWorldEnv, size: int | tuple[int, int], camera: str | None) -> Renderer:
+    from burnish.simulators.rendering import MetaWorldRenderer
+
+    return MetaWorldRenderer(env, size, camera or CAMERAS[0])
+
+
+METAWORLD = Simulator(
+    name="metaworld",
+    title="Meta-World",
+    robot_type="sawyer",
+    action_names=ACTION_NAMES,
+    state_names=STATE_NAMES,
+    control_rate=80,
+    control_step_limit=CONTROL_STEP_LIMIT,
+    cameras=CAMERAS,
+    chunk_episodes=10,
+    check_task=task_class,
+    make_env=MetaWorldEnv,
+    make_expert=_make_expert,
+    make_play=_make_expert,
+    make_renderer=_make_renderer,
+)

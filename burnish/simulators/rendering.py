@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from burnish.errors import InputError, RunError
-from burnish.simulators.metaworld import MetaWorldEnv
+from burnish.simulators.metaworld import CAMERAS, MetaWorldEnv
 
-CAMERAS = ("topview", "corner", "corner2", "corner3", "corner4", "behindGripper", "gripperPOV")
 _UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
 _PACKAGES = "apt-get install libegl1 libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
 
 
-class Renderer:
+class MetaWorldRenderer:
     """Draws what an environment shows now, on the fast path: no shadows, reflections or anti-aliasing.
 
     That is about 15 times as fast as Meta-World's own `render()` and looks a little different from it. Call
@@ -63,7 +62,7 @@ class Renderer:
         """Release the OpenGL context."""
         self._renderer.close()
 
-    def __enter__(self) -> Renderer:
+    def __enter__(self) -> MetaWorldRenderer:
         return self
 
     def __exit__(self, *_: object) -> None:

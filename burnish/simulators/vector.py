@@ -1,4 +1,4 @@
-"""Several Meta-World environments in one process as a Gymnasium vector environment."""
+"""Several environments of one task in one process as a Gymnasium vector environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from burnish.errors import InputError
-from burnish.simulators.metaworld import ACTION_DIM, STATE, STATE_NAMES, MetaWorldEnv, check_episode_length
+from burnish.simulators.base import STATE, Observation, SimulatorEnv
+from burnish.simulators.tasks import simulator_of
 
 COLLECTION_SEEDS = 0
 """First seed of collected episodes; collection stays below `EVALUATION_SEEDS`."""
@@ -19,11 +20,9 @@ EVALUATION_SEEDS = 1_000_000
 """First seed of evaluation episodes, so that no evaluation start was ever trained on."""
 _AUTORESET_SEEDS = (2**32, 2**52)  # drawn ones stay away from both ranges, and JSON keeps them exactly
 
-Observation = dict[str, np.ndarray]
 
-
-class MetaWorldVectorEnv(VectorEnv):
-    """K Meta-World environments, stepped one after another in this process.
+class SimulatorVectorEnv(VectorEnv):
+    """K environments of one task, stepped one after another in this process.
 
     One env step holds its action for `action_repeat` control steps. The reward is 1.0 on a step that ends in
     success, else 0.0. `terminated` is success (later by `frames_after_success`), `truncated` the time limit;
@@ -35,17 +34,18 @@ class MetaWorldVectorEnv(VectorEnv):
     observation and info being `info["final_obs"]` (object array of dicts) and `info["final_info"]`, as in Gymnasium.
 
     Args:
-        task: one of `metaworld_tasks()`.
+        task: its name chooses the simulator (`simulator_of`).
         num_envs: K.
         action_repeat: control steps per env step.
-        max_steps: env steps per episode before it is truncated; `max_steps * action_repeat` at most 500.
+        max_steps: env steps per episode before it is truncated; `max_steps * action_repeat` within the
+            simulator's limit (Meta-World: 500).
         success_ends_episode: False lets every episode last until the time limit.
         frames_after_success: env steps that follow the first success before the episode terminates.
         autoreset_mode: DISABLED or SAME_STEP.
         envs: K existing environments of this task and action repeat to use instead of making new ones.
 
     Raises:
-        InputError: unknown task, an episode longer than Meta-World allows, or a mode that is not offered.
+        InputError: unknown task, an episode longer than the simulator allows, or a mode that is not offered.
     """
 
     def __init__(
@@ -58,17 +58,20 @@ class MetaWorldVectorEnv(VectorEnv):
         success_ends_episode: bool = True,
         frames_after_success: int = 0,
         autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
-        envs: Sequence[MetaWorldEnv] | None = None,
+        envs: Sequence[SimulatorEnv] | None = None,
     ) -> None:
-        check_episode_length(max_steps, action_repeat)
+        simulator = simulator_of(task)
+        simulator.check_episode_length(max_steps, action_repeat)
         if autoreset_mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
             raise InputError(f"autoreset mode {autoreset_mode} is not offered: use DISABLED or SAME_STEP")
         if num_envs < 1 or frames_after_success < 0:
             raise InputError(f"num_envs {num_envs} must be at least 1, frames_after_success {frames_after_success} 0")
-        self.envs = list(envs) if envs is not None else [MetaWorldEnv(task, action_repeat) for _ in range(num_envs)]
+        make = simulator.make_env
+        self.envs = list(envs) if envs is not None else [make(task, action_repeat) for _ in range(num_envs)]
         if len(self.envs) != num_envs or any(e.task != task or e.action_repeat != action_repeat for e in self.envs):
             raise InputError(f"the given environments are not {num_envs} of {task} with action repeat {action_repeat}")
         self.task = task
+        self.action_dim = simulator.action_dim
         self.num_envs = num_envs
         self.action_repeat = action_repeat
         self.max_steps = max_steps
@@ -76,13 +79,13 @@ class MetaWorldVectorEnv(VectorEnv):
         self.frames_after_success = frames_after_success
         self.autoreset_mode = autoreset_mode
         self.metadata = {"autoreset_mode": autoreset_mode}
-        state_space = gym.spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32)
+        state_space = gym.spaces.Box(-np.inf, np.inf, (len(simulator.state_names),), np.float32)
         self.single_observation_space = gym.spaces.Dict({STATE: state_space})
-        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.action_dim,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-        self._states = np.zeros((num_envs, len(STATE_NAMES)), np.float32)
+        self._states = np.zeros((num_envs, len(simulator.state_names)), np.float32)
         self._seeds = np.full(num_envs, -1, np.int64)
         self._steps = np.zeros(num_envs, np.int64)
         self._since_success = np.full(num_envs, -1, np.int64)  # env steps since the first success; -1 before it
@@ -90,11 +93,6 @@ class MetaWorldVectorEnv(VectorEnv):
         self._terminated = np.zeros(num_envs, bool)
         self._truncated = np.zeros(num_envs, bool)
         self._seed_streams: list[np.random.Generator] = []
-
-    @property
-    def raw_observations(self) -> np.ndarray:
-        """Meta-World's own observations for scripted experts, float64 (K, 39)."""
-        return np.stack([env.raw_observation for env in self.envs])
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -119,14 +117,14 @@ class MetaWorldVectorEnv(VectorEnv):
         """Step every environment that is not finished.
 
         Args:
-            actions: (K, 4), clipped to [-1, 1].
+            actions: (K, A), clipped to [-1, 1].
 
         Returns:
             Observations, rewards (K,) float64, terminated (K,), truncated (K,) and info.
         """
         actions = np.asarray(actions, np.float32)
-        if actions.shape != (self.num_envs, ACTION_DIM):
-            raise InputError(f"actions have shape {actions.shape}, expected {(self.num_envs, ACTION_DIM)}")
+        if actions.shape != (self.num_envs, self.action_dim):
+            raise InputError(f"actions have shape {actions.shape}, expected {(self.num_envs, self.action_dim)}")
         if not np.isfinite(actions).all():
             raise InputError(f"the action of environment {int(np.argwhere(~np.isfinite(actions))[0, 0])} is not finite")
         if (self._seeds < 0).any():

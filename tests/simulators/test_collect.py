@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from burnish.errors import InputError
-from burnish.simulators.collect import CHUNK_EPISODES, CollectJob, collect, run_wave
+from burnish.simulators.collect import CollectJob, collect, run_wave
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
-from burnish.simulators.metaworld import STATE, MetaWorldEnv
-from burnish.simulators.vector import MetaWorldVectorEnv
+from burnish.simulators.metaworld import METAWORLD, STATE, MetaWorldEnv
+from burnish.simulators.vector import SimulatorVectorEnv
 
 TASK = "drawer-open-v3"
 JOBS = [
@@ -40,7 +40,7 @@ def test_episodes_do_not_depend_on_the_number_of_workers():
     assert (use.control_steps, use.resets) == (14 * 12 * 2, 14), "the workers' use is counted here"
     assert sorted(n for n, _ in reported)[-1] == 14
     assert {total for _, total in reported} == {14}
-    assert len(JOBS[0].seeds) > CHUNK_EPISODES, "or the chunks are not tested"
+    assert len(JOBS[0].seeds) > METAWORLD.chunk_episodes, "or the chunks are not tested"
 
 
 def test_an_episode_replays_from_its_seed_and_actions():
@@ -54,7 +54,7 @@ def test_an_episode_replays_from_its_seed_and_actions():
 
 
 def test_frames_and_success_line_up():
-    env = MetaWorldVectorEnv(TASK, 2, action_repeat=2, max_steps=100, frames_after_success=2)
+    env = SimulatorVectorEnv(TASK, 2, action_repeat=2, max_steps=100, frames_after_success=2)
     episodes = run_wave(env, ExpertActor(TASK), [3, 6], "expert")
     for episode in episodes:
         first = int(episode.success.argmax())
@@ -67,7 +67,7 @@ def test_frames_and_success_line_up():
 
 
 def test_the_last_action_is_what_the_expert_would_do_there():
-    env = MetaWorldVectorEnv(TASK, 1, action_repeat=2, max_steps=5)
+    env = SimulatorVectorEnv(TASK, 1, action_repeat=2, max_steps=5)
     actor = ExpertActor(TASK)
     episode = run_wave(env, actor, [3], "expert")[0]
     assert np.array_equal(episode.action[-1], actor.act({})[0])
@@ -82,7 +82,7 @@ def test_recorded_actions_are_the_executed_ones():
         def act(self, observation):
             return np.full((1, 4), 5.0)
 
-    env = MetaWorldVectorEnv(TASK, 1, max_steps=3)
+    env = SimulatorVectorEnv(TASK, 1, max_steps=3)
     assert np.array_equal(run_wave(env, Wild(), [0], "policy")[0].action, np.ones((4, 4), np.float32))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from burnish.errors import InputError
 from burnish.simulators.counter import SimulatorUse, simulator_use
-from burnish.simulators.metaworld import STATE, STATE_NAMES, MetaWorldEnv, check_episode_length
+from burnish.simulators.metaworld import METAWORLD, STATE, STATE_NAMES, MetaWorldEnv
 from burnish.simulators.tasks import metaworld_tasks, task_class
 
 TASKS = (
@@ -169,11 +169,11 @@ def test_missing_metaworld_names_the_extra(monkeypatch):
 
 
 def test_an_episode_must_fit_into_metaworlds_limit():
-    check_episode_length(250, 2)
+    METAWORLD.check_episode_length(250, 2)
     with pytest.raises(InputError, match="502 control steps"):
-        check_episode_length(251, 2)
+        METAWORLD.check_episode_length(251, 2)
     with pytest.raises(InputError, match="at least 1"):
-        check_episode_length(10, 0)
+        METAWORLD.check_episode_length(10, 0)
 
 
 def test_a_negative_seed_is_refused():

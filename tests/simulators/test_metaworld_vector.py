@@ -8,7 +8,7 @@ from burnish.errors import InputError
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor
 from burnish.simulators.metaworld import STATE
-from burnish.simulators.vector import MetaWorldVectorEnv
+from burnish.simulators.vector import SimulatorVectorEnv
 
 TASK = "drawer-open-v3"
 
@@ -26,7 +26,7 @@ def play(env, actor, seeds, steps):
 
 
 def test_spaces_and_shapes():
-    env = MetaWorldVectorEnv(TASK, 3, max_steps=5)
+    env = SimulatorVectorEnv(TASK, 3, max_steps=5)
     assert isinstance(env, VectorEnv)
     observation, info = env.reset(seed=4)
     assert env.observation_space.contains(observation)
@@ -40,7 +40,7 @@ def test_spaces_and_shapes():
 
 
 def test_seeds_alone_decide_the_starts():
-    env = MetaWorldVectorEnv(TASK, 3, max_steps=5)
+    env = SimulatorVectorEnv(TASK, 3, max_steps=5)
     listed, _ = env.reset(seed=[9, 4, 9])
     assert np.array_equal(listed[STATE][0], listed[STATE][2])
     assert not np.array_equal(listed[STATE][0], listed[STATE][1])
@@ -50,7 +50,7 @@ def test_seeds_alone_decide_the_starts():
 
 def test_later_resets_draw_new_distinct_reproducible_seeds():
     def drawn(seed):
-        env = MetaWorldVectorEnv(TASK, 2, max_steps=5)
+        env = SimulatorVectorEnv(TASK, 2, max_steps=5)
         env.reset(seed=seed)
         return [tuple(env.reset()[1]["seed"]) for _ in range(3)]
 
@@ -62,7 +62,7 @@ def test_later_resets_draw_new_distinct_reproducible_seeds():
 
 
 def test_truncation_at_the_time_limit_then_frozen_until_reset():
-    env = MetaWorldVectorEnv(TASK, 2, action_repeat=2, max_steps=3)
+    env = SimulatorVectorEnv(TASK, 2, action_repeat=2, max_steps=3)
     env.reset(seed=0)
     action = np.full((2, 4), 0.5, np.float32)
     for step in range(3):
@@ -88,7 +88,7 @@ def test_truncation_at_the_time_limit_then_frozen_until_reset():
 
 def test_success_terminates_and_is_no_truncation():
     # The clean expert opens this drawer after about 45 steps of two control steps.
-    env = MetaWorldVectorEnv(TASK, 2, action_repeat=2, max_steps=100)
+    env = SimulatorVectorEnv(TASK, 2, action_repeat=2, max_steps=100)
     shown = play(env, ExpertActor(TASK), [0, 3], 60)
     terminated = np.stack([s[2] for s in shown])
     success = np.stack([s[4]["success"] for s in shown])
@@ -101,9 +101,9 @@ def test_success_terminates_and_is_no_truncation():
 
 
 def test_frames_after_success():
-    plain = play(MetaWorldVectorEnv(TASK, 1, action_repeat=2, max_steps=100), ExpertActor(TASK), [3], 60)
+    plain = play(SimulatorVectorEnv(TASK, 1, action_repeat=2, max_steps=100), ExpertActor(TASK), [3], 60)
     longer = play(
-        MetaWorldVectorEnv(TASK, 1, action_repeat=2, max_steps=100, frames_after_success=4),
+        SimulatorVectorEnv(TASK, 1, action_repeat=2, max_steps=100, frames_after_success=4),
         ExpertActor(TASK),
         [3],
         60,
@@ -115,7 +115,7 @@ def test_frames_after_success():
 
 
 def test_success_need_not_end_the_episode():
-    env = MetaWorldVectorEnv(TASK, 1, action_repeat=2, max_steps=60, success_ends_episode=False)
+    env = SimulatorVectorEnv(TASK, 1, action_repeat=2, max_steps=60, success_ends_episode=False)
     shown = play(env, ExpertActor(TASK), [3], 60)
     assert any(s[4]["success"][0] for s in shown)
     assert not any(s[2][0] for s in shown)
@@ -124,8 +124,8 @@ def test_success_need_not_end_the_episode():
 
 def test_same_step_autoreset_agrees_with_resetting_by_hand():
     settings = dict(action_repeat=2, max_steps=6)
-    automatic = MetaWorldVectorEnv(TASK, 2, autoreset_mode=AutoresetMode.SAME_STEP, **settings)
-    manual = MetaWorldVectorEnv(TASK, 2, **settings)
+    automatic = SimulatorVectorEnv(TASK, 2, autoreset_mode=AutoresetMode.SAME_STEP, **settings)
+    manual = SimulatorVectorEnv(TASK, 2, **settings)
     automatic.reset(seed=1)
     manual.reset(seed=1)
     # Staggered, so that the two finish at different steps.
@@ -163,7 +163,7 @@ def test_same_step_autoreset_agrees_with_resetting_by_hand():
 
 
 def test_returned_arrays_are_the_callers_own():
-    env = MetaWorldVectorEnv(TASK, 1, max_steps=5)
+    env = SimulatorVectorEnv(TASK, 1, max_steps=5)
     first, info = env.reset(seed=0)
     kept = first[STATE].copy()
     env.step(np.ones((1, 4), np.float32))
@@ -176,7 +176,7 @@ def test_returned_arrays_are_the_callers_own():
 
 
 def test_wrong_use_is_refused():
-    env = MetaWorldVectorEnv(TASK, 2, max_steps=5)
+    env = SimulatorVectorEnv(TASK, 2, max_steps=5)
     with pytest.raises(InputError, match="call reset"):
         env.step(np.zeros((2, 4)))
     env.reset(seed=0)
@@ -189,6 +189,6 @@ def test_wrong_use_is_refused():
     with pytest.raises(InputError, match="reset_mask"):
         env.reset(options={"reset_mask": np.array([1, 0])})
     with pytest.raises(InputError, match="1000 control steps"):
-        MetaWorldVectorEnv(TASK, 1, action_repeat=2, max_steps=500)
+        SimulatorVectorEnv(TASK, 1, action_repeat=2, max_steps=500)
     with pytest.raises(InputError, match="NEXT_STEP"):
-        MetaWorldVectorEnv(TASK, 1, autoreset_mode=AutoresetMode.NEXT_STEP)
+        SimulatorVectorEnv(TASK, 1, autoreset_mode=AutoresetMode.NEXT_STEP)

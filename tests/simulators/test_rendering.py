@@ -15,7 +15,7 @@ def env():
 
 def test_pictures_are_right_side_up_and_show_what_moves(env):
     env.reset(0)
-    with rendering.Renderer(env, (48, 64)) as renderer:
+    with rendering.MetaWorldRenderer(env, (48, 64)) as renderer:
         first = renderer.render()
         assert first.shape == (48, 64, 3)
         assert first.dtype == np.uint8
@@ -29,7 +29,7 @@ def test_pictures_are_right_side_up_and_show_what_moves(env):
 
 
 def test_the_same_state_gives_the_same_picture(env):
-    with rendering.Renderer(env, 32, "gripperPOV") as renderer:
+    with rendering.MetaWorldRenderer(env, 32, "gripperPOV") as renderer:
         env.reset(4)
         first = renderer.render()
         env.reset(5)
@@ -41,13 +41,13 @@ def test_the_same_state_gives_the_same_picture(env):
 
 def test_an_unknown_camera_or_size_is_refused(env):
     with pytest.raises(InputError, match="corner2"):
-        rendering.Renderer(env, 64, "corner9")
+        rendering.MetaWorldRenderer(env, 64, "corner9")
     with pytest.raises(InputError, match="size"):
-        rendering.Renderer(env, 0)
+        rendering.MetaWorldRenderer(env, 0)
 
 
 def test_missing_opengl_names_the_packages(env, monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(rendering, "_loads", lambda library: False)
     with pytest.raises(RunError, match=r"libegl1 libgl1-mesa-dri.*libosmesa6"):
-        rendering.Renderer(env, 64)
+        rendering.MetaWorldRenderer(env, 64)

@@ -7,33 +7,35 @@ from burnish.errors import InputError
 from burnish.simulators.collect import run_wave
 from burnish.simulators.experts import ExpertActor, RandomActor
 from burnish.simulators.metaworld import STATE
-from burnish.simulators.vector import MetaWorldVectorEnv
+from burnish.simulators.vector import SimulatorVectorEnv
 
 
 class Constant:
-    """Stands for a scripted policy: the same action at every frame."""
+    """Stands for a script: the same action at every frame."""
 
-    def get_action(self, raw):
+    def act(self, env):
         return np.zeros(4)
 
 
 class Blank:
-    """Stands for K environments: only their raw observations are read."""
+    """Stands for K environments."""
+
+    action_dim = 4
 
     def __init__(self, count):
-        self.raw_observations = np.zeros((count, 39))
+        self.envs = [None] * count
 
 
 def noise_of(actor, seeds, frames):
     """The noise alone (frames, K, 4), around an expert that does nothing."""
-    actor._policy_class = Constant
+    actor._make = lambda task, seed, noise: Constant()
     actor.begin(Blank(len(seeds)), seeds)
     return np.stack([actor.act({}) for _ in range(frames)])
 
 
 @pytest.mark.parametrize("task", ["drawer-open-v3", "coffee-pull-v3", "push-v3"])
 def test_the_clean_expert_succeeds(task):
-    env = MetaWorldVectorEnv(task, 3, action_repeat=2, max_steps=100)
+    env = SimulatorVectorEnv(task, 3, action_repeat=2, max_steps=100)
     episodes = run_wave(env, ExpertActor(task), [0, 1, 2], "expert")
     assert [bool(e.success[-1]) for e in episodes] == [True] * 3
 
@@ -62,11 +64,11 @@ def test_noise_belongs_to_the_episode_and_not_to_its_neighbours():
 
 def test_noise_is_around_the_clipped_expert_and_stays_in_range():
     class Strong(Constant):
-        def get_action(self, raw):
+        def act(self, env):
             return np.array([30.0, -30.0, 0.0, 1.0])
 
     actor = ExpertActor("push-v3", noise=0.3)
-    actor._policy_class = Strong
+    actor._make = lambda task, seed, noise: Strong()
     actor.begin(Blank(200), range(200))
     actions = actor.act({})
     assert actions.dtype == np.float32
@@ -77,7 +79,7 @@ def test_noise_is_around_the_clipped_expert_and_stays_in_range():
 
 def test_noisy_experts_wander_and_yet_the_wave_is_reproducible():
     def wave(noise):
-        env = MetaWorldVectorEnv("drawer-open-v3", 2, action_repeat=2, max_steps=20)
+        env = SimulatorVectorEnv("drawer-open-v3", 2, action_repeat=2, max_steps=20)
         return run_wave(env, ExpertActor("drawer-open-v3", noise=noise), [0, 1], "noisy_expert")
 
     noisy, again, clean = wave(0.5), wave(0.5), wave(0.0)

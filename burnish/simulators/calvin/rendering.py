@@ -1,0 +1,85 @@
+"""Pictures of the CALVIN table on demand, by bullet's software renderer."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from burnish.errors import InputError
+from burnish.simulators.calvin.env import CalvinEnv
+from burnish.simulators.calvin.install import calvin_root
+
+CAMERAS = ("static", "gripper")
+
+
+class CalvinRenderer:
+    """Draws what an environment shows now with one of CALVIN's two cameras, without shadows.
+
+    calvin_env itself draws with shadows; textures and edges differ a little from its pictures.
+
+    Args:
+        env: the environment to draw; it must have been reset.
+        size: pixels, or (height, width). (CALVIN's data: static 200, gripper 84.)
+        camera: one of `CAMERAS`.
+
+    Raises:
+        InputError: no such camera, or a size below 1.
+    """
+
+    def __init__(self, env: CalvinEnv, size: int | tuple[int, int] = 200, camera: str = "static") -> None:
+        if camera not in CAMERAS:
+            raise InputError(f"unknown camera '{camera}'; the cameras are: {', '.join(CAMERAS)}")
+        self._height, self._width = (size, size) if isinstance(size, int) else size
+        if self._height < 1 or self._width < 1:
+            raise InputError(f"the picture's size must be at least 1 pixel, not {self._height}×{self._width}")
+        self._env = env
+        self._camera = camera
+        self._settings = _camera_settings()[camera]
+
+    def render(self) -> np.ndarray:
+        """The current picture: uint8 (H, W, 3)."""
+        client, settings = self._env.world.client, self._settings
+        # The aspect is CALVIN's own, 1: other shapes of picture show the same field of view stretched.
+        projection = client.computeProjectionMatrixFOV(
+            fov=settings["fov"], aspect=settings["aspect"], nearVal=settings["nearval"], farVal=settings["farval"]
+        )
+        picture = client.getCameraImage(
+            width=self._width,
+            height=self._height,
+            viewMatrix=self._view(),
+            projectionMatrix=projection,
+            shadow=0,
+            flags=client.ER_NO_SEGMENTATION_MASK,
+            renderer=client.ER_TINY_RENDERER,
+        )
+        return np.reshape(picture[2], (self._height, self._width, 4))[..., :3].astype(np.uint8)
+
+    def close(self) -> None:
+        """Nothing to release: bullet draws in the environment's own world."""
+
+    def __enter__(self) -> CalvinRenderer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _view(self) -> Any:
+        client, settings = self._env.world.client, self._settings
+        if self._camera == "static":
+            return client.computeViewMatrix(settings["look_from"], settings["look_at"], settings["up_vector"])
+        robot = self._env.world.robot.robot_uid
+        names = (client.getJointInfo(robot, i)[12].decode() for i in range(client.getNumJoints(robot)))
+        link = list(names).index("gripper_cam")
+        position, orientation = client.getLinkState(robot, link)[:2]
+        axes = np.reshape(client.getMatrixFromQuaternion(orientation), (3, 3))
+        # The camera looks along its link's y axis, with z downwards.
+        return client.computeViewMatrix(position, (np.asarray(position) + axes[:, 1]).tolist(), (-axes[:, 2]).tolist())
+
+
+def _camera_settings() -> dict[str, dict[str, Any]]:
+    """calvin_env's own settings of both cameras."""
+    omega: Any = importlib.import_module("omegaconf").OmegaConf
+    folder = calvin_root() / "conf" / "cameras" / "cameras"
+    return {name: omega.to_container(omega.load(folder / f"{name}.yaml")) for name in CAMERAS}
