@@ -120,8 +120,9 @@ def main() -> None:
         "# Recurrent world model: speed",
         "",
         f"`python benchmarks/rssm_throughput.py --device {args.device} --threads {args.threads} "
-        f"--cameras {args.cameras}`, commit {commit}, torch {torch.__version__}, {where}, {args.envs} imagined environments; state of {STATE_DIM}"
-        f" values, action of {ACTION_DIM}.",
+        f"--cameras {args.cameras}`,",
+        f"commit {commit}, torch {torch.__version__}, {where}, {args.envs} imagined environments; state of {STATE_DIM} "
+        f"values, action of {ACTION_DIM}.",
         "",
         "| preset | parameters | training, frames/s | imagined steps/s | GRU | rest of h | prior and sample"
         " | decoder, if it were run |",

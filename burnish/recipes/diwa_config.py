@@ -16,7 +16,7 @@ from burnish.world_models import RSSM_PRESETS, LatentEnsembleConfig, RSSMConfig
 class PlayConfig:
     """What is recorded in the simulator, once and before any learning."""
 
-    demonstrations: int = 10
+    demonstrations: int = 5
     """Successful episodes of the scripted expert that the policy is cloned from (DiWA: 50 a skill)."""
     demonstration_noise: float = 0.3
     """Standard deviation of the temporally correlated noise on the expert's actions."""
@@ -94,7 +94,7 @@ def _tiny(config: DiWAConfig) -> DiWAConfig:
     """Every stage for real, in about a minute: for tests and continuous integration, not for good policies."""
     return replace(
         config,
-        collect=replace(config.collect, demonstrations=5, play_episodes=24, random_episodes=6),
+        collect=replace(config.collect, play_episodes=24, random_episodes=6),
         world_model=RSSM_PRESETS["tiny"],
         world_model_training=replace(config.world_model_training, steps=150, batch_size=24),
         diffusion=replace(config.diffusion, width=64, denoising_steps=8, fine_tuned_steps=4),
