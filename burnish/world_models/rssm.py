@@ -183,7 +183,8 @@ class RSSM(nn.Module):
         decoded = {}
         if self.config.state:
             normalised = self.state_decoder(features)[..., : self.observation_dim]
-            decoded[STATE_KEY] = self.normaliser.denormalise(normalised)
+            # What never changed in the data (an absent object, say) is exactly what it was.
+            decoded[STATE_KEY] = self.normaliser.denormalise(normalised.masked_fill(self.normaliser.constant, 0.0))
         for name, decoder in self.image_decoders.items():
             decoded[IMAGE_KEY + name] = to_bytes(decoder(features))
         return decoded

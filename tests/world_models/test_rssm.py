@@ -179,6 +179,14 @@ def test_save_and_load(tmp_path):
     assert not any(p.requires_grad for p in loaded.parameters())
 
 
+def test_constants_are_decoded_exactly():
+    """The goal is the same in every episode: it comes back as it was, whatever the decoder says."""
+    data = moving(4, 6)
+    data.observations[STATE][:, 1] = 0.1
+    model = make(data)
+    assert (model.decode(model.recorded(data))[STATE][:, 1] == torch.tensor(0.1)).all()
+
+
 def test_imagining_follows_the_generator():
     data = moving()
     model = make(data)
