@@ -1,16 +1,21 @@
-"""Run World4RL on tasks × seeds, two runs side by side with one thread each, and write the table of results.
+"""Run a recipe on tasks × seeds, two runs side by side with one thread each, and write the table of results.
 
     python benchmarks/grid.py --tasks drawer-open-v3 --seeds 0 1 2 3 4 --out runs/demo-grid --name demo_seeds
     python benchmarks/grid.py --tasks coffee-pull-v3 … --seeds 0 1 2 --out runs/nine --name nine_tasks \
         -- --config.collect.demonstrations 10
 
-What stands after `--` goes to `burnish run` as it is.  A run that is done is not run again, so the script resumes.
+    python benchmarks/grid.py --recipe diwa --tasks … --seeds 1 2 3 --out runs/diwa-gaussian --from runs/diwa \
+        --name diwa_gaussian -- --config.policy gaussian
+
+`--from` starts every run from a copy of another grid's run: only the stages that the changed settings concern are done
+again.  What stands after `--` goes to `burnish run` as it is.  A run that is done is not run again, so the script resumes.
 `benchmarks/results/NAME.md` and `NAME.json` receive every run, the bad ones too.
 """
 
 import argparse
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +31,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run folders")
+    parser.add_argument("--recipe", default="world4rl")
+    parser.add_argument("--from", dest="origin", type=Path, help="folder of an earlier grid's run folders")
     parser.add_argument("--name", required=True, help="name of the table")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
@@ -47,7 +54,9 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _run(task: str, seed: int, args: argparse.Namespace, extra: list[str]) -> dict:
     folder = args.out / f"{task}-{seed}"
-    command = [sys.executable, "-W", "ignore", "-m", "burnish", "run", "world4rl", "--task", task, "--seed", str(seed)]
+    if args.origin is not None and not folder.exists():
+        shutil.copytree(args.origin / folder.name, folder)
+    command = [sys.executable, "-W", "ignore", "-m", "burnish", "run", args.recipe, "--task", task, "--seed", str(seed)]
     command += ["--threads", str(args.threads), "--out", str(folder), *extra]
     with (args.out / f"{task}-{seed}.log").open("w") as log:
         code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL).returncode
@@ -90,7 +99,8 @@ def write(name: str, rows: list[dict], extra: list[str], args: argparse.Namespac
     done = [row for row in rows if row["exit_code"] == 0]
     tasks = " ".join(args.tasks)
     seeds = " ".join(map(str, args.seeds))
-    command = f"python benchmarks/grid.py --tasks {tasks} --seeds {seeds} --out {args.out} --name {name}"
+    command = f"python benchmarks/grid.py --recipe {args.recipe} --tasks {tasks} --seeds {seeds} --out {args.out}"
+    command += f" --from {args.origin} --name {name}" if args.origin else f" --name {name}"
     command += f" -- {' '.join(extra)}" if extra else ""
     lines = [
         f"# {name}",
