@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from burnish.data import Dataset, Streams, in_chunks, read_dataset, require_successes
-from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
 from burnish.policies import DiffusionPolicy, GaussianPolicy
 from burnish.recipes.diwa_config import DiWAConfig
-from burnish.recipes.evaluating import evaluate
 from burnish.recipes.own_data import OWN_DATA, OwnData, copy_own_data
 from burnish.recipes.parts import (
     Imagination,
@@ -25,8 +23,8 @@ from burnish.recipes.parts import (
     recorded_features,
     refine_in_imagination,
     train_classifier,
+    with_evaluation_and_report,
 )
-from burnish.recipes.reporting import report
 from burnish.recipes.steps import Step, store_dataset
 from burnish.rewards import ContrastiveClassifier
 from burnish.training import fit
@@ -67,7 +65,7 @@ def steps(
     else:
         assert own is not None
         first = Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s))
-    return [
+    learned = [
         first,
         Step(
             "world_model",
@@ -114,28 +112,8 @@ def steps(
             ("dataset", "policy", "world_model", "classifier", "ensemble"),
             lambda s: refine_policy(c, task, seed, data(s), agent(s), classifier(s), ensemble(s), s),
         ),
-        Step(
-            "evaluation",
-            {"simulator": c.simulator, "evaluation": c.evaluation, "held_out": c.held_out, "seed": seed},
-            ("dataset", "policy", "world_model", "ensemble", "refined"),
-            lambda s: evaluate(
-                c.evaluation,
-                data(s).split(c.held_out, seed=0)[1],
-                task,
-                seed,
-                recorder,
-                world_model(s),
-                ensemble(s),
-                s,
-            ),
-        ),
-        Step(
-            "report",
-            {},
-            ("dataset", "world_model", "policy", "ensemble", "classifier", "refined", "evaluation"),
-            report,
-        ),
     ]
+    return with_evaluation_and_report(learned, c, task, seed, recorder, world_model, ensemble)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -145,20 +123,14 @@ def steps(
 def collect_play(config: DiWAConfig, recorder: "Recorder", stage: StageContext) -> None:
     """Successful demonstrations, play (ever noisier experts) and random motion: the whole offline data."""
     c = config.collect
-    tries = 4 * c.demonstrations + 10
-    jobs = [
-        *recorder.expert(tries, c.demonstration_noise),
+    others = [
         *recorder.noisy_experts(c.play_episodes, c.play_noise),
         *recorder.random_motion(c.random_episodes),
     ]
-    episodes = recorder.record(jobs, c.frames_after_success, stage)
-    kept = [e for e in episodes if e.source == "expert" and e.success.any()][: c.demonstrations]
-    if len(kept) < c.demonstrations:
-        raise RunError(
-            f"{recorder.task}: the scripted expert with noise {c.demonstration_noise} succeeded in {len(kept)} of "
-            f"{tries} episodes, {c.demonstrations} demonstrations are needed; lower collect.demonstration_noise"
-        )
-    store_dataset(stage.folder, kept + [e for e in episodes if e.source != "expert"], recorder.info)
+    episodes = recorder.record_demonstrations(
+        c.demonstrations, c.demonstration_noise, others, c.frames_after_success, stage
+    )
+    store_dataset(stage.folder, episodes, recorder.info)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,24 +1,29 @@
 """Parts of the method that published systems share: cloning, the success classifier, refinement in imagination."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes
+from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, read_dataset, require_successes
 from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, check_same_features, save_agent
 from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_success
 from burnish.pipeline import StageContext
 from burnish.policies import Policy
-from burnish.recipes.evaluating import simulator_steps
-from burnish.rewards import BalancedFrames
+from burnish.recipes.evaluating import evaluate, simulator_steps
+from burnish.recipes.reporting import report
+from burnish.recipes.steps import Step
+from burnish.rewards import BalancedFrames, CalibratedClassifier
 from burnish.rl import PPOConfig, RefineConfig, refine
 from burnish.storage import write_json
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import WorldModel
+
+if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
+    from burnish.recipes.recording import Recorder
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Behaviour cloning.
@@ -69,7 +74,7 @@ class _Pairs:
 
 
 def train_classifier(
-    classifier: Any,
+    classifier: CalibratedClassifier,
     world_model: WorldModel,
     training: Dataset,
     held_out: Dataset,
@@ -132,7 +137,7 @@ class Imagination:
     """Everything that refinement imagines with."""
 
     world_model: Any
-    classifier: Any
+    classifier: CalibratedClassifier
     disagreement: Any
     support: Any
     dataset: Dataset
@@ -194,3 +199,39 @@ def _environment(imagination: Imagination, starts: StartStates, rules: Imaginati
     return ImaginedEnv(
         i.world_model, i.classifier, starts, i.dataset.action_dim, rules, i.disagreement, seed, i.support
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The end of every recipe.
+
+
+def with_evaluation_and_report(
+    steps: list[Step],
+    config: Any,
+    task: str,
+    seed: int,
+    recorder: "Recorder | None",
+    world_model: Callable[[StageContext], Any],
+    ensemble: Callable[[StageContext], Any],
+) -> list[Step]:
+    """`steps`, and after them the stages that measure what came of it and write the report.
+
+    `config` is a recipe's configuration: `simulator`, `evaluation` and `held_out` are read.
+    """
+    evaluation = Step(
+        "evaluation",
+        {"simulator": config.simulator, "evaluation": config.evaluation, "held_out": config.held_out, "seed": seed},
+        ("dataset", "policy", "world_model", "ensemble", "refined"),
+        lambda s: evaluate(
+            config.evaluation,
+            read_dataset(s.inputs["dataset"]).split(config.held_out, seed=0)[1],
+            task,
+            seed,
+            recorder,
+            world_model(s),
+            ensemble(s),
+            s,
+        ),
+    )
+    everything = [*steps, evaluation]
+    return [*everything, Step("report", {}, tuple(step.name for step in everything), report)]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data import DatasetInfo, Episode
-from burnish.errors import InputError
+from burnish.errors import InputError, RunError
 from burnish.evaluation.actor import PolicyActor
 from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import StageContext
@@ -90,6 +90,24 @@ class Recorder:
             )
         stage.record("simulator_steps", simulator_use().control_steps - before)
         return episodes
+
+    def record_demonstrations(
+        self, count: int, noise: float, others: list[CollectJob], frames_after_success: int, stage: StageContext
+    ) -> list[Episode]:
+        """`count` successful episodes of the expert, and after them the episodes of the other jobs.
+
+        Raises:
+            RunError: the expert with this noise fails too often.
+        """
+        tries = 4 * count + 10
+        episodes = self.record([*self.expert(tries, noise), *others], frames_after_success, stage)
+        kept = [episode for episode in episodes if episode.source == "expert" and episode.succeeded][:count]
+        if len(kept) < count:
+            raise RunError(
+                f"{self.task}: the scripted expert with noise {noise} succeeded in {len(kept)} of {tries} episodes, "
+                f"{count} demonstrations are needed; lower collect.demonstration_noise"
+            )
+        return kept + [episode for episode in episodes if episode.source != "expert"]
 
     @property
     def info(self) -> DatasetInfo:

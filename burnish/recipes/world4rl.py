@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from burnish.data import Dataset, Windows, read_dataset, require_successes
-from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
 from burnish.policies import GaussianPolicy
-from burnish.recipes.evaluating import evaluate
 from burnish.recipes.own_data import OWN_DATA, OwnData, copy_own_data
 from burnish.recipes.parts import (
     Imagination,
@@ -24,8 +22,8 @@ from burnish.recipes.parts import (
     recorded_features,
     refine_in_imagination,
     train_classifier,
+    with_evaluation_and_report,
 )
-from burnish.recipes.reporting import report
 from burnish.recipes.steps import Step, store_dataset
 from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import SuccessClassifier
@@ -92,7 +90,7 @@ def steps(
             Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s)),
             Step("policy", cloning, ("dataset",), lambda s: pretrain(c, task, seed, data(s), s)),
         ]
-    return [
+    learned = [
         *sequence,
         Step(
             "world_model",
@@ -127,28 +125,8 @@ def steps(
                 c, task, seed, data(s), agent(s), world_model(s), classifier(s), ensemble(s), support(s), s
             ),
         ),
-        Step(
-            "evaluation",
-            {"simulator": c.simulator, "evaluation": c.evaluation, "held_out": c.held_out, "seed": seed},
-            ("dataset", "policy", "world_model", "ensemble", "refined"),
-            lambda s: evaluate(
-                c.evaluation,
-                data(s).split(c.held_out, seed=0)[1],
-                task,
-                seed,
-                recorder,
-                world_model(s),
-                ensemble(s),
-                s,
-            ),
-        ),
-        Step(
-            "report",
-            {},
-            tuple(step.name for step in sequence) + ("world_model", "ensemble", "classifier", "refined", "evaluation"),
-            report,
-        ),
     ]
+    return with_evaluation_and_report(learned, c, task, seed, recorder, world_model, ensemble)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -158,21 +136,14 @@ def steps(
 def collect_demonstrations(config: World4RLConfig, recorder: "Recorder", stage: StageContext) -> None:
     """Expert demonstrations (the successful ones), random motion, and graded noisy experts if asked for."""
     c = config.collect
-    tries = 4 * c.demonstrations + 10
-    jobs = [
-        *recorder.expert(tries, c.demonstration_noise),
+    others = [
         *recorder.random_motion(c.random_episodes),
         *recorder.noisy_experts(c.noisy_expert_episodes, c.noisy_expert_noise),
     ]
-    episodes = recorder.record(jobs, c.frames_after_success, stage)
-    kept = [e for e in episodes if e.source == "expert" and e.success.any()][: c.demonstrations]
-    if len(kept) < c.demonstrations:
-        raise RunError(
-            f"{recorder.task}: the scripted expert with noise {c.demonstration_noise} succeeded in {len(kept)} of "
-            f"{tries} episodes, {c.demonstrations} demonstrations are needed; lower collect.demonstration_noise"
-        )
-    others = [e for e in episodes if e.source != "expert"]
-    store_dataset(stage.folder, kept + others, recorder.info)
+    episodes = recorder.record_demonstrations(
+        c.demonstrations, c.demonstration_noise, others, c.frames_after_success, stage
+    )
+    store_dataset(stage.folder, episodes, recorder.info)
 
 
 def collect_rollouts(config: World4RLConfig, recorder: "Recorder", stage: StageContext) -> None:

@@ -1,5 +1,6 @@
 """Rewards: what tells imagination that the task is done."""
 
+from burnish.rewards.base import CalibratedClassifier
 from burnish.rewards.calibration import Calibration, calibrate
 from burnish.rewards.contrastive import ContrastiveClassifier, ContrastiveConfig
 from burnish.rewards.success_classifier import (
@@ -10,6 +11,7 @@ from burnish.rewards.success_classifier import (
 
 __all__ = [
     "BalancedFrames",
+    "CalibratedClassifier",
     "Calibration",
     "ClassifierConfig",
     "ContrastiveClassifier",

@@ -1,17 +1,13 @@
 """DiWA's latent success classifier (arXiv 2508.03645): supervised contrastive learning plus cross-entropy."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from burnish.config import from_dict
-from burnish.errors import InputError
 from burnish.networks import MLP
-from burnish.rewards.calibration import Calibration, calibrate
-from burnish.storage import load_module, load_module_config, save_module
+from burnish.rewards.base import CalibratedClassifier
 
 
 @dataclass(frozen=True)
@@ -33,43 +29,19 @@ class ContrastiveConfig:
     """Share of training frames taken from imagined continuations of real ones, labelled by what really happened."""
 
 
-class ContrastiveClassifier(nn.Module):
+class ContrastiveClassifier(CalibratedClassifier):
     """An encoder whose embeddings of successes lie together on the unit sphere, and a head that tells them apart."""
 
-    members = 1
-    threshold: Tensor
+    CONFIG = ContrastiveConfig
 
     def __init__(self, feature_dim: int, config: ContrastiveConfig) -> None:
-        super().__init__()
-        self.config, self.feature_dim = config, feature_dim
+        super().__init__(feature_dim, config)
         self.encoder = MLP(feature_dim, (config.hidden,), config.embedding)
         self.head = MLP(config.embedding, (config.hidden,), 1)
-        self.register_buffer("threshold", torch.full((), 0.5))
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, {"feature_dim": self.feature_dim, "model": self.config})
-
-    @classmethod
-    def load(cls, folder: Path) -> "ContrastiveClassifier":
-        """Read what `save` wrote; raises InputError where it is not that."""
-        source = str(folder / "config.json")
-        config = load_module_config(folder)["config"]
-        try:
-            feature_dim, fields = int(config["feature_dim"]), config["model"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: found no usable {error}, expected a success classifier") from error
-        model = cls(feature_dim, from_dict(ContrastiveConfig, fields, source))
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
 
     def probability(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
         """Probability that the features show success."""
         return self.head(self.encoder(features)).squeeze(-1).sigmoid()
-
-    def succeeded(self, features: Float[Tensor, "B F"]) -> Bool[Tensor, " B"]:
-        """Whether the probability reaches the calibrated threshold."""
-        return self.probability(features) >= self.threshold
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Supervised NT-Xent + α cross-entropy on (features (B, F), success (B,))."""
@@ -81,13 +53,6 @@ class ContrastiveClassifier(nn.Module):
         accuracy = ((logits.detach() > 0) == success).float().mean()
         metrics = {"contrastive": contrastive.detach(), "cross_entropy": entropy.detach(), "accuracy": accuracy}
         return contrastive + self.config.cross_entropy_weight * entropy, metrics
-
-    @torch.no_grad()
-    def calibrate(self, features: Float[Tensor, "N F"], success: Bool[Tensor, " N"]) -> Calibration:
-        """Set the threshold on held-out frames and return the evidence."""
-        calibration = calibrate(self.probability(features), success, self.config.target_precision)
-        self.threshold.fill_(calibration.threshold)
-        return calibration
 
 
 def supervised_contrastive(

@@ -1,17 +1,13 @@
 """Success classifier on features: the sparse reward of imagination (World4RL, section III: r_t = C_ψ(x_{t+1}))."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from burnish.config import from_dict
-from burnish.errors import InputError
 from burnish.networks import EnsembleMLP
-from burnish.rewards.calibration import Calibration, calibrate
-from burnish.storage import load_module, load_module_config, save_module
+from burnish.rewards.base import CalibratedClassifier
 
 
 @dataclass(frozen=True)
@@ -29,41 +25,19 @@ class ClassifierConfig:
     """Share of training frames taken from imagined continuations of real windows, labelled by what really happened."""
 
 
-class SuccessClassifier(nn.Module):
+class SuccessClassifier(CalibratedClassifier):
     """A small ensemble of MLPs with binary cross-entropy; its probability is the members' mean."""
 
-    threshold: Tensor
+    CONFIG = ClassifierConfig
 
     def __init__(self, feature_dim: int, config: ClassifierConfig) -> None:
-        super().__init__()
-        self.config, self.feature_dim, self.members = config, feature_dim, config.members
+        super().__init__(feature_dim, config)
+        self.members = config.members
         self.network = EnsembleMLP(config.members, feature_dim, config.hidden, 1)
-        self.register_buffer("threshold", torch.full((), 0.5))
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, {"feature_dim": self.feature_dim, "model": self.config})
-
-    @classmethod
-    def load(cls, folder: Path) -> "SuccessClassifier":
-        """Read what `save` wrote; raises InputError where it is not that."""
-        source = str(folder / "config.json")
-        config = load_module_config(folder)["config"]
-        try:
-            feature_dim, fields = int(config["feature_dim"]), config["model"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: found no usable {error}, expected a success classifier") from error
-        model = cls(feature_dim, from_dict(ClassifierConfig, fields, source))
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
 
     def probability(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
         """Probability that the features show success."""
         return self.network(features).squeeze(-1).sigmoid().mean(0)
-
-    def succeeded(self, features: Float[Tensor, "B F"]) -> Bool[Tensor, " B"]:
-        """Whether the probability reaches the calibrated threshold."""
-        return self.probability(features) >= self.threshold
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Binary cross-entropy on (features (B, F), success (B,)); members see different random orders of it."""
@@ -73,13 +47,6 @@ class SuccessClassifier(nn.Module):
         target = success.to(logits.dtype).unflatten(0, (members, -1))
         loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
         return loss, {"accuracy": ((logits.detach() > 0) == (target > 0.5)).float().mean()}
-
-    @torch.no_grad()
-    def calibrate(self, features: Float[Tensor, "N F"], success: Bool[Tensor, " N"]) -> Calibration:
-        """Set the threshold on held-out frames and return the evidence."""
-        calibration = calibrate(self.probability(features), success, self.config.target_precision)
-        self.threshold.fill_(calibration.threshold)
-        return calibration
 
 
 class BalancedFrames:
