@@ -15,7 +15,6 @@ from burnish.simulators.calvin.skills import JOINT_RANGES, SKILLS, achieved
 from burnish.simulators.calvin.state import handle_positions, rotation_6d
 from burnish.simulators.calvin.world import CalvinWorld
 
-
 _FROM = ((0, 0, 1), (0, -1, 0))
 
 
