@@ -19,6 +19,7 @@ _POSITION_STEP, _ROTATION_STEP = 0.02, 0.05  # what an action of 1 moves: metres
 _AT_TARGET, _TURNED = 0.004, 0.1
 _DOWN, _ACROSS = np.pi, np.pi / 2  # roll and yaw of a hand that points down, its fingers across the table
 _SWITCH_AXIS = np.array([0.0, 0.5, 0.8660254])
+_CABINET = -0.1  # nearer to the cabinet (above this y) the hand meets what stands out of it
 _SKILL_STEPS = 80  # play gives a skill up after so many env steps
 _REACH_LOW, _REACH_HIGH = np.array([-0.28, -0.28, 0.50]), np.array([0.30, -0.05, 0.62])
 
@@ -62,8 +63,7 @@ class WaypointExpert:
     def act(self, env: CalvinEnv) -> np.ndarray:
         """The next action, (7,) in [-1, 1]."""
         if self._follower is None:
-            plan = SCRIPTS[self.skill](handle_positions(env.world.scene_obs))
-            self._follower = _Follower(_blurred(plan, self._rng, self._noise))
+            self._follower = _Follower(_plan(self.skill, env, self._rng, self._noise))
         return self._follower.act(env)
 
 
@@ -87,7 +87,7 @@ class PlayExpert:
         """The next action, (7,) in [-1, 1]."""
         scene = env.world.scene_obs
         if self._follower is None or self._follower.finished or self._steps >= _SKILL_STEPS:
-            self._follower = _Follower(self._next_plan(scene))
+            self._follower = _Follower(self._next_plan(env, scene))
             self._start, self._steps = scene, 0
         elif self._skill is not None and achieved(self._skill, self._start, scene):
             # Like a person, do not push on against the stop.
@@ -96,12 +96,12 @@ class PlayExpert:
         self._steps += 1
         return self._follower.act(env)
 
-    def _next_plan(self, scene: np.ndarray) -> list[Waypoint]:
+    def _next_plan(self, env: CalvinEnv, scene: np.ndarray) -> list[Waypoint]:
         self._skill = None
         if self._rng.random() < self._reaching:
             return self._reach()
         self._skill = str(self._rng.choice([name for name in SKILLS if feasible(name, scene)]))
-        return _blurred(SCRIPTS[self._skill](handle_positions(scene)), self._rng, self._noise)
+        return _plan(self._skill, env, self._rng, self._noise)
 
     def _reach(self) -> list[Waypoint]:
         points = self._rng.uniform(_REACH_LOW, _REACH_HIGH, (int(self._rng.integers(1, 3)), 3))
@@ -161,9 +161,16 @@ def _turn(goal: Waypoint, orientation: np.ndarray) -> np.ndarray:
     return (difference + np.pi) % (2 * np.pi) - np.pi
 
 
-def _blurred(plan: list[Waypoint], rng: np.random.Generator, noise: float) -> list[Waypoint]:
+def _plan(skill: str, env: CalvinEnv, rng: np.random.Generator, noise: float) -> list[Waypoint]:
+    """The skill's waypoints, blurred, after one that leaves the cabinet where the way leads along it."""
+    plan = SCRIPTS[skill](handle_positions(env.world.scene_obs))
     shifts = noise * rng.standard_normal((len(plan), 3))
-    return [replace(w, position=w.position + s) if w.blurred else w for w, s in zip(plan, shifts, strict=True)]
+    plan = [replace(w, position=w.position + s) if w.blurred else w for w, s in zip(plan, shifts, strict=True)]
+    hand = env.world.robot_obs[:3]
+    if hand[1] > _CABINET and abs(hand[0] - plan[0].position[0]) > 0.1:
+        # The slider's handle stands out there.
+        plan.insert(0, Waypoint(np.array([hand[0], _CABINET, max(hand[2], 0.52)]), tolerance=0.06))
+    return plan
 
 
 # Each script gets the handles (4, 3): slider, drawer, button, switch. Its last waypoint leads away from the table's
@@ -227,6 +234,7 @@ def _switch_up(handles: np.ndarray) -> list[Waypoint]:
 def _switch_down(handles: np.ndarray) -> list[Waypoint]:
     switch = handles[3]
     return [
+        Waypoint(switch + (0, -0.12, 0.10), pitch=-0.6, tolerance=0.06),
         Waypoint(switch + (0, -0.02, 0.12), pitch=-0.6, tolerance=0.04),
         Waypoint(switch + 0.05 * _SWITCH_AXIS, pitch=-0.6, tolerance=0.03),
         Waypoint(switch - 0.12 * _SWITCH_AXIS, pitch=-0.6),

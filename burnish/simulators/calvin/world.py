@@ -7,6 +7,7 @@ import ctypes
 import importlib
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,8 @@ class CalvinWorld:
         bullet = _imported("pybullet_utils.bullet_client")
         with _quiet():
             self.client: Any = bullet.BulletClient(_imported("pybullet").DIRECT)
+        # Also where nobody calls close: a client that outlives the interpreter's modules complains.
+        self._disconnect = weakref.finalize(self, _disconnect, self.client)
         self.robot: Any = None
         self.scene: Any = None
 
@@ -109,8 +112,7 @@ class CalvinWorld:
 
     def close(self) -> None:
         """Disconnect from bullet."""
-        if self.client.isConnected():
-            self.client.disconnect()
+        self._disconnect()
 
     def _reach(self, position: np.ndarray, euler: np.ndarray) -> bool:
         """Put the arm where the hand has this pose; False where inverse kinematics finds no way."""
@@ -132,6 +134,11 @@ class CalvinWorld:
         observation = robot.get_observation()[0]
         robot.reset(observation)
         return True
+
+
+def _disconnect(client: Any) -> None:
+    client.disconnect()
+    client._client = -1  # its destructor would disconnect once more
 
 
 def _imported(name: str) -> Any:
