@@ -112,6 +112,16 @@ def _tiny(config: DiWAConfig) -> DiWAConfig:
     )
 
 
+def _calvin(config: DiWAConfig) -> DiWAConfig:
+    """For CALVIN's skills (`--task calvin:open_drawer`): DiWA's time limit, play of all eight skills."""
+    return replace(
+        config,
+        simulator=SimulatorConfig(action_repeat=1, max_steps=72),
+        collect=replace(config.collect, demonstrations=10, demonstration_noise=0.2, play_noise=(0.0, 0.1, 0.2, 0.3)),
+        imagination=replace(config.imagination, horizon=72),
+    )
+
+
 def _paper(config: DiWAConfig) -> DiWAConfig:
     """DiWA's own sizes and settings (CALVIN): for a GPU.  50 demonstrations, 5.76 million imagined steps."""
     return replace(
@@ -131,5 +141,5 @@ def _paper(config: DiWAConfig) -> DiWAConfig:
     )
 
 
-PRESETS = {"default": lambda config: config, "tiny": _tiny, "paper": _paper}
+PRESETS = {"default": lambda config: config, "calvin": _calvin, "tiny": _tiny, "paper": _paper}
 CONFIG = DiWAConfig

@@ -47,10 +47,14 @@ class BodyDifferences(nn.Module):
         return torch.cat([scaled, (5 * scaled).tanh()], dim=-1)
 
 
+MANY_BODIES = 5
+
+
 def position_differences(dataset: Dataset) -> tuple[tuple[int, int], ...]:
     """Pairs of dimensions that are coordinates of two bodies along one axis, by their names (`hand_x`, `goal_x`, …).
 
-    Bodies that are absent (zero throughout) are left out; a data set without names gives no pairs.
+    Bodies that are absent (zero throughout) are left out; a data set without names gives no pairs.  From `MANY_BODIES`
+    on only the first one, the hand, is compared with each of the others: all pairs would drown the rest of the state.
     """
     names = dataset.info.state_names or ()
     present = dataset.observations[STATE].abs().amax(0) > 0
@@ -58,5 +62,5 @@ def position_differences(dataset: Dataset) -> tuple[tuple[int, int], ...]:
     bodies = [name[:-2] for name in names if name.endswith("_x")]
     bodies = [body for body in bodies if all(f"{body}_{axis}" in index for axis in "xyz")]
     bodies = [body for body in bodies if any(present[index[f"{body}_{axis}"]] for axis in "xyz")]
-    pairs = itertools.combinations(bodies, 2)
+    pairs = itertools.combinations(bodies, 2) if len(bodies) < MANY_BODIES else [(bodies[0], b) for b in bodies[1:]]
     return tuple((index[f"{a}_{axis}"], index[f"{b}_{axis}"]) for a, b in pairs for axis in "xyz")
