@@ -14,7 +14,7 @@ import burnish
 from burnish.errors import InputError
 from burnish.storage import TEMPORARY_SUFFIX
 
-_PACKAGES = ("torch", "numpy", "gymnasium", "lightning-fabric", "pyarrow", "metaworld", "mujoco")
+_PACKAGES = ("torch", "numpy", "gymnasium", "lightning-fabric", "pyarrow", "metaworld", "mujoco", "pybullet")
 
 
 def versions() -> dict[str, str]:

@@ -71,9 +71,9 @@ class NewRun(Generic[Config]):
             raise InputError("it was said how to read your own data set, but not which: name it with --dataset")
         if self.task is None:
             raise InputError("which task? name one with --task, or your own data set with --dataset")
-        from burnish.simulators.tasks import task_class
+        from burnish.simulators.tasks import check_task
 
-        task_class(self.task)
+        check_task(self.task)
         return Resolved(recipe, self.task, self.seed, self.config, None)
 
     def folder(self, resolved: "Resolved") -> Path:
