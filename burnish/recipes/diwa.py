@@ -142,7 +142,11 @@ def train_world_model(config: DiWAConfig, seed: int, dataset: Dataset, stage: St
     training, _ = dataset.split(config.held_out, seed=0)
     torch.manual_seed(seed)
     world_model = RSSM(
-        training.observation_dim, training.action_dim, config.world_model, position_differences(training)
+        training.observation_dim,
+        training.action_dim,
+        config.world_model,
+        position_differences(training, config.world_model.ignored),
+        training.info.state_names,
     ).fit(training)
     transitions, _ = in_chunks(shuffled(training, seed), config.world_model.action_steps)
     streams = Streams(transitions, config.sequence_length)

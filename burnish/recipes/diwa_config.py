@@ -118,6 +118,9 @@ def _calvin(config: DiWAConfig) -> DiWAConfig:
         config,
         simulator=SimulatorConfig(action_repeat=1, max_steps=72),
         collect=replace(config.collect, demonstrations=10, demonstration_noise=0.2, play_noise=(0.0, 0.1, 0.2, 0.3)),
+        # No skill needs the blocks, which lie elsewhere in every episode, and the arm's joints say little that the
+        # hand's pose does not.
+        world_model=replace(config.world_model, ignored=("block", "joint")),
         imagination=replace(config.imagination, horizon=72),
     )
 

@@ -50,16 +50,17 @@ class BodyDifferences(nn.Module):
 MANY_BODIES = 5
 
 
-def position_differences(dataset: Dataset) -> tuple[tuple[int, int], ...]:
+def position_differences(dataset: Dataset, ignored: tuple[str, ...] = ()) -> tuple[tuple[int, int], ...]:
     """Pairs of dimensions that are coordinates of two bodies along one axis, by their names (`hand_x`, `goal_x`, …).
 
-    Bodies that are absent (zero throughout) are left out; a data set without names gives no pairs.  From `MANY_BODIES`
-    on only the first one, the hand, is compared with each of the others: all pairs would drown the rest of the state.
+    Bodies that are absent (zero throughout), or whose names begin with one of `ignored`, are left out; a data set
+    without names gives no pairs.  From `MANY_BODIES` on only the first one, the hand, is compared with each of the
+    others: all pairs would drown the rest of the state.
     """
     names = dataset.info.state_names or ()
     present = dataset.observations[STATE].abs().amax(0) > 0
     index = {name: i for i, name in enumerate(names)}
-    bodies = [name[:-2] for name in names if name.endswith("_x")]
+    bodies = [name[:-2] for name in names if name.endswith("_x") and not name.startswith(ignored)]
     bodies = [body for body in bodies if all(f"{body}_{axis}" in index for axis in "xyz")]
     bodies = [body for body in bodies if any(present[index[f"{body}_{axis}"]] for axis in "xyz")]
     pairs = itertools.combinations(bodies, 2) if len(bodies) < MANY_BODIES else [(bodies[0], b) for b in bodies[1:]]

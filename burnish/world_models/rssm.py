@@ -50,6 +50,9 @@ class RSSMConfig:
     """Actions of one transition; T_a makes it a model of whole action chunks (as DiWA's authors later did)."""
     state: bool = True
     """Whether the state vector is encoded and decoded."""
+    ignored: tuple[str, ...] = ()
+    """Beginnings of the names of state dimensions that are neither seen nor predicted.  What differs from episode to
+    episode and has no part in the task would take up most of the latent state."""
     cameras: tuple[str, ...] = ()
     """Cameras that are encoded and decoded, 64×64."""
     image_depth: int = 16
@@ -79,8 +82,15 @@ class RSSM(nn.Module):
     features each time; `imagine` samples the prior.
     """
 
+    kept: Tensor
+
     def __init__(
-        self, observation_dim: int, action_dim: int, config: RSSMConfig, differences: tuple[tuple[int, int], ...] = ()
+        self,
+        observation_dim: int,
+        action_dim: int,
+        config: RSSMConfig,
+        differences: tuple[tuple[int, int], ...] = (),
+        state_names: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__()
         if not config.state and not config.cameras:
@@ -88,7 +98,10 @@ class RSSM(nn.Module):
         self.config, self.observation_dim, self.action_dim = config, observation_dim, action_dim
         self.action_steps = config.action_steps
         self.normaliser, self.bodies = Normaliser(observation_dim), BodyDifferences(differences)
-        self.state_dim = observation_dim + 2 * len(differences)
+        self.state_names = state_names
+        kept = kept_dimensions(observation_dim, state_names, config.ignored)
+        self.register_buffer("kept", torch.tensor(kept, dtype=torch.long), persistent=False)
+        self.state_dim = len(kept) + 2 * len(differences)
         self.image_encoders = nn.ModuleDict({name: ImageEncoder(config.image_depth) for name in config.cameras})
         embedding = len(config.cameras) * 32 * config.image_depth
         if config.state:
@@ -122,6 +135,7 @@ class RSSM(nn.Module):
             "observation_dim": self.observation_dim,
             "action_dim": self.action_dim,
             "differences": self.bodies.pairs,
+            "state_names": self.state_names,
             "model": self.config,
         }
 
@@ -131,10 +145,12 @@ class RSSM(nn.Module):
         try:
             sizes = int(description["observation_dim"]), int(description["action_dim"])
             differences = tuple((int(i), int(j)) for i, j in description["differences"])
+            names = description["state_names"]
+            names = tuple(str(name) for name in names) if names is not None else None
             config = description["model"]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{source}: found no usable {error}, expected a recurrent world model") from error
-        return cls(*sizes, from_dict(RSSMConfig, config, source), differences)
+        return cls(*sizes, from_dict(RSSMConfig, config, source), differences, names)
 
     @classmethod
     def load(cls, folder: Path) -> "RSSM":
@@ -182,8 +198,9 @@ class RSSM(nn.Module):
         features = self.features(state)
         decoded = {}
         if self.config.state:
-            normalised = self.state_decoder(features)[..., : self.observation_dim]
-            # What never changed in the data (an absent object, say) is exactly what it was.
+            # What is ignored, and what never changed in the data (an absent object, say), is the data's mean.
+            normalised = features.new_zeros(*features.shape[:-1], self.observation_dim)
+            normalised[..., self.kept] = self.state_decoder(features)[..., : len(self.kept)]
             decoded[STATE_KEY] = self.normaliser.denormalise(normalised.masked_fill(self.normaliser.constant, 0.0))
         for name, decoder in self.image_decoders.items():
             decoded[IMAGE_KEY + name] = to_bytes(decoder(features))
@@ -257,7 +274,8 @@ class RSSM(nn.Module):
             targets[name] = to_signed(observation[key])
         if self.config.state:
             frames = observation[STATE_KEY]
-            targets[STATE_KEY] = torch.cat([self.normaliser.normalise(frames), self.bodies.magnified(frames)], dim=-1)
+            normalised = self.normaliser.normalise(frames)[..., self.kept]
+            targets[STATE_KEY] = torch.cat([normalised, self.bodies.magnified(frames)], dim=-1)
         return targets
 
     def _embed(self, targets: dict[str, Tensor]) -> Tensor:
@@ -288,3 +306,12 @@ class RSSM(nn.Module):
         if action is None:
             return state.h.new_zeros(len(state.h), self.cell.from_action.out_features)
         return self.cell.from_action(action)
+
+
+def kept_dimensions(observation_dim: int, names: tuple[str, ...] | None, ignored: tuple[str, ...]) -> list[int]:
+    """The state dimensions whose names begin with none of `ignored`; InputError where one of these names nothing."""
+    for prefix in ignored:
+        if not any(name.startswith(prefix) for name in names or ()):
+            found = ", ".join(names) if names else "no names"
+            raise InputError(f"world model: no state dimension begins with the ignored '{prefix}'; found {found}")
+    return [i for i in range(observation_dim) if not (names and names[i].startswith(ignored))]

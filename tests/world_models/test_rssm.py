@@ -187,6 +187,21 @@ def test_constants_are_decoded_exactly():
     assert (model.decode(model.recorded(data))[STATE][:, 1] == torch.tensor(0.1)).all()
 
 
+def test_ignored_dimensions_are_neither_seen_nor_predicted(tmp_path):
+    data = moving(4, 6)
+    config = dataclasses.replace(TINY, ignored=("goal",))
+    torch.manual_seed(0)
+    model = RSSM(2, 1, config, (), ("point_x", "goal_x")).fit(data).eval()
+    before = model.recorded(data)
+    seen = model.decode(before)[STATE][:, 1].unique()
+    data.observations[STATE][:, 1] += 5.0
+    assert torch.equal(model.recorded(data).h, before.h) and len(seen) == 1
+    model.save(tmp_path)
+    assert torch.equal(RSSM.load(tmp_path).recorded(data).h, before.h)
+    with pytest.raises(InputError, match="no state dimension begins with the ignored 'block'"):
+        RSSM(2, 1, dataclasses.replace(TINY, ignored=("block",)), (), ("point_x", "goal_x"))
+
+
 def test_imagining_follows_the_generator():
     data = moving()
     model = make(data)
