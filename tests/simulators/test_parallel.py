@@ -100,7 +100,14 @@ def test_workers_end_with_an_unguarded_script(tmp_path, signal_number):
     pids.mkdir()
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(folder=str(Path(__file__).parent), pids=str(pids)))
-    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so do its children; ours are to hear it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_until(lambda: len(list(pids.iterdir())) == 2, 30)
     process.send_signal(signal_number)
     output, errors = process.communicate(timeout=20)
