@@ -33,8 +33,10 @@ class PairedDifference:
         return self.improved + self.worsened + self.both + self.neither
 
 
-def wilson_interval(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: float, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a success rate: (low, high), both within [0, 1].
+
+    `successes` may have halves, where a tie counts half.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     Raises InputError unless 0 <= successes <= episodes, episodes > 0 and 0 < confidence < 1.
