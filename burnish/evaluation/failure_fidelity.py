@@ -56,7 +56,7 @@ def failure_fidelity(
     held_out: Dataset,
     seed: int,
     limit: int = 200,
-    batch: int = 32,
+    batch: int = 16,
 ) -> FailureFidelity:
     """Imagine at most `limit` episodes from their first frames under their recorded actions, to their ends.
 

@@ -1,6 +1,7 @@
-"""Plots of the outcome and of learning: before and after, refinement, supervised losses."""
+"""Plots of the outcome and of learning: before and after, refinement, supervised losses, imagined pictures."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,45 @@ def plot_training(name: str, rows: Rows) -> Plot | None:
     return plot
 
 
+def plot_pictures(fidelity: Mapping[str, Any]) -> list[Plot]:
+    """How true imagined pictures are by horizon, a plot for each metric that was measured; hold-last is dashed.
+
+    `fidelity`: "horizon" (transitions) and "sources"; each source has "windows" and some of "psnr_moving", "ssim" and
+    "lpips", a mapping with the means of "model" and "hold_last" by horizon (None where there is none).
+    """
+    wanted = {
+        "psnr_moving": ("Imagined pictures: PSNR where something moves", "PSNR of moving pixels (dB)", "higher"),
+        "ssim": ("Imagined pictures: SSIM", "structural similarity", "higher"),
+        "lpips": ("Imagined pictures: LPIPS", "perceptual distance", "lower"),
+    }
+    measured = [metric for metric in wanted if any(metric in told for told in fidelity["sources"].values())]
+    return [_draw_fidelity(fidelity, metric, *wanted[metric]) for metric in measured]
+
+
+def _draw_fidelity(fidelity: Mapping[str, Any], metric: str, title: str, y_label: str, better: str) -> Plot:
+    described = []
+    with house_style():
+        figure, axis = new_figure()
+        for (source, told), colour in zip(fidelity["sources"].items(), cycle((BLUE, ORANGE, GREEN, PURPLE))):
+            for who, style in (("model", "-"), ("hold_last", "--")):
+                # Matplotlib leaves a gap where a number is missing.
+                values = [float("nan") if value is None else value for value in told[metric][who]]
+                label = source if who == "model" else None
+                axis.plot(fidelity["horizon"], values, style, color=colour, label=label, marker="o", markersize=3)
+            model, hold = (_last(told[metric][who]) for who in ("model", "hold_last"))
+            described.append(f"{source} {model}, hold-last {hold}")
+        axis.plot([], [], "--", color=MUTED, label="hold the last picture")
+        axis.set_xlabel("horizon (transitions)")
+        axis.set_ylabel(y_label)
+        figure.legend(loc="outside upper left", ncols=3)
+    windows = ", ".join(f"{told['windows']} {source}" for source, told in fidelity["sources"].items())
+    caption = (
+        f"Means over windows of held-out episodes ({windows}), imagined open-loop under the recorded actions; "
+        f"{better} is better. Dashed: the present picture, held."
+    )
+    return Plot(figure, title, caption, f"{title}, at the last horizon: {'; '.join(described)}.")
+
+
 def _curves(
     rows: Rows,
     chosen: Mapping[str, Any] | None,
@@ -240,6 +280,10 @@ def _paired_interval(paired: Mapping[str, Any]) -> str:
 
 def _p_value(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"
+
+
+def _last(values: Sequence[float | None]) -> str:
+    return _number(values[-1], False) if values[-1] is not None else "not known"
 
 
 def _number(value: float, share: bool) -> str:

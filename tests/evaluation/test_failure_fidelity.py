@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from burnish.evaluation.failure_fidelity import failure_fidelity
 from burnish.evaluation.intervals import wilson_interval
+from burnish.rewards import ClassifierConfig, SuccessClassifier
+from burnish.world_models import RSSM, RSSM_PRESETS
 from tests.evaluation.moving_square import SquareWorld, hold, squares
 
 
@@ -92,3 +95,16 @@ def test_chunks_and_batches_and_limit():
     assert found.fired_imagined.tolist() == found.fired_recorded.tolist() == [True, False, False]
     assert failure_fidelity(world, Beyond(), data, seed=0, batch=1).summary() == found.summary()
     assert len(failure_fidelity(world, Beyond(), data, seed=0, limit=2).succeeded) == 2
+
+
+def test_a_recurrent_world_model_and_a_learned_classifier():
+    """Real parts, untrained: a classifier that never fires keeps every failure, one that always fires keeps none."""
+    data = dataset()
+    torch.manual_seed(0)
+    model = RSSM(1, 1, RSSM_PRESETS["tiny"]).fit(data).eval()
+    classifier = SuccessClassifier(model.feature_dim, ClassifierConfig()).eval()
+    for threshold, rate in ((2.0, 1), (0.0, 0)):
+        classifier.threshold.fill_(threshold)
+        told = failure_fidelity(model, classifier, data, seed=0).summary()
+        assert told["failures_kept"]["imagined"]["rate"] == told["failures_kept"]["recorded"]["rate"] == rate
+        assert told["successes_kept"]["imagined"]["rate"] == 1 - rate

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from burnish.errors import InputError
 from burnish.evaluation.feature_networks import FeatureNetworks, Features, Perceptual
 from burnish.evaluation.fidelity import picture_fidelity
 from burnish.evaluation.picture_metrics import PSNR_CAP
+from burnish.world_models import RSSM, RSSM_PRESETS
 from tests.evaluation.moving_square import CAMERA, KEY, SIDE, SIZE, SquareWorld, always_right, hold, squares
 
 
@@ -153,3 +155,18 @@ def test_bad_input_is_named():
     del data.observations[KEY]
     with pytest.raises(InputError, match=r"expected 'observation.images.<camera>'"):
         picture_fidelity(SquareWorld(), data, horizon=2, seed=0)
+
+
+def test_a_recurrent_world_model_with_a_camera():
+    """Untrained, so worse than holding; what it draws from the recorded state is compared frame by frame."""
+    data = dataset()
+    large = data.observations[KEY].repeat_interleave(2, 1).repeat_interleave(2, 2)
+    data = replace(data, observations={**data.observations, KEY: large})
+    torch.manual_seed(0)
+    model = RSSM(1, 1, replace(RSSM_PRESETS["tiny"], cameras=(CAMERA,))).fit(data).eval()
+    found = picture_fidelity(model, data, horizon=2, seed=0, limit=3)
+    assert found.sources["expert"].errors["psnr"]["model"].shape == (3, 2)
+    for told in found.summary()["sources"].values():
+        assert max(told["psnr"]["model"]) < min(told["psnr"]["hold_last"])
+        assert told["psnr"]["hold_last"][0] == pytest.approx(psnr_of(1))
+        assert all(0 < value < 20 for value in told["psnr"]["model"])

@@ -37,6 +37,13 @@ def test_wilson_interval_by_hand_at_z_equal_one():
     assert wilson_interval(0, 1, confidence) == pytest.approx((0.0, 0.5))
 
 
+def test_wilson_interval_of_a_tie_by_hand():
+    """z = 1, n = 1, x = 1/2: centre 1/2, half-width sqrt(1/4 + 1/4) / 2."""
+    confidence = math.erf(1 / math.sqrt(2))
+    half = math.sqrt(0.5) / 2
+    assert wilson_interval(0.5, 1, confidence) == pytest.approx((0.5 - half, 0.5 + half))
+
+
 @given(st.integers(1, 400), st.data(), st.floats(0.5, 0.999))
 def test_wilson_interval_holds_the_rate_and_mirrors(episodes, data, confidence):
     successes = data.draw(st.integers(0, episodes))
