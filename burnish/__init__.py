@@ -14,6 +14,7 @@ def run(
     seed: int = 0,
     out: str | Path | None = None,
     preset: str = "default",
+    observation: str = "state",
     config: Any = None,
     dataset: str | Path | None = None,
     success_column: str | None = None,
@@ -28,7 +29,8 @@ def run(
         seed: of the data, of all training and of refinement.
         out: the run folder, by default runs/RECIPE-TASK-SEED.
         preset: one of the recipe's, for instance `default` or `tiny`.
-        config: the recipe's configuration, instead of a preset.
+        observation: what everything that learns looks at: `state` or `pixels`.
+        config: the recipe's configuration, instead of a preset and an observation.
         dataset: your own LeRobotDataset v3.0; then no simulator is used.
         success_column: the data set's column that tells success, by default `next.success` or `success`.
         success_last_frames: success is the last so many frames of every successful episode.
@@ -48,7 +50,7 @@ def run(
         out=Path(out) if out is not None else None,
         dataset=Path(dataset) if dataset is not None else None,
         reading=ReadingRule(success_column=success_column, success_last_frames=success_last_frames),
-        config=config if config is not None else entry(recipe).preset(preset),
+        config=config if config is not None else entry(recipe).preset(preset, observation),
     )
     resolved = new.resolve(recipe)
     report = run_recipe(new.folder(resolved), resolved, threads=threads)

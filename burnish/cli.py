@@ -71,7 +71,9 @@ def run(args: list[str]) -> int:
         recipe = entry(args[0])
         from burnish.recipes.runs import NewRun
 
-        default = NewRun(config=recipe.preset(_value_of("--preset", args) or "default"))
+        default = NewRun(
+            config=recipe.preset(_value_of("--preset", args) or "default", _value_of("--observation", args) or "state")
+        )
         described = (
             f"{recipe.system} ({recipe.paper}): all its stages, from data to report. "
             f"Presets: {', '.join(recipe.presets)}."

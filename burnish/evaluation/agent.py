@@ -10,7 +10,7 @@ from burnish.config import from_dict
 from burnish.errors import InputError
 from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig, Policy
 from burnish.storage import load_module, load_module_config, save_module
-from burnish.world_models import RSSM, ObservationHistory, State
+from burnish.world_models import RSSM, Encoded, ObservationHistory, State
 
 # A new family of policies or observers is one line here: its name, and its class (and a policy's configuration).
 # An observer that is saved with a policy has `description` and `from_description(description, source)`.
@@ -18,7 +18,7 @@ POLICIES: dict[str, tuple[type[Policy], type]] = {
     "gaussian": (GaussianPolicy, GaussianPolicyConfig),
     "diffusion": (DiffusionPolicy, DiffusionPolicyConfig),
 }
-OBSERVERS: dict[str, Any] = {"history": ObservationHistory, "rssm": RSSM}
+OBSERVERS: dict[str, Any] = {"history": ObservationHistory, "rssm": RSSM, "encoded": Encoded}
 
 
 class Agent(nn.Module):

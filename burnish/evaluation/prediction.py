@@ -81,17 +81,22 @@ def _rms(error: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def imagine_along(world_model: WorldModel, observation: Tensor, actions: Tensor, seed: int) -> Tensor:
-    """The states (T, D) that the model imagines from the first of `observation` (T, D) under recorded `actions` (T, A).
+def imagine_along(
+    world_model: WorldModel, observation: dict[str, Tensor], actions: Tensor, seed: int
+) -> dict[str, Tensor]:
+    """The observations (T, …) that the model imagines from the first of `observation` (T, …) under the recorded
+    `actions` (T, A), by their keys.
 
-    Both are in the data's units; the action of the last frame is not executed.
+    All are in the data's units; the action of the last frame is not executed.
     """
-    generator = torch.Generator(device=observation.device).manual_seed(seed)
-    state = world_model.observe(world_model.initial(1), None, {STATE_KEY: observation[:1]})
-    frames = [world_model.decode(state)[STATE_KEY]]
+    generator = torch.Generator(device=actions.device).manual_seed(seed)
+    first = {key: values[:1] for key, values in observation.items()}
+    state = world_model.observe(world_model.initial(1), None, first)
+    frames = [world_model.decode(state)]
     chunk = world_model.action_steps
-    for first in range(0, len(actions) - chunk, chunk):
-        state = world_model.imagine(state, actions[first : first + chunk].flatten()[None], generator)
+    for start in range(0, len(actions) - chunk, chunk):
+        state = world_model.imagine(state, actions[start : start + chunk].flatten()[None], generator)
         # A model of action chunks has nothing to say about the frames between: they are held.
-        frames += [frames[-1]] * (chunk - 1) + [world_model.decode(state)[STATE_KEY]]
-    return torch.cat(frames + [frames[-1]] * (len(actions) - len(frames)))
+        frames += [frames[-1]] * (chunk - 1) + [world_model.decode(state)]
+    frames += [frames[-1]] * (len(actions) - len(frames))
+    return {key: torch.cat([frame[key] for frame in frames]) for key in frames[0]}

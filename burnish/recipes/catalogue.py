@@ -15,7 +15,8 @@ class Entry:
     """One recipe as `burnish recipes` lists it.
 
     The method is in `burnish.recipes.NAME`, which has `steps(config, task, seed, recorder, own)`; its settings are in
-    `burnish.recipes.NAME_config`, which has `CONFIG`, their dataclass, and `PRESETS`.
+    `burnish.recipes.NAME_config`, which has `CONFIG`, their dataclass, `PRESETS` and
+    `OBSERVATIONS` (what to look at).
     """
 
     name: str
@@ -39,11 +40,15 @@ class Entry:
         """The method as a list of stages."""
         return importlib.import_module(f"burnish.recipes.{self.name}").steps
 
-    def preset(self, name: str) -> Any:
-        """The configuration that a preset names; InputError where there is none."""
+    def preset(self, name: str, observation: str = "state") -> Any:
+        """The configuration that a preset names, for `observation`; InputError where there is none."""
         if name not in self.presets:
             raise InputError(f"unknown preset '{name}' of {self.name}, expected one of: {', '.join(self.presets)}")
-        return self.presets[name](self.config_class())
+        observations = self._settings.OBSERVATIONS
+        if observation not in observations:
+            expected = ", ".join(observations)
+            raise InputError(f"unknown observation '{observation}' of {self.name}, expected one of: {expected}")
+        return observations[observation](self.presets[name](self.config_class()))
 
     @property
     def _settings(self) -> Any:
@@ -53,14 +58,14 @@ class Entry:
 CATALOGUE = (
     Entry(
         name="world4rl",
-        system="World4RL, on state observations",
+        system="World4RL, on states or a compact latent of pictures",
         paper="arXiv 2509.19080",
         needs="a Meta-World task, or your own LeRobotDataset",
         status="works",
     ),
     Entry(
         name="diwa",
-        system="DiWA, on state observations",
+        system="DiWA, on states or a compact latent of pictures",
         paper="arXiv 2508.03645",
         needs="a Meta-World or CALVIN task, or your own LeRobotDataset",
         status="works",

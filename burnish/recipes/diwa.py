@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from burnish.data import Dataset, Streams, in_chunks, read_dataset, require_successes
+from burnish.data import Dataset, Streams, in_chunks, require_successes
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
 from burnish.policies import DiffusionPolicy, GaussianPolicy
@@ -26,9 +26,10 @@ from burnish.recipes.parts import (
     with_evaluation_and_report,
 )
 from burnish.recipes.steps import Step, store_dataset
+from burnish.recipes.views import StateView, view_of
 from burnish.rewards import ContrastiveClassifier
 from burnish.training import fit
-from burnish.world_models import RSSM, BootstrapTransitions, LatentEnsemble, position_differences
+from burnish.world_models import RSSM, BootstrapTransitions, Encoded, LatentEnsemble, position_differences
 
 if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
     from burnish.recipes.recording import Recorder
@@ -42,9 +43,15 @@ def steps(
     Data come from the simulator of `recorder`, or from `own`.  Without a simulator nothing is evaluated in one.
     """
     c = config
+    simulator = c.simulator if recorder is not None else None
+    view = view_of(c.observation, c.autoencoder, c.autoencoder_training, simulator, c.held_out, seed)
+    seen = view.inputs
 
     def data(stage: StageContext) -> Dataset:
-        return read_dataset(stage.inputs["dataset"])
+        return view.dataset(stage)
+
+    def vectors(stage: StageContext) -> Dataset:
+        return view.vectors(view.dataset(stage))
 
     def agent(stage: StageContext) -> Agent:
         return load_agent(stage.inputs["policy"], task)
@@ -67,11 +74,13 @@ def steps(
         first = Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s))
     learned = [
         first,
+        *view.steps("dataset"),
+        *view.latents(),
         Step(
             "world_model",
             {**learning, "model": c.world_model, "length": c.sequence_length, "training": c.world_model_training},
-            ("dataset",),
-            lambda s: train_world_model(c, seed, data(s), s),
+            ("dataset", *seen),
+            lambda s: train_world_model(c, seed, vectors(s), s),
         ),
         Step(
             "policy",
@@ -84,20 +93,20 @@ def steps(
                 "task": task,
                 "seed": seed,
             },
-            ("dataset", "world_model"),
-            lambda s: pretrain(c, task, seed, data(s), world_model(s), s),
+            ("dataset", "world_model", *seen),
+            lambda s: pretrain(c, task, seed, vectors(s), world_model(s), view, s),
         ),
         Step(
             "ensemble",
             {**learning, "model": c.ensemble, "training": c.ensemble_training},
-            ("dataset", "world_model"),
-            lambda s: train_ensemble(c, seed, data(s), world_model(s), s),
+            ("dataset", "world_model", *seen),
+            lambda s: train_ensemble(c, seed, vectors(s), world_model(s), s),
         ),
         Step(
             "classifier",
             {**learning, "model": c.classifier, "training": c.classifier_training},
-            ("dataset", "world_model"),
-            lambda s: train_success_classifier(c, seed, data(s), world_model(s), s),
+            ("dataset", "world_model", *seen),
+            lambda s: train_success_classifier(c, seed, vectors(s), world_model(s), s),
         ),
         Step(
             "refined",
@@ -109,11 +118,13 @@ def steps(
                 "imagined_episodes": c.evaluation.imagined_episodes,
                 "seed": seed,
             },
-            ("dataset", "policy", "world_model", "classifier", "ensemble"),
-            lambda s: refine_policy(c, task, seed, data(s), agent(s), classifier(s), ensemble(s), s),
+            ("dataset", "policy", "world_model", "classifier", "ensemble", *seen),
+            lambda s: refine_policy(
+                c, task, seed, data(s), agent(s), view.outside(s, world_model(s)), classifier(s), ensemble(s), s
+            ),
         ),
     ]
-    return with_evaluation_and_report(learned, c, task, seed, recorder, world_model, ensemble)
+    return with_evaluation_and_report(learned, c, task, seed, recorder, view, world_model, ensemble)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -178,7 +189,13 @@ def train_ensemble(config: DiWAConfig, seed: int, dataset: Dataset, world_model:
 
 
 def pretrain(
-    config: DiWAConfig, task: str, seed: int, dataset: Dataset, world_model: RSSM, stage: StageContext
+    config: DiWAConfig,
+    task: str,
+    seed: int,
+    dataset: Dataset,
+    world_model: RSSM,
+    view: StateView,
+    stage: StageContext,
 ) -> None:
     """A diffusion policy on action chunks, cloned from the demonstrations' posterior features."""
     torch.manual_seed(seed)
@@ -192,7 +209,7 @@ def pretrain(
     versions += [world_model.features(world_model.recorded(chosen, generator)) for _ in range(config.posterior_samples)]
     clone(policy, versions, chosen, config.cloning_noise, config.pretraining, seed, stage)
     policy.begin_refinement()
-    save_agent(stage.folder, Agent(world_model, policy).eval(), task)
+    save_agent(stage.folder, Agent(view.outside(stage, world_model), policy).eval(), task)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -220,14 +237,13 @@ def refine_policy(
     seed: int,
     dataset: Dataset,
     agent: Agent,
+    world_model: "RSSM | Encoded",
     classifier: ContrastiveClassifier,
     ensemble: LatentEnsemble,
     stage: StageContext,
 ) -> None:
     """Start states from the data, chunks from the policy, consequences from the prior, reward at the chunk's end."""
-    imagination = Imagination(
-        ensemble.world_model, classifier, ensemble, None, dataset, config.starts, config.imagination
-    )
+    imagination = Imagination(world_model, classifier, ensemble, None, dataset, config.starts, config.imagination)
     ppo = config.ppo if config.policy == "diffusion" else config.gaussian_ppo
     judged = config.evaluation.imagined_episodes
     refine_in_imagination(imagination, agent, task, ppo, config.refine, judged, seed, stage)

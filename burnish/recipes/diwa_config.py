@@ -6,10 +6,11 @@ from typing import Literal
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import DiffusionPolicyConfig, GaussianPolicyConfig
+from burnish.recipes.views import ObservationName, with_cameras
 from burnish.rewards import ContrastiveConfig
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
-from burnish.world_models import RSSM_PRESETS, LatentEnsembleConfig, RSSMConfig
+from burnish.world_models import RSSM_PRESETS, AutoencoderConfig, LatentEnsembleConfig, RSSMConfig
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,15 @@ class PlayConfig:
 class DiWAConfig:
     """The recipe's configuration; one group for each part of the method."""
 
+    observation: ObservationName = "state"
+    """What the world model looks at: the state vector, or a compact latent of camera pictures."""
     simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    """Of pictures; not used with states."""
+    autoencoder_training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(steps=6000, batch_size=16, learning_rate=2e-3)
+    )
+    """A batch is that many windows of three frames."""
     collect: PlayConfig = field(default_factory=PlayConfig)
     held_out: float = 0.1
     """Share of the episodes that no model learns from: calibration and validation."""
@@ -144,5 +153,16 @@ def _paper(config: DiWAConfig) -> DiWAConfig:
     )
 
 
+def _pixels(config: DiWAConfig) -> DiWAConfig:
+    """Pictures instead of states: nothing that learns sees a state vector."""
+    return replace(
+        config,
+        observation="pixels",
+        simulator=with_cameras(config.simulator, config.autoencoder),
+    )
+
+
 PRESETS = {"default": lambda config: config, "calvin": _calvin, "tiny": _tiny, "paper": _paper}
 CONFIG = DiWAConfig
+OBSERVATIONS = {"state": lambda config: config, "pixels": _pixels}
+"""What `--observation` makes of a preset."""

@@ -12,16 +12,21 @@ import torch
 
 from burnish.data import Dataset, Episode
 from burnish.errors import BurnishError
+from burnish.evaluation.action_following import action_following
 from burnish.evaluation.agent import load_agent, save_agent
+from burnish.evaluation.fidelity import picture_fidelity
 from burnish.evaluation.prediction import open_loop, spearman
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.pipeline import StageContext
+from burnish.recipes.views import StateView
 from burnish.storage import load_tensors, write_json
 
 if TYPE_CHECKING:
     from burnish.recipes.recording import Recorder
 
 HORIZON = 20
+PICTURE_HORIZON = 10
+_PICTURE_WINDOWS = 100
 _CURVE_OFFSET = 500_000  # the curve's starts are none of the evaluation's
 _PAIRS = 2000
 
@@ -34,7 +39,8 @@ def simulator_steps() -> int:
 
 def evaluate(
     config: EvaluationConfig,
-    held_out: Dataset,
+    held_out_share: float,
+    view: StateView,
     task: str,
     seed: int,
     recorder: "Recorder | None",
@@ -44,7 +50,11 @@ def evaluate(
 ) -> None:
     """Everything that is measured, as JSON files in the stage's folder; without a simulator only the models."""
     before = simulator_steps()
+    _, held_out = view.vectors(view.dataset(stage)).split(held_out_share, seed=0)
     measure_models(held_out, world_model, ensemble, seed, stage.folder)
+    world_model, pictures = view.outside(stage, world_model), view.pictures(stage)
+    if pictures is not None:
+        measure_pictures(pictures.split(held_out_share, seed=0)[1], world_model, seed, stage.folder)
     if recorder is not None:
         pretrained, refined = stage.inputs["policy"], stage.inputs["refined"]
         episodes = measure_success(recorder, config.episodes, pretrained, refined, stage)
@@ -68,6 +78,14 @@ def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int
             "pairs": torch.stack([doubt, error], 1)[:_PAIRS].tolist(),
         },
     )
+
+
+def measure_pictures(held_out: Dataset, world_model: Any, seed: int, folder: Path) -> None:
+    """How true imagined pictures are, and whether they follow the actions; on held-out episodes, fidelity.json."""
+    horizon = max(1, min(PICTURE_HORIZON, int(held_out.lengths.max()) - 1) // world_model.action_steps)
+    fidelity = picture_fidelity(world_model, held_out, horizon, seed, limit=_PICTURE_WINDOWS)
+    following = action_following(world_model, held_out, horizon, seed, limit=_PICTURE_WINDOWS)
+    write_json(folder / "fidelity.json", {**fidelity.summary(), "action_following": following.summary()})
 
 
 def measure_success(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, read_dataset, require_successes
+from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes
 from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, check_same_features, save_agent
 from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_success
@@ -16,6 +16,7 @@ from burnish.policies import Policy
 from burnish.recipes.evaluating import evaluate, simulator_steps
 from burnish.recipes.reporting import report
 from burnish.recipes.steps import Step
+from burnish.recipes.views import StateView
 from burnish.rewards import BalancedFrames, CalibratedClassifier
 from burnish.rl import PPOConfig, RefineConfig, refine
 from burnish.storage import write_json
@@ -211,26 +212,21 @@ def with_evaluation_and_report(
     task: str,
     seed: int,
     recorder: "Recorder | None",
+    view: StateView,
     world_model: Callable[[StageContext], Any],
     ensemble: Callable[[StageContext], Any],
 ) -> list[Step]:
     """`steps`, and after them the stages that measure what came of it and write the report.
 
-    `config` is a recipe's configuration: `simulator`, `evaluation` and `held_out` are read.
+    `config` is a recipe's configuration: `simulator`, `evaluation` and `held_out` are read.  `world_model` is the one
+    of vectors, behind the `view` of pictures.
     """
     evaluation = Step(
         "evaluation",
         {"simulator": config.simulator, "evaluation": config.evaluation, "held_out": config.held_out, "seed": seed},
-        ("dataset", "policy", "world_model", "ensemble", "refined"),
+        ("dataset", "policy", "world_model", "ensemble", "classifier", "refined", *view.inputs),
         lambda s: evaluate(
-            config.evaluation,
-            read_dataset(s.inputs["dataset"]).split(config.held_out, seed=0)[1],
-            task,
-            seed,
-            recorder,
-            world_model(s),
-            ensemble(s),
-            s,
+            config.evaluation, config.held_out, view, task, seed, recorder, world_model(s), ensemble(s), s
         ),
     )
     everything = [*steps, evaluation]

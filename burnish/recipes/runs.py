@@ -51,6 +51,8 @@ class NewRun(Generic[Config]):
     """Run folder; default runs/RECIPE-TASK-SEED. The same command again resumes or redoes what changed."""
     preset: str = "default"
     """Where the configuration starts from; single settings can be changed below."""
+    observation: str = "state"
+    """What everything that learns looks at: `state`, or `pixels`, a compact latent of camera pictures."""
     dataset: Path | None = None
     """Your own LeRobotDataset v3.0; then no simulator is used."""
     reading: Annotated[ReadingRule, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadingRule)

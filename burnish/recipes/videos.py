@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from burnish.data import STATE, DatasetInfo, Episode
+from burnish.data import STATE, DatasetInfo, Episode, is_image_key
 from burnish.evaluation.filming import film
 from burnish.evaluation.prediction import imagine_along
 from burnish.evaluation.settings import SimulatorConfig
@@ -36,22 +38,35 @@ def real_and_imagined(
 ) -> list[dict[str, str]]:
     """What happened under the refined policy beside what the world model imagines of the same actions.
 
-    States have no picture, so the paths of the hand and the objects are drawn; empty where the state's names are
-    unknown.
+    Where the world model predicts no pictures, the paths of the hand and the objects are drawn; empty where the
+    state's names are unknown, too.
     """
-    states = torch.from_numpy(real.observation[STATE])
-    imagined = imagine_along(world_model, states, torch.from_numpy(real.action), seed)
-    paths = [positions(array, info.state_names) for array in (states.numpy(), imagined.numpy())]
-    if not paths[0]:
-        return []
-    clips = [draw_trajectories(paths[0], paths[1], size), draw_trajectories(paths[1], paths[0], size)]
+    observation = {key: torch.from_numpy(values) for key, values in real.observation.items()}
+    imagined = imagine_along(world_model, observation, torch.from_numpy(real.action), seed)
+    cameras = [key for key in imagined if is_image_key(key)]
+    if cameras:
+        clips = [_enlarged([frames[key] for key in cameras], size) for frames in (observation, imagined)]
+        shown = "the cameras' pictures as the policy saw them"
+    else:
+        paths = [positions(frames[STATE].numpy(), info.state_names) for frames in (observation, imagined)]
+        if not paths[0]:
+            return []
+        clips = [draw_trajectories(paths[0], paths[1], size), draw_trajectories(paths[1], paths[0], size)]
+        shown = "paths in the simulator"
     name = f"real_imagined_{number}.mp4"
     save_mp4(folder / name, side_by_side(clips[0], clips[1], ("real", "imagined")), fps)
     return [
         {
             "file": name,
             "title": f"Start {number}: real and imagined, same actions",
-            "caption": "Left: paths in the simulator under the refined policy. Right: what the world model imagines "
+            "caption": f"Left: {shown} under the refined policy. Right: what the world model imagines "
             "from the first frame alone, with the same actions and no correction.",
         }
     ]
+
+
+def _enlarged(cameras: list[Tensor], size: int) -> np.ndarray:
+    """Small pictures (T, S, S, 3) of several cameras beside each other, each pixel a square of about `size` / S."""
+    clip = torch.cat(cameras, dim=2).numpy()
+    factor = max(1, size // clip.shape[1])
+    return clip.repeat(factor, axis=1).repeat(factor, axis=2)

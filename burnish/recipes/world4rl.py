@@ -1,9 +1,10 @@
-"""World4RL (arXiv 2509.19080) on state observations, read from top to bottom like its method section.
+"""World4RL (arXiv 2509.19080), read from top to bottom like its method section.
 
 Three networks learn, separately, from offline data: a behaviour-cloned policy, a diffusion transition model and a
 success classifier.  They are frozen, and PPO refines the policy inside the world that they imagine.  Beyond the paper,
 imagination is pessimistic: an ensemble and the distance to the data halt episodes that leave the data, and an anchor
-holds the policy near the pretrained one.
+holds the policy near the pretrained one.  All of it reads state vectors, or a compact latent of camera pictures
+(`recipes/views.py`).
 """
 
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from burnish.recipes.parts import (
     with_evaluation_and_report,
 )
 from burnish.recipes.steps import Step, store_dataset
+from burnish.recipes.views import StateView, view_of
 from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import SuccessClassifier
 from burnish.training import fit
@@ -32,6 +34,7 @@ from burnish.world_models import (
     DataSupport,
     DiffusionWorldModel,
     DisagreementEnsemble,
+    Encoded,
     ObservationHistory,
     TransitionSpace,
     learned_dimensions,
@@ -50,9 +53,14 @@ def steps(
     Data come from the simulator of `recorder`, or from `own`.  Without a simulator nothing is evaluated in one.
     """
     c = config
+    simulator = c.simulator if recorder is not None else None
+    view = view_of(c.observation, c.autoencoder, c.autoencoder_training, simulator, c.held_out, seed)
 
     def data(stage: StageContext) -> Dataset:
-        return read_dataset(stage.inputs["dataset"])
+        return view.dataset(stage)
+
+    def vectors(stage: StageContext) -> Dataset:
+        return view.vectors(view.dataset(stage))
 
     def agent(stage: StageContext) -> Agent:
         return load_agent(stage.inputs["policy"], task)
@@ -72,43 +80,48 @@ def steps(
     cloning = {"history": c.history, "policy": c.policy, "training": c.pretraining, "noise": c.cloning_noise}
     cloning |= {"seed": seed, "task": task}
     space = {"held_out": c.held_out, "history": c.history, "seed": seed}
+    seen = view.inputs
     if recorder is not None:
         real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
         sequence = [
             Step("demonstrations", real, (), lambda s: collect_demonstrations(c, recorder, s)),
+            *view.steps("demonstrations"),
             Step(
                 "policy",
                 cloning,
-                ("demonstrations",),
-                lambda s: pretrain(c, task, seed, read_dataset(s.inputs["demonstrations"]), s),
+                ("demonstrations", *seen[:1]),
+                lambda s: pretrain(c, task, seed, "demonstrations", view, s),
             ),
             Step("dataset", real, ("demonstrations", "policy"), lambda s: collect_rollouts(c, recorder, s)),
+            *view.latents(),
         ]
     else:
         assert own is not None
         sequence = [
             Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s)),
-            Step("policy", cloning, ("dataset",), lambda s: pretrain(c, task, seed, data(s), s)),
+            *view.steps("dataset"),
+            *view.latents(),
+            Step("policy", cloning, ("dataset", *seen), lambda s: pretrain(c, task, seed, "dataset", view, s)),
         ]
     learned = [
         *sequence,
         Step(
             "world_model",
             {**space, "model": c.world_model, "training": c.world_model_training},
-            ("dataset", "policy"),
-            lambda s: train_world_model(c, seed, data(s), agent(s), s),
+            ("dataset", "policy", *seen),
+            lambda s: train_world_model(c, seed, vectors(s), agent(s), s),
         ),
         Step(
             "ensemble",
             {**space, "model": c.ensemble, "training": c.ensemble_training, "support": c.support},
-            ("dataset", "policy"),
-            lambda s: train_ensemble(c, seed, data(s), agent(s), s),
+            ("dataset", "policy", *seen),
+            lambda s: train_ensemble(c, seed, vectors(s), agent(s), s),
         ),
         Step(
             "classifier",
             {**space, "model": c.classifier, "training": c.classifier_training},
-            ("dataset", "world_model"),
-            lambda s: train_success_classifier(c, seed, data(s), world_model(s), s),
+            ("dataset", "world_model", *seen),
+            lambda s: train_success_classifier(c, seed, vectors(s), world_model(s), s),
         ),
         Step(
             "refined",
@@ -120,13 +133,22 @@ def steps(
                 "imagined_episodes": c.evaluation.imagined_episodes,
                 "seed": seed,
             },
-            ("dataset", "policy", "world_model", "classifier", "ensemble"),
+            ("dataset", "policy", "world_model", "classifier", "ensemble", *seen),
             lambda s: refine_policy(
-                c, task, seed, data(s), agent(s), world_model(s), classifier(s), ensemble(s), support(s), s
+                c,
+                task,
+                seed,
+                data(s),
+                agent(s),
+                view.outside(s, world_model(s)),
+                classifier(s),
+                ensemble(s),
+                support(s),
+                s,
             ),
         ),
     ]
-    return with_evaluation_and_report(learned, c, task, seed, recorder, world_model, ensemble)
+    return with_evaluation_and_report(learned, c, task, seed, recorder, view, world_model, ensemble)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -159,8 +181,9 @@ def collect_rollouts(config: World4RLConfig, recorder: "Recorder", stage: StageC
 # 2. The policy π_ξ, by behaviour cloning (Eqs. 1–2).
 
 
-def pretrain(config: World4RLConfig, task: str, seed: int, demonstrations: Dataset, stage: StageContext) -> None:
-    """Negative log-likelihood of the demonstrated actions; its normaliser is the one that every model shares."""
+def pretrain(config: World4RLConfig, task: str, seed: int, source: str, view: StateView, stage: StageContext) -> None:
+    """Negative log-likelihood of the actions in stage `source`; its normaliser is the one that every model shares."""
+    demonstrations = view.vectors(view.dataset(stage, source))
     observer = ObservationHistory(demonstrations.observation_dim, demonstrations.action_dim, config.history)
     observer.fit(demonstrations)
     torch.manual_seed(seed)
@@ -168,8 +191,7 @@ def pretrain(config: World4RLConfig, task: str, seed: int, demonstrations: Datas
     chosen = cloned_episodes(demonstrations)
     seen = [recorded_features(observer, chosen)]
     clone(policy, seen, chosen, config.cloning_noise, config.pretraining, seed, stage)
-    agent = Agent(observer, policy).eval()
-    save_agent(stage.folder, agent, task)
+    save_agent(stage.folder, Agent(view.outside(stage, observer), policy).eval(), task)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -235,7 +257,7 @@ def refine_policy(
     seed: int,
     dataset: Dataset,
     agent: Agent,
-    world_model: DiffusionWorldModel,
+    world_model: "DiffusionWorldModel | Encoded",
     classifier: SuccessClassifier,
     ensemble: DisagreementEnsemble,
     support: DataSupport,

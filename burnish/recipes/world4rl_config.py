@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import GaussianPolicyConfig
+from burnish.recipes.views import ObservationName, with_cameras
 from burnish.rewards import ClassifierConfig
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
-from burnish.world_models import DiffusionConfig, EnsembleConfig, HistoryConfig, SupportConfig
+from burnish.world_models import AutoencoderConfig, DiffusionConfig, EnsembleConfig, HistoryConfig, SupportConfig
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,15 @@ class CollectConfig:
 class World4RLConfig:
     """The recipe's configuration; one group for each part of the method."""
 
+    observation: ObservationName = "state"
+    """What policy, world model and classifier look at: the state vector, or a compact latent of camera pictures."""
     simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    """Of pictures; not used with states."""
+    autoencoder_training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(steps=6000, batch_size=16, learning_rate=2e-3)
+    )
+    """A batch is that many windows of three frames."""
     collect: CollectConfig = field(default_factory=CollectConfig)
     held_out: float = 0.1
     """Share of the episodes that no model learns from: calibration and validation."""
@@ -112,5 +121,22 @@ def _contacts(config: World4RLConfig) -> World4RLConfig:
     )
 
 
+def _pixels(config: World4RLConfig) -> World4RLConfig:
+    """Pictures instead of states: nothing that learns sees a state vector."""
+    return replace(
+        config,
+        observation="pixels",
+        simulator=with_cameras(config.simulator, config.autoencoder),
+        collect=replace(
+            config.collect,
+            demonstrations=max(10, config.collect.demonstrations),
+            noisy_expert_episodes=max(60, config.collect.noisy_expert_episodes),
+        ),
+        history=replace(config.history, feature_frames=2),
+    )
+
+
 PRESETS = {"default": lambda config: config, "contacts": _contacts, "tiny": _tiny, "paper": _paper}
 CONFIG = World4RLConfig
+OBSERVATIONS = {"state": lambda config: config, "pixels": _pixels}
+"""What `--observation` makes of a preset."""

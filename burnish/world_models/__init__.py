@@ -1,9 +1,11 @@
 """World models: a family a file, all with the contract of `base.WorldModel`."""
 
+from burnish.world_models.autoencoder import Autoencoder, AutoencoderConfig
 from burnish.world_models.base import Observer, State, WorldModel
 from burnish.world_models.bodies import BodyDifferences, position_differences
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
 from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConfig
+from burnish.world_models.encoded import LATENT, Encoded, as_states, with_latents
 from burnish.world_models.history import (
     STATE_KEY,
     HistoryConfig,
@@ -18,15 +20,19 @@ from burnish.world_models.sampler import SamplerConfig
 from burnish.world_models.support import DataSupport, SupportConfig
 
 __all__ = [
+    "LATENT",
     "RSSM",
     "RSSM_PRESETS",
     "STATE_KEY",
+    "Autoencoder",
+    "AutoencoderConfig",
     "BodyDifferences",
     "BootstrapTransitions",
     "DataSupport",
     "DiffusionConfig",
     "DiffusionWorldModel",
     "DisagreementEnsemble",
+    "Encoded",
     "EnsembleConfig",
     "HistoryConfig",
     "HistoryState",
@@ -41,6 +47,8 @@ __all__ = [
     "SupportConfig",
     "TransitionSpace",
     "WorldModel",
+    "as_states",
     "learned_dimensions",
     "position_differences",
+    "with_latents",
 ]

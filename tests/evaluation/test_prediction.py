@@ -88,11 +88,13 @@ def test_imagining_along_recorded_actions():
     dataset = constant_motion()
     states, actions = dataset.observations[STATE][12:24], dataset.actions[12:24].clone()
     model = Exact(fitted_space(dataset))
-    torch.testing.assert_close(imagine_along(model, states, actions, seed=0), states, atol=1e-5, rtol=0)
+    torch.testing.assert_close(imagine_along(model, {STATE: states}, actions, seed=0)[STATE], states, atol=1e-5, rtol=0)
     actions[-1], actions[4] = -1.0, 0.0
     expected = states.clone()
     expected[5:, 0] -= 0.1
-    torch.testing.assert_close(imagine_along(model, states, actions, seed=0), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        imagine_along(model, {STATE: states}, actions, seed=0)[STATE], expected, atol=1e-5, rtol=0
+    )
 
 
 def test_summary_by_hand():

@@ -1,0 +1,195 @@
+"""A compact latent of pictures: a few numbers that world models, policies and classifiers read instead of pixels.
+
+A variational autoencoder with a weak prior, trained on short windows.  Two things make its latents fit for imagination:
+pixels that change over the data count more than the background, and a small network must predict the next latent from
+the last two and the actions between, so that what cannot be predicted (aliasing, say) does not fill the latent.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from burnish.config import from_dict
+from burnish.data import Dataset, WindowBatch, image_key
+from burnish.errors import InputError
+from burnish.networks import MLP, PictureDecoder, PictureEncoder, level_widths, picture_channels
+from burnish.storage import load_module, load_module_config, save_module
+
+CONTRAST = 2.0
+"""Pictures minus the mean picture are scaled by this, to about unit size where something moves."""
+_SAMPLE = 2000
+"""Frames from which the mean picture and the weights of pixels are taken."""
+_ENCODE_BATCH = 256
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Sizes and loss weights of the compact latent."""
+
+    cameras: tuple[str, ...] = ("corner3", "gripperPOV")
+    """Cameras that are seen, stacked on channels."""
+    image_size: int = 64
+    latent_dim: int = 32
+    width: int = 24
+    """Channels of the first convolution."""
+    hidden: int = 256
+    kl_weight: float = 2e-5
+    """Weight of the divergence from a unit Gaussian, per latent; reconstruction is a mean over pixels."""
+    prediction_weight: float = 0.3
+    """Weight of the error of predicting the next latent, relative to the latents' variance."""
+    motion_weight: float = 4.0
+    """How much more a pixel counts whose variance over the data is the mean one."""
+
+
+class Autoencoder(nn.Module):
+    """Pictures to latents (B, Z) and back."""
+
+    mean: Tensor
+    weight: Tensor
+
+    def __init__(self, action_dim: int, config: AutoencoderConfig) -> None:
+        super().__init__()
+        if not config.cameras:
+            raise InputError("autoencoder: found no camera, expected at least one")
+        self.config, self.action_dim, self.latent_dim = config, action_dim, config.latent_dim
+        widths = level_widths(config.image_size, config.width)
+        channels, size = 3 * len(config.cameras), config.image_size
+        self.encoder = PictureEncoder(channels, widths, config.hidden, 2 * config.latent_dim)
+        self.decoder = PictureDecoder(config.latent_dim, config.hidden, widths, channels)
+        self.predictor = MLP(2 * (config.latent_dim + action_dim), (config.hidden, config.hidden), config.latent_dim)
+        self.register_buffer("mean", torch.zeros(channels, size, size))
+        self.register_buffer("weight", torch.ones(channels, size, size))
+
+    # -- storage -------------------------------------------------------------------------------------------------------
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What `from_description` needs to build the same autoencoder (statistics come with the weights)."""
+        return {"action_dim": self.action_dim, "config": self.config}
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], source: str) -> Self:
+        """Rebuild an autoencoder; `source` is named in errors.  Raises InputError where it is not a description."""
+        try:
+            action_dim, config = int(description["action_dim"]), description["config"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{source}: field {error} of the autoencoder is missing or of another type") from error
+        return cls(action_dim, from_dict(AutoencoderConfig, config, source))
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and config.json."""
+        save_module(folder, self, self.description)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises InputError where it is not that."""
+        model = cls.from_description(load_module_config(folder)["config"], str(folder / "config.json"))
+        load_module(folder, model)
+        return model.eval().requires_grad_(False)
+
+    # -- pictures and latents ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def fit(self, dataset: Dataset) -> Self:
+        """The mean picture, and how much each pixel counts; once, before training."""
+        step = -(-dataset.num_frames // _SAMPLE)
+        frames = self._channels({key: dataset.observations[key][::step] for key in self._present(dataset.observations)})
+        self.mean.copy_(frames.mean(0))
+        variance = (frames - self.mean).square().mean(0)
+        weight = 1 + self.config.motion_weight * (variance / variance.mean().clamp(min=1e-8)).clamp(max=10)
+        self.weight.copy_(weight / weight.mean())
+        return self
+
+    def encode(self, observation: dict[str, Tensor]) -> Float[Tensor, "B Z"]:
+        """The latents of pictures (B, S, S, 3) uint8; the posterior's mean.
+
+        Raises:
+            InputError: a camera is missing, or its pictures have another size, dtype or order of channels.
+        """
+        return self._posterior(self._centred(observation))[0]
+
+    def decode(self, latents: Float[Tensor, "B Z"]) -> dict[str, Tensor]:
+        """Pictures uint8 (B, S, S, 3) by LeRobot's keys; for people's eyes and for picture metrics only."""
+        pictures = self.decoder(latents) / CONTRAST + self.mean
+        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)
+        return {image_key(name): pixels[..., 3 * i : 3 * i + 3] for i, name in enumerate(self.config.cameras)}
+
+    @torch.no_grad()
+    def encode_dataset(self, dataset: Dataset) -> Float[Tensor, "F Z"]:
+        """The latent of every frame."""
+        keys = self._present(dataset.observations)
+        chunks = torch.arange(dataset.num_frames, device=dataset.device).split(_ENCODE_BATCH)
+        return torch.cat([self.encode({key: dataset.observations[key][rows] for key in keys}) for rows in chunks])
+
+    @torch.no_grad()
+    def psnr(self, dataset: Dataset) -> float:
+        """Peak signal-to-noise ratio of the reconstruction of every frame, in dB (of the mean squared error)."""
+        keys = self._present(dataset.observations)
+        squares, count = 0.0, 0
+        for rows in torch.arange(dataset.num_frames, device=dataset.device).split(_ENCODE_BATCH):
+            real = {key: dataset.observations[key][rows] for key in keys}
+            drawn = self.decode(self.encode(real))
+            squares += sum(float((drawn[key].float() - real[key].float()).square().sum()) for key in keys)
+            count += sum(real[key].numel() for key in keys)
+        return 10 * math.log10(255**2 / max(squares / count, 1e-9))
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: WindowBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruction of three successive frames, weak prior, and prediction of the third latent."""
+        config, (count, length) = self.config, batch.action.shape[:2]
+        if length != 3:
+            raise ValueError(f"windows have {length} frames, the autoencoder learns from 3")
+        target = self._centred({key: frames.flatten(0, 1) for key, frames in batch.observation.items()})
+        target = target.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(target.device.type, torch.bfloat16, enabled=fast_bfloat16(target.device)):
+            mean, log_variance = self._posterior(target)
+            sample = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+            drawn = self.decoder(sample)
+        reconstruction = ((drawn.float() - target).square() * self.weight).mean()
+        kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean()
+        latents = mean.view(count, length, -1)
+        before = torch.cat([latents[:, 0], latents[:, 1], batch.action[:, 0], batch.action[:, 1]], dim=-1)
+        error = (latents[:, 1] + self.predictor(before) - latents[:, 2]).square()
+        # Relative to the latents' own variance: otherwise shrinking them would be the easiest way to predict them.
+        prediction = (error / mean.detach().var(0).clamp(min=1e-3)).mean()
+        loss = reconstruction + config.kl_weight * kl + config.prediction_weight * prediction
+        metrics = {"reconstruction": reconstruction, "kl": kl, "prediction": prediction}
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+    def _posterior(self, centred: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.encoder(centred).float().chunk(2, dim=-1)
+        return mean, log_variance.clamp(-8, 2)
+
+    def _centred(self, observation: dict[str, Tensor]) -> Tensor:
+        return CONTRAST * (self._channels(observation) - self.mean)
+
+    def _channels(self, observation: dict[str, Tensor]) -> Tensor:
+        return picture_channels([observation[key] for key in self._present(observation)])
+
+    def _present(self, observation: dict[str, Tensor]) -> list[str]:
+        """The keys of the cameras, all of them checked."""
+        keys = [image_key(name) for name in self.config.cameras]
+        size = self.config.image_size
+        for key in keys:
+            if key not in observation:
+                raise InputError(f"found no '{key}' among {sorted(observation)}, expected this camera's pictures")
+            found = observation[key]
+            if found.dtype != torch.uint8 or found.shape[-3:] != (size, size, 3):
+                raise InputError(
+                    f"field '{key}': found pictures of {found.dtype} and shape {tuple(found.shape[-3:])}, expected "
+                    f"torch.uint8 and ({size}, {size}, 3): height, width, RGB"
+                )
+        return keys
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
