@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -149,7 +149,8 @@ def check_statistics(dataset: LeRobotDataset, episodes: list[Episode]) -> None:
     np.testing.assert_allclose(stats["mean"], states.mean(0), atol=1e-12)
     np.testing.assert_allclose(stats["std"], states.std(0), atol=1e-12)
 
-    values = {STATE: episodes[1].observation[STATE].astype(np.float64), "action": episodes[1].action.astype(np.float64)}
+    values: dict[str, Any] = {STATE: episodes[1].observation[STATE].astype(np.float64)}
+    values["action"] = episodes[1].action.astype(np.float64)
     paths = []
     for frame, picture in enumerate(episodes[1].observation[TOP]):
         paths.append(str(dataset.root / f"{frame}.png"))

@@ -66,9 +66,8 @@ class Episode:
             if is_image_key(key):
                 self._check_array(key, values, np.uint8, dims=4)
                 if values.shape[3] != 3:
-                    raise bad_input(
-                        "an episode", f"shape {values.shape}", "(T, H, W, 3): RGB, channels last", field=key
-                    )
+                    expected = "(T, H, W, 3): RGB, channels last"
+                    raise bad_input("an episode", f"shape {values.shape}", expected, field=key)
             else:
                 self._check_array(key, values, np.float32, dims=2 if key == STATE else None)
         for field in ("source", "task"):
