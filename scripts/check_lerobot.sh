@@ -27,5 +27,15 @@ if ! [ -e "$environment/.complete" ]; then
 fi
 "$environment/bin/pip" install --quiet --no-deps --editable "$repository"
 
+# LeRobot decodes videos with torchcodec, which looks for FFmpeg's libraries by their plain names; PyAV brings them.
+bundled=$("$environment/bin/python" -c 'import av, pathlib; print(pathlib.Path(av.__file__).parent.parent / "av.libs")')
+mkdir -p "$folder/ffmpeg"
+for library in "$bundled"/libav*.so.* "$bundled"/libsw*.so.*; do
+    name=$(basename "$library")
+    version=${name#*.so.}
+    ln -sf "$library" "$folder/ffmpeg/${name%%-*}.so.${version%%.*}"
+done
+
+export LD_LIBRARY_PATH=$folder/ffmpeg:$bundled${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export HF_HUB_OFFLINE=1 HF_HOME=$folder/huggingface
 exec "$environment/bin/python" "$repository/scripts/check_lerobot.py"

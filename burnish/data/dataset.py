@@ -40,7 +40,8 @@ class Dataset:
     """Episodes as tensors on one device, all frames concatenated in episode order.
 
     Attributes:
-        observations: LeRobot's keys to float32 (F, ...).
+        observations: LeRobot's keys to float32 (F, ...); cameras' pictures are uint8 (F, H, W, 3), memory-mapped when
+            they were read from disk.
         actions: float32 (F, A): the action chosen at each frame.
         success: bool (F,): does the frame itself show success.
         starts: int64 (E,): the first frame of each episode.
@@ -114,7 +115,7 @@ class Dataset:
         )
 
     def subset(self, episodes: Sequence[int]) -> Dataset:
-        """The given episodes, in the given order.
+        """The given episodes, in the given order; they share this dataset's memory where they lie side by side.
 
         Raises:
             InputError: no episode, or one that does not exist.
@@ -126,8 +127,7 @@ class Dataset:
         chosen = torch.as_tensor(list(episodes), dtype=torch.int64, device=self.device)
         lengths = self.lengths[chosen]
         starts = lengths.cumsum(0) - lengths
-        shift = torch.repeat_interleave(self.starts[chosen] - starts, lengths)
-        frames = torch.arange(len(shift), device=self.device) + shift
+        frames = self._frames_of(chosen, starts, lengths)
         return Dataset(
             observations={key: values[frames] for key, values in self.observations.items()},
             actions=self.actions[frames],
@@ -139,6 +139,14 @@ class Dataset:
             tasks=tuple(self.tasks[index] for index in episodes),
             info=self.info,
         )
+
+    def _frames_of(self, chosen: Tensor, starts: Tensor, lengths: Tensor) -> Tensor | slice:
+        """The frames of the chosen episodes, which begin at `starts` in the new dataset."""
+        first, last = int(chosen[0]), int(chosen[-1])
+        if chosen.tolist() == list(range(first, last + 1)):
+            return slice(int(self.starts[first]), int(self.starts[last] + self.lengths[last]))
+        shift = torch.repeat_interleave(self.starts[chosen] - starts, lengths)
+        return torch.arange(len(shift), device=self.device) + shift
 
     def with_sources(self, sources: Sequence[str]) -> Dataset:
         """The episodes that one of `sources` recorded.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,8 @@ class Episode:
     """One recorded episode: T >= 2 frames, so T - 1 transitions.
 
     Attributes:
-        observation: LeRobot's keys to float32 arrays (T, ...); the state is `observation.state`, (T, D).
+        observation: LeRobot's keys to float32 arrays (T, ...); the state is `observation.state`, (T, D). The pictures
+            of a camera are `observation.images.<camera>`: uint8 (T, H, W, 3), RGB, right side up.
         action: float32 (T, A): the action chosen at each frame (the outcome of the last one is not recorded);
             in [-1, 1] in everything that Burnish collects.
         success: bool (T,): does the frame itself show success.
@@ -61,7 +63,13 @@ class Episode:
             raise bad_input("an episode", "no observation", f"at least '{STATE}'", field="observation")
         for key, values in self.observation.items():
             self._check_key(key)
-            self._check_array(key, values, np.float32, dims=2 if key == STATE else None)
+            if is_image_key(key):
+                self._check_array(key, values, np.uint8, dims=4)
+                if values.shape[3] != 3:
+                    expected = "(T, H, W, 3): RGB, channels last"
+                    raise bad_input("an episode", f"shape {values.shape}", expected, field=key)
+            else:
+                self._check_array(key, values, np.float32, dims=2 if key == STATE else None)
         for field in ("source", "task"):
             if not isinstance(getattr(self, field), str) or not getattr(self, field):
                 raise bad_input("an episode", repr(getattr(self, field)), "a word", field=field)
@@ -81,6 +89,10 @@ class Episode:
     def _check_key(key: str) -> None:
         if not isinstance(key, str) or not key.startswith("observation.") or "/" in key:
             raise bad_input("an episode", repr(key), "a key like 'observation.state', without '/'", field="observation")
+        # A camera's name becomes the name of a folder of videos.
+        if is_image_key(key) and not re.fullmatch(r"[^\\{}\x00]+", key[len(IMAGES) :]):
+            expected = f"a camera's name after '{IMAGES}', without braces and backslashes"
+            raise bad_input("an episode", repr(key), expected, field="observation")
 
     def _check_array(self, field: str, values: np.ndarray, dtype: type, dims: int | None) -> None:
         if not isinstance(values, np.ndarray) or values.dtype != dtype:
@@ -92,6 +104,6 @@ class Episode:
             raise bad_input("an episode", f"shape {values.shape}", expected, field=field)
         if len(values) != len(self.action):
             raise bad_input("an episode", f"{len(values)} frames", f"{len(self.action)} like the action", field=field)
-        if not np.isfinite(values).all():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
             frame = int(np.argwhere(~np.isfinite(values))[0][0])
             raise bad_input("an episode", f"a value that is not finite at frame {frame}", "finite values", field=field)

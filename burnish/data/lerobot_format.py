@@ -15,6 +15,7 @@ STATS_PATH = "meta/stats.json"
 TASKS_PATH = "meta/tasks.parquet"
 EPISODES_TEMPLATE = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 DATA_TEMPLATE = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_TEMPLATE = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 FILES_PER_CHUNK = 1000
 
 OWN_KEY = "burnish"
@@ -38,7 +39,10 @@ class ColumnError(Exception):
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of numbers: a NumPy type's name, and the shape of one frame's value (LeRobot's scalars are (1,))."""
+    """One column: a NumPy type's name, and the shape of one frame's value (LeRobot's scalars are (1,)).
+
+    Pictures have the type `image` (PNG in the Parquet column) or `video` (in mp4 files), and the shape (H, W, 3).
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -79,8 +83,8 @@ FRAME_FEATURES = {
 """The columns that LeRobot itself adds to every dataset."""
 
 
-def file_path(template: str, chunk: int, file: int) -> str:
-    """The path of one file, relative to the dataset.
+def file_path(template: str, chunk: int, file: int, video_key: str | None = None) -> str:
+    """The path of one file, relative to the dataset; a video's template also has its key.
 
     Only plain zero-padded fields are filled in: a template that came with the data is not given to `str.format`.
 
@@ -93,6 +97,8 @@ def file_path(template: str, chunk: int, file: int) -> str:
         return f"{numbers[field[1]]:0{int(field[2] or 0)}d}"
 
     path = re.sub(r"\{(chunk_index|file_index)(?::0(\d)d)?\}", fill, template)
+    if video_key is not None:
+        path = path.replace("{video_key}", video_key)
     # Symbolic links inside the folder are the owner's own business (download caches are made of them).
     if re.search(r"[{}\\\x00]", path) or path.startswith("/") or ".." in path.split("/"):
         raise ValueError("the template does not lead to a file inside the dataset")

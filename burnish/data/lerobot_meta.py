@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
 from burnish.data.dataset import DatasetInfo
+from burnish.data.episodes import is_image_key
 from burnish.data.lerobot_format import ColumnError, Feature
 
 UNKNOWN_SOURCE = "unknown"
 UNKNOWN_SEED = -1
 
 _SCALAR = Feature("int64", (1,))
+_SECONDS = Feature("float64", (1,))
 _EPISODE_COLUMNS = (
     "episode_index",
     "length",
@@ -39,16 +41,20 @@ class Header:
     Attributes:
         info: what holds for every episode.
         features: every column's name; images and videos among them are not numeric.
+        pictures: what info.json says of the cameras' pictures, by key; not checked before they are read.
         total_episodes: the number of episodes.
         total_frames: the number of frames.
         data_template: the path of the data files, relative to the dataset.
+        video_template: the path of the video files, if there is a usable one.
     """
 
     info: DatasetInfo
     features: dict[str, Feature]
+    pictures: dict[str, dict]
     total_episodes: int
     total_frames: int
     data_template: str
+    video_template: str | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,11 @@ class EpisodeTable:
     sources: tuple[str, ...]
     seeds: tuple[int, ...]
     first_success: np.ndarray
+
+    def place(self, frame: int) -> tuple[int, int]:
+        """The episode of one of all the frames, and its number in there."""
+        episode = int(np.searchsorted(self.starts, frame, side="right")) - 1
+        return episode, frame - int(self.starts[episode])
 
 
 def read_header(root: Path, state: Sequence[str]) -> Header:
@@ -107,7 +118,20 @@ def read_header(root: Path, state: Sequence[str]) -> Header:
     )
     total_episodes = _expect_count(path, content, "total_episodes")
     total_frames = _expect_count(path, content, "total_frames")
-    return Header(info, features, total_episodes, total_frames, _expect(path, content, "data_path", str))
+    video_template = content.get("video_path")
+    return Header(
+        info=info,
+        features=features,
+        pictures={
+            key: content["features"][key]
+            for key, feature in features.items()
+            if is_image_key(key) and feature.dtype in ("image", "video")
+        },
+        total_episodes=total_episodes,
+        total_frames=total_frames,
+        data_template=_expect(path, content, "data_path", str),
+        video_template=video_template if isinstance(video_template, str) else None,
+    )
 
 
 def read_episode_table(root: Path, header: Header) -> EpisodeTable:
@@ -116,15 +140,7 @@ def read_episode_table(root: Path, header: Header) -> EpisodeTable:
     Raises:
         InputError: files are missing or broken, or lengths and bounds do not fit together.
     """
-    files = sorted(root.glob("meta/episodes/*/*.parquet"))
-    if not files:
-        raise bad_input(root / "meta/episodes", "no Parquet file", "the index of the episodes")
-    where = files[0] if len(files) == 1 else root / "meta/episodes"
-    tables = [read_columns(file, [*_EPISODE_COLUMNS, *_OWN.values()]) for file in files]
-    try:
-        table = pa.concat_tables(tables, promote_options="default")
-    except pa.ArrowException as error:
-        raise bad_input(where, f"files whose columns differ ({error})", "the same types in all") from error
+    where, table = _read_episodes(root, [*_EPISODE_COLUMNS, *_OWN.values()])
     number = {name: _integers(where, table, name) for name in _EPISODE_COLUMNS}
     count = len(number["length"])
     if count != header.total_episodes:
@@ -140,9 +156,7 @@ def read_episode_table(root: Path, header: Header) -> EpisodeTable:
     _check_column(where, "dataset_from_index", number["dataset_from_index"], starts)
     _check_column(where, "dataset_to_index", number["dataset_to_index"], starts + number["length"])
     for name in ("data/chunk_index", "data/file_index"):
-        if (number[name] < 0).any():
-            wrong = int(np.argmax(number[name] < 0))
-            raise bad_input(where, str(number[name][wrong]), "a number from 0", field=name, episode=wrong)
+        _check_from_zero(where, name, number[name])
     own = {name: _own_column(where, table, column) for name, column in _OWN.items()}
     return EpisodeTable(
         starts=starts,
@@ -155,6 +169,33 @@ def read_episode_table(root: Path, header: Header) -> EpisodeTable:
         seeds=tuple(UNKNOWN_SEED if seed is None else int(seed) for seed in own["seed"]),
         first_success=np.array([bool(value) for value in own["first_success"]]),
     )
+
+
+def read_video_table(root: Path, header: Header, key: str) -> tuple[list[str], np.ndarray]:
+    """Read from meta/episodes where the videos of a camera are.
+
+    Returns:
+        The video file of every episode, relative to the dataset, and float64 (E,): the second at which it begins there.
+
+    Raises:
+        InputError: the columns are missing or hold something impossible, or info.json has no template of the path.
+    """
+    template = header.video_template
+    try:
+        layout.file_path(template or "{", 0, 0, key)
+    except ValueError as error:
+        expected = f"a path inside the dataset like '{layout.VIDEO_TEMPLATE}'"
+        raise bad_input(root / layout.INFO_PATH, repr(template), expected, field="video_path") from error
+    names = [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
+    where, table = _read_episodes(root, names)
+    chunks, files = (_integers(where, table, name) for name in names[:2])
+    begins = _decoded(where, table, names[2], _SECONDS, "a column of seconds").astype(np.float64)
+    if len(begins) != header.total_episodes:
+        raise bad_input(where, f"{len(begins)} episodes", f"{header.total_episodes} as in {layout.INFO_PATH}")
+    for name, values in zip(names, (chunks, files, begins), strict=True):
+        _check_from_zero(where, name, values)
+    paths = [layout.file_path(template or "", *place, key) for place in zip(chunks, files, strict=True)]
+    return paths, begins
 
 
 def read_tasks(root: Path) -> dict[int, str]:
@@ -249,15 +290,39 @@ def _check_column(where: Path, name: str, found: np.ndarray, expected: np.ndarra
         raise bad_input(where, str(found[wrong]), str(expected[wrong]), field=name, episode=wrong)
 
 
+def _check_from_zero(where: Path, name: str, found: np.ndarray) -> None:
+    fine = (found >= 0) & np.isfinite(found)
+    if not fine.all():
+        wrong = int(np.argmin(fine))
+        raise bad_input(where, str(found[wrong]), "a number from 0", field=name, episode=wrong)
+
+
+def _read_episodes(root: Path, columns: list[str]) -> tuple[Path, pa.Table]:
+    """Columns of meta/episodes (those that it has), and where it is."""
+    files = sorted(root.glob("meta/episodes/*/*.parquet"))
+    if not files:
+        raise bad_input(root / "meta/episodes", "no Parquet file", "the index of the episodes")
+    where = files[0] if len(files) == 1 else root / "meta/episodes"
+    tables = [read_columns(file, columns) for file in files]
+    try:
+        return where, pa.concat_tables(tables, promote_options="default")
+    except pa.ArrowException as error:
+        raise bad_input(where, f"files whose columns differ ({error})", "the same types in all") from error
+
+
 def _integers(path: Path, table: pa.Table, name: str) -> np.ndarray:
     """A column of whole numbers, (N,) int64."""
+    return _decoded(path, table, name, _SCALAR, "a column of whole numbers").astype(np.int64)
+
+
+def _decoded(path: Path, table: pa.Table, name: str, feature: Feature, expected: str) -> np.ndarray:
+    """A column of one number in every row, (N,)."""
     if name not in table.schema.names:
-        raise bad_input(path, "no such column", "a column of whole numbers", field=name)
+        raise bad_input(path, "no such column", expected, field=name)
     try:
-        values = layout.decode_column(table.column(name), _SCALAR)[:, 0]
+        return layout.decode_column(table.column(name), feature)[:, 0]
     except ColumnError as error:
-        raise bad_input(path, error.found, "a column of whole numbers", field=name, episode=error.row) from error
-    return values.astype(np.int64)
+        raise bad_input(path, error.found, expected, field=name, episode=error.row) from error
 
 
 def _own_column(path: Path, table: pa.Table, name: str) -> list:

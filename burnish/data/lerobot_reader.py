@@ -18,6 +18,7 @@ from burnish.data.dataset import Dataset
 from burnish.data.episodes import ACTION, STATE
 from burnish.data.lerobot_format import ColumnError, Feature
 from burnish.data.lerobot_meta import EpisodeTable, Header, read_columns, read_episode_table, read_header, read_tasks
+from burnish.data.lerobot_pictures import choose_cameras, read_pictures
 from burnish.data.success import SuccessRule
 
 ACTION_TOLERANCE = 1e-3
@@ -34,10 +35,12 @@ def read_dataset(
     action: str = ACTION,
     other_observations: Sequence[str] = (),
     action_limit: float | None = 1.0,
+    cameras: Sequence[str] | None = None,
 ) -> Dataset:
-    """Read a LeRobotDataset v3.0 into memory.
+    """Read a LeRobotDataset v3.0: numbers into memory, pictures into a memory-mapped file.
 
-    Only the named columns are read; images, videos and everything else are left alone.
+    Only the named columns and cameras are read; everything else is left alone. Pictures are decoded once, into the
+    hidden folder `.cache` of the dataset (see `picture_cache`).
 
     Args:
         path: the dataset's folder.
@@ -46,10 +49,11 @@ def read_dataset(
         action: the column that becomes the action; flattened to (F, A).
         other_observations: further columns of numbers to keep under their own names and shapes.
         action_limit: the largest magnitude that an action may have (give or take 0.1 %); None for no limit.
+        cameras: whose pictures to read (`top` for `observation.images.top`); None for all there are, () for none.
 
     Returns:
-        The dataset on the CPU, everything in float32. Episodes that Burnish did not record have source `unknown` and
-        seed -1.
+        The dataset on the CPU, everything in float32, pictures in uint8 (F, H, W, 3). Episodes that Burnish did not
+        record have source `unknown` and seed -1.
 
     Raises:
         InputError: anything that is not as the format says; names the file, the episode and the field.
@@ -65,6 +69,7 @@ def read_dataset(
     success_column = success.resolve([name for name, each in header.features.items() if each.is_numeric], info_path)
     wanted = [*states, action, *other_observations, *([success_column] if success_column else [])]
     _require_numeric(info_path, header, wanted)
+    chosen = choose_cameras(info_path, header, cameras)
     table = read_episode_table(root, header)
     tasks = read_tasks(root)
     columns = _Columns(root, header, table, wanted).read()
@@ -79,9 +84,10 @@ def read_dataset(
         _check_told(columns, str(success_column), told, frame_by_frame=success.last_frames is None)
     observations = {STATE: _joined(columns, states)}
     observations |= {name: columns.values[name] for name in other_observations}
+    pictures = {camera.key: read_pictures(root, header, table, camera) for camera in chosen}
     frames = success.frames(success_column, told, starts, table.lengths, table.first_success)
     return Dataset(
-        observations={name: torch.from_numpy(values) for name, values in observations.items()},
+        observations={name: torch.from_numpy(values) for name, values in observations.items()} | pictures,
         actions=torch.from_numpy(actions),
         success=torch.from_numpy(frames),
         starts=torch.from_numpy(starts),
@@ -127,7 +133,7 @@ class _Columns:
 
     def place(self, frame: int) -> tuple[Path, int]:
         """The file and the episode of a frame."""
-        episode = int(np.searchsorted(self.table.starts, frame, side="right")) - 1
+        episode = self.table.place(frame)[0]
         return self.root / self.table.files[episode], episode
 
     def _decode(self, file: str, content: pa.Table, name: str, feature: Feature, first: int) -> np.ndarray:

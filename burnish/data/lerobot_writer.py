@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,17 +18,24 @@ import pyarrow.parquet as pq
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
 from burnish.data.dataset import DatasetInfo, check_same_shapes
-from burnish.data.episodes import ACTION, STATE, Episode
+from burnish.data.episodes import ACTION, STATE, Episode, is_image_key
 from burnish.data.lerobot_format import Feature
 from burnish.data.parquet_shards import ParquetShards
-from burnish.data.statistics import RunningStatistics, column_statistics
+from burnish.data.png import encode_pictures
+from burnish.data.statistics import RunningStatistics, column_statistics, picture_statistics
+from burnish.data.video import VideoLocation, VideoShards
 from burnish.errors import InputError, RunError
 
 MEGABYTE = 2**20
 
 
 def write_dataset(
-    path: Path | str, episodes: Iterable[Episode], info: DatasetInfo, *, shard_megabytes: float = 100.0
+    path: Path | str,
+    episodes: Iterable[Episode],
+    info: DatasetInfo,
+    *,
+    shard_megabytes: float = 100.0,
+    pictures: Literal["image", "video"] = "image",
 ) -> None:
     """Write episodes as a LeRobotDataset v3.0 that LeRobot itself can open.
 
@@ -38,10 +46,13 @@ def write_dataset(
         path: the new folder.
         episodes: consumed one at a time; all with the same observations and action size.
         info: what holds for all of them.
-        shard_megabytes: the size (uncompressed) after which a new Parquet file is begun.
+        shard_megabytes: the size after which a new Parquet file (uncompressed) or video is begun.
+        pictures: how cameras' pictures are stored: `image`, as PNG in the Parquet files, which keeps every pixel; or
+            `video`, as mp4 (H.264, else AV1), which is much smaller, loses detail, and needs PyAV and even sizes.
 
     Raises:
-        InputError: something exists at `path`, there is no episode, or the episodes differ in shape.
+        InputError: something exists at `path`, there is no episode, or the episodes differ in shape; pictures that
+            cannot be a video.
         RunError: the disk is full or cannot be written; nothing is left behind.
     """
     path = Path(path)
@@ -49,11 +60,13 @@ def write_dataset(
         raise InputError(f"{path}: found an existing file or folder, expected a new path for the dataset")
     if shard_megabytes <= 0 or info.fps <= 0:
         raise InputError(f"{path}: shards of {shard_megabytes} MB and {info.fps} frames per second must be positive")
+    if pictures not in ("image", "video"):
+        raise InputError(f"{path}: found pictures={pictures!r}, expected 'image' or 'video'")
     with _environment_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.parent / f".{path.name}.partial-{secrets.token_hex(4)}"
         partial.mkdir()
-    writer = _Writer(partial, path, info, shard_megabytes)
+    writer = _Writer(partial, path, info, shard_megabytes, pictures)
     try:
         for episode in episodes:
             with _environment_errors(path):
@@ -71,7 +84,9 @@ def write_dataset(
 class _Writer:
     """Turns episodes into the rows of the dataset's Parquet files, and sums up what `meta/` has to tell."""
 
-    def __init__(self, folder: Path, name: Path, info: DatasetInfo, shard_megabytes: float) -> None:
+    def __init__(self, folder: Path, name: Path, info: DatasetInfo, shard_megabytes: float, pictures: str) -> None:
+        self._pictures = pictures
+        self._videos: dict[str, VideoShards] = {}
         self._folder, self._name, self._info, self._shard_megabytes = folder, name, info, shard_megabytes
         self._data = ParquetShards(folder, layout.DATA_TEMPLATE, shard_megabytes * MEGABYTE)
         self._meta = ParquetShards(folder, layout.EPISODES_TEMPLATE, shard_megabytes * MEGABYTE)
@@ -85,15 +100,17 @@ class _Writer:
         """Append one episode."""
         if self._first is None:
             self._first = episode
-            self._features = _features(episode, self._info, self._name)
+            self._features = _features(episode, self._info, self._name, self._pictures)
+            self._open_videos()
             self._statistics = {name: RunningStatistics() for name in self._features}
         check_same_shapes(self._first, episode, self._episodes, self._name)
         self._tasks.setdefault(episode.task, len(self._tasks))
         columns = self._columns(episode)
-        table = pa.table({name: layout.encode_column(values, self._features[name]) for name, values in columns.items()})
+        table = pa.table({name: self._encoded(name, columns[name]) for name in columns if name not in self._videos})
         location = self._data.location(table.nbytes)
         self._data.add(table)
-        self._add_meta(episode, columns, location)
+        videos = {name: shards.add(columns[name]) for name, shards in self._videos.items()}
+        self._add_meta(episode, columns, location, videos)
         self._episodes += 1
         self._frames += len(episode)
 
@@ -101,8 +118,8 @@ class _Writer:
         """Close the Parquet files and write the rest of `meta/`."""
         if self._first is None:
             raise bad_input(self._name, "no episode to write", "at least one")
-        self._data.close()
-        self._meta.close()
+        for shards in (self._data, self._meta, *self._videos.values()):
+            shards.close()
         statistics = {name: running.result() for name, running in self._statistics.items()}
         as_lists = {name: {key: value.tolist() for key, value in each.items()} for name, each in statistics.items()}
         _write_json(self._folder / layout.STATS_PATH, as_lists)
@@ -111,8 +128,18 @@ class _Writer:
 
     def abandon(self) -> None:
         """Let go of the open files; what they hold is going to be deleted."""
-        self._data.abandon()
-        self._meta.abandon()
+        for shards in (self._data, self._meta, *self._videos.values()):
+            shards.abandon()
+
+    def _open_videos(self) -> None:
+        for name, feature in self._features.items():
+            if feature.dtype == "video":
+                size, limit = (feature.shape[0], feature.shape[1]), self._shard_megabytes * MEGABYTE
+                self._videos[name] = VideoShards(self._folder, name, self._info.fps, size, limit)
+
+    def _encoded(self, name: str, values: np.ndarray) -> pa.Array:
+        feature = self._features[name]
+        return encode_pictures(values) if feature.dtype == "image" else layout.encode_column(values, feature)
 
     def _columns(self, episode: Episode) -> dict[str, np.ndarray]:
         """Every column of one episode, (T, *feature shape), in the order of the features."""
@@ -132,7 +159,13 @@ class _Writer:
         }
         return {name: columns[name].reshape(len(episode), *self._features[name].shape) for name in self._features}
 
-    def _add_meta(self, episode: Episode, columns: dict[str, np.ndarray], location: tuple[int, int]) -> None:
+    def _add_meta(
+        self,
+        episode: Episode,
+        columns: dict[str, np.ndarray],
+        location: tuple[int, int],
+        videos: dict[str, VideoLocation],
+    ) -> None:
         row: dict[str, object] = {
             "episode_index": self._episodes,
             "tasks": [episode.task],
@@ -145,8 +178,15 @@ class _Writer:
             f"{layout.OWN_KEY}/seed": episode.seed,
             f"{layout.OWN_KEY}/first_success": bool(episode.success[0]),
         }
+        for name, video in videos.items():
+            row |= {
+                f"videos/{name}/chunk_index": video.chunk,
+                f"videos/{name}/file_index": video.file,
+                f"videos/{name}/from_timestamp": video.from_timestamp,
+                f"videos/{name}/to_timestamp": video.to_timestamp,
+            }
         for name, values in columns.items():
-            statistics = column_statistics(values)
+            statistics = picture_statistics(values) if is_image_key(name) else column_statistics(values)
             self._statistics[name].add(statistics)
             row |= {f"stats/{name}/{key}": value.tolist() for key, value in statistics.items()}
         table = pa.Table.from_pylist([row])
@@ -156,6 +196,9 @@ class _Writer:
 
     def _info_json(self) -> dict:
         info = self._info
+        features = {name: feature.to_json() for name, feature in self._features.items()}
+        for name, shards in self._videos.items():
+            features[name]["info"] = shards.info
         return {
             "codebase_version": layout.VERSION,
             "robot_type": info.robot_type,
@@ -164,12 +207,12 @@ class _Writer:
             "total_tasks": len(self._tasks),
             "chunks_size": layout.FILES_PER_CHUNK,
             "data_files_size_in_mb": max(1, round(self._shard_megabytes)),
-            "video_files_size_in_mb": 200,
+            "video_files_size_in_mb": max(1, round(self._shard_megabytes)),
             "fps": info.fps,
             "splits": {"train": f"0:{self._episodes}"},
             "data_path": layout.DATA_TEMPLATE,
-            "video_path": None,
-            "features": {name: feature.to_json() for name, feature in self._features.items()},
+            "video_path": layout.VIDEO_TEMPLATE if self._videos else None,
+            "features": features,
             layout.OWN_KEY: {
                 "simulator": info.simulator,
                 "action_repeat": info.action_repeat,
@@ -178,14 +221,16 @@ class _Writer:
         }
 
 
-def _features(episode: Episode, info: DatasetInfo, name: Path) -> dict[str, Feature]:
-    """The features of the dataset, from its first episode. Cameras would be further entries here."""
+def _features(episode: Episode, info: DatasetInfo, name: Path, pictures: str) -> dict[str, Feature]:
+    """The features of the dataset, from its first episode."""
     if info.state_names and STATE in episode.observation:
         found, expected = len(info.state_names), episode.observation[STATE].shape[1]
         if found != expected:
             raise bad_input(name, f"{found} names", f"{expected}, one for each dimension of the state", field=STATE)
     observations = {
-        key: Feature("float32", values.shape[1:], info.state_names if key == STATE else None)
+        key: Feature(pictures, values.shape[1:], ("height", "width", "channels"))
+        if is_image_key(key)
+        else Feature("float32", values.shape[1:], info.state_names if key == STATE else None)
         for key, values in episode.observation.items()
     }
     return {
