@@ -1,8 +1,9 @@
 """A compact latent of pictures: a few numbers that world models, policies and classifiers read instead of pixels.
 
 A variational autoencoder with a weak prior, trained on short windows.  Two things make its latents fit for imagination:
-pixels that change over the data count more than the background, and a small network must predict the next latent from
-the last two and the actions between, so that what cannot be predicted (aliasing, say) does not fill the latent.
+pixels that change over the data count more than the background, and a small network predicts the next latent from the
+last two and the actions, from which the next picture must be drawn.  (Demanding that the next latent itself be
+predicted makes the encoder say nothing: that is predicted most easily.)
 """
 
 import math
@@ -40,8 +41,8 @@ class AutoencoderConfig:
     hidden: int = 256
     kl_weight: float = 2e-5
     """Weight of the divergence from a unit Gaussian, per latent; reconstruction is a mean over pixels."""
-    prediction_weight: float = 0.3
-    """Weight of the error of predicting the next latent, relative to the latents' variance."""
+    prediction_weight: float = 0.5
+    """Weight of the reconstruction of the next picture from the latent that is predicted for it."""
     motion_weight: float = 4.0
     """How much more a pixel counts whose variance over the data is the mean one."""
 
@@ -141,25 +142,25 @@ class Autoencoder(nn.Module):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def loss(self, batch: WindowBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction of three successive frames, weak prior, and prediction of the third latent."""
+        """Reconstruction of two successive frames, a weak prior, and the picture that is predicted to follow them."""
         config, (count, length) = self.config, batch.action.shape[:2]
         if length != 3:
             raise ValueError(f"windows have {length} frames, the autoencoder learns from 3")
         target = self._centred({key: frames.flatten(0, 1) for key, frames in batch.observation.items()})
-        target = target.contiguous(memory_format=torch.channels_last)
+        target = target.unflatten(0, (count, length))
+        seen = target[:, :2].flatten(0, 1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(target.device.type, torch.bfloat16, enabled=fast_bfloat16(target.device)):
-            mean, log_variance = self._posterior(target)
+            mean, log_variance = self._posterior(seen)
             sample = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-            drawn = self.decoder(sample)
-        reconstruction = ((drawn.float() - target).square() * self.weight).mean()
+            latents = sample.unflatten(0, (count, 2))
+            past = torch.cat([latents.flatten(1), batch.action[:, :2].flatten(1)], dim=-1)
+            following = latents[:, 1] + self.predictor(past)
+            drawn = self.decoder(torch.cat([sample, following]).to(sample.dtype)).float()
+        squares = (drawn - torch.cat([seen, target[:, 2]])).square() * self.weight
+        reconstruction, prediction = squares[: 2 * count].mean(), squares[2 * count :].mean()
         kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean()
-        latents = mean.view(count, length, -1)
-        before = torch.cat([latents[:, 0], latents[:, 1], batch.action[:, 0], batch.action[:, 1]], dim=-1)
-        error = (latents[:, 1] + self.predictor(before) - latents[:, 2]).square()
-        # Relative to the latents' own variance: otherwise shrinking them would be the easiest way to predict them.
-        prediction = (error / mean.detach().var(0).clamp(min=1e-3)).mean()
-        loss = reconstruction + config.kl_weight * kl + config.prediction_weight * prediction
-        metrics = {"reconstruction": reconstruction, "kl": kl, "prediction": prediction}
+        loss = reconstruction + config.prediction_weight * prediction + config.kl_weight * kl
+        metrics = {"reconstruction": reconstruction, "prediction": prediction, "kl": kl}
         return loss, {name: value.detach() for name, value in metrics.items()}
 
     def _posterior(self, centred: Tensor) -> tuple[Tensor, Tensor]:
