@@ -14,13 +14,27 @@ STATE = "observation.state"
 ACTION = "action"
 """LeRobot's key of the action."""
 
+IMAGES = "observation.images."
+"""Prefix of LeRobot's keys of camera pictures."""
+
+
+def image_key(camera: str) -> str:
+    """LeRobot's key of a camera's pictures."""
+    return IMAGES + camera
+
+
+def is_image_key(key: str) -> bool:
+    """Whether an observation's key names camera pictures."""
+    return key.startswith(IMAGES)
+
 
 @dataclass(frozen=True)
 class Episode:
     """One recorded episode: T >= 2 frames, so T - 1 transitions.
 
     Attributes:
-        observation: LeRobot's keys to float32 arrays (T, ...); the state is `observation.state`, (T, D).
+        observation: LeRobot's keys to float32 arrays (T, ...); the state is `observation.state`, (T, D), and pictures
+            (`image_key`) are uint8 (T, H, W, 3).
         action: float32 (T, A): the action chosen at each frame (the outcome of the last one is not recorded);
             in [-1, 1] in everything that Burnish collects.
         success: bool (T,): does the frame itself show success.
@@ -48,7 +62,10 @@ class Episode:
             raise bad_input("an episode", "no observation", f"at least '{STATE}'", field="observation")
         for key, values in self.observation.items():
             self._check_key(key)
-            self._check_array(key, values, np.float32, dims=2 if key == STATE else None)
+            if is_image_key(key):
+                self._check_pictures(key, values)
+            else:
+                self._check_array(key, values, np.float32, dims=2 if key == STATE else None)
         for field in ("source", "task"):
             if not isinstance(getattr(self, field), str) or not getattr(self, field):
                 raise bad_input("an episode", repr(getattr(self, field)), "a word", field=field)
@@ -68,6 +85,11 @@ class Episode:
     def _check_key(key: str) -> None:
         if not isinstance(key, str) or not key.startswith("observation.") or "/" in key:
             raise bad_input("an episode", repr(key), "a key like 'observation.state', without '/'", field="observation")
+
+    def _check_pictures(self, key: str, values: np.ndarray) -> None:
+        self._check_array(key, values, np.uint8, dims=4)
+        if values.shape[-1] != 3:
+            raise bad_input("an episode", f"shape {values.shape}", "pictures (T, H, W, 3)", field=key)
 
     def _check_array(self, field: str, values: np.ndarray, dtype: type, dims: int | None) -> None:
         if not isinstance(values, np.ndarray) or values.dtype != dtype:
