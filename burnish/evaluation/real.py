@@ -68,6 +68,8 @@ def play(
         [job],
         action_repeat=simulator.action_repeat,
         max_steps=simulator.max_steps,
+        cameras=simulator.cameras,
+        image_size=simulator.image_size,
         workers=pool,
         progress=progress,
     )

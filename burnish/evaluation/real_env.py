@@ -30,12 +30,12 @@ class RealEnv(VectorEnv):
         task: its name chooses the simulator.
         observer: gives the features (a frozen world model, or an observation history).
         num_envs: environments, stepped one after another in this process.
-        simulator: action repeat and time limit.
+        simulator: action repeat, time limit, and the cameras whose pictures the observer sees.
         chunk: actions of one decision.
         seed: decides the first start of each environment; the following ones are drawn far from evaluation's.
 
     Raises:
-        InputError: unknown task, or a chunk that the observer's transitions do not divide.
+        InputError: unknown task or camera, or a chunk that the observer's transitions do not divide.
     """
 
     imagined_steps = 0
@@ -46,7 +46,12 @@ class RealEnv(VectorEnv):
         if chunk % observer.action_steps:
             raise InputError(f"a decision has {chunk} actions, the observer takes {observer.action_steps} at once")
         self.env = SimulatorVectorEnv(
-            task, num_envs, action_repeat=simulator.action_repeat, max_steps=simulator.max_steps
+            task,
+            num_envs,
+            action_repeat=simulator.action_repeat,
+            max_steps=simulator.max_steps,
+            cameras=simulator.cameras,
+            image_size=simulator.image_size,
         )
         self.observer, self.num_envs, self.chunk = observer, num_envs, chunk
         self.feature_dim, self.action_dim = observer.feature_dim, self.env.action_dim

@@ -11,6 +11,10 @@ class SimulatorConfig:
     """Control steps per decision."""
     max_steps: int = 100
     """Decisions after which an episode has failed."""
+    cameras: tuple[str, ...] = ()
+    """Cameras whose pictures observations carry, beside the state; the simulator has a list."""
+    image_size: int = 64
+    """Height and width of these pictures in pixels."""
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,14 @@ class Recorder:
         workers: processes; default one for each core.
 
     Raises:
-        InputError: unknown task, negative seed, an episode too long, or the simulator not installed.
+        InputError: unknown task or camera, negative seed, an episode too long, or the simulator not installed.
     """
 
     def __init__(self, task: str, seed: int, simulator: SimulatorConfig, workers: int | None = None) -> None:
         check_task(task)
         self._of_task = simulator_of(task)
         self._of_task.check_episode_length(simulator.max_steps, simulator.action_repeat)
+        self._of_task.check_cameras(simulator.cameras, simulator.image_size)
         if seed < 0:
             raise InputError(f"the seed is {seed}, expected 0 or more")
         self.task, self.seed, self.simulator = task, seed, simulator
@@ -84,6 +85,8 @@ class Recorder:
                 [job for job in jobs if job.seeds],
                 action_repeat=self.simulator.action_repeat,
                 max_steps=self.simulator.max_steps,
+                cameras=self.simulator.cameras,
+                image_size=self.simulator.image_size,
                 frames_after_success=frames_after_success,
                 workers=self.pool,
                 progress=lambda done, total: bar.set(done),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,21 @@ class Renderer(Protocol):
         ...
 
 
+class Painter(Protocol):
+    """Draws the pictures of observations: of any environment of one task, with any of the simulator's cameras.
+
+    Pictures depend on what the environment shows alone: not on what was drawn before, nor on the process.
+    """
+
+    def draw(self, env: Any, camera: str) -> np.ndarray:
+        """What `env` shows now, right side up: uint8 (size, size, 3)."""
+        ...
+
+    def close(self) -> None:
+        """Release what drawing needed; the environments stay."""
+        ...
+
+
 @dataclass(frozen=True)
 class Simulator:
     """One simulator.
@@ -92,7 +107,9 @@ class Simulator:
         make_expert: (task, seed, noise) to the scripted expert of one episode. `noise` is the level that `ExpertActor`
             adds to the actions; a script may blur its own waypoints by it as well.
         make_play: the same for graded, imperfect data: an expert, or play in which the task is one of several skills.
-        make_renderer: (env, size in pixels, camera or None for the default) to a renderer.
+        make_renderer: (env, size in pixels, camera or None for the default) to a renderer: pictures for people.
+        make_painter: (any environment of the task, size in pixels) to a painter: pictures for learning. Where a
+            simulator has a faster way of drawing that looks slightly different, this is it.
     """
 
     name: str
@@ -109,6 +126,7 @@ class Simulator:
     make_expert: Callable[[str, int, float], Expert]
     make_play: Callable[[str, int, float], Expert]
     make_renderer: Callable[[Any, int | tuple[int, int], str | None], Renderer]
+    make_painter: Callable[[Any, int], Painter]
 
     @property
     def action_dim(self) -> int:
@@ -124,6 +142,16 @@ class Simulator:
                 f"max_steps {max_steps} × action_repeat {action_repeat} = {steps} control steps, "
                 f"but a {self.title} episode has at most {self.control_step_limit}"
             )
+
+    def check_cameras(self, cameras: Sequence[str], image_size: int) -> None:
+        """Raise InputError unless these are different cameras of this simulator, and the pictures have a size."""
+        if image_size < 1:
+            raise InputError(f"image_size is {image_size}, expected at least 1 pixel")
+        unknown = [camera for camera in cameras if camera not in self.cameras]
+        if unknown:
+            raise InputError(f"{self.title} has no camera {unknown[0]!r}; the cameras are: {', '.join(self.cameras)}")
+        if len(set(cameras)) != len(cameras):
+            raise InputError(f"a camera is named twice: {', '.join(cameras)}")
 
 
 def check_at_least_one(max_steps: int, action_repeat: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from burnish.data.episodes import Episode
 from burnish.errors import InputError
-from burnish.simulators.base import STATE, SimulatorEnv
+from burnish.simulators.base import Observation, SimulatorEnv
 from burnish.simulators.experts import Actor
 from burnish.simulators.parallel import Progress, WorkerPool, run_chunks
 from burnish.simulators.tasks import check_task, simulator_of
@@ -40,6 +40,8 @@ class _Chunk:
     action_repeat: int
     max_steps: int
     frames_after_success: int
+    cameras: tuple[str, ...]
+    image_size: int
     source: str
     actor: Callable[..., Actor]
     arguments: dict[str, Any]
@@ -60,7 +62,7 @@ def run_wave(env: SimulatorVectorEnv, actor: Actor, seeds: Sequence[int], source
     """
     observation, info = env.reset(seed=list(seeds))
     actor.begin(env, seeds)
-    frames: list[list[np.ndarray]] = [[observation[STATE][k]] for k in range(env.num_envs)]
+    frames = [[_row(observation, k)] for k in range(env.num_envs)]
     success: list[list[bool]] = [[bool(info["success"][k])] for k in range(env.num_envs)]
     actions: list[list[np.ndarray]] = [[] for _ in range(env.num_envs)]
     done = np.zeros(env.num_envs, bool)
@@ -74,12 +76,21 @@ def run_wave(env: SimulatorVectorEnv, actor: Actor, seeds: Sequence[int], source
         observation, _, terminated, truncated, info = env.step(chosen)
         done = terminated | truncated
         for k in np.flatnonzero(info["stepped"]):
-            frames[k].append(observation[STATE][k])
+            frames[k].append(_row(observation, int(k)))
             success[k].append(bool(info["success"][k]))
     return [
-        Episode({STATE: np.stack(frames[k])}, np.stack(actions[k]), np.array(success[k]), source, int(seed), env.task)
+        Episode(_stacked(frames[k]), np.stack(actions[k]), np.array(success[k]), source, int(seed), env.task)
         for k, seed in enumerate(seeds)
     ]
+
+
+def _row(observation: Observation, k: int) -> Observation:
+    # A copy: a view of one environment's picture would keep those of all the others in memory.
+    return {key: values[k].copy() for key, values in observation.items()}
+
+
+def _stacked(frames: list[Observation]) -> Observation:
+    return {key: np.stack([frame[key] for frame in frames]) for key in frames[0]}
 
 
 def collect(
@@ -89,6 +100,8 @@ def collect(
     action_repeat: int = 1,
     max_steps: int = 500,
     frames_after_success: int = 0,
+    cameras: Sequence[str] = (),
+    image_size: int = 64,
     workers: int | WorkerPool = 1,
     progress: Progress | None = None,
 ) -> list[Episode]:
@@ -102,23 +115,26 @@ def collect(
         action_repeat: control steps per env step.
         max_steps: env steps per episode; `max_steps * action_repeat` within the simulator's limit.
         frames_after_success: env steps recorded after the first success.
+        cameras: whose pictures the observations carry as well, uint8 (T, image_size, image_size, 3).
+        image_size: height and width of the pictures in pixels.
         workers: processes (0: this one), or a pool to use. The episodes do not depend on it.
         progress: called with (episodes done, episodes in all).
 
     Raises:
-        InputError: unknown task, an episode too long, a seed twice in one job.
-        RunError: a worker died.
+        InputError: unknown task or camera, an episode too long, a seed twice in one job.
+        RunError: a worker died, or pictures cannot be drawn on this machine.
     """
     check_task(task)
     simulator = simulator_of(task)
     simulator.check_episode_length(max_steps, action_repeat)
+    simulator.check_cameras(cameras, image_size)
     chunks = []
     for job in jobs:
         if len(set(job.seeds)) != len(job.seeds):
             raise InputError(f"the seeds of '{job.source}' repeat")
         for first in range(0, len(job.seeds), simulator.chunk_episodes):
             seeds = tuple(job.seeds[first : first + simulator.chunk_episodes])
-            settings = (task, action_repeat, max_steps, frames_after_success)
+            settings = (task, action_repeat, max_steps, frames_after_success, tuple(cameras), image_size)
             chunks.append(_Chunk(*settings, job.source, job.actor, job.arguments, seeds))
     results = run_chunks(_collect_chunk, chunks, workers, progress, sizes=[len(chunk.seeds) for chunk in chunks])
     return [episode for episodes in results for episode in episodes]
@@ -131,6 +147,8 @@ def _collect_chunk(chunk: _Chunk) -> list[Episode]:
         action_repeat=chunk.action_repeat,
         max_steps=chunk.max_steps,
         frames_after_success=chunk.frames_after_success,
+        cameras=chunk.cameras,
+        image_size=chunk.image_size,
         envs=cached_envs(chunk.task, chunk.action_repeat, len(chunk.seeds)),
     )
     return run_wave(env, chunk.actor(**chunk.arguments), chunk.seeds, chunk.source)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from burnish.errors import InputError
-from burnish.simulators.base import STATE, Expert, Observation, Renderer, Simulator, check_at_least_one
+from burnish.simulators.base import STATE, Expert, Observation, Painter, Renderer, Simulator, check_at_least_one
 from burnish.simulators.counter import count_control_step, count_reset
 from burnish.simulators.metaworld_tasks import task_class
 
@@ -236,6 +236,12 @@ def _make_renderer(env: MetaWorldEnv, size: int | tuple[int, int], camera: str |
     return MetaWorldRenderer(env, size, camera or CAMERAS[0])
 
 
+def _make_painter(env: MetaWorldEnv, size: int) -> Painter:
+    from burnish.simulators.rendering import MetaWorldPainter
+
+    return MetaWorldPainter(env, size)
+
+
 METAWORLD = Simulator(
     name="metaworld",
     title="Meta-World",
@@ -251,4 +257,5 @@ METAWORLD = Simulator(
     make_expert=_make_expert,
     make_play=_make_expert,
     make_renderer=_make_renderer,
+    make_painter=_make_painter,
 )

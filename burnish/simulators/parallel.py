@@ -194,6 +194,8 @@ def _failure(error: Exception) -> RunError:
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Mesa's software renderer would start one thread for each core, which slow each other down.
+    os.environ["LP_NUM_THREADS"] = "0"
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from burnish.errors import InputError, RunError
-from burnish.simulators.metaworld import CAMERAS, MetaWorldEnv
+from burnish.simulators.light_meshes import with_light_meshes
+from burnish.simulators.metaworld import CAMERAS, METAWORLD, MetaWorldEnv
 
 _UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
 _PACKAGES = "apt-get install libegl1 libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
@@ -41,22 +42,11 @@ class MetaWorldRenderer:
             raise InputError(f"the picture's size must be at least 1 pixel, not {height}×{width}")
         self._env = env
         self._camera = camera
-        self._flip = camera in _UPSIDE_DOWN
-        model = env.simulator.model
-        # All three are read when the renderer is made.
-        model.vis.quality.offsamples = 0
-        model.vis.global_.offheight = height
-        model.vis.global_.offwidth = width
-        self._renderer = _make_renderer(model, height, width)
-        flags = importlib.import_module("mujoco").mjtRndFlag
-        for flag in (flags.mjRND_SHADOW, flags.mjRND_REFLECTION):
-            self._renderer.scene.flags[flag] = 0
+        self._renderer = _make_renderer(env.simulator.model, height, width)
 
     def render(self) -> np.ndarray:
         """The current picture, right side up: uint8 (H, W, 3)."""
-        self._renderer.update_scene(self._env.simulator.data, camera=self._camera)
-        picture = self._renderer.render()
-        return np.ascontiguousarray(picture[::-1] if self._flip else picture)
+        return _picture(self._renderer, self._env, self._camera)
 
     def close(self) -> None:
         """Release the OpenGL context."""
@@ -69,13 +59,56 @@ class MetaWorldRenderer:
         self.close()
 
 
+class MetaWorldPainter:
+    """The fast path with light meshes: square pictures for learning, of any environment of one task.
+
+    Three times as fast again as `MetaWorldRenderer`. Only the meshes are lighter; where everything is comes from the
+    environment that is drawn, so one OpenGL context and one set of meshes serve all environments of a process.
+
+    Args:
+        env: any environment of the task.
+        size: height and width in pixels.
+
+    Raises:
+        InputError: a size below 1, or fast-simplification is not installed.
+        RunError: no off-screen OpenGL on this machine; the message names the system packages.
+    """
+
+    def __init__(self, env: MetaWorldEnv, size: int) -> None:
+        METAWORLD.check_cameras((), size)
+        self._renderer = _make_renderer(with_light_meshes(env.simulator.model), size, size)
+
+    def draw(self, env: MetaWorldEnv, camera: str) -> np.ndarray:
+        """What `env` shows now, right side up: uint8 (size, size, 3)."""
+        return _picture(self._renderer, env, camera)
+
+    def close(self) -> None:
+        """Release the OpenGL context."""
+        self._renderer.close()
+
+
+def _picture(renderer: Any, env: MetaWorldEnv, camera: str) -> np.ndarray:
+    renderer.update_scene(env.simulator.data, camera=camera)
+    picture = renderer.render()
+    return np.ascontiguousarray(picture[::-1] if camera in _UPSIDE_DOWN else picture)
+
+
 def _make_renderer(model: Any, height: int, width: int) -> Any:
+    """MuJoCo's renderer of a model, on the fast path."""
     _choose_backend()
+    # All three are read when the renderer is made.
+    model.vis.quality.offsamples = 0
+    model.vis.global_.offheight = height
+    model.vis.global_.offwidth = width
+    mujoco = importlib.import_module("mujoco")
     try:
-        return importlib.import_module("mujoco").Renderer(model, height, width)
+        renderer = mujoco.Renderer(model, height, width)
     except Exception as error:
         # Backends raise whatever they like (ImportError, GLError, AttributeError) when a driver is missing.
         raise RunError(f"off-screen rendering failed ({type(error).__name__}: {error}); try: {_PACKAGES}") from error
+    for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+        renderer.scene.flags[flag] = 0
+    return renderer
 
 
 def _choose_backend() -> None:

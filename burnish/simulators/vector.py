@@ -10,8 +10,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from burnish.data.episodes import image_key
 from burnish.errors import InputError
 from burnish.simulators.base import STATE, Observation, SimulatorEnv
+from burnish.simulators.painting import painter_of
 from burnish.simulators.tasks import simulator_of
 
 COLLECTION_SEEDS = 0
@@ -42,10 +44,14 @@ class SimulatorVectorEnv(VectorEnv):
         success_ends_episode: False lets every episode last until the time limit.
         frames_after_success: env steps that follow the first success before the episode terminates.
         autoreset_mode: DISABLED or SAME_STEP.
+        cameras: whose pictures the observations carry beside the state, `observation.images.<camera>`: uint8
+            (K, image_size, image_size, 3).
+        image_size: height and width of the pictures in pixels.
         envs: K existing environments of this task and action repeat to use instead of making new ones.
 
     Raises:
-        InputError: unknown task, an episode longer than the simulator allows, or a mode that is not offered.
+        InputError: unknown task or camera, an episode longer than the simulator allows, or a mode that is not offered.
+        RunError: (when resetting) pictures cannot be drawn on this machine.
     """
 
     def __init__(
@@ -58,10 +64,13 @@ class SimulatorVectorEnv(VectorEnv):
         success_ends_episode: bool = True,
         frames_after_success: int = 0,
         autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
+        cameras: Sequence[str] = (),
+        image_size: int = 64,
         envs: Sequence[SimulatorEnv] | None = None,
     ) -> None:
         simulator = simulator_of(task)
         simulator.check_episode_length(max_steps, action_repeat)
+        simulator.check_cameras(cameras, image_size)
         if autoreset_mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
             raise InputError(f"autoreset mode {autoreset_mode} is not offered: use DISABLED or SAME_STEP")
         if num_envs < 1 or frames_after_success < 0:
@@ -78,14 +87,18 @@ class SimulatorVectorEnv(VectorEnv):
         self.success_ends_episode = success_ends_episode
         self.frames_after_success = frames_after_success
         self.autoreset_mode = autoreset_mode
+        self.cameras, self.image_size = tuple(cameras), image_size
         self.metadata = {"autoreset_mode": autoreset_mode}
-        state_space = gym.spaces.Box(-np.inf, np.inf, (len(simulator.state_names),), np.float32)
-        self.single_observation_space = gym.spaces.Dict({STATE: state_space})
+        spaces: dict[str, gym.spaces.Box[Any]] = {}
+        spaces[STATE] = gym.spaces.Box(-np.inf, np.inf, (len(simulator.state_names),), np.float32)
+        for camera in self.cameras:
+            spaces[image_key(camera)] = gym.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
+        self.single_observation_space = gym.spaces.Dict({**spaces})
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.action_dim,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-        self._states = np.zeros((num_envs, len(simulator.state_names)), np.float32)
+        self._shown = {key: np.zeros((num_envs, *s.shape), s.dtype) for key, s in spaces.items()}
         self._seeds = np.full(num_envs, -1, np.int64)
         self._steps = np.zeros(num_envs, np.int64)
         self._since_success = np.full(num_envs, -1, np.int64)  # env steps since the first success; -1 before it
@@ -151,7 +164,7 @@ class SimulatorVectorEnv(VectorEnv):
             seed = int(self._seed_streams[index].integers(*_AUTORESET_SEEDS))
         else:
             self._seed_streams[index] = np.random.default_rng([seed, 0xA0705])
-        self._states[index] = self.envs[index].reset(seed)[STATE]
+        self._show(index, self.envs[index].reset(seed))
         self._seeds[index] = seed
         self._steps[index] = 0
         self._since_success[index] = -1
@@ -159,7 +172,7 @@ class SimulatorVectorEnv(VectorEnv):
 
     def _advance(self, index: int, action: np.ndarray) -> None:
         observation, success, _ = self.envs[index].step(action)
-        self._states[index] = observation[STATE]
+        self._show(index, observation)
         self._success[index] = success
         self._steps[index] += 1
         if success or self._since_success[index] >= 0:
@@ -168,13 +181,21 @@ class SimulatorVectorEnv(VectorEnv):
         self._terminated[index] = ended
         self._truncated[index] = not ended and self._steps[index] >= self.max_steps
 
+    def _show(self, index: int, observation: Observation) -> None:
+        self._shown[STATE][index] = observation[STATE]
+        if self.cameras:
+            env = self.envs[index]
+            painter = painter_of(env, self.image_size)
+            for camera in self.cameras:
+                self._shown[image_key(camera)][index] = painter.draw(env, camera)
+
     def _restart(self, finished: np.ndarray) -> dict[str, Any]:
         if not finished.any():
             return {}
         final_obs = np.full(self.num_envs, None, dtype=object)
         final_info = {**self._info(), "_success": finished.copy(), "_seed": finished.copy()}
         for index in np.flatnonzero(finished):
-            final_obs[index] = {STATE: self._states[index].copy()}
+            final_obs[index] = {key: values[index].copy() for key, values in self._shown.items()}
             self._begin(int(index), None)
         return {
             "final_obs": final_obs,
@@ -184,7 +205,7 @@ class SimulatorVectorEnv(VectorEnv):
         }
 
     def _observations(self) -> Observation:
-        return {STATE: self._states.copy()}
+        return {key: values.copy() for key, values in self._shown.items()}
 
     def _info(self) -> dict[str, Any]:
         # Gymnasium pairs each entry with a mask of the environments that have it.

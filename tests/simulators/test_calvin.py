@@ -8,7 +8,7 @@ import pytest
 if importlib.util.find_spec("calvin_env") is None or importlib.util.find_spec("pybullet") is None:
     pytest.skip("calvin_env is not installed (docs/calvin.md)", allow_module_level=True)
 
-from burnish.data import STATE, read_dataset
+from burnish.data import STATE, image_key, read_dataset
 from burnish.errors import InputError, RunError
 from burnish.evaluation.filming import film
 from burnish.evaluation.settings import SimulatorConfig
@@ -207,6 +207,40 @@ def test_drawing_does_not_change_the_episode(env):
     assert np.array_equal(env.observation[STATE], plain[-1])
     with pytest.raises(InputError, match="static, gripper"):
         CalvinRenderer(env, 64, "corner2")
+
+
+def test_episodes_carry_the_pictures_of_both_cameras():
+    jobs = [CollectJob("expert", ExpertActor, [3, 4], {"task": TASK})]
+    settings = dict(max_steps=5, cameras=("static", "gripper"), image_size=24)
+    here, there = (collect(TASK, jobs, workers=workers, **settings) for workers in (0, 1))
+    plain = collect(TASK, jobs, max_steps=5, workers=0)
+    for one, other, bare in zip(here, there, plain, strict=True):
+        assert np.array_equal(one.observation[STATE], bare.observation[STATE]), "drawing changes nothing"
+        for camera in CALVIN.cameras:
+            pictures = one.observation[image_key(camera)]
+            assert pictures.shape == (6, 24, 24, 3)
+            assert np.array_equal(pictures, other.observation[image_key(camera)])
+            assert not np.array_equal(pictures[0], pictures[-1])
+    assert np.array_equal(film(here[1], 1, 24, "gripper"), here[1].observation[image_key("gripper")])
+    with pytest.raises(InputError, match="CALVIN has no camera 'corner2'; the cameras are: static, gripper"):
+        collect(TASK, jobs, cameras=("corner2",))
+
+
+def test_pictures_are_right_side_up(env):
+    """The hand rises: what changes in the static camera's picture moves up."""
+    env.reset(0)
+    painter = CALVIN.make_painter(env, 64)
+    pictures, heights = [], []
+    for up, steps in ((-1.0, 5), (1.0, 12)):
+        for _ in range(steps):
+            env.step(np.array([0, 0, up, 0, 0, 0, 1.0]))
+        pictures.append(painter.draw(env, "static").astype(int))
+        heights.append(env.world.robot_obs[2])
+    assert heights[1] > heights[0] + 0.05
+    # The arm is white and the wall behind it brown.
+    white = [p.min(-1) > 150 for p in pictures]
+    left, arrived = white[0] & ~white[1], white[1] & ~white[0]
+    assert np.argwhere(arrived)[:, 0].mean() < np.argwhere(left)[:, 0].mean() - 0.5
 
 
 class Stage:

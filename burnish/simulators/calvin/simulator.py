@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from burnish.simulators.base import Renderer, Simulator
+from burnish.simulators.base import Painter, Renderer, Simulator
 from burnish.simulators.calvin.env import CalvinEnv
 from burnish.simulators.calvin.experts import make_expert, make_play
-from burnish.simulators.calvin.rendering import CAMERAS, CalvinRenderer
+from burnish.simulators.calvin.rendering import CAMERAS, CalvinPainter, CalvinRenderer
 from burnish.simulators.calvin.skills import check_task
 from burnish.simulators.calvin.state import ACTION_NAMES, STATE_NAMES
 from burnish.simulators.calvin.world import CONTROL_RATE
@@ -13,6 +13,10 @@ from burnish.simulators.calvin.world import CONTROL_RATE
 
 def _make_renderer(env: CalvinEnv, size: int | tuple[int, int], camera: str | None) -> Renderer:
     return CalvinRenderer(env, size, camera or CAMERAS[0])
+
+
+def _make_painter(env: CalvinEnv, size: int) -> Painter:
+    return CalvinPainter(size)
 
 
 CALVIN = Simulator(
@@ -31,4 +35,5 @@ CALVIN = Simulator(
     make_expert=make_expert,
     make_play=make_play,
     make_renderer=_make_renderer,
+    make_painter=_make_painter,
 )
