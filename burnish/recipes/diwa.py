@@ -15,7 +15,7 @@ from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
 from burnish.policies import DiffusionPolicy, GaussianPolicy
 from burnish.recipes.diwa_config import DiWAConfig
-from burnish.recipes.own_data import OWN_DATA, OwnData, copy_own_data
+from burnish.recipes.own_data import OwnData, copy_own_data
 from burnish.recipes.parts import (
     Imagination,
     clone,
@@ -71,7 +71,12 @@ def steps(
         first = Step("dataset", real, (), lambda s: collect_play(c, recorder, s))
     else:
         assert own is not None
-        first = Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s))
+        first = Step(
+            "dataset",
+            {"own_data": own.rule, "task": task},
+            own.inputs(view.cameras),
+            lambda s: copy_own_data(own, task, view.cameras, s),
+        )
     learned = [
         first,
         *view.steps("dataset"),

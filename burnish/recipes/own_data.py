@@ -1,5 +1,6 @@
 """A run that starts from the user's own data set: how it is read, and its copy in the run folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,8 +9,7 @@ from burnish.errors import InputError
 from burnish.pipeline import Run, StageContext
 from burnish.recipes.steps import store_dataset
 
-OWN_DATA = ("own_data", "own_meta")
-"""The external inputs of such a run: the data set's tables, without its videos."""
+_PARTS = {"own_data": "data", "own_meta": "meta", "own_videos": "videos"}
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,21 @@ class OwnData:
     path: Path
     rule: ReadingRule = field(default_factory=ReadingRule)
 
-    def read(self) -> Dataset:
-        """Read and check it.
+    def inputs(self, cameras: Sequence[str]) -> tuple[str, ...]:
+        """The external inputs of a run that looks at `cameras`: the tables, and the videos where there are any."""
+        with_videos = bool(cameras) and (self.path / "videos").is_dir()
+        return ("own_data", "own_meta", "own_videos") if with_videos else ("own_data", "own_meta")
+
+    def read(self, cameras: Sequence[str] = ()) -> Dataset:
+        """Read and check it, with the pictures of `cameras`.
 
         Raises:
             InputError: it is not what the format and the rule say, or it has not a single success.
         """
         success = SuccessRule(self.rule.success_column, self.rule.success_last_frames)
-        dataset = read_dataset(self.path, success, state=self.rule.state_key, action=self.rule.action_key)
+        dataset = read_dataset(
+            self.path, success, state=self.rule.state_key, action=self.rule.action_key, cameras=cameras
+        )
         require_successes(dataset, self.path)
         return dataset
 
@@ -59,13 +66,14 @@ class OwnData:
 
     def register(self, run: Run) -> None:
         """Make its content known to the run as an input."""
-        for name, part in zip(OWN_DATA, ("data", "meta"), strict=True):
-            run.external_input(name, self.path / part)
+        for name, part in _PARTS.items():
+            if (self.path / part).is_dir():
+                run.external_input(name, self.path / part)
 
 
-def copy_own_data(own: OwnData, task: str, stage: StageContext) -> None:
-    """Keep what the run reads of the data set (this task's states, actions and success) in the run folder."""
-    dataset = own.read()
+def copy_own_data(own: OwnData, task: str, cameras: Sequence[str], stage: StageContext) -> None:
+    """Keep what the run reads of the data set (this task's observations, actions and success) in the run folder."""
+    dataset = own.read(cameras)
     chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
     require_successes(chosen, f"{own.path}, task '{task}'")
     store_dataset(stage.folder, chosen.to_episodes(), chosen.info)

@@ -55,7 +55,7 @@ def report(stage: StageContext) -> None:
     inputs = ReportInputs(
         report=contract,
         configuration=yaml.safe_dump(settings, sort_keys=False),
-        data=_data_rows(read_dataset(stage.inputs["dataset"])),
+        data=_data_rows(read_dataset(stage.inputs["dataset"], cameras=())),
         refinement=rows,
         chosen_iteration=chosen if contract["accepted"] else None,
         training={title: _metrics(stage.inputs[name]) for name, title in _TRAINING.items()},

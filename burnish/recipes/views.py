@@ -24,6 +24,11 @@ class StateView:
     inputs: tuple[str, ...] = ()
     """Stages that whoever reads the data needs besides."""
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Whose pictures the models look at."""
+        return ()
+
     def steps(self, source: str) -> list[Step]:
         """Stages that make the view, right after the data of stage `source`."""
         return []
@@ -62,6 +67,11 @@ class LatentView(StateView):
     seed: int
 
     inputs = ("autoencoder", "latents")
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The autoencoder's."""
+        return self.config.cameras
 
     def steps(self, source: str) -> list[Step]:
         """The autoencoder's training."""

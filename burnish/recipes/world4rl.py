@@ -15,7 +15,7 @@ from burnish.data import Dataset, Windows, read_dataset, require_successes
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
 from burnish.policies import GaussianPolicy
-from burnish.recipes.own_data import OWN_DATA, OwnData, copy_own_data
+from burnish.recipes.own_data import OwnData, copy_own_data
 from burnish.recipes.parts import (
     Imagination,
     clone,
@@ -98,7 +98,12 @@ def steps(
     else:
         assert own is not None
         sequence = [
-            Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s)),
+            Step(
+                "dataset",
+                {"own_data": own.rule, "task": task},
+                own.inputs(view.cameras),
+                lambda s: copy_own_data(own, task, view.cameras, s),
+            ),
             *view.steps("dataset"),
             *view.latents(),
             Step("policy", cloning, ("dataset", *seen), lambda s: pretrain(c, task, seed, "dataset", view, s)),

@@ -15,6 +15,7 @@ from burnish.simulators.light_meshes import with_light_meshes
 from burnish.simulators.metaworld import CAMERAS, METAWORLD, MetaWorldEnv
 
 _UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
+SUPERSAMPLING = 2
 _PACKAGES = "apt-get install libegl1 libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
 
 
@@ -62,8 +63,10 @@ class MetaWorldRenderer:
 class MetaWorldPainter:
     """The fast path with light meshes: square pictures for learning, of any environment of one task.
 
-    Three times as fast again as `MetaWorldRenderer`. Only the meshes are lighter; where everything is comes from the
-    environment that is drawn, so one OpenGL context and one set of meshes serve all environments of a process.
+    Every pixel is the mean of four (`SUPERSAMPLING`): in 64 pixels a hand moves by fractions of a pixel, which edges
+    without grey levels would not show. Two to three times as fast again as `MetaWorldRenderer`. Only the meshes are
+    lighter; where everything is comes from the environment that is drawn, so one OpenGL context and one set of meshes
+    serve all environments of a process.
 
     Args:
         env: any environment of the task.
@@ -76,11 +79,15 @@ class MetaWorldPainter:
 
     def __init__(self, env: MetaWorldEnv, size: int) -> None:
         METAWORLD.check_cameras((), size)
-        self._renderer = _make_renderer(with_light_meshes(env.simulator.model), size, size)
+        drawn = SUPERSAMPLING * size
+        self._size = size
+        self._renderer = _make_renderer(with_light_meshes(env.simulator.model), drawn, drawn)
 
     def draw(self, env: MetaWorldEnv, camera: str) -> np.ndarray:
         """What `env` shows now, right side up: uint8 (size, size, 3)."""
-        return _picture(self._renderer, env, camera)
+        fine = _picture(self._renderer, env, camera).astype(np.uint16)
+        fine = fine.reshape(self._size, SUPERSAMPLING, self._size, SUPERSAMPLING, 3)
+        return ((fine.sum((1, 3)) + SUPERSAMPLING**2 // 2) // SUPERSAMPLING**2).astype(np.uint8)
 
     def close(self) -> None:
         """Release the OpenGL context."""
