@@ -61,10 +61,12 @@ def steps(
     learning = {"held_out": c.held_out, "seed": seed}
     if recorder is not None:
         real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
-        first = Step("dataset", real, (), lambda s: collect_play(c, recorder, s))
+        first = Step("dataset", real, (), lambda s: collect_play(c, recorder, s), alone=True)
     else:
         assert own is not None
-        first = Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s))
+        first = Step(
+            "dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s), alone=True
+        )
     learned = [
         first,
         Step(

@@ -233,6 +233,7 @@ def with_evaluation_and_report(
             ensemble(s),
             s,
         ),
+        alone=True,
     )
     everything = [*steps, evaluation]
-    return [*everything, Step("report", {}, tuple(step.name for step in everything), report)]
+    return [*everything, Step("report", {}, tuple(step.name for step in everything), report, alone=True)]

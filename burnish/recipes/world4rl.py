@@ -75,19 +75,25 @@ def steps(
     if recorder is not None:
         real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
         sequence = [
-            Step("demonstrations", real, (), lambda s: collect_demonstrations(c, recorder, s)),
+            Step("demonstrations", real, (), lambda s: collect_demonstrations(c, recorder, s), alone=True),
             Step(
                 "policy",
                 cloning,
                 ("demonstrations",),
                 lambda s: pretrain(c, task, seed, read_dataset(s.inputs["demonstrations"]), s),
             ),
-            Step("dataset", real, ("demonstrations", "policy"), lambda s: collect_rollouts(c, recorder, s)),
+            Step("dataset", real, ("demonstrations", "policy"), lambda s: collect_rollouts(c, recorder, s), alone=True),
         ]
     else:
         assert own is not None
         sequence = [
-            Step("dataset", {"own_data": own.rule, "task": task}, OWN_DATA, lambda s: copy_own_data(own, task, s)),
+            Step(
+                "dataset",
+                {"own_data": own.rule, "task": task},
+                OWN_DATA,
+                lambda s: copy_own_data(own, task, s),
+                alone=True,
+            ),
             Step("policy", cloning, ("dataset",), lambda s: pretrain(c, task, seed, data(s), s)),
         ]
     learned = [

@@ -1,5 +1,6 @@
 """The processes that work on one run together: Fabric starts them, and each takes its share of every batch."""
 
+import atexit
 import dataclasses
 import os
 import tempfile
@@ -163,7 +164,7 @@ class Processes:
                 "that one's own message says why"
             ) from error
 
-    def _group(self, tensor: Tensor) -> distributed.ProcessGroup | None:
+    def _group(self, tensor: Tensor) -> Any:
         return self._patient if tensor.device.type == "cpu" else None
 
 
@@ -194,6 +195,8 @@ def join(count: int | None = None, accelerator: str = "cpu") -> Processes:
         return current()
     local = int(os.environ["LOCAL_WORLD_SIZE"]) if started else wanted
     fabric = _launched(accelerator, local, wanted // local)
+    # Without it, gloo's threads are still at work when the interpreter goes, and abort it.
+    atexit.register(distributed.destroy_process_group)
     _joined.append(Processes(fabric.global_rank, wanted, local))
     return current()
 
