@@ -169,8 +169,9 @@ def _take_up(
     state, features = processes.rows((everyone, saved["features"]), len(saved["features"]))
     state["imagined_steps"] //= processes.count
     if rank < len(of_env):
-        generator.set_state(of_policy[rank])
-        state["generator"] = of_env[rank]
+        # Cloned: a generator reads a view's memory from its beginning.
+        generator.set_state(of_policy[rank].clone())
+        state["generator"] = of_env[rank].clone()
     else:
         # A process that was not there before: what it draws now, none has drawn yet.
         generator.manual_seed(processes.seed(seed) + saved["iteration"])

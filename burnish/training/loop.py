@@ -194,9 +194,10 @@ class _Resumable:
             # A process that was not there before: what it draws now, none has drawn yet.
             torch.manual_seed(self.processes.seed(seed) + step)
             return step
-        torch.set_rng_state(states[rank])
+        # Cloned: a generator reads a view's memory from its beginning.
+        torch.set_rng_state(states[rank].clone())
         if torch.cuda.is_available() and "cuda_rng" in state:
-            torch.cuda.set_rng_state(torch.atleast_2d(state["cuda_rng"])[rank])
+            torch.cuda.set_rng_state(torch.atleast_2d(state["cuda_rng"])[rank].clone())
         return step
 
 

@@ -33,10 +33,9 @@ class Processes:
     it must; tensors on other devices use the group that Fabric made for them.
     """
 
-    def __init__(self, rank: int = 0, count: int = 1, local: int = 1) -> None:
-        """Use `current` or `join` instead."""
-        self.rank, self.count, self.local = rank, count, local
-        self._patient = distributed.new_group(backend="gloo", timeout=_PATIENCE) if count > 1 else None
+    def __init__(self, rank: int = 0, count: int = 1, local: int = 1, patient: Any = None) -> None:
+        """Use `current` or `join` instead; `patient` is the gloo group."""
+        self.rank, self.count, self.local, self._patient = rank, count, local, patient
 
     @property
     def first(self) -> bool:
@@ -197,7 +196,8 @@ def join(count: int | None = None, accelerator: str = "cpu") -> Processes:
     fabric = _launched(accelerator, local, wanted // local)
     # Without it, gloo's threads are still at work when the interpreter goes, and abort it.
     atexit.register(distributed.destroy_process_group)
-    _joined.append(Processes(fabric.global_rank, wanted, local))
+    patient = distributed.new_group(backend="gloo", timeout=_PATIENCE)
+    _joined.append(Processes(fabric.global_rank, wanted, local, patient))
     return current()
 
 
