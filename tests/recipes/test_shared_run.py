@@ -28,7 +28,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 def test_two_processes_do_a_run(data, tmp_path):
     """After a kill in the middle, too; a single process then finds everything done."""
-    shared, alone = tmp_path / "shared", tmp_path / "alone"
+    shared = tmp_path / "shared"
     long = [*SHORT, "--config.world-model-training.steps", "100000"]
     killed = launching.start("-m", "burnish", *own_data_command(data, shared, *long, "--processes", "2"))
     wait_for(killed, lambda: (shared / ".partial" / "world_model" / "resume.safetensors").exists())
