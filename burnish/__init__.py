@@ -20,6 +20,7 @@ def run(
     success_column: str | None = None,
     success_last_frames: int | None = None,
     threads: int | None = None,
+    processes: int | None = None,
 ) -> dict[str, Any]:
     """Run all stages of a recipe, or those that are left to do, and return the content of report.json.
 
@@ -34,7 +35,8 @@ def run(
         dataset: your own LeRobotDataset v3.0; then no simulator is used.
         success_column: the data set's column that tells success, by default `next.success` or `success`.
         success_last_frames: success is the last so many frames of every successful episode.
-        threads: PyTorch's threads, by default one for each core.
+        threads: PyTorch's threads of each process; by default the processes share the cores.
+        processes: that train together, on this machine; Fabric runs the calling script again in the others.
 
     Raises:
         burnish.errors.InputError: something about the arguments or the data is wrong.
@@ -53,6 +55,6 @@ def run(
         config=config if config is not None else entry(recipe).preset(preset, observation),
     )
     resolved = new.resolve(recipe)
-    report = run_recipe(new.folder(resolved), resolved, threads=threads)
+    report = run_recipe(new.folder(resolved), resolved, threads=threads, processes=processes)
     assert report is not None
     return report

@@ -91,18 +91,22 @@ def stage(command: str) -> Callable[[list[str]], int]:
     def do(args: list[str]) -> int:
         import tyro
 
-        def do_stage(run: Annotated[Path, tyro.conf.Positional], threads: int | None = None) -> None:
+        def do_stage(
+            run: Annotated[Path, tyro.conf.Positional], threads: int | None = None, processes: int | None = None
+        ) -> None:
             """Do one stage of a run folder, and those that it needs, as its recipe.yaml says.
 
             Args:
                 run: The run folder.
-                threads: PyTorch's threads; default one for each core.
+                threads: PyTorch's threads of each process; by default the processes share the cores.
+                processes: Processes that train together, on this machine; default one, or as many as torchrun started.
             """
             from burnish.recipes.reporting import closing_words
             from burnish.recipes.runs import STAGES, reopen, run_recipe
+            from burnish.training import current
 
-            report = run_recipe(run, reopen(run), STAGES[command], threads)
-            if report is not None:
+            report = run_recipe(run, reopen(run), STAGES[command], threads, processes)
+            if report is not None and current().first:
                 print(closing_words(report, run))
 
         return _guarded(lambda: tyro.cli(do_stage, args=args, prog=f"burnish {command}"))
@@ -141,15 +145,17 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 def _run(recipe: str, new: "NewRun[Any]") -> None:
     from burnish.recipes.reporting import closing_words
     from burnish.recipes.runs import run_recipe
+    from burnish.training import current
 
     resolved = new.resolve(recipe)
     if new.dry_run:
         print(resolved.to_yaml(), end="")
         return
     folder = new.folder(resolved)
-    report = run_recipe(folder, resolved, threads=new.threads)
+    report = run_recipe(folder, resolved, threads=new.threads, processes=new.processes)
     assert report is not None
-    print(closing_words(report, folder))
+    if current().first:
+        print(closing_words(report, folder))
 
 
 def _guarded(function: Callable[[], object]) -> int:

@@ -68,7 +68,7 @@ def steps(
     learning = {"held_out": c.held_out, "seed": seed}
     if recorder is not None:
         real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
-        first = Step("dataset", real, (), lambda s: collect_play(c, recorder, s))
+        first = Step("dataset", real, (), lambda s: collect_play(c, recorder, s), alone=True)
     else:
         assert own is not None
         first = Step(
@@ -76,6 +76,7 @@ def steps(
             {"own_data": own.rule, "task": task},
             own.inputs(view.cameras),
             lambda s: copy_own_data(own, task, view.cameras, s),
+            alone=True,
         )
     learned = [
         first,

@@ -20,7 +20,7 @@ from burnish.recipes.views import StateView
 from burnish.rewards import BalancedFrames, CalibratedClassifier
 from burnish.rl import PPOConfig, RefineConfig, refine
 from burnish.storage import write_json
-from burnish.training import TrainingConfig, fit
+from burnish.training import TrainingConfig, current, fit
 from burnish.world_models import WorldModel
 
 if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
@@ -163,7 +163,8 @@ def refine_in_imagination(
     check_same_features(agent, world_model, {k: v[dataset.starts[:8]] for k, v in dataset.observations.items()})
     starts = start_states(imagination.starts, dataset, world_model)
     chunk = agent.policy.config.chunk
-    rules = dataclasses.replace(imagination.config, chunk=chunk)
+    shared = current().share(imagination.config.num_envs, "imagination.num_envs")
+    rules = dataclasses.replace(imagination.config, chunk=chunk, num_envs=shared)
     env = _environment(imagination, starts, rules, seed)
     judge = _environment(
         imagination, starts, dataclasses.replace(rules, num_envs=judged_episodes, horizon=10**9), seed + 1
@@ -228,6 +229,7 @@ def with_evaluation_and_report(
         lambda s: evaluate(
             config.evaluation, config.held_out, view, task, seed, recorder, world_model(s), ensemble(s), s
         ),
+        alone=True,
     )
     everything = [*steps, evaluation]
-    return [*everything, Step("report", {}, tuple(step.name for step in everything), report)]
+    return [*everything, Step("report", {}, tuple(step.name for step in everything), report, alone=True)]

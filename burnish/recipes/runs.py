@@ -1,5 +1,6 @@
 """Runs of recipes: new ones, finished ones that are looked at again, and single stages of them."""
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -13,12 +14,14 @@ import yaml
 
 from burnish.config import from_dict, to_dict
 from burnish.errors import InputError
-from burnish.pipeline import Run
+from burnish.pipeline import Run, SharedRun
 from burnish.pipeline.run import read_settings
 from burnish.recipes.catalogue import entry
 from burnish.recipes.own_data import OwnData, ReadingRule
 from burnish.recipes.reporting import publish
 from burnish.recipes.steps import run_steps
+from burnish.report.summary import read_report
+from burnish.training import join
 
 STAGES = {
     "collect": ("dataset",),
@@ -58,7 +61,9 @@ class NewRun(Generic[Config]):
     reading: Annotated[ReadingRule, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadingRule)
     """How your own data set is read."""
     threads: int | None = None
-    """PyTorch's threads; default one for each core."""
+    """PyTorch's threads of each process; by default the processes share the cores."""
+    processes: int | None = None
+    """Processes that train together, on this machine; default one, or as many as torchrun started."""
     dry_run: bool = False
     """Print the resolved configuration and do nothing."""
 
@@ -128,28 +133,39 @@ def reopen(folder: Path) -> Resolved:
 
 
 def run_recipe(
-    folder: Path, resolved: Resolved, targets: Sequence[str] = ("report",), threads: int | None = None
+    folder: Path,
+    resolved: Resolved,
+    targets: Sequence[str] = ("report",),
+    threads: int | None = None,
+    processes: int | None = None,
 ) -> dict[str, Any] | None:
     """Do what is left to do in a run folder for the stages `targets`.
 
     threads: for PyTorch, default one for each core; on a CPU the weights are the same bit for bit for the same number.
+    processes: that train together (docs/multi_device.md); every one of them calls this, and only the first one writes.
 
     Returns report.json's content when the report was asked for, else None.
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
-    torch.set_num_threads(threads or _cores())
+    group = join(processes)
+    torch.set_num_threads(threads or max(1, _cores() // group.local))
     r, steps = resolved, entry(resolved.recipe).steps
-    with Run.create(folder, r.recipe, r.task, r.seed, r.settings()) as run:
+    with group.explained(), contextlib.ExitStack() as stack:
+        run = stack.enter_context(Run.create(folder, r.recipe, r.task, r.seed, r.settings())) if group.first else None
         if r.own is not None:
-            r.own.register(run)
-            run_steps(run, steps(r.config, r.task, r.seed, own=r.own), targets)
+            if run is not None:
+                r.own.register(run)
+            sequence = steps(r.config, r.task, r.seed, own=r.own)
         else:
             from burnish.recipes.recording import Recorder
 
-            with Recorder(r.task, r.seed, r.config.simulator) as recorder:
-                run_steps(run, steps(r.config, r.task, r.seed, recorder), targets)
-        return publish(run) if "report" in targets else None
+            recorder = stack.enter_context(Recorder(r.task, r.seed, r.config.simulator))
+            sequence = steps(r.config, r.task, r.seed, recorder)
+        run_steps(SharedRun(run, folder, group), sequence, targets)
+        report = publish(run) if "report" in targets and run is not None else None
+        group.agree(True)  # the others wait for the report
+        return report if group.first or "report" not in targets else read_report(folder / "report.json")
 
 
 def _cores() -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from burnish.data import DatasetInfo, Episode, write_dataset
-from burnish.pipeline import Run, StageContext
+from burnish.pipeline import SharedRun, StageContext
+from burnish.training import current
 
 _UNFINISHED = "unfinished"
 
@@ -23,20 +24,22 @@ class Step:
         config: everything of the configuration that its result depends on, and nothing else.
         inputs: the stages (or external inputs) that it reads.
         body: does the work in the stage's folder.
+        alone: of several processes, only the first does the work: what uses a simulator, or trains nothing.
     """
 
     name: str
     config: Any
     inputs: tuple[str, ...]
     body: Callable[[StageContext], dict[str, Any] | None]
+    alone: bool = False
 
 
-def run_steps(run: Run, steps: Sequence[Step], targets: Sequence[str]) -> None:
+def run_steps(run: SharedRun, steps: Sequence[Step], targets: Sequence[str]) -> None:
     """Do the steps `targets` and those that they need, in their order."""
     wanted = needed(steps, targets)
     for step in steps:
         if step.name in wanted:
-            run.stage(step.name, step.config, step.inputs, _recording_threads(step.body))
+            run.stage(step.name, step.config, step.inputs, _recording_threads(step.body), step.alone)
 
 
 def needed(steps: Sequence[Step], targets: Sequence[str]) -> set[str]:
@@ -63,10 +66,11 @@ def store_dataset(folder: Path, episodes: Iterable[Episode], info: DatasetInfo) 
 
 
 def _recording_threads(body: Callable[[StageContext], dict[str, Any] | None]) -> Any:
-    """A result is the same bit for bit only for the same number of threads, so every stage notes it."""
+    """A result is the same bit for bit only for the same number of threads and processes, so every stage notes them."""
 
     def recorded(stage: StageContext) -> dict[str, Any] | None:
         stage.record("threads", torch.get_num_threads())
+        stage.record("processes", current().count)
         return body(stage)
 
     return recorded

@@ -80,7 +80,7 @@ class LatentView(StateView):
 
     def latents(self) -> list[Step]:
         """Every picture of the data set is encoded once."""
-        return [Step("latents", {}, ("dataset", "autoencoder"), self._encode)]
+        return [Step("latents", {}, ("dataset", "autoencoder"), self._encode, alone=True)]
 
     def dataset(self, stage: StageContext, source: str = "dataset") -> Dataset:
         """The latents in the place of pictures and states."""

@@ -84,7 +84,7 @@ def steps(
     if recorder is not None:
         real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
         sequence = [
-            Step("demonstrations", real, (), lambda s: collect_demonstrations(c, recorder, s)),
+            Step("demonstrations", real, (), lambda s: collect_demonstrations(c, recorder, s), alone=True),
             *view.steps("demonstrations"),
             Step(
                 "policy",
@@ -92,7 +92,7 @@ def steps(
                 ("demonstrations", *seen[:1]),
                 lambda s: pretrain(c, task, seed, "demonstrations", view, s),
             ),
-            Step("dataset", real, ("demonstrations", "policy"), lambda s: collect_rollouts(c, recorder, s)),
+            Step("dataset", real, ("demonstrations", "policy"), lambda s: collect_rollouts(c, recorder, s), alone=True),
             *view.latents(),
         ]
     else:
@@ -103,6 +103,7 @@ def steps(
                 {"own_data": own.rule, "task": task},
                 own.inputs(view.cameras),
                 lambda s: copy_own_data(own, task, view.cameras, s),
+                alone=True,
             ),
             *view.steps("dataset"),
             *view.latents(),

@@ -11,6 +11,7 @@ from burnish.networks import MLP
 from burnish.policies import Policy
 from burnish.rl.advantages import generalised_advantages
 from burnish.rl.rollout import Rollout
+from burnish.training.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class PPOConfig:
     clip: float = 0.2
     epochs: int = 4
     minibatch_size: int = 2048
+    """Decisions of one gradient step, all processes together."""
     policy_learning_rate: float = 3e-4
     value_learning_rate: float = 1e-3
     gradient_clip: float = 0.5
@@ -34,10 +36,15 @@ class PPOConfig:
 
 
 class PPO:
-    """Clipped PPO on a policy and a value network; the pretrained policy is kept, frozen, as the anchor."""
+    """Clipped PPO on a policy and a value network; the pretrained policy is kept, frozen, as the anchor.
 
-    def __init__(self, policy: Policy, feature_dim: int, config: PPOConfig) -> None:
-        self.config = config
+    Of several processes each learns from a rollout of its own, of the same size; they begin with the same weights, and
+    as gradients, advantages' moments and the KL stop are those of all rollouts together, they keep the same weights.
+    """
+
+    def __init__(self, policy: Policy, feature_dim: int, config: PPOConfig, processes: Processes = ALONE) -> None:
+        self.config, self.processes = config, processes
+        self.minibatch_size = processes.share(config.minibatch_size, "ppo.minibatch_size")
         self.policy = policy
         policy.begin_refinement()
         self.base = copy.deepcopy(policy).requires_grad_(False).eval()
@@ -59,7 +66,7 @@ class PPO:
 
     def update(self, rollout: Rollout, generator: torch.Generator, policy_too: bool = True) -> dict[str, float]:
         """One PPO iteration on a rollout; with `policy_too` false only the critic learns (its warm-up)."""
-        config = self.config
+        config, processes = self.config, self.processes
         with torch.no_grad():
             value, next_value = self.value(rollout.features), self.value(rollout.next_features)
             advantages = generalised_advantages(
@@ -67,7 +74,8 @@ class PPO:
             )
             anchor = self.base.act(rollout.features.flatten(0, 1), False, generator).trace
         returns = (advantages + value).flatten()
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        everywhere = processes.gather(advantages)
+        advantages = (advantages - everywhere.mean()) / (everywhere.std() + 1e-8)
         flat = {
             "features": rollout.features.flatten(0, 1),
             "trace": rollout.trace.flatten(0, 1),
@@ -81,7 +89,7 @@ class PPO:
         for _ in range(config.epochs):
             order = torch.randperm(len(returns), generator=generator, device=returns.device)
             kl = torch.zeros((), device=returns.device)
-            batches = order.split(config.minibatch_size)
+            batches = order.split(self.minibatch_size)
             for index in batches:
                 batch = {name: tensor[index] for name, tensor in flat.items()}
                 metrics = self._value_step(batch)
@@ -92,17 +100,18 @@ class PPO:
                     totals[name] = totals.get(name, 0) + metric
                 count += 1
             # The one host synchronisation of an epoch.
-            if config.target_kl is not None and policy_too and float(kl) > config.target_kl:
+            if config.target_kl is not None and policy_too and float(processes.mean(kl)) > config.target_kl:
                 break
-        result = {name: float(total) / count for name, total in totals.items()}
-        variance = returns.var()
-        result["explained_variance"] = float(1 - (returns - value.flatten()).var() / (variance + 1e-8))
+        result = processes.mean_of({name: float(total) / count for name, total in totals.items()})
+        returns, value = processes.gather(returns), processes.gather(value.flatten())
+        result["explained_variance"] = float(1 - (returns - value).var() / (returns.var() + 1e-8))
         return result
 
     def _value_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = 0.5 * (self.value(batch["features"]) - batch["return"]).square().mean()
         self.value_optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.processes.average_gradients(self.critic.parameters())
         nn.utils.clip_grad_norm_(self.critic.parameters(), self.config.gradient_clip)
         self.value_optimizer.step()
         return {"loss/value": loss.detach()}
@@ -111,6 +120,7 @@ class PPO:
         loss, metrics = policy_loss(self.policy, batch, self.config)
         self.policy_optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.processes.average_gradients(self.policy.parameters())
         nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.gradient_clip)
         self.policy_optimizer.step()
         return metrics

@@ -5,15 +5,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from burnish.imagination import ImaginedEnv, ImaginedSuccess
 from burnish.policies import Policy
 from burnish.rl.ppo import PPO, PPOConfig
-from burnish.rl.rollout import collect_rollout
-from burnish.storage import load_state, save_state, save_tensors
+from burnish.rl.rollout import Rollout, collect_rollout
+from burnish.storage import save_state, save_tensors
 from burnish.training.metrics import MetricsLog
+from burnish.training.processes import Processes, current
 
 
 @dataclass(frozen=True)
@@ -65,63 +67,68 @@ def refine(
     among those within `margin` the earliest, which has moved least.  The simulator has no part in it.  `folder`
     receives metrics.jsonl, `iterates/NNNN.safetensors` of each judged policy, and the resume state.  Returns the
     choice, the imagined success before and after, and the number of imagined steps.
+
+    Where this process has joined others (`processes.join`), all of them call this together, each with an environment of
+    its own share of the imagined episodes.  Each imagines with random numbers of its own, PPO learns from all of it,
+    and only the first process judges, writes into `folder` and calls `on_iteration`.
     """
+    processes = current()
+    # The same on every process: the critic begins with the same weights.
     torch.manual_seed(seed)
-    ppo = PPO(policy, env.feature_dim, ppo_config)
-    generator = torch.Generator(device=env.device).manual_seed(seed)
-    log = MetricsLog(folder)
+    ppo = PPO(policy, env.feature_dim, ppo_config, processes)
+    generator = torch.Generator(device=env.device).manual_seed(processes.seed(seed))
+    log = MetricsLog(folder, silent=not processes.first)
     path = folder / "resume.safetensors"
-    features, _ = env.reset(seed=seed)
+    features, _ = env.reset(seed=processes.seed(seed))
     averaged = copy.deepcopy(policy)
     best, best_weights, pretrained_rate, start = _Best(), _copy(policy), -1.0, 0
-    if path.exists():
-        saved = load_state(path)
+    saved = processes.load_state(path)
+    if saved is not None:
         ppo.load_state_dict(saved["ppo"])
-        env.load_state_dict(saved["env"])
-        generator.set_state(saved["generator"])
         averaged.load_state_dict(saved["averaged"])
-        features, best_weights = saved["features"].to(env.device), saved["best_weights"]
+        best_weights = saved["best_weights"]
         best, pretrained_rate, start = _Best(**saved["best"]), saved["pretrained_rate"], saved["iteration"]
+        features = _take_up(saved, env, generator, processes, seed)
     log.rewind(start - 1)
 
     saved_at = time.monotonic()
     for iteration in range(start, config.iterations + 1):
-        row = {"iteration": float(iteration), "imagined_steps": float(env.imagined_steps)}
+        row = {"iteration": float(iteration), "imagined_steps": float(processes.count * env.imagined_steps)}
         if iteration > 0:
             rollout, features = collect_rollout(env, policy, features, config.rollout_steps, generator)
-            row["imagined_steps"] = float(env.imagined_steps)
+            row["imagined_steps"] = float(processes.count * env.imagined_steps)
             metrics = ppo.update(rollout, generator, policy_too=iteration > config.critic_warmup)
-            row |= metrics | _rates(rollout)
+            row |= metrics | _rates(rollout, processes)
             _average(averaged, policy, config.average)
         judged = iteration % config.evaluate_every == 0 and (iteration == 0 or iteration > config.critic_warmup)
         if judged or iteration == config.iterations:
-            verdict = evaluate(averaged)
-            row |= {"eval/success": verdict.rate, "eval/halted": verdict.halted_rate}
+            rate, halted = _judge(evaluate, averaged, processes)
+            row |= {"eval/success": rate, "eval/halted": halted}
             if iteration == 0:
-                pretrained_rate = verdict.rate
-            if verdict.rate > best.rate + config.margin + 1e-9:
-                best, best_weights = _Best(verdict.rate, iteration, 0), _copy(averaged)
+                pretrained_rate = rate
+            if rate > best.rate + config.margin + 1e-9:
+                best, best_weights = _Best(rate, iteration, 0), _copy(averaged)
             else:
                 best.since += 1
-            save_tensors(folder / "iterates" / f"{iteration:04d}.safetensors", _copy(averaged), {})
+            if processes.first:
+                save_tensors(folder / "iterates" / f"{iteration:04d}.safetensors", _copy(averaged), {})
         log.write(iteration, row)
-        if on_iteration:
+        if on_iteration and processes.first:
             on_iteration(iteration, row)
         if config.patience is not None and best.since >= config.patience:
             break
-        if time.monotonic() - saved_at > config.checkpoint_seconds:
+        if processes.agree(time.monotonic() - saved_at > config.checkpoint_seconds):
             state = {
                 "iteration": iteration + 1,
                 "ppo": ppo.state_dict(),
-                "env": env.state_dict(),
-                "generator": generator.get_state(),
-                "features": features,
                 "averaged": averaged.state_dict(),
                 "best": vars(best),
                 "best_weights": best_weights,
                 "pretrained_rate": pretrained_rate,
+                **_experience(env, generator, features, processes),
             }
-            save_state(path, state)
+            if processes.first:
+                save_state(path, state)
             saved_at = time.monotonic()
     log.close()
     policy.load_state_dict(best_weights)
@@ -129,8 +136,48 @@ def refine(
         "iteration": float(best.iteration),
         "imagined_success_pretrained": pretrained_rate,
         "imagined_success_refined": best.rate,
-        "imagined_steps": float(env.imagined_steps),
+        "imagined_steps": float(processes.count * env.imagined_steps),
     }
+
+
+def _judge(evaluate: Evaluate, policy: Policy, processes: Processes) -> tuple[float, float]:
+    """Imagined success and halted rate: what the first process finds, so that all choose the same iterate."""
+    rates = torch.zeros(2, dtype=torch.float64)
+    if processes.first:
+        verdict = evaluate(policy)
+        rates = torch.tensor([verdict.rate, verdict.halted_rate], dtype=torch.float64)
+    success, halted = processes.of_first(rates).tolist()
+    return success, halted
+
+
+def _experience(
+    env: ImaginedEnv, generator: torch.Generator, features: torch.Tensor, processes: Processes
+) -> dict[str, Any]:
+    """Where all processes' imagined episodes are, and the states of their random generators, one in a row."""
+    state = env.state_dict()
+    state["imagined_steps"] *= processes.count
+    state["generator"] = state["generator"][None]
+    return processes.gather_all({"env": state, "generator": generator.get_state()[None], "features": features})
+
+
+def _take_up(
+    saved: dict[str, Any], env: ImaginedEnv, generator: torch.Generator, processes: Processes, seed: int
+) -> torch.Tensor:
+    """Go on with this process's share of the saved episodes, and return their features."""
+    everyone, rank = dict(saved["env"]), processes.rank
+    of_env, of_policy = torch.atleast_2d(everyone.pop("generator")), torch.atleast_2d(saved["generator"])
+    state, features = processes.rows((everyone, saved["features"]), len(saved["features"]))
+    state["imagined_steps"] //= processes.count
+    if rank < len(of_env):
+        # Cloned: a generator reads a view's memory from its beginning.
+        generator.set_state(of_policy[rank].clone())
+        state["generator"] = of_env[rank].clone()
+    else:
+        # A process that was not there before: what it draws now, none has drawn yet.
+        generator.manual_seed(processes.seed(seed) + saved["iteration"])
+        state["generator"] = generator.get_state()
+    env.load_state_dict(state)
+    return features.to(env.device)
 
 
 @torch.no_grad()
@@ -143,11 +190,14 @@ def _copy(policy: Policy) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in policy.state_dict().items()}
 
 
-def _rates(rollout) -> dict[str, float]:
+def _rates(rollout: Rollout, processes: Processes) -> dict[str, float]:
     """Share of the episodes that ended in this rollout in success, and by halting."""
-    ended = (rollout.terminated | rollout.truncated).sum().clamp(min=1)
+    done = rollout.terminated | rollout.truncated
+    ended, success, halted = processes.gather(
+        torch.stack([done.sum(), rollout.success.sum(), rollout.halted.sum()])[None]
+    ).sum(0)
     return {
-        "train/success": float(rollout.success.sum() / ended),
-        "train/halted": float(rollout.halted.sum() / ended),
-        "train/episodes": float((rollout.terminated | rollout.truncated).sum()),
+        "train/success": float(success / ended.clamp(min=1)),
+        "train/halted": float(halted / ended.clamp(min=1)),
+        "train/episodes": float(ended),
     }

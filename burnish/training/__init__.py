@@ -2,5 +2,6 @@
 
 from burnish.training.ema import ExponentialMovingAverage
 from burnish.training.loop import TrainingConfig, fit
+from burnish.training.processes import ALONE, Processes, current, join
 
-__all__ = ["ExponentialMovingAverage", "TrainingConfig", "fit"]
+__all__ = ["ALONE", "ExponentialMovingAverage", "Processes", "TrainingConfig", "current", "fit", "join"]

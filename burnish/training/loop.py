@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from burnish.errors import RunError
-from burnish.storage import load_state, save_state
+from burnish.storage import save_state
 from burnish.training.ema import ExponentialMovingAverage
 from burnish.training.metrics import MetricsLog
+from burnish.training.processes import Processes, current
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class TrainingConfig:
 
     steps: int = 2000
     batch_size: int = 256
+    """Rows of one step, all processes together."""
     learning_rate: float = 1e-3
     """Peak of a schedule that warms up linearly over 2 % of the steps and falls along a cosine to zero."""
     weight_decay: float = 1e-4
@@ -36,7 +37,8 @@ class TrainingConfig:
 class Sampler(Protocol):
     """Draws training batches; all its randomness comes from the generator, so that a resumed run sees the same.
 
-    A sampler with a place of its own (`Streams`) also has `state_dict` and `load_state_dict`.
+    A sampler with a place of its own (`Streams`) also has `state_dict` and `load_state_dict`; tensors in that state
+    have one row for each row of a batch.
     """
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Any:
@@ -55,10 +57,20 @@ def fit(
     `folder` receives metrics.jsonl, TensorBoard events and `resume.safetensors`; with the latter present, training
     goes on from it and ends, on a CPU, with the same bits as if it had never stopped.  `on_step(step, metrics)` is for
     progress bars.  Raises RunError where the loss is no longer finite.
+
+    Where this process has joined others (`processes.join`), all of them call this together.  Each draws the same
+    batch, computes the loss of its share of the rows, and gradients are averaged: for a loss that is a mean over rows
+    they are those of one process.  What the loss itself draws at random differs from process to process.  A model whose
+    loss compares rows says `loss_compares_rows = True`; then every process computes the whole batch.  Only the first
+    process writes into `folder` and calls `on_step`; a resume may have another number of processes.  Raises InputError
+    where they cannot share the batch evenly.
     """
     device = next(model.parameters()).device
-    fabric = Fabric(accelerator=device.type, devices=1)
-    torch.manual_seed(seed)
+    processes = current()
+    processes.share(config.batch_size, f"{folder.name}: batch_size")
+    shared = not getattr(model, "loss_compares_rows", False)
+    fabric = processes.fabric(device)
+    torch.manual_seed(processes.seed(seed))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
@@ -66,9 +78,10 @@ def fit(
     wrapped.mark_forward_method("loss")
     ema = ExponentialMovingAverage(model, config.ema_decay) if config.ema_decay else None
     generator = torch.Generator(device=device).manual_seed(seed)
-    log = MetricsLog(folder)
-    run = _Resumable(folder / "resume.safetensors", model, optimizer, ema, generator, sampler)
-    start = run.restore()
+    log = MetricsLog(folder, silent=not processes.first)
+    rows = config.batch_size if shared else None
+    run = _Resumable(folder / "resume.safetensors", model, optimizer, ema, generator, sampler, rows, processes)
+    start = run.restore(seed)
     log.rewind(start)
 
     model.train()
@@ -77,7 +90,8 @@ def fit(
     for step in range(start, config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * schedule(step, config.steps)
-        loss, metrics = wrapped.loss(sampler.sample(config.batch_size, generator))
+        batch = sampler.sample(config.batch_size, generator)
+        loss, metrics = wrapped.loss(processes.rows(batch, rows) if rows else batch)
         wrapped_optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         norm = fabric.clip_gradients(
@@ -90,14 +104,18 @@ def fit(
         if done % config.log_every == 0 or done == config.steps:
             last = {"loss": float(loss.detach()), "gradient_norm": _number(norm)}
             last |= {name: float(value) for name, value in metrics.items()}
+            last = processes.mean_of(last)
             if not math.isfinite(last["loss"]):
                 raise RunError(
                     f"{folder.name}: the training loss is {last['loss']} at step {done}; lower learning_rate"
                 )
             log.write(done, last)
-            if on_step:
+            if on_step and processes.first:
                 on_step(done, last)
-        if time.monotonic() - saved_at > config.checkpoint_seconds and done < config.steps:
+        due = time.monotonic() - saved_at > config.checkpoint_seconds and done < config.steps
+        # Several processes go by the first one's clock; they ask it, which is an exchange, at some steps only.
+        asked = processes.count == 1 or done % config.log_every == 0
+        if asked and processes.agree(due):
             run.save(done)
             saved_at = time.monotonic()
     if ema:
@@ -120,7 +138,10 @@ def _number(value: Tensor | None) -> float:
 
 
 class _Resumable:
-    """Everything that the rest of a training run depends on, in one safetensors file."""
+    """Everything that the rest of a training run depends on, in one safetensors file of the first process.
+
+    `rows` is the number of rows of a batch that the processes share, None where each has them all.
+    """
 
     def __init__(
         self,
@@ -130,39 +151,54 @@ class _Resumable:
         ema: ExponentialMovingAverage | None,
         generator: torch.Generator,
         sampler: Any,
+        rows: int | None,
+        processes: Processes,
     ) -> None:
         self.path, self.model, self.optimizer, self.ema, self.generator = path, model, optimizer, ema, generator
         self.sampler = sampler if hasattr(sampler, "state_dict") else None
+        self.rows, self.processes = rows, processes
 
     def save(self, step: int) -> None:
+        """All processes together: the sampler's rows and the random states are gathered."""
+        sampler = self.sampler.state_dict() if self.sampler else None
         state = {
             "step": step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "generator": self.generator.get_state(),
-            "sampler": self.sampler.state_dict() if self.sampler else None,
-            "global_rng": torch.get_rng_state(),
+            "sampler": self.processes.gather_all(sampler) if self.rows else sampler,
+            "global_rng": self.processes.gather(torch.get_rng_state()[None]),
         }
         if torch.cuda.is_available():
-            state["cuda_rng"] = torch.cuda.get_rng_state()
-        save_state(self.path, state)
+            state["cuda_rng"] = self.processes.gather(torch.cuda.get_rng_state()[None])
+        if self.processes.first:
+            save_state(self.path, state)
 
-    def restore(self) -> int:
-        if not self.path.exists():
+    def restore(self, seed: int) -> int:
+        """Go to the saved step, 0 where nothing was saved; the number of processes may be another one now."""
+        state = self.processes.load_state(self.path)
+        if state is None:
             return 0
-        state = load_state(self.path)
+        step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         self.generator.set_state(state["generator"])
         if self.sampler:
-            self.sampler.load_state_dict(state["sampler"])
-        torch.set_rng_state(state["global_rng"])
+            saved = state["sampler"]
+            self.sampler.load_state_dict(self.processes.rows(saved, self.rows) if self.rows else saved)
+        rank, states = self.processes.rank, torch.atleast_2d(state["global_rng"])
+        if rank >= len(states):
+            # A process that was not there before: what it draws now, none has drawn yet.
+            torch.manual_seed(self.processes.seed(seed) + step)
+            return step
+        # Cloned: a generator reads a view's memory from its beginning.
+        torch.set_rng_state(states[rank].clone())
         if torch.cuda.is_available() and "cuda_rng" in state:
-            torch.cuda.set_rng_state(state["cuda_rng"])
-        return int(state["step"])
+            torch.cuda.set_rng_state(torch.atleast_2d(state["cuda_rng"])[rank].clone())
+        return step
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

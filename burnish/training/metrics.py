@@ -10,16 +10,23 @@ from burnish.storage import write_bytes_atomic
 
 
 class MetricsLog:
-    """Appends rows {"step": …, name: value, …} to metrics.jsonl and to TensorBoard events in the same folder."""
+    """Appends rows {"step": …, name: value, …} to metrics.jsonl and to TensorBoard events in the same folder.
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    A silent one writes nothing: of several processes only one keeps the log.
+    """
+
+    def __init__(self, folder: Path, silent: bool = False) -> None:
+        self.silent = silent
+        if not silent:
+            folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         self.folder = folder
         self.writer: SummaryWriter | None = None
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after `step`: a resumed run writes it again."""
+        if self.silent:
+            return
         rows = []
         if self.path.exists():
             for line in self.path.read_text().splitlines():
@@ -34,6 +41,8 @@ class MetricsLog:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log one row."""
+        if self.silent:
+            return
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         if self.writer:
