@@ -1,7 +1,7 @@
 """Networks: shapes in, shapes out, no training."""
 
 from burnish.networks.action_encoding import ActionEncoding, action_encoding
-from burnish.networks.autoencoding import PictureDecoder, PictureEncoder, level_widths, picture_channels
+from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_widths, picture_channels
 from burnish.networks.conv import ImageDecoder, ImageEncoder, to_bytes, to_signed
 from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
@@ -15,8 +15,8 @@ __all__ = [
     "FourierFeatures",
     "ImageDecoder",
     "ImageEncoder",
-    "PictureDecoder",
-    "PictureEncoder",
+    "LatentDecoder",
+    "LatentEncoder",
     "RSSMCell",
     "action_encoding",
     "categorical_kl",

@@ -12,7 +12,7 @@ _GRID = 4
 _GROUPS = 4
 
 
-class PictureEncoder(nn.Module):
+class LatentEncoder(nn.Module):
     """Convolutions of stride 2 down to a 4×4 grid, then two linear layers: (B, C, S, S) to (B, output_dim).
 
     `widths` are the channels of each level; S must be 4 · 2^levels.  Normalisation is by groups, so that a picture's
@@ -39,8 +39,8 @@ class PictureEncoder(nn.Module):
         return self.head(self.body(pictures).flatten(1))
 
 
-class PictureDecoder(nn.Module):
-    """The mirror image of `PictureEncoder`: (B, input_dim) to (B, C, S, S)."""
+class LatentDecoder(nn.Module):
+    """The mirror image of `LatentEncoder`: (B, input_dim) to (B, C, S, S)."""
 
     def __init__(self, input_dim: int, hidden: int, widths: tuple[int, ...], channels: int) -> None:
         super().__init__()

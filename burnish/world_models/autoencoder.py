@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from burnish.config import from_dict
 from burnish.data import Dataset, WindowBatch, image_key
 from burnish.errors import InputError
-from burnish.networks import MLP, PictureDecoder, PictureEncoder, level_widths, picture_channels
+from burnish.networks import MLP, LatentDecoder, LatentEncoder, level_widths, picture_channels
 from burnish.storage import load_module, load_module_config, save_module
 
 CONTRAST = 2.0
@@ -60,8 +60,8 @@ class Autoencoder(nn.Module):
         self.config, self.action_dim, self.latent_dim = config, action_dim, config.latent_dim
         widths = level_widths(config.image_size, config.width)
         channels, size = 3 * len(config.cameras), config.image_size
-        self.encoder = PictureEncoder(channels, widths, config.hidden, 2 * config.latent_dim)
-        self.decoder = PictureDecoder(config.latent_dim, config.hidden, widths, channels)
+        self.encoder = LatentEncoder(channels, widths, config.hidden, 2 * config.latent_dim)
+        self.decoder = LatentDecoder(config.latent_dim, config.hidden, widths, channels)
         self.predictor = MLP(2 * (config.latent_dim + action_dim), (config.hidden, config.hidden), config.latent_dim)
         self.register_buffer("mean", torch.zeros(channels, size, size))
         self.register_buffer("weight", torch.ones(channels, size, size))
