@@ -4,6 +4,7 @@ from burnish.networks.action_encoding import ActionEncoding, action_encoding
 from burnish.networks.conv import ImageDecoder, ImageEncoder, to_bytes, to_signed
 from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
+from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
 from burnish.networks.recurrent import RSSMCell, categorical_kl, sample_one_hot, straight_through
 
 __all__ = [
@@ -14,9 +15,14 @@ __all__ = [
     "FourierFeatures",
     "ImageDecoder",
     "ImageEncoder",
+    "PictureEncoder",
+    "PictureNetwork",
     "RSSMCell",
     "action_encoding",
     "categorical_kl",
+    "group_norm",
+    "picture_shape",
+    "random_shift",
     "sample_one_hot",
     "straight_through",
     "to_bytes",

@@ -48,7 +48,8 @@ def clone(
 ) -> None:
     """Train `policy` on the chunks of actions that `episodes` show at each frame.
 
-    `features` holds one or several versions (F, feature_dim) of what the observer makes of the frames.
+    `features` holds one or several versions (F, feature_dim) of what the observer makes of the frames; `noise` is the
+    standard deviation of Gaussian noise on them.  Give 0 for pictures: the policy's own `augment` takes its place.
     """
     frames, chunks = action_chunks(episodes, policy.config.chunk)
     pairs = _Pairs(torch.cat([version[frames] for version in features]), chunks.repeat(len(features), 1, 1), noise)
@@ -65,6 +66,8 @@ class _Pairs:
     def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         index = torch.randint(len(self.inputs), (batch_size,), generator=generator, device=self.inputs.device)
         inputs = self.inputs[index]
+        if self.noise == 0:
+            return inputs, self.chunks[index]
         disturbance = torch.randn(inputs.shape, generator=generator, device=inputs.device)
         return inputs + self.noise * disturbance, self.chunks[index]
 
