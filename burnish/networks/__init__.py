@@ -6,6 +6,7 @@ from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
 from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
 from burnish.networks.recurrent import RSSMCell, categorical_kl, sample_one_hot, straight_through
+from burnish.networks.resnet import ResNet, load_torchvision, resnet
 
 __all__ = [
     "MLP",
@@ -18,11 +19,14 @@ __all__ = [
     "PictureEncoder",
     "PictureNetwork",
     "RSSMCell",
+    "ResNet",
     "action_encoding",
     "categorical_kl",
     "group_norm",
+    "load_torchvision",
     "picture_shape",
     "random_shift",
+    "resnet",
     "sample_one_hot",
     "straight_through",
     "to_bytes",

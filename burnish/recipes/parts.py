@@ -90,7 +90,9 @@ def train_classifier(
     sources = [(1 - share, recorded_features(world_model, training), training.success)]
     if share > 0:
         sources.append((share, *imagined_frames(world_model, training, seed)))
-    frames = BalancedFrames(sources, classifier.config.positive_share, classifier.members)
+    frames = BalancedFrames(
+        sources, classifier.config.positive_share, classifier.members, classifier.hard_share, classifier.probability
+    )
     with stage.progress(config.steps, "steps") as bar:
         fit(classifier, frames, config, stage.folder, seed, on_step=bar.at)
     clear = ~about_to_succeed(held_out, classifier.config.grace_frames)

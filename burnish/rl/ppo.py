@@ -32,8 +32,8 @@ class PPOConfig:
     """Stop the epochs of an iteration once the mean KL to the acting policy passes this."""
     critic_hidden: tuple[int, ...] = (256, 256)
     augment: bool = False
-    """Learn from the policy's own augmentation of each minibatch.  The log-probabilities of the acting policy stay those
-    of what it saw, so a policy that does not yet shrug the augmentation off has ratios away from one."""
+    """Learn from the policy's own augmentation of each minibatch.  The acting policy's log-probabilities stay those of
+    what it saw, so where the augmentation still changes decisions the ratios do not begin at one."""
 
 
 class PPO:

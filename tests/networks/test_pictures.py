@@ -87,7 +87,7 @@ def test_places_are_kept():
 
 def test_features_that_are_no_pictures():
     assert picture_shape("this", 2 * 3 * 32**2, 2, 3, 32) == (6, 32, 32)
-    with pytest.raises(InputError, match="this: found 3071 features, expected .* 1 × 3 × 32² = 3072"):
+    with pytest.raises(InputError, match=r"this: found 3071 features, expected .* 1 × 3 × 32² = 3072"):
         picture_shape("this", 3071, 1, 3, 32)
     with pytest.raises(InputError, match="image_size 16, expected at least 32"):
         picture_shape("this", 3 * 16**2, 1, 3, 16, least=32)

@@ -100,7 +100,7 @@ def test_cloning_finds_the_square(tmp_path):
     """The mean error is below a pixel and a half of 32, however the pictures are shifted in training."""
     config = dataclasses.replace(CONFIG, frames=1, shift=1, min_std=0.05)
     policy = make(config)
-    training = TrainingConfig(steps=100, batch_size=48, learning_rate=3e-3, log_every=50)
+    training = TrainingConfig(steps=60, batch_size=32, learning_rate=3e-3, log_every=50)
     fit(policy, Squares(), training, tmp_path, seed=0)
     features, chunk = Squares().sample(200, torch.Generator().manual_seed(9))
     assert (policy.act(features, True).action_chunk - chunk).abs().mean() < 1.5 / 16
