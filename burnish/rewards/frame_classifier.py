@@ -55,8 +55,9 @@ class FrameClassifier(CalibratedClassifier):
         self.members, self.hard_share = config.members, config.hard_share
         self.shape = picture_shape("frame classifier", feature_dim, config.frames, config.channels, config.image_size)
         trunks = [resnet(config.network, self.shape[0], self.config.norm) for _ in range(config.members)]
-        for trunk in trunks if weights else ():
-            load_torchvision(trunk, weights)
+        if weights:
+            for trunk in trunks:
+                load_torchvision(trunk, weights)
         self.networks = nn.ModuleList(nn.Sequential(trunk, nn.Linear(trunk.output_dim, 1)) for trunk in trunks)
 
     def probability(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
