@@ -14,7 +14,7 @@ class ActionEncoding(nn.Module):
     """Maps actions (..., A) in [-1, 1] to vectors (..., A · size); values outside are clamped to the range.
 
     A family may mix the actions of a window: its `forward` then wants (..., H, A), and row k of its (..., H, A · size)
-    is no longer about action k.  `window` serves every family.
+    is no longer about action k.  `rows` and `window` serve every family.
     """
 
     size: int
@@ -30,9 +30,13 @@ class ActionEncoding(nn.Module):
         """Encode a batch of actions."""
         raise NotImplementedError
 
+    def rows(self, actions: Float[Tensor, "B H A"], valid: Bool[Tensor, "B H"]) -> Float[Tensor, "B H encoded"]:
+        """Encode windows; what stands where `valid` is false does not count."""
+        return self(actions) * valid.unsqueeze(-1).to(actions.dtype)
+
     def window(self, actions: Float[Tensor, "B H A"], valid: Bool[Tensor, "B H"]) -> Float[Tensor, "B encoded"]:
-        """Encode windows, flattened; what stands where `valid` is false does not count."""
-        return (self(actions) * valid.unsqueeze(-1).to(actions.dtype)).flatten(1)
+        """`rows`, flattened to (B, `output_dim`)."""
+        return self.rows(actions, valid).flatten(1)
 
 
 class TwoHot(ActionEncoding):
@@ -129,9 +133,9 @@ class DCT(ActionEncoding):
         token = self.coefficients(action).long() + self.limit
         return nn.functional.one_hot(token, self.size).to(action.dtype).flatten(-2)
 
-    def window(self, actions: Float[Tensor, "B H A"], valid: Bool[Tensor, "B H"]) -> Float[Tensor, "B encoded"]:
-        """Encode windows, flattened; padding counts as no motion, since a frequency belongs to no one frame."""
-        return self(actions * valid.unsqueeze(-1).to(actions.dtype)).flatten(1)
+    def rows(self, actions: Float[Tensor, "B H A"], valid: Bool[Tensor, "B H"]) -> Float[Tensor, "B H encoded"]:
+        """Encode windows; padding counts as no motion, since a frequency belongs to no one frame."""
+        return self(actions * valid.unsqueeze(-1).to(actions.dtype))
 
 
 class VectorQuantised(ActionEncoding):

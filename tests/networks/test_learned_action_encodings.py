@@ -115,6 +115,7 @@ def test_windows(name):
     valid = torch.tensor([[False, True, True]]).expand(5, -1)
     encoded = encode.window(actions, valid)
     assert encoded.shape == (5, encode.output_dim(2, 3)) == (5, 6 * encode.size)
+    assert torch.equal(encode.rows(actions, valid).flatten(1), encoded)
     garbage = actions.clone()
     garbage[:, 0] = 0.9
     assert torch.equal(encode.window(garbage, valid), encoded)
