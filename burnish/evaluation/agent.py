@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from burnish.config import from_dict
 from burnish.errors import InputError
-from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig, Policy
+from burnish.policies import (
+    DiffusionPolicy,
+    DiffusionPolicyConfig,
+    GaussianPolicy,
+    GaussianPolicyConfig,
+    PicturePolicy,
+    PicturePolicyConfig,
+    Policy,
+)
 from burnish.storage import load_module, load_module_config, save_module
 from burnish.world_models import RSSM, Encoded, ObservationHistory, State
 
@@ -17,6 +25,7 @@ from burnish.world_models import RSSM, Encoded, ObservationHistory, State
 POLICIES: dict[str, tuple[type[Policy], type]] = {
     "gaussian": (GaussianPolicy, GaussianPolicyConfig),
     "diffusion": (DiffusionPolicy, DiffusionPolicyConfig),
+    "picture": (PicturePolicy, PicturePolicyConfig),
 }
 OBSERVERS: dict[str, Any] = {"history": ObservationHistory, "rssm": RSSM, "encoded": Encoded}
 

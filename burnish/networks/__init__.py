@@ -5,7 +5,9 @@ from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_wi
 from burnish.networks.conv import ImageDecoder, ImageEncoder, to_bytes, to_signed
 from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
+from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
 from burnish.networks.recurrent import RSSMCell, categorical_kl, sample_one_hot, straight_through
+from burnish.networks.resnet import ResNet, load_torchvision, resnet
 
 __all__ = [
     "MLP",
@@ -17,11 +19,19 @@ __all__ = [
     "ImageEncoder",
     "LatentDecoder",
     "LatentEncoder",
+    "PictureEncoder",
+    "PictureNetwork",
     "RSSMCell",
+    "ResNet",
     "action_encoding",
     "categorical_kl",
+    "group_norm",
     "level_widths",
+    "load_torchvision",
     "picture_channels",
+    "picture_shape",
+    "random_shift",
+    "resnet",
     "sample_one_hot",
     "straight_through",
     "to_bytes",

@@ -3,5 +3,15 @@
 from burnish.policies.base import Decision, Policy
 from burnish.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
+from burnish.policies.pictures import PicturePolicy, PicturePolicyConfig
 
-__all__ = ["Decision", "DiffusionPolicy", "DiffusionPolicyConfig", "GaussianPolicy", "GaussianPolicyConfig", "Policy"]
+__all__ = [
+    "Decision",
+    "DiffusionPolicy",
+    "DiffusionPolicyConfig",
+    "GaussianPolicy",
+    "GaussianPolicyConfig",
+    "PicturePolicy",
+    "PicturePolicyConfig",
+    "Policy",
+]

@@ -1,11 +1,14 @@
 """The contract of a policy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from burnish.networks import MLP
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,17 @@ class Policy(nn.Module):
     def log_prob(self, features: Tensor, trace: Tensor) -> Float[Tensor, "B K"]:
         """Log-probability of each scored step of the traces, under the present parameters."""
         raise NotImplementedError
+
+    def trunk(self, hidden: Sequence[int], output_dim: int) -> nn.Module:
+        """A fresh network that reads this policy's features, (…, F) to (…, output_dim), and starts small.
+
+        PPO builds its critic from it; a family whose features are no plain vectors overrides it.
+        """
+        return MLP(self.feature_dim, hidden, output_dim, output_scale=0.1)
+
+    def augment(self, features: Float[Tensor, "B F"], generator: torch.Generator | None = None) -> Float[Tensor, "B F"]:
+        """Features that ask for the same decisions, for training; as they are, where a family knows nothing better."""
+        return features
 
     def begin_refinement(self) -> None:
         """Called once before PPO starts (again when it resumes): the present weights are the pretrained policy's."""

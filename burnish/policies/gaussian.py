@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.networks import MLP
 from burnish.policies.base import Decision, Policy
 
 
@@ -25,7 +24,7 @@ class GaussianPolicyConfig:
 
 
 class GaussianPolicy(Policy):
-    """Mean and standard deviation from one MLP; actions are clipped to [-1, 1] by whoever executes them.
+    """Mean and standard deviation from one network; actions are clipped to [-1, 1] by whoever executes them.
 
     The mean is bounded by ±`MEAN_LIMIT` so that a saturated action stays correctable by a finite gradient.
     """
@@ -39,7 +38,7 @@ class GaussianPolicy(Policy):
         self.config = config
         self.feature_dim, self.action_dim = feature_dim, action_dim
         self.shape = (config.chunk, action_dim)
-        self.network = MLP(feature_dim, config.hidden, 2 * config.chunk * action_dim, output_scale=0.1)
+        self.network = self.trunk(config.hidden, 2 * config.chunk * action_dim)
         self.register_buffer("step_weights", torch.ones(1), persistent=False)
         self.register_buffer("clip_scale", torch.ones(1), persistent=False)
 
@@ -73,8 +72,9 @@ class GaussianPolicy(Policy):
         return (0.5 * math.log(2 * math.pi * math.e) + std.log()).sum(-1)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Negative log-likelihood (World4RL v2, Eqs. 1–2) of chunks (B, T_a, A), for each element."""
+        """Negative log-likelihood (World4RL v2, Eqs. 1–2) of chunks (B, T_a, A), for each element; augmented."""
         features, chunk = batch
+        features = self.augment(features)
         action = chunk.flatten(1)
         mean, std = self.distribution(features)
         loss = -gaussian_log_prob(action, mean, std).mean() / action.shape[1]

@@ -49,7 +49,8 @@ def clone(
 ) -> None:
     """Train `policy` on the chunks of actions that `episodes` show at each frame.
 
-    `features` holds one or several versions (F, feature_dim) of what the observer makes of the frames.
+    `features` holds one or several versions (F, feature_dim) of what the observer makes of the frames; `noise` is the
+    standard deviation of Gaussian noise on them.  Give 0 for pictures: the policy's own `augment` takes its place.
     """
     frames, chunks = action_chunks(episodes, policy.config.chunk)
     pairs = _Pairs(torch.cat([version[frames] for version in features]), chunks.repeat(len(features), 1, 1), noise)
@@ -66,6 +67,8 @@ class _Pairs:
     def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         index = torch.randint(len(self.inputs), (batch_size,), generator=generator, device=self.inputs.device)
         inputs = self.inputs[index]
+        if self.noise == 0:
+            return inputs, self.chunks[index]
         disturbance = torch.randn(inputs.shape, generator=generator, device=inputs.device)
         return inputs + self.noise * disturbance, self.chunks[index]
 
@@ -88,7 +91,9 @@ def train_classifier(
     sources = [(1 - share, recorded_features(world_model, training), training.success)]
     if share > 0:
         sources.append((share, *imagined_frames(world_model, training, seed)))
-    frames = BalancedFrames(sources, classifier.config.positive_share, classifier.members)
+    frames = BalancedFrames(
+        sources, classifier.config.positive_share, classifier.members, classifier.hard_share, classifier.probability
+    )
     with stage.progress(config.steps, "steps") as bar:
         fit(classifier, frames, config, stage.folder, seed, on_step=bar.at)
     clear = ~about_to_succeed(held_out, classifier.config.grace_frames)

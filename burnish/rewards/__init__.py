@@ -3,6 +3,7 @@
 from burnish.rewards.base import CalibratedClassifier
 from burnish.rewards.calibration import Calibration, calibrate
 from burnish.rewards.contrastive import ContrastiveClassifier, ContrastiveConfig
+from burnish.rewards.frame_classifier import FrameClassifier, FrameClassifierConfig
 from burnish.rewards.success_classifier import (
     BalancedFrames,
     ClassifierConfig,
@@ -16,6 +17,8 @@ __all__ = [
     "ClassifierConfig",
     "ContrastiveClassifier",
     "ContrastiveConfig",
+    "FrameClassifier",
+    "FrameClassifierConfig",
     "SuccessClassifier",
     "calibrate",
 ]

@@ -17,12 +17,14 @@ class CalibratedClassifier(nn.Module):
     """A success classifier on features; a family adds its network, `probability` and `loss`.
 
     `CONFIG` is the family's configuration, which has at least `target_precision`, `grace_frames`, `positive_share` and
-    `imagined_share`.  `members` says into how many independent batches the loss divides its rows.
+    `imagined_share`.  `members` says into how many independent batches the loss divides its rows,
+    `hard_share` which share of a training batch's failures is chosen for high scores (`BalancedFrames`).
     """
 
     CONFIG: ClassVar[type]
     threshold: Tensor
     members = 1
+    hard_share = 0.0
 
     def __init__(self, feature_dim: int, config: Any) -> None:
         super().__init__()

@@ -1,5 +1,6 @@
 """Success classifier on features: the sparse reward of imagination (World4RL, section III: r_t = C_ψ(x_{t+1}))."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -50,13 +51,28 @@ class SuccessClassifier(CalibratedClassifier):
 
 
 class BalancedFrames:
-    """Draws labelled features with a set share of successes, from several sources of given shares."""
+    """Draws labelled features with a set share of successes, from several sources of given shares.
 
-    def __init__(self, sources: list[tuple[float, Tensor, Tensor]], positive_share: float, members: int) -> None:
+    Of the failures, `hard_share` are hard: each is the one of `CANDIDATES` drawn frames that `score`, the classifier
+    as it is at that moment, takes most for a success.  Near misses and the frames just before a success come up more
+    often so, without anybody saying which they are; nothing is remembered, so a resumed training draws the same.
+    """
+
+    CANDIDATES = 4
+
+    def __init__(
+        self,
+        sources: list[tuple[float, Tensor, Tensor]],
+        positive_share: float,
+        members: int,
+        hard_share: float = 0.0,
+        score: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         self.sources = [
             (share, features[success], features[~success]) for share, features, success in sources if share > 0
         ]
         self.positive_share, self.members = positive_share, members
+        self.hard_share, self.score = hard_share, score or _equal_scores
 
     def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(features, success) of `batch_size` rows for each member, in random order."""
@@ -69,10 +85,23 @@ class BalancedFrames:
             for pool, number, label in ((positive, positives, True), (negative, count - positives, False)):
                 if number == 0:
                     continue
-                index = torch.randint(len(pool), (number,), generator=generator, device=pool.device)
-                rows.append(pool[index])
+                hard = 0 if label else round(number * self.hard_share)
+                index = torch.randint(len(pool), (number - hard,), generator=generator, device=pool.device)
+                rows += [pool[index], self._hard(pool, hard, generator)]
                 labels.append(torch.full((number,), label, device=pool.device))
         features, success = torch.cat(rows), torch.cat(labels)
         order = torch.randperm(len(features), generator=generator, device=features.device)
         order = order[: len(order) // self.members * self.members]
         return features[order], success[order]
+
+    @torch.no_grad()
+    def _hard(self, pool: Tensor, number: int, generator: torch.Generator) -> Tensor:
+        if number == 0:
+            return pool[:0]
+        index = torch.randint(len(pool), (number, self.CANDIDATES), generator=generator, device=pool.device)
+        best = self.score(pool[index.flatten()]).view(index.shape).argmax(1, keepdim=True)
+        return pool[index.gather(1, best).squeeze(1)]
+
+
+def _equal_scores(features: Tensor) -> Tensor:
+    return torch.zeros(len(features), device=features.device)

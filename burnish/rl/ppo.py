@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from burnish.networks import MLP
+from burnish.errors import InputError
 from burnish.policies import Policy
 from burnish.rl.advantages import generalised_advantages
 from burnish.rl.rollout import Rollout
@@ -33,6 +33,9 @@ class PPOConfig:
     target_kl: float | None = 0.01
     """Stop the epochs of an iteration once the mean KL to the acting policy passes this."""
     critic_hidden: tuple[int, ...] = (256, 256)
+    augment: bool = False
+    """Learn from the policy's own augmentation of each minibatch.  The acting policy's log-probabilities stay those of
+    what it saw, so where the augmentation still changes decisions the ratios do not begin at one."""
 
 
 class PPO:
@@ -43,12 +46,16 @@ class PPO:
     """
 
     def __init__(self, policy: Policy, feature_dim: int, config: PPOConfig, processes: Processes = ALONE) -> None:
+        if feature_dim != policy.feature_dim:
+            raise InputError(
+                f"PPO: the environment gives {feature_dim} features, the policy reads {policy.feature_dim}"
+            )
         self.config, self.processes = config, processes
         self.minibatch_size = processes.share(config.minibatch_size, "ppo.minibatch_size")
         self.policy = policy
         policy.begin_refinement()
         self.base = copy.deepcopy(policy).requires_grad_(False).eval()
-        self.critic = MLP(feature_dim, config.critic_hidden, 1, output_scale=0.1)
+        self.critic = policy.trunk(config.critic_hidden, 1)
         self.critic.to(next(policy.parameters()).device)
         self.policy_optimizer = torch.optim.AdamW(
             [p for p in policy.parameters() if p.requires_grad],
@@ -92,6 +99,8 @@ class PPO:
             batches = order.split(self.minibatch_size)
             for index in batches:
                 batch = {name: tensor[index] for name, tensor in flat.items()}
+                if config.augment:
+                    batch["features"] = self.policy.augment(batch["features"], generator)
                 metrics = self._value_step(batch)
                 if policy_too:
                     metrics |= self._policy_step(batch)

@@ -48,7 +48,9 @@ class HistoryConfig:
     """How many of the newest frames policies and classifiers read."""
     action_encoding: ActionEncodingName = "two_hot"
     bins: int = 21
-    """K of the two-hot or one-hot encoding (World4RL: 21)."""
+    """K of the two-hot or one-hot encoding (World4RL: 21); dct quantises in steps of 2 / (K - 1)."""
+    codes: int = 256
+    """Size of the codebook of vq."""
 
 
 class ObservationHistory(nn.Module):
@@ -162,14 +164,16 @@ class TransitionSpace(ObservationHistory):
         super().__init__(observation_dim, action_dim, config)
         self.differences = differences
         self.bodies = BodyDifferences(differences)
-        self.encode = action_encoding(config.action_encoding, config.bins)
+        self.encode = action_encoding(
+            config.action_encoding, config.bins, frames=config.frames, action_dim=action_dim, codes=config.codes
+        )
         self.learned_dims = learned
         self.register_buffer("learned", torch.tensor(learned, dtype=torch.long))
         for name in ("delta_mean", "low", "high"):
             self.register_buffer(name, torch.zeros(len(learned)))
         self.register_buffer("delta_std", torch.ones(len(learned)))
         h = config.frames
-        self.context_dim = observation_dim + (h - 1) * len(learned) + h * action_dim * self.encode.size + h
+        self.context_dim = observation_dim + (h - 1) * len(learned) + self.encode.output_dim(action_dim, h) + h
         self.context_dim += 2 * len(differences)
 
     @property
@@ -198,7 +202,7 @@ class TransitionSpace(ObservationHistory):
         return cls(*sizes, learned, from_dict(HistoryConfig, history, source), differences)
 
     def fit(self, dataset: Dataset) -> Self:
-        """Statistics of the changes; imagined values stay within the data's range (plus 0.5 %).
+        """Statistics of the changes and of the actions; imagined values stay in the data's range (plus 0.5 %).
 
         The normaliser is not fitted here: it is the policy's own, so that both read the same features.
         """
@@ -210,6 +214,7 @@ class TransitionSpace(ObservationHistory):
         self.delta_std.copy_(delta.std(0).clamp(min=1e-6))
         low, high = frames.amin(0), frames.amax(0)
         self.bodies.fit(dataset.observations[STATE_KEY])
+        self.encode.fit(dataset.actions)
         # Hardly any slack: where the data ends there may be a table, and nothing knows what it is like below.
         self.low.copy_(low - RANGE_SLACK * (high - low))
         self.high.copy_(high + RANGE_SLACK * (high - low))
@@ -221,8 +226,7 @@ class TransitionSpace(ObservationHistory):
         changes = (frames[:, 1:] - frames[:, :-1]) / self.delta_std
         actions = torch.cat([state.action[:, :-1], action.unsqueeze(1)], dim=1)
         valid = state.valid.to(action.dtype)
-        encoded = self.encode(actions) * valid.unsqueeze(-1)
-        parts = [state.observation[:, -1], changes.flatten(1), encoded.flatten(1), valid]
+        parts = [state.observation[:, -1], changes.flatten(1), self.encode.window(actions, state.valid), valid]
         if self.differences:
             parts.append(self.bodies.magnified(self.normaliser.denormalise(state.observation[:, -1])))
         return torch.cat(parts, dim=1)

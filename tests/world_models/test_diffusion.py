@@ -123,7 +123,7 @@ def test_the_generator_decides():
 
 
 @pytest.mark.parametrize("frames", [1, 2, 4])
-@pytest.mark.parametrize("encoding", ["two_hot", "one_hot", "linear"])
+@pytest.mark.parametrize("encoding", ["two_hot", "one_hot", "linear", "dct", "vq"])
 def test_loss_is_finite_with_padded_windows(frames, encoding):
     """Every window of short episodes, most of them padded."""
     dataset = linear_system(5, length=4)
@@ -175,9 +175,12 @@ def test_windows_must_reach_as_far_as_the_rollout():
         model.loss(batch)
 
 
-def test_save_and_load(tmp_path):
-    """The same bits, and the same dream."""
-    model, dataset = untrained()
+@pytest.mark.parametrize("encoding", ["two_hot", "dct", "vq"])
+def test_save_and_load(tmp_path, encoding):
+    """The same bits, and the same dream, with what the encoding learned from the data."""
+    dataset = linear_system(6)
+    torch.manual_seed(0)
+    model = DiffusionWorldModel(fitted_space(dataset, action_encoding=encoding), SMALL)
     model.save(tmp_path)
     loaded = DiffusionWorldModel.load(tmp_path)
     assert loaded.config == model.config and loaded.space.config == model.space.config
