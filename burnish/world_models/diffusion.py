@@ -43,7 +43,7 @@ class DiffusionWorldModel(nn.Module):
     def __init__(self, space: TransitionSpace, config: DiffusionConfig) -> None:
         super().__init__()
         self.space, self.config = space, config
-        self.feature_dim = space.feature_dim
+        self.feature_dim, self.observation_dim = space.feature_dim, space.observation_dim
         self.network = ConditionalResidualMLP(len(space.learned_dims), space.context_dim, config.width, config.depth)
         self.initial, self.observe, self.recorded = space.initial, space.observe, space.recorded
         self.features, self.decode = space.features, space.decode
