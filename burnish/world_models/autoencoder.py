@@ -102,8 +102,11 @@ class Autoencoder(nn.Module):
         frames = self._channels({key: dataset.observations[key][::step] for key in self._present(dataset.observations)})
         self.mean.copy_(frames.mean(0))
         variance = (frames - self.mean).square().mean(0)
-        weight = 1 + self.config.motion_weight * (variance / variance.mean().clamp(min=1e-8)).clamp(max=10)
-        self.weight.copy_(weight / weight.mean())
+        # Camera by camera: what a wrist camera sees changes throughout, and would drown a fixed camera's small changes.
+        for varies, weight in zip(variance.split(3), self.weight.split(3), strict=True):
+            relative = varies / varies.mean().clamp(min=1e-8)
+            weight.copy_(1 + self.config.motion_weight * relative.clamp(max=10))
+            weight /= (weight * varies).mean().clamp(min=1e-8) * CONTRAST**2
         return self
 
     def encode(self, observation: dict[str, Tensor]) -> Float[Tensor, "B Z"]:
