@@ -6,7 +6,7 @@ anybody's LeRobotDataset, as a `Dataset` of tensors. `Windows` cuts it into trai
 """
 
 from burnish.data.dataset import Dataset, DatasetInfo
-from burnish.data.episodes import ACTION, STATE, Episode
+from burnish.data.episodes import ACTION, IMAGES, STATE, Episode, image_key, is_image_key
 from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import write_dataset
 from burnish.data.normalisation import Normaliser
@@ -16,6 +16,7 @@ from burnish.data.windows import WindowBatch, Windows, action_chunks
 
 __all__ = [
     "ACTION",
+    "IMAGES",
     "STATE",
     "Dataset",
     "DatasetInfo",
@@ -28,7 +29,9 @@ __all__ = [
     "Windows",
     "about_to_succeed",
     "action_chunks",
+    "image_key",
     "in_chunks",
+    "is_image_key",
     "read_dataset",
     "require_successes",
     "write_dataset",

@@ -14,6 +14,19 @@ STATE = "observation.state"
 ACTION = "action"
 """LeRobot's key of the action."""
 
+IMAGES = "observation.images."
+"""Prefix of LeRobot's keys of camera pictures."""
+
+
+def image_key(camera: str) -> str:
+    """LeRobot's key of a camera's pictures."""
+    return IMAGES + camera
+
+
+def is_image_key(key: str) -> bool:
+    """Whether an observation's key names camera pictures."""
+    return key.startswith(IMAGES)
+
 
 @dataclass(frozen=True)
 class Episode:

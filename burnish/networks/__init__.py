@@ -1,20 +1,31 @@
 """Networks: shapes in, shapes out, no training."""
 
 from burnish.networks.action_encoding import ActionEncoding, action_encoding
+from burnish.networks.conditioning import ContextEmbedding, StepCondition
 from burnish.networks.conv import ImageDecoder, ImageEncoder, to_bytes, to_signed
+from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
 from burnish.networks.recurrent import RSSMCell, categorical_kl, sample_one_hot, straight_through
+from burnish.networks.unet import UNET_PRESETS, UNet, UNetConfig
 
 __all__ = [
+    "DIT_PRESETS",
     "MLP",
+    "UNET_PRESETS",
     "ActionEncoding",
     "ConditionalResidualMLP",
+    "ContextEmbedding",
+    "DiT",
+    "DiTConfig",
     "EnsembleMLP",
     "FourierFeatures",
     "ImageDecoder",
     "ImageEncoder",
     "RSSMCell",
+    "StepCondition",
+    "UNet",
+    "UNetConfig",
     "action_encoding",
     "categorical_kl",
     "sample_one_hot",
