@@ -197,8 +197,10 @@ class PixelDiffusion(nn.Module):
             # A model that only ever sees true pasts drifts on its own predictions; a little noise teaches it to return.
             level = levels.draw(len(x), x.device)
             context = context + level.view(-1, 1, 1, 1) / self.config.sigma_data * self._noise(context)
-        dtype = self.config.speed.dtype
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        speed = self.config.speed
+        # The weights stay contiguous: optimizers' fused kernels and checkpoints count on it.  Activations follow these.
+        context, x = (frames.contiguous(memory_format=speed.memory_format) for frames in (context, x))
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=speed.dtype == torch.bfloat16):
             embedding = self.network.embed(context, self.encoded_actions(state, action), level.log() / 4)
             return self.network(x, c_noise, embedding).float()
 

@@ -23,7 +23,7 @@ class SpeedConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network; training keeps float32 weights (autocast), imagination rounds a copy of them."""
     channels_last: bool = True
-    """Whether imagination lays pictures out with the channels innermost."""
+    """Whether pictures are laid out with the channels innermost."""
     compile: bool = False
     """Whether imagination compiles the network (with CUDA graphs on CUDA): about a minute at the first step."""
     rows: int | None = None
@@ -34,6 +34,11 @@ class SpeedConfig:
         """The type of the network's numbers."""
         return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout of pictures."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
 
 class FrozenNetwork:
     """A copy of a network's present weights, to be called by a sampler."""
@@ -43,8 +48,7 @@ class FrozenNetwork:
         frozen = copy.deepcopy(network).eval().requires_grad_(False)
         frozen.to(dtype=config.dtype)
         frozen.condition = copy.deepcopy(network.condition).requires_grad_(False)
-        self.format = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.network = frozen.to(memory_format=self.format)  # type: ignore[call-overload]
+        self.network = frozen.to(memory_format=config.memory_format)  # type: ignore[call-overload]
         self.forward: Callable[..., Tensor] = frozen.forward
         if config.compile:
             on_cuda = next(network.parameters()).is_cuda
@@ -88,7 +92,7 @@ class FrozenNetwork:
         return max(1, min(len(x), CACHE_BYTES // size))
 
     def _laid_out(self, x: Tensor) -> Tensor:
-        return x.to(self.config.dtype, memory_format=self.format)
+        return x.to(self.config.dtype, memory_format=self.config.memory_format)
 
 
 def fingerprint(network: UNet | DiT) -> tuple[tuple[int, int], ...]:
