@@ -2,11 +2,12 @@
 
     python benchmarks/pixel_throughput.py [--diamond PATH] [--compile] [--batch 32] [--threads 1] [--budget 20]
 
-An imagined step is one predicted frame (64×64, 4 past frames, 3 Euler steps, so 3 network calls).  PATH is a checkout of
-github.com/eloialonso/diamond; its sampler and denoiser (the Atari sizes) run as they are, in the same process and by
+An imagined step is one predicted frame (64×64, 4 past frames, 3 Euler steps, so 3 network calls).  PATH is a checkout
+of github.com/eloialonso/diamond; its sampler and denoiser (the Atari sizes) run as they are, in the same process and by
 turns with ours of the same sizes.  Each of our rows adds one change to the row above, and is compared with a float32
 run of the same weights.  With one thread times are CPU seconds, the best of a few calls, so that other work on the
-machine disturbs little.  Presets that would need more than `--budget` seconds are predicted from their FLOPs and the
+machine disturbs little.  Presets run with a smaller batch on a CPU, where only a few rows go through the network at
+once anyway; those that would need more than `--budget` seconds are predicted from their FLOPs and the
 rate of the largest preset that was measured.  Writes benchmarks/results/pixel_throughput.md.
 """
 
@@ -176,19 +177,23 @@ def cost(backbone: str, preset: str) -> tuple[int, float]:
 
 def presets(args: argparse.Namespace, clock: Callable[[], float]) -> list[str]:
     """The table of all presets, smallest first."""
-    lines = ["| backbone | preset | parameters | GFLOP per imagined step | imagined steps/s |", "|---|---|---|---|---|"]
-    state, action = some_state(args.batch, args.device)
+    lines = [
+        "| backbone | preset | parameters | GFLOP per imagined step | imagined steps/s |",
+        "|---|---|---|---|---|",
+    ]
+    batch = args.preset_batch or (args.batch if args.device == "cuda" else min(args.batch, 8))
+    state, action = some_state(batch, args.device)
     for backbone, names in (("unet", UNET_PRESETS), ("dit", DIT_PRESETS)):
         rate = 0.0
         for preset in names:
             parameters, flops = cost(backbone, preset)
             # Twice: to warm up, and to measure.
-            if rate and 2 * args.batch * flops / rate > args.budget:
+            if rate and 2 * batch * flops / rate > args.budget:
                 speed = f"{rate / flops:.2g} (predicted)"
             else:
                 model = some_model(backbone, preset, args.device)
                 imagine = lambda model=model: model.imagine(state, action, None)  # noqa: E731
-                seconds = best_seconds([imagine], clock, 1)[0] / args.batch
+                seconds = best_seconds([imagine], clock, 1)[0] / batch
                 rate, speed = flops / seconds, f"{1 / seconds:.2f}"
             lines.append(f"| {backbone} | {preset} | {parameters:,} | {flops / 1e9:,.1f} | {speed} |")
             print(lines[-1], flush=True)
@@ -203,6 +208,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--preset-batch", type=int, help="of the second table; default 8 on a CPU")
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--budget", type=float, default=20.0, help="seconds per preset")
     args = parser.parse_args()
