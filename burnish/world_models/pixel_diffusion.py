@@ -47,9 +47,10 @@ class PixelDiffusionConfig:
     noise: NoiseLevels = field(default_factory=NoiseLevels)
     offset_noise: float = 0.1
     """Share of the noise that a whole channel has in common, relative to the pixels' own."""
-    context_noise: NoiseLevels | None = field(default_factory=lambda: NoiseLevels(mean=-3.0, low=5e-3, high=5.0))
-    """Noise on the past frames in training, one level a window, told to the network; imagination says `low`.  None:
-    clean pasts."""
+    disturb_context: bool = True
+    """Whether training puts noise on the past frames, one level a window, and tells the network the level."""
+    context_noise: NoiseLevels = field(default_factory=lambda: NoiseLevels(mean=-3.0, low=5e-3, high=5.0))
+    """Levels of that noise; `low` is what imagination tells the network."""
     rollout_steps: int = 2
     """Predicted frames per training window; later ones see the model's own prediction (one denoising) as their past."""
     sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=3, sigma_min=2e-3))
@@ -127,8 +128,7 @@ class PixelDiffusion(nn.Module):
         Past frames and actions are embedded once, and nothing waits for the device.
         """
         config, network = self.config, self.frozen()
-        levels = config.context_noise or config.noise
-        c_context = action.new_full((1,), levels.low).log() / 4
+        c_context = action.new_full((1,), config.context_noise.low).log() / 4
         pieces = network.embed(self.context(state.frames), self.encoded_actions(state, action), c_context)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -190,10 +190,8 @@ class PixelDiffusion(nn.Module):
     def _predict(self, x: Tensor, c_noise: Tensor, state: PixelHistoryState, action: Tensor) -> Tensor:
         """F_θ in training: past frames are disturbed, and the network is told by how much."""
         levels = self.config.context_noise
-        context = self.context(state.frames)
-        if levels is None:
-            level = x.new_full((1,), self.config.noise.low)
-        else:
+        context, level = self.context(state.frames), x.new_full((1,), levels.low)
+        if self.config.disturb_context:
             # A model that only ever sees true pasts drifts on its own predictions; a little noise teaches it to return.
             level = levels.draw(len(x), x.device)
             context = context + level.view(-1, 1, 1, 1) / self.config.sigma_data * self._noise(context)

@@ -134,7 +134,7 @@ def test_loss_is_finite_with_padded_windows(backbone, frames, encoding):
 
 def test_padding_does_not_count():
     """What follows an episode's end is a repeated frame; other pictures there change nothing."""
-    model = untrained(context_noise=None)
+    model = untrained(disturb_context=False)
     windows = Windows(moving_dot(2, length=4), history=2, horizon=2, horizon_padding=True)
     batch = windows.gather(windows.present_frames)
     pictures = batch.observation[KEY].clone()
@@ -149,7 +149,7 @@ def test_padding_does_not_count():
 
 def test_later_predictions_see_earlier_ones():
     """The second prediction's past holds the first prediction, not the true frame: that one is only its target."""
-    model = untrained(context_noise=None, rollout_steps=2)
+    model = untrained(disturb_context=False, rollout_steps=2)
     windows = Windows(moving_dot(2), history=2, horizon=2)
     batch = windows.gather(windows.present_frames[:4])
     losses = []
@@ -162,14 +162,36 @@ def test_later_predictions_see_earlier_ones():
     assert losses[0]["loss_last"] != losses[1]["loss_last"]
 
 
-def test_context_noise_is_optional_and_told():
-    """With a constant level the training sees what imagination says; without it the past stays clean."""
-    levels = NoiseLevels(mean=-1.0, std=0.0, low=0.1, high=5.0)
-    assert NoiseLevels(-0.4, 1.2).draw(1000, torch.device("cpu")).log().median().item() == pytest.approx(-0.4, abs=0.2)
-    assert levels.draw(3, torch.device("cpu")).tolist() == pytest.approx([0.3679] * 3, abs=1e-4)
+def test_noise_levels_are_log_normal_and_clipped():
+    drawn = NoiseLevels(-0.4, 1.2).draw(1000, torch.device("cpu"))
+    assert drawn.log().median().item() == pytest.approx(-0.4, abs=0.2)
+    assert drawn.log().std().item() == pytest.approx(1.2, abs=0.1)
+    assert NoiseLevels(3.0, 0.0, high=5.0).draw(2, torch.device("cpu")).tolist() == [5, 5]
+
+
+def test_the_network_is_told_the_noise_of_the_past():
+    """The level that imagination tells is the least one of training."""
     state, action = some_states(untrained())
-    told = [step(untrained(context_noise=noise), state, action).frames for noise in (None, levels)]
-    assert not torch.equal(told[0], told[1])
+    quiet, loud = (untrained(context_noise=NoiseLevels(low=low)) for low in (0.005, 0.5))
+    assert not torch.equal(step(quiet, state, action).frames, step(loud, state, action).frames)
+
+
+def test_the_past_is_disturbed_in_training_only_where_asked():
+    windows = Windows(moving_dot(2), history=2, horizon=1)
+    batch = windows.gather(windows.present_frames[:4])
+    seen = []
+    for disturb in (False, True):
+        model = untrained(rollout_steps=1, disturb_context=disturb)
+        embed = model.network.embed
+
+        def listen(context, *rest, embed=embed):
+            seen.append(context)
+            return embed(context, *rest)
+
+        model.network.embed = listen
+        model.loss(batch)
+    clean = model.context(model.history.window_state(batch).frames)
+    assert torch.equal(seen[0], clean) and not torch.allclose(seen[1], clean)
 
 
 def test_offset_noise_has_variance_one_and_a_common_part():
@@ -235,7 +257,7 @@ def test_bfloat16_training_keeps_float32_weights(tmp_path):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_save_and_load(backbone, tmp_path):
-    model = untrained(backbone, context_noise=None)
+    model = untrained(backbone, disturb_context=False)
     model.save(tmp_path)
     again = PixelDiffusion.load(tmp_path)
     assert again.config == model.config and again.history.config == model.history.config
@@ -310,7 +332,7 @@ def test_learns_where_actions_move_the_dot(backbone, steps, rate, tmp_path):
     torch.manual_seed(0)
     history = PixelHistory(2, PixelHistoryConfig((CAMERA,), SIZE, frames=2, action_encoding="linear"))
     size = DiTConfig(patch=2, width=64, depth=2, heads=2)
-    settings = dataclasses.replace(SMALL, dit=size, backbone=backbone, context_noise=None, offset_noise=0.0)
+    settings = dataclasses.replace(SMALL, dit=size, backbone=backbone, disturb_context=False, offset_noise=0.0)
     model = PixelDiffusion(history, dataclasses.replace(settings, rollout_steps=1))
     config = TrainingConfig(steps=steps, batch_size=32, learning_rate=rate, ema_decay=0.98)
     fit(model, Windows(moving_dot(60), history=2, horizon=1), config, tmp_path, seed=0)
