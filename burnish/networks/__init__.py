@@ -2,17 +2,25 @@
 
 from burnish.networks.action_encoding import ActionEncoding, action_encoding
 from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_widths, picture_channels
+from burnish.networks.conditioning import ContextEmbedding, StepCondition
 from burnish.networks.conv import ImageDecoder, ImageEncoder, to_bytes, to_signed
+from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
 from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
 from burnish.networks.recurrent import RSSMCell, categorical_kl, sample_one_hot, straight_through
 from burnish.networks.resnet import ResNet, load_torchvision, resnet
+from burnish.networks.unet import UNET_PRESETS, UNet, UNetConfig
 
 __all__ = [
+    "DIT_PRESETS",
     "MLP",
+    "UNET_PRESETS",
     "ActionEncoding",
     "ConditionalResidualMLP",
+    "ContextEmbedding",
+    "DiT",
+    "DiTConfig",
     "EnsembleMLP",
     "FourierFeatures",
     "ImageDecoder",
@@ -23,6 +31,9 @@ __all__ = [
     "PictureNetwork",
     "RSSMCell",
     "ResNet",
+    "StepCondition",
+    "UNet",
+    "UNetConfig",
     "action_encoding",
     "categorical_kl",
     "group_norm",

@@ -15,6 +15,9 @@ from burnish.world_models.history import (
     learned_dimensions,
 )
 from burnish.world_models.latent_ensemble import BootstrapTransitions, LatentEnsemble, LatentEnsembleConfig
+from burnish.world_models.pixel_diffusion import NoiseLevels, PixelDiffusion, PixelDiffusionConfig
+from burnish.world_models.pixel_history import PixelHistory, PixelHistoryConfig, PixelHistoryState
+from burnish.world_models.pixel_speed import SpeedConfig
 from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
 from burnish.world_models.support import DataSupport, SupportConfig
@@ -38,11 +41,18 @@ __all__ = [
     "HistoryState",
     "LatentEnsemble",
     "LatentEnsembleConfig",
+    "NoiseLevels",
     "ObservationHistory",
     "Observer",
+    "PixelDiffusion",
+    "PixelDiffusionConfig",
+    "PixelHistory",
+    "PixelHistoryConfig",
+    "PixelHistoryState",
     "RSSMConfig",
     "RSSMState",
     "SamplerConfig",
+    "SpeedConfig",
     "State",
     "SupportConfig",
     "TransitionSpace",

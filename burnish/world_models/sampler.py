@@ -29,19 +29,35 @@ def karras_levels(config: SamplerConfig) -> list[float]:
     return [(high + i / (n - 1) * (low - high)) ** config.rho for i in range(n)] + [0.0]
 
 
+def offset_noise(
+    shape: tuple[int, ...], offset: float, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """Noise of variance one, of which every channel of a picture shares a part that is `offset` times the pixels' own.
+
+    DIAMOND adds noise of a fixed level to whole channels, in training only.  Here it grows with σ, as the pixels' own
+    noise does, so that the probability-flow ODE stays the same and sampling can start from what training saw.
+    """
+    noise = torch.randn(shape, generator=generator, device=device)
+    if offset == 0:
+        return noise
+    shared = torch.randn(*shape[:2], *[1] * (len(shape) - 2), generator=generator, device=device)
+    return (noise + offset * shared) / (1 + offset**2) ** 0.5
+
+
 def sample(
     denoise: Callable[[Tensor, float], Tensor],
     shape: tuple[int, ...],
     config: SamplerConfig,
     generator: torch.Generator | None,
     device: torch.device,
+    offset: float = 0.0,
 ) -> Tensor:
-    """Draw a sample of `shape`; the start noise has standard deviation sigma_max.
+    """Draw a sample of `shape`; the start noise has standard deviation sigma_max (and `offset_noise`'s `offset`).
 
     `denoise(x, sigma)` is D_θ.  Heun calls it twice a step, except on the last, which goes to σ = 0.
     """
     levels = karras_levels(config)
-    x = levels[0] * torch.randn(shape, generator=generator, device=device)
+    x = levels[0] * offset_noise(shape, offset, generator, device)
     for sigma, following in itertools.pairwise(levels):
         slope = (x - denoise(x, sigma)) / sigma
         moved = x + slope * (following - sigma)

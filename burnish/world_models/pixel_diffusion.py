@@ -1,0 +1,216 @@
+"""World4RL's transition model on pixels: EDM-preconditioned diffusion over the next frame (DIAMOND's design)."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from burnish.config import from_dict
+from burnish.data import Dataset, Normaliser, WindowBatch
+from burnish.errors import InputError
+from burnish.networks import DIT_PRESETS, UNET_PRESETS, DiT, DiTConfig, UNet, UNetConfig, action_encoding
+from burnish.storage import load_module, load_module_config, save_module
+from burnish.world_models.diffusion import preconditioning
+from burnish.world_models.pixel_history import PixelHistory, PixelHistoryState, push, signed, to_levels
+from burnish.world_models.pixel_speed import FrozenNetwork, SpeedConfig, fingerprint
+from burnish.world_models.sampler import SamplerConfig, offset_noise, sample
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Log-normal noise levels of training: ln σ ~ N(mean, std²), clipped to [low, high].  Defaults: DIAMOND, Atari."""
+
+    mean: float = -0.4
+    std: float = 1.2
+    low: float = 2e-3
+    high: float = 20.0
+
+    def draw(self, count: int, device: torch.device) -> Float[Tensor, " count"]:
+        """One level per row."""
+        return (self.mean + self.std * torch.randn(count, device=device)).exp().clamp(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class PixelDiffusionConfig:
+    """Network, noise levels, sampler and speed."""
+
+    backbone: Literal["unet", "dit"] = "unet"
+    preset: str = "xs"
+    """Sizes of the backbone: a name in UNET_PRESETS or DIT_PRESETS, or `custom` for those of `unet` or `dit` below."""
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    dit: DiTConfig = field(default_factory=DiTConfig)
+    sigma_data: float = 0.5
+    """Standard deviation of pixels in [-1, 1]."""
+    noise: NoiseLevels = field(default_factory=NoiseLevels)
+    offset_noise: float = 0.1
+    """Share of the noise that a whole channel has in common, relative to the pixels' own."""
+    disturb_context: bool = True
+    """Whether training puts noise on the past frames, one level a window, and tells the network the level."""
+    context_noise: NoiseLevels = field(default_factory=lambda: NoiseLevels(mean=-3.0, low=5e-3, high=5.0))
+    """Levels of that noise; `low` is what imagination tells the network."""
+    rollout_steps: int = 2
+    """Predicted frames per training window; later ones see the model's own prediction (one denoising) as their past."""
+    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=3, sigma_min=2e-3))
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
+
+    def __post_init__(self) -> None:
+        presets = UNET_PRESETS if self.backbone == "unet" else DIT_PRESETS
+        if self.preset != "custom" and self.preset not in presets:
+            names = ", ".join([*presets, "custom"])
+            raise InputError(
+                f"pixel diffusion: found preset '{self.preset}' of {self.backbone}, expected one of {names}"
+            )
+        if self.rollout_steps < 1 or self.sigma_data <= 0:
+            found = f"rollout_steps {self.rollout_steps} and sigma_data {self.sigma_data}"
+            raise InputError(f"pixel diffusion: found {found}, expected at least 1 and a positive number")
+
+
+class PixelDiffusion(nn.Module):
+    """Predicts the next frame from H frames and encoded actions by denoising (World4RL, Eqs. 4 to 7).
+
+    Unlike DIAMOND: sampling starts from noise of standard deviation sigma_max, pictures are clamped and rounded to
+    bytes once per frame and not at every denoising step, and actions are continuous.
+    """
+
+    action_steps = 1
+
+    def __init__(self, history: PixelHistory, config: PixelDiffusionConfig) -> None:
+        super().__init__()
+        self.history, self.config = history, config
+        self.feature_dim = history.feature_dim
+        self.encode = action_encoding(history.config.action_encoding, history.config.bins)
+        self.network = build_network(history, config, self.encode.size)
+        self._frozen: FrozenNetwork | None = None
+        self.initial, self.observe, self.recorded = history.initial, history.observe, history.recorded
+        self.features, self.decode = history.features, history.decode
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """There is none: raises InputError."""
+        raise InputError("a world model of pictures has no state vector to be judged by; compare its pictures")
+
+    def fit(self, dataset: Dataset) -> "PixelDiffusion":
+        """Check that the data set has the pictures and actions that the model is made for; nothing is estimated."""
+        self.history.pictures({key: values[:1] for key, values in dataset.observations.items()})
+        if dataset.action_dim != self.history.action_dim:
+            expected = f"{self.history.action_dim} as the world model has"
+            raise InputError(f"the dataset, field 'action': found {dataset.action_dim} values, expected {expected}")
+        return self
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and config.json."""
+        save_module(folder, self, {"history": self.history.description, "model": self.config})
+
+    @classmethod
+    def load(cls, folder: Path) -> "PixelDiffusion":
+        """Read what `save` wrote; raises InputError where it is not that."""
+        source = str(folder / "config.json")
+        saved = load_module_config(folder)["config"]
+        try:
+            history, config = saved["history"], saved["model"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{source}: found no {error}, expected a diffusion world model on pixels") from error
+        model = cls(PixelHistory.from_description(history, source), from_dict(PixelDiffusionConfig, config, source))
+        load_module(folder, model)
+        return model.eval().requires_grad_(False)
+
+    # -- imagination ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def imagine(
+        self, state: PixelHistoryState, action: Float[Tensor, "B A"], generator: torch.Generator | None = None
+    ) -> PixelHistoryState:
+        """Sample the next frame with the configured number of denoising steps.
+
+        Past frames and actions are embedded once, and nothing waits for the device.
+        """
+        config, network = self.config, self.frozen()
+        c_context = action.new_full((1,), config.context_noise.low).log() / 4
+        pieces = network.embed(self.context(state.frames), self.encoded_actions(state, action), c_context)
+
+        def denoise(x: Tensor, sigma: float) -> Tensor:
+            # Numbers of the host: the level is the same for all rows.
+            c_skip, c_out, c_in, c_noise = (float(c) for c in preconditioning(torch.tensor(sigma), config.sigma_data))
+            return c_skip * x + c_out * network(c_in * x, x.new_full((1,), c_noise), pieces)
+
+        shape = (len(action), *state.frames.shape[2:])
+        clean = sample(denoise, shape, config.sampler, generator, action.device, config.offset_noise)
+        return push(state, action, to_levels(clean))
+
+    def frozen(self) -> FrozenNetwork:
+        """The network as imagination calls it; made anew when a weight has changed."""
+        if self._frozen is None or self._frozen.fingerprint != fingerprint(self.network):
+            self._frozen = FrozenNetwork(self.network, self.config.speed)
+        return self._frozen
+
+    def context(self, frames: Tensor) -> Float[Tensor, "B HC S S"]:
+        """Past frames as the network wants them: stacked on the channels, of about unit variance."""
+        return signed(frames).flatten(1, 2) / self.config.sigma_data
+
+    def encoded_actions(self, state: PixelHistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, "B H E"]:
+        """The H encoded actions, zero where the frame is not real, each with a flag that says whether it is."""
+        actions = torch.cat([state.action[:, :-1], action.unsqueeze(1)], dim=1)
+        valid = state.valid.to(action.dtype).unsqueeze(-1)
+        return torch.cat([self.encode(actions) * valid, valid], dim=-1)
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: WindowBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error of F_θ over real frames, averaged over the predicted frames of each window (World4RL, Eq. 7).
+
+        Raises InputError where the windows have fewer than `rollout_steps` following frames, or unusable pictures.
+        """
+        config, h = self.config, self.history.config.frames
+        future = self.history.pictures(batch.observation)[:, h:]
+        if future.shape[1] < config.rollout_steps:
+            found = f"windows with {future.shape[1]} following frames"
+            raise InputError(f"pixel diffusion: found {found}, expected rollout_steps = {config.rollout_steps} or more")
+        state = self.history.window_state(batch)
+        losses: list[Tensor] = []
+        error = torch.zeros(())
+        for step in range(config.rollout_steps):
+            action, target = batch.action[:, h - 1 + step], signed(future[:, step])
+            real = batch.valid[:, h + step].to(target.dtype)
+            sigma = config.noise.draw(len(target), target.device).view(-1, 1, 1, 1)
+            c_skip, c_out, c_in, c_noise = preconditioning(sigma, config.sigma_data)
+            noisy = target + sigma * self._noise(target)
+            output = self._predict(c_in * noisy, c_noise.flatten(), state, action)
+            squared = (output - (target - c_skip * noisy) / c_out).square().mean((1, 2, 3))
+            losses.append((squared * real).sum() / real.sum().clamp(min=1))
+            with torch.no_grad():
+                clean = c_skip * noisy + c_out * output
+                error = ((clean - target).square().mean((1, 2, 3)) * real).sum() / real.sum().clamp(min=1)
+                state = push(state, action, to_levels(clean))
+        loss = torch.stack(losses).mean()
+        return loss, {"loss_first": losses[0].detach(), "loss_last": losses[-1].detach(), "denoised_mse": error}
+
+    def _predict(self, x: Tensor, c_noise: Tensor, state: PixelHistoryState, action: Tensor) -> Tensor:
+        """F_θ in training: past frames are disturbed, and the network is told by how much."""
+        levels = self.config.context_noise
+        context, level = self.context(state.frames), x.new_full((1,), levels.low)
+        if self.config.disturb_context:
+            # A model that only ever sees true pasts drifts on its own predictions; a little noise teaches it to return.
+            level = levels.draw(len(x), x.device)
+            context = context + level.view(-1, 1, 1, 1) / self.config.sigma_data * self._noise(context)
+        speed = self.config.speed
+        # The weights stay contiguous: optimizers' fused kernels and checkpoints count on it.  Activations follow these.
+        context, x = (frames.contiguous(memory_format=speed.memory_format) for frames in (context, x))
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=speed.dtype == torch.bfloat16):
+            embedding = self.network.embed(context, self.encoded_actions(state, action), level.log() / 4)
+            return self.network(x, c_noise, embedding).float()
+
+    def _noise(self, like: Tensor) -> Tensor:
+        return offset_noise(tuple(like.shape), self.config.offset_noise, None, like.device)
+
+
+def build_network(history: PixelHistory, config: PixelDiffusionConfig, action_size: int) -> UNet | DiT:
+    """The configured backbone for a history's pictures; `action_size` numbers encode one dimension of an action."""
+    frames, channels = history.config.frames, history.channels
+    sizes = (channels, frames * channels, frames, history.action_dim * action_size + 1)
+    if config.backbone == "unet":
+        return UNet(*sizes, config.unet if config.preset == "custom" else UNET_PRESETS[config.preset])
+    size = history.config.image_size
+    return DiT(*sizes, size, config.dit if config.preset == "custom" else DIT_PRESETS[config.preset])
