@@ -24,6 +24,7 @@ from burnish.report.verdict import verdict
 from burnish.storage import read_json
 
 _TRAINING = {
+    "autoencoder": "Autoencoder of pictures",
     "policy": "Policy (behaviour cloning)",
     "world_model": "World model",
     "ensemble": "Ensemble",
@@ -32,6 +33,7 @@ _TRAINING = {
 # The contract's names of what takes time, and the stages behind them.
 _SECONDS = {
     "collect": ("demonstrations", "dataset"),
+    "autoencoder": ("autoencoder", "latents"),
     "pretrain": ("policy",),
     "world_model": ("world_model",),
     "ensemble": ("ensemble",),
@@ -58,10 +60,11 @@ def report(stage: StageContext) -> None:
         data=_data_rows(read_dataset(stage.inputs["dataset"], cameras=())),
         refinement=rows,
         chosen_iteration=chosen if contract["accepted"] else None,
-        training={title: _metrics(stage.inputs[name]) for name, title in _TRAINING.items()},
+        training={title: _metrics(stage.inputs[name]) for name, title in _TRAINING.items() if name in stage.inputs},
         calibration=read_json(stage.inputs["classifier"] / "calibration.json"),
         prediction=read_json(evaluation / "prediction.json"),
         disagreement=read_json(evaluation / "disagreement.json"),
+        fidelity=read_json(evaluation / "fidelity.json") if (evaluation / "fidelity.json").exists() else None,
         videos=videos,
         missing={"videos": no_videos} if no_videos else {},
     )
@@ -113,6 +116,7 @@ def _summary(
     seconds = {
         name: sum(manifests[stage]["seconds"] for stage in stages if stage in manifests)
         for name, stages in _SECONDS.items()
+        if name != "autoencoder" or name in manifests
     }
     return RunSummary(
         recipe=settings["recipe"],

@@ -34,6 +34,9 @@ class ReportInputs:
         {"horizon": [...], "model": {"median": [...], "p10": [...], "p90": [...]}, "hold_last": same, "unit": text}.
     disagreement
         {"threshold", "pairs": [[disagreement, error], ...], "spearman" (optional)}.
+    fidelity
+        Of imagined pictures, as `evaluation.fidelity.Fidelity.summary` tells it, with "action_following" beside; None
+        where the models see no pictures, and then nothing is said.
     videos
         {"title", "caption", "mp4": bytes}, optionally "path" (where it lies in the run folder).
     untested
@@ -52,6 +55,7 @@ class ReportInputs:
     calibration: Mapping[str, Any] | None = None
     prediction: Mapping[str, Any] | None = None
     disagreement: Mapping[str, Any] | None = None
+    fidelity: Mapping[str, Any] | None = None
     videos: Sequence[Mapping[str, Any]] | None = None
     untested: Sequence[str] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
