@@ -105,6 +105,8 @@ def _tiny(config: DiWAConfig) -> DiWAConfig:
     return replace(
         config,
         collect=replace(config.collect, play_episodes=24, random_episodes=6),
+        autoencoder=AutoencoderConfig(cameras=("corner3",), image_size=32, latent_dim=16, width=8, hidden=64),
+        autoencoder_training=replace(config.autoencoder_training, steps=150),
         world_model=RSSM_PRESETS["tiny"],
         world_model_training=replace(config.world_model_training, steps=150, batch_size=24),
         diffusion=replace(config.diffusion, width=64, denoising_steps=8, fine_tuned_steps=4),

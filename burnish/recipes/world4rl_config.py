@@ -82,6 +82,8 @@ def _tiny(config: World4RLConfig) -> World4RLConfig:
     return replace(
         config,
         collect=replace(config.collect, policy_episodes=24, random_episodes=6, noisy_expert_episodes=0),
+        autoencoder=AutoencoderConfig(cameras=("corner3",), image_size=32, latent_dim=16, width=8, hidden=64),
+        autoencoder_training=replace(config.autoencoder_training, steps=150),
         pretraining=replace(config.pretraining, steps=300),
         world_model_training=replace(config.world_model_training, steps=300, batch_size=256),
         ensemble_training=replace(config.ensemble_training, steps=200),
@@ -123,15 +125,13 @@ def _contacts(config: World4RLConfig) -> World4RLConfig:
 
 def _pixels(config: World4RLConfig) -> World4RLConfig:
     """Pictures instead of states: nothing that learns sees a state vector."""
+    # The autoencoder learns before there is a policy: failed attempts show it what rollouts will look like.
+    attempts = max(config.collect.noisy_expert_episodes, 2 * config.collect.policy_episodes // 5)
     return replace(
         config,
         observation="pixels",
         simulator=with_cameras(config.simulator, config.autoencoder),
-        collect=replace(
-            config.collect,
-            demonstrations=max(10, config.collect.demonstrations),
-            noisy_expert_episodes=max(60, config.collect.noisy_expert_episodes),
-        ),
+        collect=replace(config.collect, noisy_expert_episodes=attempts),
         history=replace(config.history, feature_frames=2),
     )
 
