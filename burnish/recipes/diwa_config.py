@@ -39,7 +39,7 @@ class DiWAConfig:
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     """Of pictures; not used with states."""
     autoencoder_training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(steps=6000, batch_size=16, learning_rate=2e-3)
+        default_factory=lambda: TrainingConfig(steps=7000, batch_size=16, learning_rate=2e-3)
     )
     """A batch is that many windows of three frames."""
     collect: PlayConfig = field(default_factory=PlayConfig)

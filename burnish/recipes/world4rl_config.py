@@ -43,7 +43,7 @@ class World4RLConfig:
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     """Of pictures; not used with states."""
     autoencoder_training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(steps=6000, batch_size=16, learning_rate=2e-3)
+        default_factory=lambda: TrainingConfig(steps=7000, batch_size=16, learning_rate=2e-3)
     )
     """A batch is that many windows of three frames."""
     collect: CollectConfig = field(default_factory=CollectConfig)
@@ -133,6 +133,8 @@ def _pixels(config: World4RLConfig) -> World4RLConfig:
         simulator=with_cameras(config.simulator, config.autoencoder),
         collect=replace(config.collect, noisy_expert_episodes=attempts),
         history=replace(config.history, feature_frames=2),
+        # Latents are less exact than states, and refinement in them is slower.
+        refine=replace(config.refine, iterations=2 * config.refine.iterations),
     )
 
 

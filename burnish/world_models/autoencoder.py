@@ -32,10 +32,11 @@ _ENCODE_BATCH = 256
 class AutoencoderConfig:
     """Sizes and loss weights of the compact latent."""
 
-    cameras: tuple[str, ...] = ("corner3", "gripperPOV")
-    """Cameras that are seen, stacked on channels."""
+    cameras: tuple[str, ...] = ("corner3", "topview", "gripperPOV")
+    """Cameras that are seen, stacked on channels.  Two fixed ones tell where the hand is; the one at the gripper shows
+    how it meets an object, which decides success."""
     image_size: int = 64
-    latent_dim: int = 32
+    latent_dim: int = 48
     width: int = 24
     """Channels of the first convolution."""
     hidden: int = 256
