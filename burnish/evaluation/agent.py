@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from burnish.config import from_dict
@@ -16,6 +17,8 @@ from burnish.policies import (
     PicturePolicy,
     PicturePolicyConfig,
     Policy,
+    TanhPolicy,
+    TanhPolicyConfig,
 )
 from burnish.storage import load_module, load_module_config, save_module
 from burnish.world_models import RSSM, Encoded, ObservationHistory, State
@@ -26,6 +29,7 @@ POLICIES: dict[str, tuple[type[Policy], type]] = {
     "gaussian": (GaussianPolicy, GaussianPolicyConfig),
     "diffusion": (DiffusionPolicy, DiffusionPolicyConfig),
     "picture": (PicturePolicy, PicturePolicyConfig),
+    "tanh": (TanhPolicy, TanhPolicyConfig),
 }
 OBSERVERS: dict[str, Any] = {"history": ObservationHistory, "rssm": RSSM, "encoded": Encoded}
 
@@ -64,11 +68,14 @@ class Agent(nn.Module):
             led_here = torch.cat(self._executed, dim=-1) if self._executed else None
             self._state, self._executed = self.observer.observe(self._state, led_here, observation), []
         if not self._planned:
-            decision = self.policy.act(self.observer.features(self._state), deterministic, generator)
-            self._planned = list(decision.action_chunk.unbind(1))
+            self._planned = list(self.decide(self._state, deterministic, generator).unbind(1))
         action = self._planned.pop(0)
         self._executed.append(action)
         return action
+
+    def decide(self, state: State, deterministic: bool, generator: torch.Generator | None) -> Float[Tensor, "B T_a A"]:
+        """The actions that are executed from `state` on."""
+        return self.policy.act(self.observer.features(state), deterministic, generator).action_chunk
 
     def executed(self, action: Tensor) -> None:
         """Say which actions (B, A) were executed, where they were not the ones that `act` returned."""
