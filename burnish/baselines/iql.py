@@ -71,8 +71,8 @@ class IQL(nn.Module):
     def weight(self, advantage: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
         """exp(β A / (1 - γ)), clipped.
 
-        The paper's AntMaze reward is -1 a step until success.  Ours is 1 at success; with it, every value is 1 - γ times
-        the paper's and shifted by a constant, so the division gives its advantages, while values stay within [0, 1].
+        The paper's AntMaze reward is -1 a step until success.  Ours is 1 at success, so every value is 1 - γ times the
+        paper's, up to a constant: the division gives its advantages, while values stay within [0, 1].
         """
         c = self.config
         return (c.beta * advantage / (1 - self.discount)).exp().clamp(max=c.advantage_clip)

@@ -1,4 +1,4 @@
-"""A deterministic policy with a tanh at its end, as TD3 has one, that reads features normalised by statistics of its own."""
+"""A deterministic policy that ends in a tanh, as TD3's does, and normalises features by statistics of its own."""
 
 import math
 from dataclasses import dataclass
