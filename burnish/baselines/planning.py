@@ -20,12 +20,16 @@ from burnish.world_models.base import State, WorldModel
 
 @dataclass(frozen=True)
 class PlanningConfig:
-    """Size of the search at one decision."""
+    """Size of the search at one decision.
 
-    horizon: int = 12
+    Small for a planner (TD-MPC2 has 512 samples and 6 iterations), because on a CPU the search is what evaluation
+    waits for: a decision imagines `Planner.steps_per_decision` actions where a policy imagines none.
+    """
+
+    horizon: int = 10
     """Transitions of the world model that a plan looks ahead."""
-    iterations: int = 3
-    samples: int = 64
+    iterations: int = 2
+    samples: int = 48
     """Plans that are imagined in one iteration."""
     policy_samples: int = 8
     """Of them, plans that the pretrained policy makes, exploring."""
@@ -40,7 +44,7 @@ class PlanningConfig:
     """Discount of one transition."""
     halt_cost: float = 1.0
     """What it costs to go where imagination halts, as against 1 for a success."""
-    judged: int = 8
+    judged: int = 4
     """Imagined repeats by which the plan that was found is compared with the policy's at the end."""
 
     def __post_init__(self) -> None:
