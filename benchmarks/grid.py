@@ -19,8 +19,9 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from burnish.pipeline.side_by_side import Job, run_side_by_side
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,8 +41,11 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     pairs = [(task, seed) for seed in args.seeds for task in args.tasks]
     started = time.time()
-    with ThreadPoolExecutor(args.jobs) as pool:
-        rows = list(pool.map(lambda pair: _run(pair[0], pair[1], args, extra), pairs))
+    jobs = [_job(task, seed, args, extra) for task, seed in pairs]
+    codes = run_side_by_side(
+        jobs, args.jobs, lambda number, code: print(_line(_row(*pairs[number], args, code)), flush=True)
+    )
+    rows = [_row(task, seed, args, code) for (task, seed), code in zip(pairs, codes, strict=True)]
     write(args.name, rows, extra, args, time.time() - started)
 
 
@@ -52,21 +56,22 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments, []
 
 
-def _run(task: str, seed: int, args: argparse.Namespace, extra: list[str]) -> dict:
+def _job(task: str, seed: int, args: argparse.Namespace, extra: list[str]) -> Job:
     folder = args.out / f"{task}-{seed}"
     if args.origin is not None and not folder.exists():
         shutil.copytree(args.origin / folder.name, folder)
     command = [sys.executable, "-W", "ignore", "-m", "burnish", "run", args.recipe, "--task", task, "--seed", str(seed)]
     command += ["--threads", str(args.threads), "--out", str(folder), *extra]
-    with (args.out / f"{task}-{seed}.log").open("w") as log:
-        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL).returncode
+    return Job(tuple(command), args.out / f"{task}-{seed}.log")
+
+
+def _row(task: str, seed: int, args: argparse.Namespace, code: int) -> dict:
     row = {"task": task, "seed": seed, "exit_code": code}
     if code == 0:
-        report = json.loads((folder / "report.json").read_text())
+        report = json.loads((args.out / f"{task}-{seed}" / "report.json").read_text())
         row |= {key: report[key] for key in ("success", "imagined_success", "accepted", "seconds", "imagined_steps")}
         row["imagined_steps_per_second"] = report["imagined_steps_per_second"]
         row["versions"] = report["versions"]
-    print(_line(row), flush=True)
     return row
 
 

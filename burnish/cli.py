@@ -114,6 +114,36 @@ def stage(command: str) -> Callable[[list[str]], int]:
     return do
 
 
+def compare(args: list[str]) -> int:
+    """`burnish compare`."""
+
+    def start() -> None:
+        import shlex
+
+        import tyro
+
+        from burnish.recipes.catalogue import entry
+        from burnish.recipes.comparing import NewComparison
+        from burnish.recipes.comparing import compare as do_compare
+        from burnish.recipes.methods import baseline_preset
+
+        recipe = entry(_value_of("--recipe", args) or DEMO_RECIPE)
+        preset = _value_of("--preset", args) or "default"
+        config = recipe.preset(preset, _value_of("--observation", args) or "state")
+        default = NewComparison(config=config, recipe=recipe.name, baselines=baseline_preset(preset))
+        new = tyro.cli(
+            NewComparison[recipe.config_class],
+            args=args,
+            default=default,
+            prog="burnish compare",
+            description="Baselines, a recipe, and the recipe without its safety parts, on the same data, as one table.",
+        )
+        table = do_compare(new.out, new.resolve(), new.workers, shlex.join(["burnish", "compare", *args]))
+        print(f"{table.read_text()}\n  {table}\n  {table.with_suffix('.html')}")
+
+    return _guarded(start)
+
+
 def recipes(args: list[str]) -> int:
     """`burnish recipes`."""
     import tyro
@@ -131,6 +161,7 @@ def recipes(args: list[str]) -> int:
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "demo": (demo, "the main job on Meta-World's drawer-open; minutes on two CPU cores"),
     "run": (run, "all the stages of a recipe: burnish run world4rl --task drawer-open-v3"),
+    "compare": (compare, "baselines and recipes on the same data: tasks × seeds × methods, as one table"),
     "recipes": (recipes, "list the recipes"),
     "collect": (stage("collect"), "record the data of a run folder"),
     "pretrain": (stage("pretrain"), "clone the policy"),

@@ -13,7 +13,8 @@ MODELS = {"networks", "data"}
 TRAINING = {"data"}
 IMAGINATION = {"world_models", "policies", "rewards", "training", *MODELS}
 RL = {"imagination", *IMAGINATION}
-EVALUATION = {"rl", "simulators", *RL}
+BASELINES = {"imagination", *IMAGINATION}
+EVALUATION = {"rl", "baselines", "simulators", *RL}
 REPORT = {"evaluation", *EVALUATION}
 PIPELINE = {"report", *REPORT}
 RECIPES = {"pipeline", *PIPELINE}
@@ -28,6 +29,7 @@ ALLOWED = {
     # No simulator here: refinement happens in imagination alone.
     "imagination": IMAGINATION,
     "rl": RL,
+    "baselines": BASELINES,
     "evaluation": EVALUATION,
     "report": REPORT,
     "pipeline": PIPELINE,

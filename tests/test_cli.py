@@ -46,7 +46,7 @@ def test_recipes(capsys):
     assert "2509.19080" in output and "2508.03645" in output
 
 
-@pytest.mark.parametrize("name", ["demo", "recipes", *STAGES])
+@pytest.mark.parametrize("name", ["demo", "recipes", "compare", *STAGES])
 def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([name, "--help"])

@@ -1,4 +1,4 @@
-"""A saved policy as an actor of the real simulator, loaded in whichever process plays the episodes."""
+"""A saved policy, or a planner, as an actor of the real simulator, loaded in whichever process plays the episodes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from burnish.evaluation.agent import load_agent
+from burnish.baselines import Planner, PlanningConfig
+from burnish.evaluation.agent import Agent, PlanningAgent, load_agent
+from burnish.evaluation.frozen import load_frozen
 from burnish.simulators.base import Observation
 from burnish.simulators.noise import CorrelatedNoise
 from burnish.simulators.vector import SimulatorVectorEnv
@@ -37,3 +39,34 @@ class PolicyActor:
             action = np.clip(action + self._noise.next(), -1, 1).astype(np.float32)
             self.agent.executed(torch.from_numpy(action))
         return action
+
+
+class PlanningActor:
+    """Plans every decision in the frozen world model of a run, from the pretrained policy's observer state.
+
+    Args:
+        policy: the stage of the pretrained policy, whose observer sees what the world model saw.
+        world_model: the stage of this name, and so on.
+        classifier: gives the reward.
+        ensemble: tells where to halt, with the distance to the data where the recipe has one.
+        config: size of the search.
+    """
+
+    def __init__(
+        self, policy: Path, world_model: Path, classifier: Path, ensemble: Path, config: PlanningConfig
+    ) -> None:
+        saved = load_agent(policy)
+        models = load_frozen(world_model, classifier, ensemble)
+        self.planner = Planner(
+            models.world_model, saved.policy, models.classifier, config, models.disagreement, models.support
+        )
+        self.agent: Agent = PlanningAgent(saved.observer, saved.policy, self.planner)
+
+    def begin(self, env: SimulatorVectorEnv, seeds: Sequence[int]) -> None:
+        """Start K episodes; the search's random numbers depend on their seeds alone."""
+        self.planner.generator.manual_seed(seeds[0])
+        self.agent.begin(len(seeds))
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """Actions, float32 (K, A) in [-1, 1]."""
+        return self.agent.act({key: torch.from_numpy(value) for key, value in observation.items()}).numpy()

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from burnish.baselines.planning import Planner
 from burnish.config import from_dict
 from burnish.errors import InputError
 from burnish.policies import (
@@ -16,6 +18,8 @@ from burnish.policies import (
     PicturePolicy,
     PicturePolicyConfig,
     Policy,
+    TanhPolicy,
+    TanhPolicyConfig,
 )
 from burnish.storage import load_module, load_module_config, save_module
 from burnish.world_models import RSSM, Encoded, ObservationHistory, State
@@ -26,6 +30,7 @@ POLICIES: dict[str, tuple[type[Policy], type]] = {
     "gaussian": (GaussianPolicy, GaussianPolicyConfig),
     "diffusion": (DiffusionPolicy, DiffusionPolicyConfig),
     "picture": (PicturePolicy, PicturePolicyConfig),
+    "tanh": (TanhPolicy, TanhPolicyConfig),
 }
 OBSERVERS: dict[str, Any] = {"history": ObservationHistory, "rssm": RSSM, "encoded": Encoded}
 
@@ -58,21 +63,48 @@ class Agent(nn.Module):
         self, observation: dict[str, Tensor], deterministic: bool = True, generator: torch.Generator | None = None
     ) -> Tensor:
         """Actions (B, A) for observations (B, …), in the data's units; call `begin` first."""
-        if self._state is None:
+        state = self._state
+        if state is None:
             raise RuntimeError("call begin before act")
         if len(self._executed) in (0, self.observer.action_steps):
             led_here = torch.cat(self._executed, dim=-1) if self._executed else None
-            self._state, self._executed = self.observer.observe(self._state, led_here, observation), []
+            self._state = state = self.observer.observe(state, led_here, observation)
+            self._executed = []
         if not self._planned:
-            decision = self.policy.act(self.observer.features(self._state), deterministic, generator)
-            self._planned = list(decision.action_chunk.unbind(1))
+            self._planned = list(self.decide(state, deterministic, generator).unbind(1))
         action = self._planned.pop(0)
         self._executed.append(action)
         return action
 
+    def decide(self, state: State, deterministic: bool, generator: torch.Generator | None) -> Float[Tensor, "B T_a A"]:
+        """The actions that are executed from `state` on."""
+        return self.policy.act(self.observer.features(state), deterministic, generator).action_chunk
+
     def executed(self, action: Tensor) -> None:
         """Say which actions (B, A) were executed, where they were not the ones that `act` returned."""
         self._executed[-1] = action
+
+
+class PlanningAgent(Agent):
+    """Executes the first transition's actions of a plan, and plans again; the policy only starts the search.
+
+    The planner's world model must have the observer's states.  It cannot be saved: it is a run's models at work.
+    """
+
+    def __init__(self, observer: Any, policy: Policy, planner: Planner) -> None:
+        super().__init__(observer, policy)
+        self.planner = planner
+        self._plan: Tensor | None = None
+
+    def begin(self, batch_size: int) -> None:
+        """All episodes start now."""
+        super().begin(batch_size)
+        self._plan = None
+
+    def decide(self, state: State, deterministic: bool, generator: torch.Generator | None) -> Float[Tensor, "B T_a A"]:
+        """The beginning of the best plan that is found; its random numbers are the planner's own."""
+        self._plan = self.planner.plan(state, self._plan)
+        return self._plan[:, 0].unflatten(-1, (self.observer.action_steps, self.policy.action_dim))
 
 
 def save_agent(folder: Path, agent: Agent, task: str) -> None:

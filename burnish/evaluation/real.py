@@ -62,7 +62,17 @@ def play(
     progress: Progress | None = None,
 ) -> list[Episode]:
     """The episodes themselves."""
-    job = CollectJob("policy", PolicyActor, seeds, {"folder": policy})
+    return play_job(CollectJob("policy", PolicyActor, seeds, {"folder": policy}), task, simulator, pool, progress)
+
+
+def play_job(
+    job: CollectJob,
+    task: str,
+    simulator: SimulatorConfig,
+    pool: WorkerPool | int,
+    progress: Progress | None = None,
+) -> list[Episode]:
+    """The episodes of any actor, under the rules of evaluation."""
     return collect(
         task,
         [job],

@@ -4,6 +4,7 @@ from burnish.policies.base import Decision, Policy
 from burnish.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from burnish.policies.pictures import PicturePolicy, PicturePolicyConfig
+from burnish.policies.tanh import TanhPolicy, TanhPolicyConfig
 
 __all__ = [
     "Decision",
@@ -14,4 +15,6 @@ __all__ = [
     "PicturePolicy",
     "PicturePolicyConfig",
     "Policy",
+    "TanhPolicy",
+    "TanhPolicyConfig",
 ]

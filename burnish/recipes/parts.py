@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from burnish.baselines import successful_episodes
 from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes
 from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, check_same_features, save_agent
@@ -35,7 +36,7 @@ def cloned_episodes(dataset: Dataset) -> Dataset:
     require_successes(dataset)
     if "expert" in dataset.sources:
         return dataset.with_sources(["expert"])
-    return dataset.subset(torch.nonzero(dataset.episode_success).flatten().tolist())
+    return successful_episodes(dataset)
 
 
 def clone(

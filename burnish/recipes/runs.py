@@ -3,10 +3,10 @@
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import torch
 import tyro
@@ -19,9 +19,12 @@ from burnish.pipeline.run import read_settings
 from burnish.recipes.catalogue import entry
 from burnish.recipes.own_data import OwnData, ReadingRule
 from burnish.recipes.reporting import publish
-from burnish.recipes.steps import run_steps
+from burnish.recipes.steps import Step, run_steps
 from burnish.report.summary import read_report
-from burnish.training import join
+from burnish.training import ALONE, Processes, join
+
+if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
+    from burnish.recipes.recording import Recorder
 
 STAGES = {
     "collect": ("dataset",),
@@ -150,22 +153,36 @@ def run_recipe(
         raise InputError(f"threads is {threads}, expected at least 1")
     group = join(processes)
     torch.set_num_threads(threads or max(1, _cores() // group.local))
-    r, steps = resolved, entry(resolved.recipe).steps
     with group.explained(), contextlib.ExitStack() as stack:
+        run, recorder = stack.enter_context(opened(folder, resolved, group))
+        run_steps(SharedRun(run, folder, group), recipe_steps(resolved, recorder), targets)
+        report = publish(run) if "report" in targets and run is not None else None
+        group.agree(True)  # the others wait for the report
+        return report if group.first or "report" not in targets else read_report(folder / "report.json")
+
+
+@contextlib.contextmanager
+def opened(
+    folder: Path, resolved: Resolved, group: Processes = ALONE
+) -> "Iterator[tuple[Run | None, Recorder | None]]":
+    """The run folder (the first process has it), and the simulator where the run has one; closed afterwards."""
+    r = resolved
+    with contextlib.ExitStack() as stack:
         run = stack.enter_context(Run.create(folder, r.recipe, r.task, r.seed, r.settings())) if group.first else None
         if r.own is not None:
             if run is not None:
                 r.own.register(run)
-            sequence = steps(r.config, r.task, r.seed, own=r.own)
+            yield run, None
         else:
             from burnish.recipes.recording import Recorder
 
-            recorder = stack.enter_context(Recorder(r.task, r.seed, r.config.simulator))
-            sequence = steps(r.config, r.task, r.seed, recorder)
-        run_steps(SharedRun(run, folder, group), sequence, targets)
-        report = publish(run) if "report" in targets and run is not None else None
-        group.agree(True)  # the others wait for the report
-        return report if group.first or "report" not in targets else read_report(folder / "report.json")
+            yield run, stack.enter_context(Recorder(r.task, r.seed, r.config.simulator))
+
+
+def recipe_steps(resolved: Resolved, recorder: "Recorder | None") -> list[Step]:
+    """The recipe's stages with this run's settings."""
+    r = resolved
+    return entry(r.recipe).steps(r.config, r.task, r.seed, recorder, r.own)
 
 
 def _cores() -> int:

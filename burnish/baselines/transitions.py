@@ -1,0 +1,76 @@
+"""Offline transitions with success as a sparse reward, and the twin critics that learn from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from burnish.data import Dataset, Windows, require_successes
+from burnish.networks import EnsembleMLP
+
+
+@dataclass(frozen=True)
+class TransitionBatch:
+    """B decisions and where they led.
+
+    Attributes:
+        features: what the policy reads.
+        action: the executed chunk, flattened.
+        reward: 1 where a frame of the chunk's outcome shows success, else 0.
+        terminal: the episode ended there, in success; a recording that merely stops is not terminal.
+        next_features: after the chunk.
+    """
+
+    features: Float[Tensor, "B F"]
+    action: Float[Tensor, "B TA"]
+    reward: Float[Tensor, " B"]
+    terminal: Bool[Tensor, " B"]
+    next_features: Float[Tensor, "B F"]
+
+
+class Transitions:
+    """Every recorded decision of `chunk` actions that does not begin in success, drawn uniformly."""
+
+    def __init__(self, features: Float[Tensor, "N F"], dataset: Dataset, chunk: int = 1) -> None:
+        """`features` are those of every frame; InputError where nothing succeeds or no episode is long enough."""
+        require_successes(dataset)
+        frames = Windows(dataset, history=1, horizon=chunk).present_frames
+        frames = frames[~dataset.success[frames]]
+        following = frames[:, None] + torch.arange(chunk + 1, device=dataset.device)
+        self.frames = frames
+        self.features, self.next_features = features[frames], features[frames + chunk]
+        self.action = dataset.actions[following[:, :-1]].flatten(1)
+        self.terminal = dataset.success[following[:, 1:]].any(1)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.frames)
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> TransitionBatch:
+        """Draw with replacement."""
+        index = torch.randint(len(self), (batch_size,), generator=generator, device=self.frames.device)
+        terminal = self.terminal[index]
+        return TransitionBatch(
+            self.features[index], self.action[index], terminal.float(), terminal, self.next_features[index]
+        )
+
+
+class TwinCritic(nn.Module):
+    """Two independent Q(x, a)."""
+
+    def __init__(self, feature_dim: int, action_dim: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.network = EnsembleMLP(2, feature_dim + action_dim, hidden, 1)
+
+    def forward(self, features: Float[Tensor, "B F"], action: Float[Tensor, "B TA"]) -> Float[Tensor, "2 B"]:
+        """Both values."""
+        return self.network(torch.cat([features, action], dim=-1)).squeeze(-1)
+
+
+@torch.no_grad()
+def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """Polyak averaging: θ' ← (1 - rate) θ' + rate θ, for parameters; buffers are the same ones anyway."""
+    for old, new in zip(target.parameters(), source.parameters(), strict=True):
+        old.lerp_(new, rate)

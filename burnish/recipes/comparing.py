@@ -1,0 +1,271 @@
+"""`burnish compare`: several methods on the data of a recipe's runs, tasks × seeds, side by side and resumable."""
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic
+
+import torch
+
+from burnish.config import config_hash, from_dict, load_yaml, save_yaml, to_dict
+from burnish.errors import BurnishError, InputError, RunError
+from burnish.evaluation.intervals import wilson_interval
+from burnish.pipeline import Run, SharedRun
+from burnish.pipeline.exit_codes import run_command
+from burnish.pipeline.manifest import versions
+from burnish.pipeline.side_by_side import Job, run_side_by_side
+from burnish.recipes.catalogue import entry
+from burnish.recipes.methods import BaselineConfig, Method, Setting, check_method, default_methods, method
+from burnish.recipes.runs import Config, Resolved, opened, recipe_steps
+from burnish.recipes.steps import Step, needed, run_steps
+from burnish.report.comparison import PUBLISHED_TASKS, Comparison, render_html, render_markdown
+from burnish.report.files import write_atomically
+from burnish.storage import read_json, write_json
+from burnish.training import ALONE
+
+SETTINGS_FILE = "comparison.yaml"
+_RESULTS, _LOGS = "results", "logs"
+_RESULT_VERSION = 1
+_COLLECTING = ("demonstrations", "dataset")
+TABLE_II = tuple(f"{task}-v3" for task in PUBLISHED_TASKS)
+
+
+@dataclass(frozen=True)
+class NewComparison(Generic[Config]):
+    """Everything that one can say about a comparison."""
+
+    config: Config
+    """Every setting of the recipe."""
+    recipe: str = "world4rl"
+    """Whose runs give the data, the pretrained policy and the models."""
+    tasks: tuple[str, ...] = TABLE_II
+    """Columns; by default the six of World4RL's Table II."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    methods: tuple[str, ...] = ()
+    """Rows: bc filtered_bc td3_bc iql planning, RECIPE, and RECIPE-no-PART, where PART is one of halting, anchor,
+    disagreement, distance, members, average, choice. By default all of these up to no-anchor."""
+    preset: str = "default"
+    """Where the configuration starts from; single settings can be changed below."""
+    observation: str = "state"
+    """What everything that learns looks at: `state` or `pixels`."""
+    out: Path = Path("runs/compare")
+    """Folder of the runs, the results and the table. The same command again does what is left to do."""
+    workers: int = 2
+    """Pairs of a task and a seed that are worked on side by side, with one thread each."""
+    baselines: BaselineConfig = field(default_factory=BaselineConfig)
+    """Every setting of the baselines."""
+
+    def resolve(self) -> "ResolvedComparison":
+        """Check everything before anything is done; InputError where it is wrong."""
+        from burnish.simulators.tasks import check_task
+
+        for name, values in (("task", self.tasks), ("seed", self.seeds), ("method", self.methods)):
+            if len(set(values)) != len(values):
+                raise InputError(f"a {name} was named twice: {' '.join(map(str, values))}")
+        if not self.tasks or not self.seeds:
+            raise InputError("a comparison needs at least one task and one seed")
+        if self.workers < 1:
+            raise InputError(f"workers is {self.workers}, expected at least 1")
+        for seed in self.seeds:
+            if seed < 0:
+                raise InputError(f"the seed is {seed}, expected 0 or more")
+        config: Any = self.config
+        if config.evaluation.episodes < 1:
+            raise InputError(f"config.evaluation.episodes is {config.evaluation.episodes}, expected 1 or more")
+        methods = self.methods or default_methods(self.recipe)
+        for name in methods:
+            check_method(name, self.recipe, config)
+        for task in self.tasks:
+            check_task(task)
+        return ResolvedComparison(self.recipe, self.tasks, self.seeds, methods, config, self.baselines)
+
+
+@dataclass(frozen=True)
+class ResolvedComparison:
+    """A comparison with everything decided; what comparison.yaml holds."""
+
+    recipe: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+    config: Any
+    baselines: BaselineConfig
+
+    @property
+    def pairs(self) -> list[tuple[str, int]]:
+        """All tasks of the first seed, then all of the next: a comparison that is stopped has whole columns."""
+        return [(task, seed) for seed in self.seeds for task in self.tasks]
+
+    def identity(self, task: str, seed: int, name: str) -> str:
+        """What a result depends on, as a hash."""
+        parts = {"version": _RESULT_VERSION, "recipe": self.recipe, "task": task, "seed": seed, "method": name}
+        return config_hash({**parts, "config": self.config, "baselines": self.baselines.of(name)})
+
+
+def compare(out: Path, comparison: ResolvedComparison, workers: int, command: str = "") -> Path:
+    """Do what is left to do, write compare.md and compare.html, and return the former's path.
+
+    Raises:
+        RunError: some runs failed; the table has the others, and the same call again tries those anew.
+    """
+    save_yaml(out / SETTINGS_FILE, to_dict(comparison))
+    waiting = [pair for pair in comparison.pairs if _missing(out, comparison, *pair)]
+    done = len(comparison.pairs) - len(waiting)
+    _say(f"{done} of {len(comparison.pairs)} pairs of a task and a seed are up to date")
+    jobs = [_job(out, *pair) for pair in waiting]
+
+    def ended(number: int, code: int) -> None:
+        task, seed = waiting[number]
+        _say(f"{task} {seed}: {'done' if code == 0 else f'exit code {code}, see {jobs[number].log}'}")
+
+    try:
+        run_side_by_side(jobs, workers, ended)
+    finally:
+        table = write_tables(out, comparison, command)
+    failed = [f"{task} {seed}" for task, seed in comparison.pairs if _missing(out, comparison, task, seed)]
+    if failed:
+        raise RunError(f"{out}: some methods failed on {', '.join(failed)}; {table} says which")
+    return table
+
+
+def write_tables(out: Path, comparison: ResolvedComparison, command: str) -> Path:
+    """compare.md and compare.html from the results that are there."""
+    c = comparison
+    found = [_stored(out, c, task, seed, name) for task, seed in c.pairs for name in c.methods]
+    results = [result for result in found if result is not None]
+    shown = Comparison(c.recipe, c.tasks, c.seeds, c.methods, results, command)
+    write_atomically(out / "compare.html", render_html(shown).encode())
+    write_atomically(out / "compare.md", render_markdown(shown).encode())
+    return out / "compare.md"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One task and seed.
+
+
+def do_pair(out: Path, comparison: ResolvedComparison, task: str, seed: int) -> None:
+    """Do all methods of one task and seed that have no result yet, in the recipe's run folder.
+
+    Raises:
+        RunError: a method failed; the others were done nevertheless.
+    """
+    c = comparison
+    resolved = Resolved(c.recipe, task, seed, c.config, None)
+    failed = []
+    with opened(_folder(out, task, seed), resolved) as (run, recorder):
+        assert run is not None and recorder is not None
+
+        def steps_of(config: Any) -> list[Step]:
+            return recipe_steps(replace(resolved, config=config), recorder)
+
+        setting = Setting(c.recipe, task, seed, c.config, c.baselines, recorder, steps_of)
+        for name in _missing(out, c, task, seed):
+            result: dict[str, Any] = {"schema": 1, "identity": c.identity(task, seed, name), "recipe": c.recipe}
+            result |= {"task": task, "seed": seed, "method": name, "success": None}
+            try:
+                result |= _do_method(run, steps_of(c.config), method(name, setting))
+            except BurnishError as error:
+                _say(f"{name} failed: {error}")
+                failed.append(name)
+                result["error"] = " ".join(str(error).split())
+            write_json(_result_file(out, task, seed, name), result)
+    if failed:
+        raise RunError(f"{task}, seed {seed}: failed {', '.join(failed)}")
+
+
+def _do_method(run: Run, recipe: list[Step], wanted: Method) -> dict[str, Any]:
+    steps = [*recipe, *wanted.stages, wanted.measured]
+    run_steps(SharedRun(run, run.folder, ALONE), steps, [wanted.measured.name])
+    outcomes = read_json(run.folder / wanted.measured.name / "success.json")["success"]
+    low, high = wilson_interval(sum(outcomes), len(outcomes))
+    success = {"successes": sum(outcomes), "episodes": len(outcomes), "rate": sum(outcomes) / len(outcomes)}
+    measured = run.stage_info(wanted.measured.name)
+    before = {name: run.stage_info(name) for name in needed(steps, wanted.measured.inputs)}
+    everything = [measured, *before.values()]
+    return {
+        "success": {**success, "ci95": [round(low, 4), round(high, 4)]},
+        "outcomes": outcomes,
+        "seconds": {
+            "collect": _seconds(before, collecting=True),
+            "learn": _seconds(before, collecting=False),
+            "evaluate": measured["seconds"],
+        },
+        "imagined_steps": int(sum(info["outputs"].get("imagined_steps", 0) for info in everything)),
+        "real_steps": sum(info["outputs"].get("simulator_steps", 0) for info in before.values()),
+        "evaluation_steps": measured["outputs"]["simulator_steps"],
+        "versions": versions(),
+    }
+
+
+def _seconds(stages: dict[str, dict[str, Any]], collecting: bool) -> float:
+    chosen = [info["seconds"] for name, info in stages.items() if (name in _COLLECTING) == collecting]
+    return round(sum(chosen), 3)
+
+
+def _folder(out: Path, task: str, seed: int) -> Path:
+    return out / f"{task.replace(':', '-')}-{seed}"
+
+
+def _result_file(out: Path, task: str, seed: int, name: str) -> Path:
+    return out / _RESULTS / f"{_folder(out, task, seed).name}-{name}.json"
+
+
+def _stored(out: Path, comparison: ResolvedComparison, task: str, seed: int, name: str) -> dict[str, Any] | None:
+    """The result that a file holds, None where there is none for these settings."""
+    path = _result_file(out, task, seed, name)
+    try:
+        result = read_json(path) if path.exists() else None
+    except BurnishError:
+        return None  # cut off, or no JSON: it is done again
+    identity = comparison.identity(task, seed, name)
+    return result if isinstance(result, dict) and result.get("identity") == identity else None
+
+
+def _missing(out: Path, comparison: ResolvedComparison, task: str, seed: int) -> list[str]:
+    """The methods that have no result, or a failure."""
+    found = {name: _stored(out, comparison, task, seed, name) for name in comparison.methods}
+    return [name for name, result in found.items() if result is None or result["success"] is None]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A process for each pair.
+
+
+def _job(out: Path, task: str, seed: int) -> Job:
+    arguments = (sys.executable, "-W", "ignore", "-m", __name__, str(out), task, str(seed))
+    return Job(arguments, out / _LOGS / f"{_folder(out, task, seed).name}.log")
+
+
+def read_comparison(out: Path) -> ResolvedComparison:
+    """What `compare` noted in a folder."""
+    path = out / SETTINGS_FILE
+    data = load_yaml(path)
+    if not isinstance(data.get("recipe"), str):
+        raise InputError(f"{path}: field 'recipe' is missing")
+    config = from_dict(entry(data["recipe"]).config_class, data.pop("config", None), str(path))
+    return replace(from_dict(ResolvedComparison, {**data, "config": None}, str(path)), config=config)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """OUT TASK SEED: the process of one pair; it ends when its standard input does, since nobody waits for it then."""
+    out, task, seed = Path(arguments[0]), arguments[1], int(arguments[2])
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    torch.set_num_threads(1)
+    return run_command(lambda: do_pair(out, read_comparison(out), task, seed))
+
+
+def _end_with_input() -> None:
+    # Not through sys.stdin: a thread that waits there would hold its lock while the interpreter ends.
+    os.read(0, 1)
+    os._exit(1)
+
+
+def _say(message: str) -> None:
+    print(f"[burnish] {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

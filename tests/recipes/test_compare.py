@@ -1,0 +1,267 @@
+"""`burnish compare` at a tiny size: the table, what a second call does, and what it refuses."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from burnish.baselines import PlanningConfig
+from burnish.cli import main
+from burnish.errors import InputError
+from burnish.evaluation.actor import PlanningActor
+from burnish.evaluation.agent import load_agent
+from burnish.evaluation.frozen import load_frozen
+from burnish.pipeline import StageContext
+from burnish.policies import GaussianPolicy, TanhPolicy
+from burnish.recipes.ablations import PARTS, refinement_without
+from burnish.recipes.catalogue import entry
+from burnish.recipes.comparing import NewComparison, read_comparison
+from burnish.recipes.methods import BASELINES, baseline_preset, default_methods, method_names
+from burnish.recipes.steps import Step
+from burnish.storage import load_tensors
+from burnish.world_models import DiffusionWorldModel
+from tests.recipes.small_runs import SETTINGS, TASK, start, wait_for
+
+SMALL = SETTINGS[:2] + SETTINGS[4:]  # without --threads
+METHODS = ("bc", "td3_bc")
+
+
+def command(out, *more, methods=METHODS, task=TASK):
+    return ["compare", "--tasks", task, "--seeds", "0", "--methods", *methods, "--out", str(out), *SMALL, *more]
+
+
+@pytest.fixture(scope="module")
+def compared(restored, tmp_path_factory):
+    """The folder of a comparison, and what was printed."""
+    out = tmp_path_factory.mktemp("compare") / "out"
+    assert main(command(out)) == 0
+    return out
+
+
+def stamps(out):
+    return {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}
+
+
+def test_the_results_hold_what_the_table_shows(compared):
+    rows = [json.loads((compared / f"results/{TASK}-0-{name}.json").read_text()) for name in METHODS]
+    for row, name in zip(rows, METHODS, strict=True):
+        assert (row["recipe"], row["task"], row["seed"], row["method"]) == ("world4rl", TASK, 0, name)
+        assert len(row["outcomes"]) == row["success"]["episodes"] == 4
+        assert sum(row["outcomes"]) == row["success"]["successes"]
+        assert row["evaluation_steps"] > 0 and row["imagined_steps"] == 0
+        assert all(seconds > 0 for seconds in row["seconds"].values())
+    assert rows[0]["real_steps"] < rows[1]["real_steps"], "bc has the demonstrations, the other one the rollouts, too"
+    text, page = ((compared / f"compare.{kind}").read_text() for kind in ("md", "html"))
+    for row in rows:
+        shown = f"{100 * row['success']['rate']:.0f}"
+        assert f"| {row['method']} | {shown} | {shown} |" in text
+        assert f'<td>{row["method"]}</td><td class="number">{shown}</td>' in page
+    assert "burnish compare --tasks drawer-open-v3" in text
+
+
+def test_only_what_a_method_needs_is_done(compared):
+    stages = {path.parent.name for path in (compared / f"{TASK}-0").glob("*/stage.json")}
+    assert stages == {"demonstrations", "policy", "dataset", "td3_bc", "bc_success", "td3_bc_success"}
+    agent = load_agent(compared / f"{TASK}-0/td3_bc", TASK)
+    assert isinstance(agent.policy, TanhPolicy) and not agent.policy.normaliser.mean.eq(0).all()
+    starts = [json.loads((compared / f"{TASK}-0/{name}_success/success.json").read_text())["seeds"] for name in METHODS]
+    assert starts[0] == starts[1]
+
+
+def test_the_same_command_again_does_nothing(compared, capfd):
+    before = stamps(compared)
+    started = time.monotonic()
+    assert main(command(compared)) == 0
+    assert time.monotonic() - started < 10
+    assert stamps(compared) == before
+    assert "1 of 1 pairs of a task and a seed are up to date" in capfd.readouterr().err
+
+
+def test_a_changed_setting_of_a_method_redoes_that_method(compared):
+    before = stamps(compared)
+    assert main(command(compared, "--baselines.td3-bc-training.steps", "310")) == 0
+    redone = {path.relative_to(compared).as_posix() for path, stamp in stamps(compared).items() if path in before}
+    redone = {name for name in redone if before[compared / name] != (compared / name).stat().st_mtime_ns}
+    assert f"results/{TASK}-0-td3_bc.json" in redone and f"results/{TASK}-0-bc.json" not in redone
+    assert {name.split("/")[1] for name in redone if "/stage.json" in name} == {"td3_bc", "td3_bc_success"}
+
+
+def test_a_failure_is_shown_and_the_others_are_done(compared, tmp_path, capfd):
+    """A learning rate that no training survives."""
+    out = shutil.copytree(compared, tmp_path / "out")
+    (out / f"results/{TASK}-0-bc.json").unlink()
+    assert main(command(out, "--baselines.td3-bc-training.learning-rate", "1e30", "--workers", "1")) == 1
+    assert "failed on drawer-open-v3 0" in capfd.readouterr().err
+    assert "failed: td3_bc: the training loss is" in (out / "compare.md").read_text()
+    assert json.loads((out / f"results/{TASK}-0-bc.json").read_text())["success"]["episodes"] == 4
+    assert main(command(out)) == 0, "and tried again with another one"
+    assert "failed" not in (out / "compare.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (["--methods", "bc", "cql"], "expected some of: bc, filtered_bc, td3_bc, iql, planning, world4rl"),
+        (["--methods", "world4rl-no-luck"], "world4rl-no-halting"),
+        (["--methods", "bc", "bc"], "twice"),
+        (["--tasks", "drawr-open-v3"], "did you mean drawer-open-v3"),
+        (["--recipe", "world4lr"], "did you mean world4rl"),
+        (["--seeds", "-1"], "0 or more"),
+        (["--workers", "0"], "at least 1"),
+        (["--baselines.planning.elites", "0"], "elites"),
+    ],
+)
+def test_wrong_names_are_refused(wrong, named, tmp_path, capfd):
+    assert main(["compare", "--out", str(tmp_path / "out"), *wrong]) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert named in "\n".join(lines)
+    assert not (tmp_path / "out").exists()
+
+
+def test_kill_and_resume(compared, tmp_path):
+    """The process of a pair ends with the command, so that the same command again finds the run free."""
+    out = shutil.copytree(compared, tmp_path / "out")
+    long = ["--baselines.td3-bc-training.steps", "100000", "--baselines.td3-bc-training.checkpoint-seconds", "0.1"]
+    process = start(command(out, *long))
+    folder = out / f"{TASK}-0"
+    wait_for(process, lambda: (folder / ".partial/td3_bc/resume.safetensors").exists())
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    limit = time.monotonic() + 20
+    while main(command(out, methods=("bc", "filtered_bc"))) and time.monotonic() < limit:
+        time.sleep(0.5)  # the process that was left behind needs a moment to notice
+    assert (out / f"results/{TASK}-0-filtered_bc.json").exists()
+    assert isinstance(load_agent(folder / "filtered_bc", TASK).policy, GaussianPolicy)
+    assert os.path.getsize(out / "compare.html") > 1000
+
+
+# -- names, settings and ablations, without a run ----------------------------------------------------------------------
+
+
+def test_what_is_noted_is_what_was_asked_for(compared):
+    found = read_comparison(compared)
+    assert (found.tasks, found.seeds, found.methods) == ((TASK,), (0,), METHODS)
+    assert found.config.evaluation.episodes == 4 and found.baselines.planning == baseline_preset("tiny").planning
+
+
+def test_the_default_is_table_ii():
+    new = NewComparison(config=entry("world4rl").preset("default"))
+    resolved = new.resolve()
+    assert resolved.methods == default_methods("world4rl") and set(BASELINES) < set(resolved.methods)
+    assert len(resolved.tasks) == 6 and len(resolved.pairs) == 18
+    for recipe in ("world4rl", "diwa"):
+        assert set(default_methods(recipe)) < set(method_names(recipe))
+
+
+def test_a_result_depends_on_its_own_settings():
+    resolved = NewComparison(config=entry("world4rl").preset("tiny")).resolve()
+    other = replace(resolved, baselines=replace(resolved.baselines, planning=PlanningConfig(horizon=3)))
+    changed = {name for name in method_names("world4rl") if _identity(resolved, name) != _identity(other, name)}
+    assert changed == {"planning"}
+    recipe = replace(resolved, config=entry("world4rl").preset("default"))
+    assert all(_identity(resolved, name) != _identity(recipe, name) for name in method_names("world4rl"))
+
+
+def _identity(comparison, name):
+    return comparison.identity(TASK, 0, name)
+
+
+@pytest.mark.parametrize("recipe", ["world4rl", "diwa"])
+@pytest.mark.parametrize("part", PARTS)
+def test_ablations_change_refinement_alone(recipe, part):
+    """Of a configuration, nothing that an earlier stage depends on; a part that a recipe lacks is refused."""
+    config = entry(recipe).preset("default")
+
+    def steps(changed):
+        return [step for step in entry(recipe).steps(changed, TASK, 0, _NoSimulator())]
+
+    if recipe == "diwa" and part in ("distance", "members"):
+        with pytest.raises(InputError, match="to take away"):
+            refinement_without(part, "refined_without", config, steps)
+        return
+    seen = []
+    found = refinement_without(part, "refined_without", config, lambda c: seen.append(c) or steps(c))
+    before = {step.name: step for step in steps(config)}
+    assert found.name == "refined_without" and found.inputs == before["refined"].inputs
+    assert found.config != before["refined"].config
+    for step in steps(seen[0]):
+        if step.name not in ("refined", "evaluation", "report"):
+            assert step.config == before[step.name].config, step.name
+
+
+class _NoSimulator:
+    """Stages ask for a recorder only when they are done."""
+
+
+@pytest.mark.parametrize(("part", "file"), [("disagreement", "model"), ("distance", "support/model")])
+def test_a_threshold_that_nothing_reaches(part, file, finished, tmp_path):
+    """The refinement sees the run's ensemble with one threshold gone; the run's own is not touched."""
+    seen = {}
+
+    def body(stage):
+        seen.update({name: load_tensors(stage.inputs["ensemble"] / f"{name}.safetensors")[0] for name in files})
+
+    files = ("model", "support/model")
+    refined = Step("refined", {}, ("ensemble",), body)
+    config = entry("world4rl").preset("tiny")
+    step = refinement_without(part, "without", config, lambda c: [refined])
+    step.body(StageContext("without", tmp_path / "without", {"ensemble": finished / "ensemble"}, "x"))
+    for name in files:
+        own = load_tensors(finished / f"ensemble/{name}.safetensors")[0]
+        assert own["threshold"].isfinite()
+        expected = own | {"threshold": torch.tensor(torch.inf)} if name == file else own
+        assert all(torch.equal(expected[key], seen[name][key]) for key in expected)
+    assert list((tmp_path / "without").iterdir()) == []
+
+
+# -- planning on a finished run ----------------------------------------------------------------------------------------
+
+
+def test_planning_plays_with_the_models_of_a_run(finished):
+    """It starts from the policy's plan, so with nothing to search it acts as the policy does."""
+    models = load_frozen(*(finished / name for name in ("world_model", "classifier", "ensemble")))
+    assert isinstance(models.world_model, DiffusionWorldModel) and models.support is not None
+    stages = {name: finished / name for name in ("policy", "world_model", "classifier", "ensemble")}
+    config = PlanningConfig(horizon=3, iterations=1, samples=8, policy_samples=2, elites=2, judged=1, noise=1.0)
+    actor = PlanningActor(**stages, config=config)
+    policy = load_agent(finished / "policy", TASK)
+    size = policy.observer.observation_dim
+    observation = {"observation.state": policy.observer.normaliser.mean.expand(3, size).numpy().copy()}
+    played = []
+    for seeds in ((7, 8, 9), (7, 8, 9), (1, 2, 3)):
+        actor.begin(None, seeds)  # type: ignore[arg-type]
+        played.append([actor.act(observation) for _ in range(3)])
+    assert all((a == b).all() for a, b in zip(played[0], played[1], strict=True)), "the seeds decide"
+    assert all(action.shape == (3, policy.policy.action_dim) and abs(action).max() <= 1 for action in played[0])
+    actor.planner.classifier = _Never()
+    actor.planner.disagreement = actor.planner.support = None
+    actor.begin(None, (7, 8, 9))  # type: ignore[arg-type]
+    policy.begin(3)
+    expected = policy.act({key: torch.from_numpy(value) for key, value in observation.items()})
+    torch.testing.assert_close(torch.from_numpy(actor.act(observation)), expected)
+
+
+class _Never:
+    def probability(self, features):
+        return torch.zeros(len(features))
+
+
+@pytest.mark.slow
+def test_all_methods_of_world4rl(tmp_path):
+    out = tmp_path / "out"
+    assert main(command(out, methods=method_names("world4rl"), task=TASK)) == 0
+    rows = [json.loads(path.read_text()) for path in (out / "results").glob("*.json")]
+    assert {row["method"] for row in rows} == set(method_names("world4rl"))
+    imagined = {row["method"]: row["imagined_steps"] for row in rows}
+    assert imagined["planning"] > 0 and imagined["world4rl"] == imagined["world4rl-no-anchor"] == 8 * 16 * 32
+    weights = {
+        name: load_tensors(out / f"{TASK}-0" / name / "model.safetensors")[0]["policy.network.head.weight"]
+        for name in ("refined", "world4rl_no_anchor", "world4rl_no_halting", "filtered_bc", "iql")
+    }
+    values = list(weights.values())
+    assert not any(torch.equal(one, other) for i, one in enumerate(values) for other in values[:i])
