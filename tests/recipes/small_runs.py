@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from burnish.data import STATE, DatasetInfo, Episode, write_dataset
+from burnish.data import STATE, DatasetInfo, Episode, image_key, write_dataset
 
 TASK = "drawer-open-v3"
 STAGES = (
@@ -157,8 +157,13 @@ def redone(before: dict[str, dict], after: dict[str, dict]) -> set[str]:
     return {name for name in after if name not in before or before[name] != after[name]}
 
 
-def write_point_data(folder: Path, episodes: int = 14, length: int = 20, succeed: bool = True) -> Path:
-    """A point on a plane that is pushed to the origin: (x, y) and the last action; success within 0.2 of it."""
+def write_point_data(
+    folder: Path, episodes: int = 14, length: int = 20, succeed: bool = True, camera: str | None = None
+) -> Path:
+    """A point on a plane that is pushed to the origin: (x, y) and the last action; success within 0.2 of it.
+
+    A camera sees a bright square of four pixels where the point is, in pictures of 32.
+    """
     generator = np.random.default_rng(0)
     written = []
     for seed in range(episodes):
@@ -171,9 +176,19 @@ def write_point_data(folder: Path, episodes: int = 14, length: int = 20, succeed
             position = position + 0.2 * push
         state = np.array(states, np.float32)
         success = (np.linalg.norm(state[:, :2], axis=1) < 0.2) & succeed
-        written.append(Episode({STATE: state}, np.array(actions, np.float32), success, "teleoperation", seed, "center"))
+        observation = {STATE: state}
+        if camera is not None:
+            observation[image_key(camera)] = np.stack([_square(x, y) for x, y in state[:, :2]])
+        written.append(Episode(observation, np.array(actions, np.float32), success, "teleoperation", seed, "center"))
     write_dataset(folder, written, DatasetInfo(fps=20, robot_type="point", simulator=None))
     return folder
+
+
+def _square(x: float, y: float) -> np.ndarray:
+    picture = np.full((32, 32, 3), 30, np.uint8)
+    column, row = (int(np.clip(14 + 12 * value, 0, 28)) for value in (x, y))
+    picture[row : row + 4, column : column + 4] = 220
+    return picture
 
 
 class Trap:

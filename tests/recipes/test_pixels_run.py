@@ -11,7 +11,7 @@ from burnish.evaluation.agent import load_agent
 from burnish.report.contract import validate_report
 from burnish.storage import load_tensors
 from burnish.world_models import LATENT, Encoded
-from tests.recipes.small_runs import SETTINGS, TASK
+from tests.recipes.small_runs import SETTINGS, TASK, own_data_command, write_point_data
 from tests.recipes.test_diwa_run import SMALL as SMALL_DIWA
 
 PIXELS = ["--observation", "pixels", "--config.autoencoder-training.steps", "60"]
@@ -95,3 +95,15 @@ def test_diwa_reads_the_same_latents(restored, tmp_path):
     assert report["simulator_steps"]["refinement"] == 0
     assert isinstance(load_agent(out / "refined", TASK).observer, Encoded)
     assert (out / "evaluation/fidelity.json").exists()
+
+
+def test_pictures_of_ones_own(restored, tmp_path, capsys):
+    data = write_point_data(tmp_path / "data", camera="front")
+    out = tmp_path / "run"
+    assert main(own_data_command(data, out, *PIXELS, "--config.autoencoder.cameras", "front")) == 0
+    agent = load_agent(out / "refined")
+    assert agent.observer.autoencoder.config.cameras == ("front",)
+    assert (out / "evaluation/fidelity.json").exists()
+    missing = own_data_command(data, tmp_path / "other", *PIXELS, "--config.autoencoder.cameras", "wrist")
+    assert main(missing) == 2
+    assert "wrist" in capsys.readouterr().err
