@@ -1,6 +1,7 @@
 """Runs of recipes: new ones, finished ones that are looked at again, and single stages of them."""
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from burnish.errors import InputError
 from burnish.pipeline import Run, SharedRun
 from burnish.pipeline.run import read_settings
 from burnish.recipes.catalogue import entry
+from burnish.recipes.device import chosen_device
 from burnish.recipes.own_data import OwnData, ReadingRule
 from burnish.recipes.reporting import publish
 from burnish.recipes.steps import run_steps
@@ -54,8 +56,9 @@ class NewRun(Generic[Config]):
     """Run folder; default runs/RECIPE-TASK-SEED. The same command again resumes or redoes what changed."""
     preset: str = "default"
     """Where the configuration starts from; single settings can be changed below."""
-    observation: str = "state"
-    """What everything that learns looks at: `state`, or `pixels`, a compact latent of camera pictures."""
+    observation: str | None = None
+    """What everything that learns looks at: `state`, `pixels` (a compact latent of camera pictures), or, in world4rl,
+    `frames`, the pictures themselves.  Default: the recipe's first."""
     dataset: Path | None = None
     """Your own LeRobotDataset v3.0; then no simulator is used."""
     reading: Annotated[ReadingRule, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadingRule)
@@ -64,6 +67,8 @@ class NewRun(Generic[Config]):
     """PyTorch's threads of each process; by default the processes share the cores."""
     processes: int | None = None
     """Processes that train together, on this machine; default one, or as many as torchrun started."""
+    device: str = "cpu"
+    """Where models train and imagine: cpu, or cuda where the recipe can."""
     dry_run: bool = False
     """Print the resolved configuration and do nothing."""
 
@@ -138,21 +143,30 @@ def run_recipe(
     targets: Sequence[str] = ("report",),
     threads: int | None = None,
     processes: int | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any] | None:
     """Do what is left to do in a run folder for the stages `targets`.
 
     threads: for PyTorch, default one for each core; on a CPU the weights are the same bit for bit for the same number.
     processes: that train together (docs/multi_device.md); every one of them calls this, and only the first one writes.
+    device: cpu or cuda; it is no part of the configuration, so a run may change it.
 
     Returns report.json's content when the report was asked for, else None.
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
-    group = join(processes)
+    r, recipe, where = resolved, entry(resolved.recipe), chosen_device(device)
+    if where.type != "cpu" and not recipe.gpu:
+        raise InputError(f"{recipe.name} runs on the CPU only; expected --device cpu")
+    group = join(processes, where.type)
     torch.set_num_threads(threads or max(1, _cores() // group.local))
-    r, steps = resolved, entry(resolved.recipe).steps
+    steps = functools.partial(recipe.steps, device=where) if recipe.gpu else recipe.steps
     with group.explained(), contextlib.ExitStack() as stack:
-        run = stack.enter_context(Run.create(folder, r.recipe, r.task, r.seed, r.settings())) if group.first else None
+        run = None
+        if group.first:
+            run = stack.enter_context(Run.create(folder, r.recipe, r.task, r.seed, r.settings(), device))
+            for name, path in recipe.external_inputs(r.config).items():
+                run.external_input(name, path)
         if r.own is not None:
             if run is not None:
                 r.own.register(run)

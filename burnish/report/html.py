@@ -11,8 +11,8 @@ from burnish.report.diagnostics import plot_disagreement, plot_precision_recall,
 from burnish.report.figures import Plot, inline_svg
 from burnish.report.files import write_atomically
 from burnish.report.inputs import ReportInputs
-from burnish.report.plots import plot_difference, plot_refinement, plot_success, plot_training
-from burnish.report.sections import facts, prose, table, untested_sentences, video_figures
+from burnish.report.plots import plot_difference, plot_pictures, plot_refinement, plot_success, plot_training
+from burnish.report.sections import facts, picture_sentences, prose, table, untested_sentences, video_figures
 from burnish.report.verdict import verdict
 from burnish.report.wording import count, percent, seconds
 
@@ -172,8 +172,11 @@ def _world_model(inputs: ReportInputs, names: _Names) -> str:
         plots.append(disagreement)
     else:
         notes.append(inputs.missing.get("disagreement", "The ensemble's disagreement was not measured."))
-    grid = _grid(plots, names) if plots else ""
-    return _section("World model and its doubts", grid + "".join(map(_missing, notes)))
+    if inputs.fidelity is not None:
+        plots += plot_pictures(inputs.fidelity)
+    told = " ".join(picture_sentences(inputs.fidelity, inputs.failure_fidelity))
+    content = (_grid(plots, names) if plots else "") + (f"<p>{prose(told)}</p>" if told else "")
+    return _section("World model and its doubts", content + "".join(map(_missing, notes)))
 
 
 def _training(inputs: ReportInputs, names: _Names) -> str:

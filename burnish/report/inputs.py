@@ -34,6 +34,11 @@ class ReportInputs:
         {"horizon": [...], "model": {"median": [...], "p10": [...], "p90": [...]}, "hold_last": same, "unit": text}.
     disagreement
         {"threshold", "pairs": [[disagreement, error], ...], "spearman" (optional)}.
+    fidelity
+        Of imagined pictures (see `plot_pictures`); optionally "action_following": {"horizon", "own_future": {"rate",
+        "windows"}}.
+    failure_fidelity
+        {"failures_kept", "successes_kept"}: each {"imagined", "recorded"}: each {"kept", "episodes", "rate"}.
     videos
         {"title", "caption", "mp4": bytes}, optionally "path" (where it lies in the run folder).
     untested
@@ -52,6 +57,8 @@ class ReportInputs:
     calibration: Mapping[str, Any] | None = None
     prediction: Mapping[str, Any] | None = None
     disagreement: Mapping[str, Any] | None = None
+    fidelity: Mapping[str, Any] | None = None
+    failure_fidelity: Mapping[str, Any] | None = None
     videos: Sequence[Mapping[str, Any]] | None = None
     untested: Sequence[str] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
