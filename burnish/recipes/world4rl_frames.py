@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from burnish.data import Dataset, Windows, is_image_key, read_dataset, require_successes
+from burnish.data import Dataset, is_image_key, read_dataset, require_successes
 from burnish.errors import InputError
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import StageContext
 from burnish.policies import PicturePolicy
-from burnish.recipes.device import CPU
+from burnish.recipes.device import CPU, windows_for
 from burnish.recipes.evaluating import measure_failures, measure_pictures, measure_policies, simulator_steps
 from burnish.recipes.own_data import OwnData, copy_own_data
 from burnish.recipes.parts import (
@@ -70,6 +70,9 @@ def steps(
     def data(stage: StageContext, source: str = "dataset") -> Dataset:
         return frames_of(stage.inputs[source], cameras).to(device)
 
+    def training_frames(stage: StageContext) -> Dataset:
+        return frames_of(stage.inputs["dataset"], cameras).split(c.held_out, seed=0)[0]
+
     def agent(stage: StageContext) -> Agent:
         return load_agent(stage.inputs["policy"], task).to(device)
 
@@ -115,7 +118,7 @@ def steps(
             {**learning, "model": c.world_model, "training": c.world_model_training},
             ("dataset",),
             lambda s: train_world_model(
-                c.history, c.world_model, c.world_model_training, seed, data(s).split(c.held_out, seed=0)[0], device, s
+                c.history, c.world_model, c.world_model_training, seed, training_frames(s), device, s
             ),
         )
     else:
@@ -220,7 +223,7 @@ def train_world_model(
     """EDM-preconditioned diffusion over the next frame, given H frames and two-hot actions."""
     torch.manual_seed(seed)
     world_model = PixelDiffusion(PixelHistory(dataset.action_dim, history), config).fit(dataset).to(device)
-    windows = Windows(dataset, history=history.frames, horizon=config.rollout_steps)
+    windows = windows_for(dataset, history.frames, config.rollout_steps, device)
     with stage.progress(training.steps, "steps") as bar:
         fit(world_model, windows, training, stage.folder, seed, on_step=bar.at)
     world_model.save(stage.folder)
