@@ -3,7 +3,8 @@
     python benchmarks/six_tasks.py --out runs/six --device cuda --minutes 9     and again, until all is done
     python benchmarks/six_tasks.py --predict                                    what that costs, from FLOPs
 
-It does as much as fits into `--minutes` and stops; the same command again goes on.  The pieces, in their order: for
+It does as much as fits into `--minutes` and stops; the same command again goes on (training and refinement from their
+last checkpoint; one recording of episodes from its beginning, so let that fit).  The pieces, in their order: for
 every task the demonstrations, the cloned policy and its rollouts; one world model on the data of all tasks; then, for
 every task, classifier, refinement and evaluation.  That is done for one seed after the other.  With `--world-models
 one` (the paper's 69,000 frames) all seeds imagine in the first seed's world model; with `each` every seed trains its
@@ -98,10 +99,10 @@ def configuration(args: argparse.Namespace) -> World4RLFramesConfig:
         name: dataclasses.replace(getattr(config, name), **{k: v for k, v in values.items() if v is not None})
         for name, values in changes.items()
     }
-    if args.device == "cpu":
-        # Compiling takes longer than it saves there.
-        speed = dataclasses.replace(groups["world_model"].speed, compile=False)
-        groups["world_model"] = dataclasses.replace(groups["world_model"], speed=speed)
+    # On a CPU compiling takes longer than it saves.
+    compiled = args.compile and args.device == "cuda"
+    speed = dataclasses.replace(groups["world_model"].speed, compile=compiled)
+    groups["world_model"] = dataclasses.replace(groups["world_model"], speed=speed)
     return dataclasses.replace(config, **groups)
 
 
@@ -306,6 +307,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, help="of evaluation, for each policy")
     parser.add_argument("--checkpoint-seconds", type=float, default=45.0, help="what a stop may cost")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="the network, on a GPU")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--minutes", type=float, help="stop after so many")
     parser.add_argument("--predict", action="store_true", help="print the cost and do nothing")

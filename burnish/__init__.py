@@ -26,7 +26,7 @@ def run(
     """Run all stages of a recipe, or those that are left to do, and return the content of report.json.
 
     Args:
-        recipe: its name: `world4rl` or `diwa`.
+        recipe: its name: `world4rl` or `diwa` (`burnish recipes` lists them).
         task: the task's name; with `dataset`, by default its only task.
         seed: of the data, of all training and of refinement.
         out: the run folder, by default runs/RECIPE-TASK-SEED.

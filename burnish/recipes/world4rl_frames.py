@@ -76,8 +76,11 @@ def steps(
     def agent(stage: StageContext) -> Agent:
         return load_agent(stage.inputs["policy"], task).to(device)
 
-    def world_model(stage: StageContext) -> PixelDiffusion:
-        return load_world_model(stage.inputs["world_model"], c.world_model.speed, device)
+    def world_model(stage: StageContext, speed: SpeedConfig = c.world_model.speed) -> PixelDiffusion:
+        return load_world_model(stage.inputs["world_model"], speed, device)
+
+    # Batches of many sizes, each of which would be compiled for a minute.
+    uncompiled = replace(c.world_model.speed, compile=False)
 
     def classifier(stage: StageContext) -> FrameClassifier:
         return FrameClassifier.load(stage.inputs["classifier"]).to(device)
@@ -137,7 +140,7 @@ def steps(
                 "classifier",
                 {**learning, "model": c.classifier, "training": c.classifier_training},
                 ("dataset", "world_model"),
-                lambda s: train_success_classifier(c, seed, data(s), world_model(s), s),
+                lambda s: train_success_classifier(c, seed, data(s), world_model(s, uncompiled), s),
             ),
             Step(
                 "refined",
@@ -162,7 +165,7 @@ def steps(
                     "seed": seed,
                 },
                 ("dataset", "policy", "world_model", "classifier", "refined"),
-                lambda s: evaluate(c, task, seed, recorder, data(s), world_model(s), classifier(s), s),
+                lambda s: evaluate(c, task, seed, recorder, data(s), world_model(s, uncompiled), classifier(s), s),
                 alone=True,
             ),
         ]
