@@ -67,13 +67,11 @@ def run(args: list[str]) -> int:
         import tyro
 
         from burnish.recipes.catalogue import entry
-
-        recipe = entry(args[0])
         from burnish.recipes.runs import NewRun
 
-        default = NewRun(
-            config=recipe.preset(_value_of("--preset", args) or "default", _value_of("--observation", args) or "state")
-        )
+        observation = _value_of("--observation", args)
+        recipe = entry(args[0]).looking_at(observation)
+        default = NewRun(config=recipe.preset(_value_of("--preset", args) or "default", observation))
         described = (
             f"{recipe.system} ({recipe.paper}): all its stages, from data to report. "
             f"Presets: {', '.join(recipe.presets)}."
@@ -92,7 +90,10 @@ def stage(command: str) -> Callable[[list[str]], int]:
         import tyro
 
         def do_stage(
-            run: Annotated[Path, tyro.conf.Positional], threads: int | None = None, processes: int | None = None
+            run: Annotated[Path, tyro.conf.Positional],
+            threads: int | None = None,
+            processes: int | None = None,
+            device: str = "cpu",
         ) -> None:
             """Do one stage of a run folder, and those that it needs, as its recipe.yaml says.
 
@@ -100,12 +101,13 @@ def stage(command: str) -> Callable[[list[str]], int]:
                 run: The run folder.
                 threads: PyTorch's threads of each process; by default the processes share the cores.
                 processes: Processes that train together, on this machine; default one, or as many as torchrun started.
+                device: Where models train and imagine: cpu, or cuda where the recipe can.
             """
             from burnish.recipes.reporting import closing_words
             from burnish.recipes.runs import STAGES, reopen, run_recipe
             from burnish.training import current
 
-            report = run_recipe(run, reopen(run), STAGES[command], threads, processes)
+            report = run_recipe(run, reopen(run), STAGES[command], threads, processes, device)
             if report is not None and current().first:
                 print(closing_words(report, run))
 
@@ -183,7 +185,7 @@ def _run(recipe: str, new: "NewRun[Any]") -> None:
         print(resolved.to_yaml(), end="")
         return
     folder = new.folder(resolved)
-    report = run_recipe(folder, resolved, threads=new.threads, processes=new.processes)
+    report = run_recipe(folder, resolved, threads=new.threads, processes=new.processes, device=new.device)
     assert report is not None
     if current().first:
         print(closing_words(report, folder))

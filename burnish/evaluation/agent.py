@@ -22,7 +22,7 @@ from burnish.policies import (
     TanhPolicyConfig,
 )
 from burnish.storage import load_module, load_module_config, save_module
-from burnish.world_models import RSSM, Encoded, ObservationHistory, State
+from burnish.world_models import RSSM, Encoded, ObservationHistory, PixelHistory, State
 
 # A new family of policies or observers is one line here: its name, and its class (and a policy's configuration).
 # An observer that is saved with a policy has `description` and `from_description(description, source)`.
@@ -32,7 +32,12 @@ POLICIES: dict[str, tuple[type[Policy], type]] = {
     "picture": (PicturePolicy, PicturePolicyConfig),
     "tanh": (TanhPolicy, TanhPolicyConfig),
 }
-OBSERVERS: dict[str, Any] = {"history": ObservationHistory, "rssm": RSSM, "encoded": Encoded}
+OBSERVERS: dict[str, Any] = {
+    "history": ObservationHistory,
+    "rssm": RSSM,
+    "encoded": Encoded,
+    "pixels": PixelHistory,
+}
 
 
 class Agent(nn.Module):

@@ -3,7 +3,8 @@
 import difflib
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
@@ -14,9 +15,9 @@ from burnish.recipes.steps import Step
 class Entry:
     """One recipe as `burnish recipes` lists it.
 
-    The method is in `burnish.recipes.NAME`, which has `steps(config, task, seed, recorder, own)`; its settings are in
-    `burnish.recipes.NAME_config`, which has `CONFIG`, their dataclass, `PRESETS` and
-    `OBSERVATIONS` (what to look at).
+    The method is in `burnish.recipes.NAME` (with _ for -), which has `steps(config, task, seed, recorder, own)`; its
+    settings are in `burnish.recipes.NAME_config`, which has `CONFIG`, their dataclass, `PRESETS` and `OBSERVATIONS`
+    (what to look at, the default first).
     """
 
     name: str
@@ -24,6 +25,10 @@ class Entry:
     paper: str
     needs: str
     status: str
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """Observations that another recipe of the list is for, and its name."""
+    gpu: bool = False
+    """Whether its `steps` take a `device`."""
 
     @property
     def config_class(self) -> type[Any]:
@@ -38,21 +43,41 @@ class Entry:
     @property
     def steps(self) -> Callable[..., list[Step]]:
         """The method as a list of stages."""
-        return importlib.import_module(f"burnish.recipes.{self.name}").steps
+        return self._method.steps
 
-    def preset(self, name: str, observation: str = "state") -> Any:
-        """The configuration that a preset names, for `observation`; InputError where there is none."""
+    def external_inputs(self, config: Any) -> dict[str, Path]:
+        """What a run of this configuration reads from outside its folder, by the names of stages' inputs."""
+        found = getattr(self._method, "external_inputs", None)
+        return found(config) if found is not None else {}
+
+    def looking_at(self, observation: str | None) -> "Entry":
+        """The recipe that an observation selects: this one, or its variant."""
+        return entry(self.variants[observation]) if observation is not None and observation in self.variants else self
+
+    def preset(self, name: str, observation: str | None = None) -> Any:
+        """The configuration that a preset names, for `observation` (None: the default); InputError where there is none.
+
+        For a variant's observation it is the variant's.
+        """
+        if observation in self.variants:
+            return self.looking_at(observation).preset(name, observation)
         if name not in self.presets:
             raise InputError(f"unknown preset '{name}' of {self.name}, expected one of: {', '.join(self.presets)}")
         observations = self._settings.OBSERVATIONS
+        if observation is None:
+            observation = next(iter(observations))
         if observation not in observations:
-            expected = ", ".join(observations)
+            expected = ", ".join([*observations, *self.variants])
             raise InputError(f"unknown observation '{observation}' of {self.name}, expected one of: {expected}")
         return observations[observation](self.presets[name](self.config_class()))
 
     @property
+    def _method(self) -> Any:
+        return importlib.import_module(f"burnish.recipes.{self.name.replace('-', '_')}")
+
+    @property
     def _settings(self) -> Any:
-        return importlib.import_module(f"burnish.recipes.{self.name}_config")
+        return importlib.import_module(f"burnish.recipes.{self.name.replace('-', '_')}_config")
 
 
 CATALOGUE = (
@@ -62,6 +87,15 @@ CATALOGUE = (
         paper="arXiv 2509.19080",
         needs="a Meta-World task, or your own LeRobotDataset",
         status="works",
+        variants={"frames": "world4rl-frames"},
+    ),
+    Entry(
+        name="world4rl-frames",
+        system="World4RL as published, on frames: world4rl --observation frames",
+        paper="arXiv 2509.19080",
+        needs="a Meta-World task, or your own LeRobotDataset with pictures; for good policies a GPU",
+        status="works",
+        gpu=True,
     ),
     Entry(
         name="diwa",

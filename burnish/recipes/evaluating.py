@@ -14,6 +14,7 @@ from burnish.data import Dataset, Episode
 from burnish.errors import BurnishError
 from burnish.evaluation.action_following import action_following
 from burnish.evaluation.agent import load_agent, save_agent
+from burnish.evaluation.failure_fidelity import Judges, failure_fidelity
 from burnish.evaluation.fidelity import picture_fidelity
 from burnish.evaluation.prediction import open_loop, spearman
 from burnish.evaluation.settings import EvaluationConfig
@@ -55,12 +56,20 @@ def evaluate(
     world_model, pictures = view.outside(stage, world_model), view.pictures(stage)
     if pictures is not None:
         measure_pictures(pictures.split(held_out_share, seed=0)[1], world_model, seed, stage.folder)
-    if recorder is not None:
-        pretrained, refined = stage.inputs["policy"], stage.inputs["refined"]
-        episodes = measure_success(recorder, config.episodes, pretrained, refined, stage)
-        measure_curve(recorder, config, task, refined, stage)
-        make_videos(config, recorder, episodes, world_model, seed, stage)
+    measure_policies(config, task, seed, recorder, world_model, stage)
     stage.record("simulator_steps", simulator_steps() - before)
+
+
+def measure_policies(
+    config: EvaluationConfig, task: str, seed: int, recorder: "Recorder | None", world_model: Any, stage: StageContext
+) -> None:
+    """Success, its curve and videos, from the simulator; nothing where there is none."""
+    if recorder is None:
+        return
+    pretrained, refined = stage.inputs["policy"], stage.inputs["refined"]
+    episodes = measure_success(recorder, config.episodes, pretrained, refined, stage)
+    measure_curve(recorder, config, task, refined, stage)
+    make_videos(config, recorder, episodes, world_model, seed, stage)
 
 
 def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int, folder: Path) -> None:
@@ -80,12 +89,22 @@ def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int
     )
 
 
-def measure_pictures(held_out: Dataset, world_model: Any, seed: int, folder: Path) -> None:
+def measure_pictures(
+    held_out: Dataset, world_model: Any, seed: int, folder: Path, windows: int = _PICTURE_WINDOWS
+) -> None:
     """How true imagined pictures are, and whether they follow the actions; on held-out episodes, fidelity.json."""
     horizon = max(1, min(PICTURE_HORIZON, int(held_out.lengths.max()) - 1) // world_model.action_steps)
-    fidelity = picture_fidelity(world_model, held_out, horizon, seed, limit=_PICTURE_WINDOWS)
-    following = action_following(world_model, held_out, horizon, seed, limit=_PICTURE_WINDOWS)
+    fidelity = picture_fidelity(world_model, held_out, horizon, seed, limit=windows)
+    following = action_following(world_model, held_out, horizon, seed, limit=windows)
     write_json(folder / "fidelity.json", {**fidelity.summary(), "action_following": following.summary()})
+
+
+def measure_failures(
+    held_out: Dataset, world_model: Any, classifier: Judges, seed: int, folder: Path, episodes: int
+) -> None:
+    """Whether an imagined failure stays one, by the classifier; on held-out episodes, failure_fidelity.json."""
+    found = failure_fidelity(world_model, classifier, held_out, seed, limit=episodes)
+    write_json(folder / "failure_fidelity.json", found.summary())
 
 
 def measure_success(

@@ -237,5 +237,9 @@ def with_evaluation_and_report(
         ),
         alone=True,
     )
-    everything = [*steps, evaluation]
-    return [*everything, Step("report", {}, tuple(step.name for step in everything), report, alone=True)]
+    return with_report([*steps, evaluation])
+
+
+def with_report(steps: list[Step]) -> list[Step]:
+    """`steps`, and after them the report of all of them."""
+    return [*steps, Step("report", {}, tuple(step.name for step in steps), report, alone=True)]

@@ -41,6 +41,8 @@ _SECONDS = {
     "refine": ("refined",),
     "evaluate": ("evaluation",),
 }
+NO_STATES = "The models of this run read pictures alone, so there is no state vector whose error could be told."
+NO_ENSEMBLE = "This recipe has no ensemble: as published, imagination is not halted."
 NO_SIMULATOR = "the run started from a data set of the user's own, and no simulator was used"
 
 
@@ -54,6 +56,11 @@ def report(stage: StageContext) -> None:
     contract = build_report(summary)
     rows = _refinement_rows(stage.inputs["refined"], evaluation)
     chosen = int(manifests["refined"]["outputs"]["iteration"])
+    measured: dict[str, Any] = {
+        name: read_json(evaluation / f"{name}.json") if (evaluation / f"{name}.json").exists() else None
+        for name in ("prediction", "disagreement", "fidelity", "failure_fidelity")
+    }
+    missing = {"prediction": NO_STATES, "disagreement": NO_ENSEMBLE, "videos": no_videos}
     inputs = ReportInputs(
         report=contract,
         configuration=yaml.safe_dump(settings, sort_keys=False),
@@ -62,11 +69,9 @@ def report(stage: StageContext) -> None:
         chosen_iteration=chosen if contract["accepted"] else None,
         training={title: _metrics(stage.inputs[name]) for name, title in _TRAINING.items() if name in stage.inputs},
         calibration=read_json(stage.inputs["classifier"] / "calibration.json"),
-        prediction=read_json(evaluation / "prediction.json"),
-        disagreement=read_json(evaluation / "disagreement.json"),
-        fidelity=read_json(evaluation / "fidelity.json") if (evaluation / "fidelity.json").exists() else None,
+        **measured,
         videos=videos,
-        missing={"videos": no_videos} if no_videos else {},
+        missing={name: reason for name, reason in missing.items() if reason},
     )
     for video in videos:
         write_atomically(stage.folder / video["path"], video["mp4"])
@@ -167,7 +172,9 @@ def _refinement_rows(refined: Path, evaluation: Path) -> list[dict[str, Any]]:
 
 
 def _metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines() if line]
+    path = folder / "metrics.jsonl"
+    # A world model that was taken over may have come without.
+    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
 
 
 def _videos(evaluation: Path) -> tuple[list[dict[str, Any]], str]:

@@ -1,6 +1,7 @@
 """Runs of recipes: new ones, finished ones that are looked at again, and single stages of them."""
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from burnish.errors import InputError
 from burnish.pipeline import Run, SharedRun
 from burnish.pipeline.run import read_settings
 from burnish.recipes.catalogue import entry
+from burnish.recipes.device import CPU, chosen_device
 from burnish.recipes.own_data import OwnData, ReadingRule
 from burnish.recipes.reporting import publish
 from burnish.recipes.steps import Step, run_steps
@@ -57,8 +59,9 @@ class NewRun(Generic[Config]):
     """Run folder; default runs/RECIPE-TASK-SEED. The same command again resumes or redoes what changed."""
     preset: str = "default"
     """Where the configuration starts from; single settings can be changed below."""
-    observation: str = "state"
-    """What everything that learns looks at: `state`, or `pixels`, a compact latent of camera pictures."""
+    observation: str | None = None
+    """What everything that learns looks at: `state`, `pixels` (a compact latent of camera pictures), or, in world4rl,
+    `frames`, the pictures themselves.  Default: the recipe's first."""
     dataset: Path | None = None
     """Your own LeRobotDataset v3.0; then no simulator is used."""
     reading: Annotated[ReadingRule, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadingRule)
@@ -67,6 +70,8 @@ class NewRun(Generic[Config]):
     """PyTorch's threads of each process; by default the processes share the cores."""
     processes: int | None = None
     """Processes that train together, on this machine; default one, or as many as torchrun started."""
+    device: str = "cpu"
+    """Where models train and imagine: cpu, or cuda where the recipe can."""
     dry_run: bool = False
     """Print the resolved configuration and do nothing."""
 
@@ -141,21 +146,26 @@ def run_recipe(
     targets: Sequence[str] = ("report",),
     threads: int | None = None,
     processes: int | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any] | None:
     """Do what is left to do in a run folder for the stages `targets`.
 
     threads: for PyTorch, default one for each core; on a CPU the weights are the same bit for bit for the same number.
     processes: that train together (docs/multi_device.md); every one of them calls this, and only the first one writes.
+    device: cpu or cuda; it is no part of the configuration, so a run may change it.
 
     Returns report.json's content when the report was asked for, else None.
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
-    group = join(processes)
+    recipe, where = entry(resolved.recipe), chosen_device(device)
+    if where.type != "cpu" and not recipe.gpu:
+        raise InputError(f"{recipe.name} runs on the CPU only; expected --device cpu")
+    group = join(processes, where.type)
     torch.set_num_threads(threads or max(1, _cores() // group.local))
     with group.explained(), contextlib.ExitStack() as stack:
-        run, recorder = stack.enter_context(opened(folder, resolved, group))
-        run_steps(SharedRun(run, folder, group), recipe_steps(resolved, recorder), targets)
+        run, recorder = stack.enter_context(opened(folder, resolved, group, device))
+        run_steps(SharedRun(run, folder, group), recipe_steps(resolved, recorder, where), targets)
         report = publish(run) if "report" in targets and run is not None else None
         group.agree(True)  # the others wait for the report
         return report if group.first or "report" not in targets else read_report(folder / "report.json")
@@ -163,12 +173,16 @@ def run_recipe(
 
 @contextlib.contextmanager
 def opened(
-    folder: Path, resolved: Resolved, group: Processes = ALONE
+    folder: Path, resolved: Resolved, group: Processes = ALONE, device: str = "cpu"
 ) -> "Iterator[tuple[Run | None, Recorder | None]]":
     """The run folder (the first process has it), and the simulator where the run has one; closed afterwards."""
     r = resolved
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(Run.create(folder, r.recipe, r.task, r.seed, r.settings())) if group.first else None
+        run = None
+        if group.first:
+            run = stack.enter_context(Run.create(folder, r.recipe, r.task, r.seed, r.settings(), device))
+            for name, path in entry(r.recipe).external_inputs(r.config).items():
+                run.external_input(name, path)
         if r.own is not None:
             if run is not None:
                 r.own.register(run)
@@ -179,10 +193,11 @@ def opened(
             yield run, stack.enter_context(Recorder(r.task, r.seed, r.config.simulator))
 
 
-def recipe_steps(resolved: Resolved, recorder: "Recorder | None") -> list[Step]:
-    """The recipe's stages with this run's settings."""
-    r = resolved
-    return entry(r.recipe).steps(r.config, r.task, r.seed, recorder, r.own)
+def recipe_steps(resolved: Resolved, recorder: "Recorder | None", device: torch.device = CPU) -> list[Step]:
+    """The recipe's stages with this run's settings, on `device` where the recipe can use another one than the CPU."""
+    r, recipe = resolved, entry(resolved.recipe)
+    steps = functools.partial(recipe.steps, device=device) if recipe.gpu else recipe.steps
+    return steps(r.config, r.task, r.seed, recorder, r.own)
 
 
 def _cores() -> int:

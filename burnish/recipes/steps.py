@@ -10,6 +10,7 @@ import torch
 
 from burnish.data import DatasetInfo, Episode, write_dataset
 from burnish.pipeline import SharedRun, StageContext
+from burnish.recipes.memory import memory_explained
 from burnish.training import current
 
 _UNFINISHED = "unfinished"
@@ -71,6 +72,7 @@ def _recording_threads(body: Callable[[StageContext], dict[str, Any] | None]) ->
     def recorded(stage: StageContext) -> dict[str, Any] | None:
         stage.record("threads", torch.get_num_threads())
         stage.record("processes", current().count)
-        return body(stage)
+        with memory_explained(stage.name):
+            return body(stage)
 
     return recorded

@@ -42,7 +42,10 @@ def real_and_imagined(
     state's names are unknown, too.
     """
     observation = {key: torch.from_numpy(values) for key, values in real.observation.items()}
-    imagined = imagine_along(world_model, observation, torch.from_numpy(real.action), seed)
+    device = next(world_model.parameters()).device
+    shown_to_it = {key: values.to(device) for key, values in observation.items()}
+    imagined = imagine_along(world_model, shown_to_it, torch.from_numpy(real.action).to(device), seed)
+    imagined = {key: values.cpu() for key, values in imagined.items()}
     cameras = [key for key in imagined if is_image_key(key)]
     if cameras:
         clips = [_enlarged([frames[key] for key in cameras], size) for frames in (observation, imagined)]

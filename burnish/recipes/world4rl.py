@@ -27,7 +27,7 @@ from burnish.recipes.parts import (
 )
 from burnish.recipes.steps import Step, store_dataset
 from burnish.recipes.views import StateView, view_of
-from burnish.recipes.world4rl_config import World4RLConfig
+from burnish.recipes.world4rl_config import CollectConfig, World4RLConfig
 from burnish.rewards import SuccessClassifier
 from burnish.training import fit
 from burnish.world_models import (
@@ -84,7 +84,7 @@ def steps(
     if recorder is not None:
         real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
         sequence = [
-            Step("demonstrations", real, (), lambda s: collect_demonstrations(c, recorder, s), alone=True),
+            Step("demonstrations", real, (), lambda s: collect_demonstrations(c.collect, recorder, s), alone=True),
             *view.steps("demonstrations"),
             Step(
                 "policy",
@@ -92,7 +92,13 @@ def steps(
                 ("demonstrations", *seen[:1]),
                 lambda s: pretrain(c, task, seed, "demonstrations", view, s),
             ),
-            Step("dataset", real, ("demonstrations", "policy"), lambda s: collect_rollouts(c, recorder, s), alone=True),
+            Step(
+                "dataset",
+                real,
+                ("demonstrations", "policy"),
+                lambda s: collect_rollouts(c.collect, recorder, s),
+                alone=True,
+            ),
             *view.latents(),
         ]
     else:
@@ -161,9 +167,9 @@ def steps(
 # 1. Data: D_exp, D_random, and later D_rollout (section III-A).
 
 
-def collect_demonstrations(config: World4RLConfig, recorder: "Recorder", stage: StageContext) -> None:
+def collect_demonstrations(config: CollectConfig, recorder: "Recorder", stage: StageContext) -> None:
     """Expert demonstrations (the successful ones), random motion, and graded noisy experts if asked for."""
-    c = config.collect
+    c = config
     others = [
         *recorder.random_motion(c.random_episodes),
         *recorder.noisy_experts(c.noisy_expert_episodes, c.noisy_expert_noise),
@@ -174,12 +180,11 @@ def collect_demonstrations(config: World4RLConfig, recorder: "Recorder", stage: 
     store_dataset(stage.folder, episodes, recorder.info)
 
 
-def collect_rollouts(config: World4RLConfig, recorder: "Recorder", stage: StageContext) -> None:
+def collect_rollouts(config: CollectConfig, recorder: "Recorder", stage: StageContext) -> None:
     """Rollouts of the pretrained policy with graded noise, joined to the demonstrations: the whole offline data."""
-    c = config.collect
     earlier = read_dataset(stage.inputs["demonstrations"]).to_episodes()
-    jobs = recorder.rollouts(stage.inputs["policy"], c.policy_episodes, c.policy_noise)
-    episodes = earlier + recorder.record(jobs, c.frames_after_success, stage)
+    jobs = recorder.rollouts(stage.inputs["policy"], config.policy_episodes, config.policy_noise)
+    episodes = earlier + recorder.record(jobs, config.frames_after_success, stage)
     store_dataset(stage.folder, episodes, recorder.info)
 
 

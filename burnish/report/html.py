@@ -12,7 +12,7 @@ from burnish.report.figures import Plot, inline_svg
 from burnish.report.files import write_atomically
 from burnish.report.inputs import ReportInputs
 from burnish.report.plots import plot_difference, plot_pictures, plot_refinement, plot_success, plot_training
-from burnish.report.sections import facts, prose, table, untested_sentences, video_figures
+from burnish.report.sections import facts, picture_sentences, prose, table, untested_sentences, video_figures
 from burnish.report.verdict import verdict
 from burnish.report.wording import count, percent, seconds
 
@@ -43,7 +43,6 @@ def render_html(inputs: ReportInputs) -> str:
             _videos(inputs),
             _classifier(inputs, names),
             _world_model(inputs, names),
-            _pictures(inputs, names),
             _training(inputs, names),
             _untested(inputs),
             _configuration(inputs),
@@ -173,24 +172,11 @@ def _world_model(inputs: ReportInputs, names: _Names) -> str:
         plots.append(disagreement)
     else:
         notes.append(inputs.missing.get("disagreement", "The ensemble's disagreement was not measured."))
-    grid = _grid(plots, names) if plots else ""
-    return _section("World model and its doubts", grid + "".join(map(_missing, notes)))
-
-
-def _pictures(inputs: ReportInputs, names: _Names) -> str:
-    fidelity = inputs.fidelity
-    if fidelity is None:
-        return ""
-    own = fidelity["action_following"]["own_future"]
-    low, high = own["ci95"]
-    words = (
-        f"Held-out episodes, camera {fidelity['camera']}, {fidelity['horizon'][-1]} steps from one recorded frame "
-        f"under its actions. From the same start, the picture imagined under the actions that were executed is "
-        f"nearer to the recorded one than that under other actions in {percent(own['rate'])} of {own['windows']} "
-        f"windows (95 % interval {percent(low)} to {percent(high)}; a model that ignores actions gets 50 %)."
-    )
-    missing = "".join(_missing(f"{name.upper()}: {reason}") for name, reason in fidelity["missing"].items())
-    return _section("Imagined pictures", f"<p>{prose(words)}</p>{_grid(plot_pictures(fidelity), names)}{missing}")
+    if inputs.fidelity is not None:
+        plots += plot_pictures(inputs.fidelity)
+    told = " ".join(picture_sentences(inputs.fidelity, inputs.failure_fidelity))
+    content = (_grid(plots, names) if plots else "") + (f"<p>{prose(told)}</p>" if told else "")
+    return _section("World model and its doubts", content + "".join(map(_missing, notes)))
 
 
 def _training(inputs: ReportInputs, names: _Names) -> str:

@@ -35,8 +35,10 @@ class ReportInputs:
     disagreement
         {"threshold", "pairs": [[disagreement, error], ...], "spearman" (optional)}.
     fidelity
-        Of imagined pictures, as `evaluation.fidelity.Fidelity.summary` tells it, with "action_following" beside; None
-        where the models see no pictures, and then nothing is said.
+        Of imagined pictures (see `plot_pictures`); optionally "action_following": {"horizon", "own_future": {"rate",
+        "windows"}}.
+    failure_fidelity
+        {"failures_kept", "successes_kept"}: each {"imagined", "recorded"}: each {"kept", "episodes", "rate"}.
     videos
         {"title", "caption", "mp4": bytes}, optionally "path" (where it lies in the run folder).
     untested
@@ -56,6 +58,7 @@ class ReportInputs:
     prediction: Mapping[str, Any] | None = None
     disagreement: Mapping[str, Any] | None = None
     fidelity: Mapping[str, Any] | None = None
+    failure_fidelity: Mapping[str, Any] | None = None
     videos: Sequence[Mapping[str, Any]] | None = None
     untested: Sequence[str] = ()
     missing: Mapping[str, str] = field(default_factory=dict)

@@ -58,6 +58,25 @@ def video_figures(videos: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"<figure><h3>{title}</h3>{player}<figcaption>{caption}</figcaption></figure>"
 
 
+def picture_sentences(fidelity: Mapping[str, Any] | None, failures: Mapping[str, Any] | None) -> list[str]:
+    """Whether imagined pictures follow the actions, and whether imagined failures stay failures."""
+    sentences = []
+    own = (fidelity or {}).get("action_following", {}).get("own_future", {})
+    if own.get("rate") is not None:
+        sentences.append(
+            f"In {percent(own['rate'], 0)} of {own['windows']} held-out windows the recorded actions bring imagination "
+            "nearer to what happened than another window's actions do (50 %: it does not follow them)."
+        )
+    for name, word in (("failures_kept", "failed"), ("successes_kept", "succeeded")):
+        told = (failures or {}).get(name, {}).get("imagined", {})
+        if told.get("rate") is not None:
+            sentences.append(
+                f"Of {told['episodes']} held-out episodes that {word}, {told['kept']} {word} in imagination, too, "
+                "under the same actions and by the classifier."
+            )
+    return sentences
+
+
 def untested_sentences(report: Mapping[str, Any]) -> list[str]:
     """What no run of this kind can show, and what this one left out."""
     sentences = []

@@ -81,7 +81,10 @@ class PixelDiffusion(nn.Module):
         super().__init__()
         self.history, self.config = history, config
         self.feature_dim = history.feature_dim
-        self.encode = action_encoding(history.config.action_encoding, history.config.bins)
+        seen = history.config
+        self.encode = action_encoding(
+            seen.action_encoding, seen.bins, frames=seen.frames, action_dim=history.action_dim, codes=seen.codes
+        )
         self.network = build_network(history, config, self.encode.size)
         self._frozen: FrozenNetwork | None = None
         self.initial, self.observe, self.recorded = history.initial, history.observe, history.recorded
@@ -93,7 +96,12 @@ class PixelDiffusion(nn.Module):
         raise InputError("a world model of pictures has no state vector to be judged by; compare its pictures")
 
     def fit(self, dataset: Dataset) -> "PixelDiffusion":
-        """Check that the data set has the pictures and actions that the model is made for; nothing is estimated."""
+        """What the encoding wants to know of the actions; pictures need no statistics.  Raises what `check` does."""
+        self.check(dataset).encode.fit(dataset.actions.to(self.history.device_anchor.device))
+        return self
+
+    def check(self, dataset: Dataset) -> "PixelDiffusion":
+        """Raises InputError where the data set lacks the pictures or the actions that the model is made for."""
         self.history.pictures({key: values[:1] for key, values in dataset.observations.items()})
         if dataset.action_dim != self.history.action_dim:
             expected = f"{self.history.action_dim} as the world model has"
@@ -154,7 +162,7 @@ class PixelDiffusion(nn.Module):
         """The H encoded actions, zero where the frame is not real, each with a flag that says whether it is."""
         actions = torch.cat([state.action[:, :-1], action.unsqueeze(1)], dim=1)
         valid = state.valid.to(action.dtype).unsqueeze(-1)
-        return torch.cat([self.encode(actions) * valid, valid], dim=-1)
+        return torch.cat([self.encode.rows(actions, state.valid), valid], dim=-1)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 

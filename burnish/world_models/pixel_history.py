@@ -41,7 +41,9 @@ class PixelHistoryConfig:
     """How many of the newest frames policies and classifiers read."""
     action_encoding: ActionEncodingName = "two_hot"
     bins: int = 21
-    """K of the two-hot or one-hot encoding (World4RL: 21)."""
+    """K of the two-hot or one-hot encoding (World4RL: 21); dct quantises in steps of 2 / (K - 1)."""
+    codes: int = 256
+    """Size of the codebook of vq."""
 
     def __post_init__(self) -> None:
         if not self.cameras or len(set(self.cameras)) < len(self.cameras):

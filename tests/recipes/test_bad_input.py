@@ -56,7 +56,7 @@ def test_no_task(fails, tmp_path):
 def test_unknown_recipe(fails, tmp_path):
     code, message = fails(["run", "world4lr", "--task", "drawer-open-v3", "--out", str(tmp_path / "run")])
     assert code == 2
-    assert "unknown recipe 'world4lr'; did you mean world4rl?" in message
+    assert "unknown recipe 'world4lr'; did you mean world4rl or world4rl-frames?" in message
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--seed", "-1"), ("--threads", "0"), ("--preset", "huge")])

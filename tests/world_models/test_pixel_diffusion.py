@@ -345,3 +345,36 @@ def test_learns_where_actions_move_the_dot(backbone, steps, rate, tmp_path):
     misled = squared_error(step(model, state, -batch.action[:, 1]).frames[:, -1], truth)
     assert predicted < 0.5 * hold
     assert misled > 2 * predicted
+
+
+# Action encodings --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["two_hot", "one_hot", "linear", "dct", "vq"])
+def test_every_action_encoding_is_fitted_learned_with_and_saved(encoding, tmp_path):
+    dataset = moving_dot(4)
+    narrow = dataclasses.replace(dataset, actions=0.5 * dataset.actions)
+    model = untrained(frames=3, encoding=encoding)
+    before = {name: buffer.clone() for name, buffer in model.encode.state_dict().items()}
+    model.fit(narrow)
+    changed = {name for name, buffer in model.encode.state_dict().items() if not buffer.equal(before[name])}
+    assert changed == {"dct": {"centre", "half_width"}, "vq": {"codebook"}}.get(encoding, set())
+    windows = Windows(narrow, history=3, horizon=2)
+    loss, _ = model.loss(windows.sample(8, torch.Generator().manual_seed(0)))
+    loss.backward()
+    weight = model.network.condition.action.weight
+    assert loss.isfinite() and weight.grad is not None and weight.grad.abs().sum() > 0
+    model.save(tmp_path)
+    again = PixelDiffusion.load(tmp_path)
+    state, action = model.recorded(narrow).rows(torch.arange(3, 8)), narrow.actions[3:8]
+    assert torch.equal(again.encoded_actions(state, action), model.encoded_actions(state, action))
+
+
+def test_an_encoding_of_windows_hears_nothing_of_padding():
+    """Actions before an episode's first frame do not reach the network, though dct mixes a window."""
+    model = untrained(frames=3, encoding="dct").fit(moving_dot(2))
+    state, action = some_states(model)
+    state = dataclasses.replace(state, valid=state.valid.clone().index_fill(1, torch.tensor([0]), False))
+    other = dataclasses.replace(state, action=state.action.clone().index_fill(1, torch.tensor([0]), 0.7))
+    assert not torch.equal(state.action, other.action)
+    assert torch.equal(model.encoded_actions(state, action), model.encoded_actions(other, action))
