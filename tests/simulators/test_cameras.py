@@ -17,7 +17,7 @@ from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
 from burnish.simulators.light_meshes import with_light_meshes
 from burnish.simulators.metaworld import CAMERAS, MetaWorldEnv
-from burnish.simulators.rendering import MetaWorldPainter, MetaWorldRenderer
+from burnish.simulators.rendering import SUPERSAMPLING, MetaWorldPainter, MetaWorldRenderer
 from burnish.simulators.vector import SimulatorVectorEnv
 from burnish.world_models import HistoryConfig, ObservationHistory
 
@@ -46,8 +46,14 @@ def shown(env, painter, seed, actions):
 
 
 def full_picture(env, size, camera):
-    with MetaWorldRenderer(env, size, camera) as renderer:
-        return renderer.render()
+    with MetaWorldRenderer(env, SUPERSAMPLING * size, camera) as renderer:
+        return averaged(renderer.render())
+
+
+def averaged(fine):
+    """The mean of every square of `SUPERSAMPLING` pixels, as the painter takes it."""
+    size = len(fine) // SUPERSAMPLING
+    return fine.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean((1, 3)).round().astype(np.uint8)
 
 
 @pytest.mark.parametrize("task", [TASK, "coffee-pull-v3", "hammer-v3"])
@@ -57,8 +63,8 @@ def test_light_meshes_move_nothing_and_change_few_pixels(task):
     env.reset(3)
     for _ in range(6):
         env.step(FORWARD)
-    with MetaWorldRenderer(env, 64, "corner2") as renderer:
-        full, scene = renderer.render(), renderer._renderer.scene
+    with MetaWorldRenderer(env, SUPERSAMPLING * 64, "corner2") as renderer:
+        full, scene = averaged(renderer.render()), renderer._renderer.scene
         light, light_scene = painter.draw(env, "corner2"), painter._renderer.scene
         assert scene.ngeom == light_scene.ngeom > 30
         for one, other in zip(scene.geoms[: scene.ngeom], light_scene.geoms[: scene.ngeom], strict=True):
