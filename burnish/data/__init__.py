@@ -7,6 +7,7 @@ anybody's LeRobotDataset, as a `Dataset` of tensors. `Windows` cuts it into trai
 
 from burnish.data.dataset import Dataset, DatasetInfo
 from burnish.data.episodes import ACTION, IMAGES, STATE, Episode, image_key, is_image_key
+from burnish.data.folds import folds
 from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import write_dataset
 from burnish.data.normalisation import Normaliser
@@ -29,6 +30,7 @@ __all__ = [
     "Windows",
     "about_to_succeed",
     "action_chunks",
+    "folds",
     "image_key",
     "in_chunks",
     "is_image_key",

@@ -1,9 +1,10 @@
 """One stage's bookkeeping: the folder that it works in, its clock, what it records, and the move into place."""
 
+import copy
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class StageContext:
         self.name = name
         self.folder = folder
         self.inputs = dict(inputs)
+        self._root, self._prefix = folder, ""
         self._identity = identity
         self._notes = partial_notes(folder)
         if self._notes.get("identity") != identity or not folder.exists():
@@ -63,8 +65,24 @@ class StageContext:
 
     def record(self, key: str, value: Any) -> None:
         """Keep a plain value in the stage's manifest (written at once: not meant for every step)."""
-        self.outputs[key] = value
+        self.outputs[self._prefix + key] = value
         self.save()
+
+    def part(self, name: str) -> "StageContext":
+        """A part of the stage's work, with a folder of its own in the stage's; what it records is named NAME/KEY."""
+        part = copy.copy(self)
+        part.folder, part._prefix = self.folder / name, f"{self._prefix}{name}/"
+        part.folder.mkdir(parents=True, exist_ok=True)
+        return part
+
+    def once(self, name: str, body: "Callable[[StageContext], object]") -> None:
+        """Do a part of the work that an earlier attempt may have finished."""
+        part = self.part(name)
+        if not self.outputs.get(f"{part._prefix}done"):
+            body(part)
+            # Four times the model's size, and nobody's input.
+            (part.folder / "resume.safetensors").unlink(missing_ok=True)
+            part.record("done", True)
 
     def tick(self) -> None:
         """Write the clock if the last time was a few seconds ago."""
@@ -74,7 +92,7 @@ class StageContext:
     def save(self) -> None:
         """Write the clock and the recorded values."""
         self._saved = time.monotonic()
-        write_json(_notes_path(self.folder), {**self._notes, "seconds": self.seconds})
+        write_json(_notes_path(self._root), {**self._notes, "seconds": self.seconds})
 
 
 def partial_notes(folder: Path) -> dict[str, Any]:

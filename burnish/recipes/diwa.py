@@ -18,6 +18,7 @@ from burnish.recipes.diwa_config import DiWAConfig
 from burnish.recipes.own_data import OwnData, copy_own_data
 from burnish.recipes.parts import (
     Imagination,
+    Split,
     clone,
     cloned_episodes,
     recorded_features,
@@ -53,6 +54,9 @@ def steps(
     def vectors(stage: StageContext) -> Dataset:
         return view.vectors(view.dataset(stage))
 
+    def split(stage: StageContext) -> Split:
+        return vectors(stage).split(c.held_out, seed=0)
+
     def agent(stage: StageContext) -> Agent:
         return load_agent(stage.inputs["policy"], task)
 
@@ -86,7 +90,7 @@ def steps(
             "world_model",
             {**learning, "model": c.world_model, "length": c.sequence_length, "training": c.world_model_training},
             ("dataset", *seen),
-            lambda s: train_world_model(c, seed, vectors(s), s),
+            lambda s: train_world_model(c, seed, split(s), s),
         ),
         Step(
             "policy",
@@ -106,13 +110,13 @@ def steps(
             "ensemble",
             {**learning, "model": c.ensemble, "training": c.ensemble_training},
             ("dataset", "world_model", *seen),
-            lambda s: train_ensemble(c, seed, vectors(s), world_model(s), s),
+            lambda s: train_ensemble(c, seed, split(s), world_model(s), s),
         ),
         Step(
             "classifier",
             {**learning, "model": c.classifier, "training": c.classifier_training},
             ("dataset", "world_model", *seen),
-            lambda s: train_success_classifier(c, seed, vectors(s), world_model(s), s),
+            lambda s: train_success_classifier(c, seed, split(s), world_model(s), s),
         ),
         Step(
             "refined",
@@ -154,9 +158,9 @@ def collect_play(config: DiWAConfig, recorder: "Recorder", stage: StageContext) 
 # 2. The world model: a recurrent state-space model (section 3.1), and bootstrapped priors that know where data ends.
 
 
-def train_world_model(config: DiWAConfig, seed: int, dataset: Dataset, stage: StageContext) -> None:
+def train_world_model(config: DiWAConfig, seed: int, split: Split, stage: StageContext) -> None:
     """Reconstruction and balanced KL on contiguous sequences, the recurrent state carried over."""
-    training, _ = dataset.split(config.held_out, seed=0)
+    training, _ = split
     torch.manual_seed(seed)
     world_model = RSSM(
         training.observation_dim,
@@ -178,9 +182,9 @@ def shuffled(dataset: Dataset, seed: int) -> Dataset:
     return dataset.subset(torch.randperm(dataset.num_episodes, generator=generator).tolist())
 
 
-def train_ensemble(config: DiWAConfig, seed: int, dataset: Dataset, world_model: RSSM, stage: StageContext) -> None:
+def train_ensemble(config: DiWAConfig, seed: int, split: Split, world_model: RSSM, stage: StageContext) -> None:
     """Bootstrapped predictors of the next latent; the halting threshold comes from held-out real transitions."""
-    training, held_out = dataset.split(config.held_out, seed=0)
+    training, held_out = split
     torch.manual_seed(seed + 1)
     ensemble = LatentEnsemble(world_model, config.ensemble)
     sampler = BootstrapTransitions(ensemble.transitions(training), config.ensemble.members, seed)
@@ -223,11 +227,11 @@ def pretrain(
 
 
 def train_success_classifier(
-    config: DiWAConfig, seed: int, dataset: Dataset, world_model: RSSM, stage: StageContext
+    config: DiWAConfig, seed: int, split: Split, world_model: RSSM, stage: StageContext
 ) -> None:
     """Supervised contrastive loss plus cross-entropy, on real and imagined latents; calibrated on held-out episodes."""
-    require_successes(dataset)
-    training, held_out = dataset.split(config.held_out, seed=0)
+    training, held_out = split
+    require_successes(training)
     torch.manual_seed(seed + 2)
     classifier = ContrastiveClassifier(world_model.feature_dim, config.classifier)
     train_classifier(classifier, world_model, training, held_out, config.classifier_training, seed, stage)

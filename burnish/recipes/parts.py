@@ -27,6 +27,9 @@ from burnish.world_models import WorldModel
 if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
     from burnish.recipes.recording import Recorder
 
+Split = tuple[Dataset, Dataset]
+"""Episodes that a model learns from, and others that calibrate it."""
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Behaviour cloning.
 

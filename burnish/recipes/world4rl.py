@@ -18,6 +18,7 @@ from burnish.policies import GaussianPolicy
 from burnish.recipes.own_data import OwnData, copy_own_data
 from burnish.recipes.parts import (
     Imagination,
+    Split,
     clone,
     cloned_episodes,
     recorded_features,
@@ -61,6 +62,9 @@ def steps(
 
     def vectors(stage: StageContext) -> Dataset:
         return view.vectors(view.dataset(stage))
+
+    def split(stage: StageContext) -> Split:
+        return vectors(stage).split(c.held_out, seed=0)
 
     def agent(stage: StageContext) -> Agent:
         return load_agent(stage.inputs["policy"], task)
@@ -121,19 +125,19 @@ def steps(
             "world_model",
             {**space, "model": c.world_model, "training": c.world_model_training},
             ("dataset", "policy", *seen),
-            lambda s: train_world_model(c, seed, vectors(s), agent(s), s),
+            lambda s: train_world_model(c, seed, split(s), agent(s), s),
         ),
         Step(
             "ensemble",
             {**space, "model": c.ensemble, "training": c.ensemble_training, "support": c.support},
             ("dataset", "policy", *seen),
-            lambda s: train_ensemble(c, seed, vectors(s), agent(s), s),
+            lambda s: train_ensemble(c, seed, split(s), agent(s), s),
         ),
         Step(
             "classifier",
             {**space, "model": c.classifier, "training": c.classifier_training},
             ("dataset", "world_model", *seen),
-            lambda s: train_success_classifier(c, seed, vectors(s), world_model(s), s),
+            lambda s: train_success_classifier(c, seed, split(s), world_model(s), s),
         ),
         Step(
             "refined",
@@ -209,9 +213,9 @@ def pretrain(config: World4RLConfig, task: str, seed: int, source: str, view: St
 # 3. The transition model D_θ (Eqs. 4–7), and an ensemble beside it that knows where the data ends.
 
 
-def train_world_model(config: World4RLConfig, seed: int, dataset: Dataset, agent: Agent, stage: StageContext) -> None:
+def train_world_model(config: World4RLConfig, seed: int, split: Split, agent: Agent, stage: StageContext) -> None:
     """EDM-preconditioned diffusion over the next observation, given H frames and two-hot actions."""
-    training, _ = dataset.split(config.held_out, seed=0)
+    training, _ = split
     torch.manual_seed(seed)
     world_model = DiffusionWorldModel(transition_space(config, training, agent), config.world_model)
     windows = Windows(training, history=config.history.frames, horizon=config.world_model.rollout_steps)
@@ -220,9 +224,9 @@ def train_world_model(config: World4RLConfig, seed: int, dataset: Dataset, agent
     world_model.save(stage.folder)
 
 
-def train_ensemble(config: World4RLConfig, seed: int, dataset: Dataset, agent: Agent, stage: StageContext) -> None:
+def train_ensemble(config: World4RLConfig, seed: int, split: Split, agent: Agent, stage: StageContext) -> None:
     """Bootstrapped predictors of the mean change; the halting threshold comes from held-out real windows."""
-    training, held_out = dataset.split(config.held_out, seed=0)
+    training, held_out = split
     torch.manual_seed(seed + 1)
     ensemble = DisagreementEnsemble(transition_space(config, training, agent), config.ensemble)
     sampler = ensemble.bootstrap(training, seed)
@@ -232,6 +236,14 @@ def train_ensemble(config: World4RLConfig, seed: int, dataset: Dataset, agent: A
     ensemble.save(stage.folder)
     support = DataSupport.fit(ensemble.space, config.support, training, held_out, seed)
     support.save(stage.folder / "support")
+
+
+def train_world(config: World4RLConfig, seed: int, split: Split, agent: Agent, stage: StageContext) -> None:
+    """Everything that imagines, on other episodes: for the trust gate's held-out worlds."""
+    stage.once("world_model", lambda s: train_world_model(config, seed, split, agent, s))
+    stage.once("ensemble", lambda s: train_ensemble(config, seed, split, agent, s))
+    world_model = DiffusionWorldModel.load(stage.folder / "world_model")
+    stage.once("classifier", lambda s: train_success_classifier(config, seed, split, world_model, s))
 
 
 def transition_space(config: World4RLConfig, training: Dataset, agent: Agent) -> TransitionSpace:
@@ -248,11 +260,11 @@ def transition_space(config: World4RLConfig, training: Dataset, agent: Agent) ->
 
 
 def train_success_classifier(
-    config: World4RLConfig, seed: int, dataset: Dataset, world_model: DiffusionWorldModel, stage: StageContext
+    config: World4RLConfig, seed: int, split: Split, world_model: DiffusionWorldModel, stage: StageContext
 ) -> None:
     """Binary cross-entropy on real frames and on imagined continuations of them; calibrated on held-out episodes."""
-    require_successes(dataset)
-    training, held_out = dataset.split(config.held_out, seed=0)
+    training, held_out = split
+    require_successes(training)
     torch.manual_seed(seed + 2)
     classifier = SuccessClassifier(world_model.feature_dim, config.classifier)
     train_classifier(classifier, world_model, training, held_out, config.classifier_training, seed, stage)

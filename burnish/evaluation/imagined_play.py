@@ -1,0 +1,88 @@
+"""An agent plays in a world model as it would on a robot: it sees observations, and nothing of the world's insides."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from burnish.evaluation.agent import Agent
+from burnish.evaluation.frozen import FrozenModels
+from burnish.world_models import State
+
+
+@dataclass(frozen=True)
+class ImaginedPlay:
+    """One imagined episode from each of N starts, played to its end whatever the doubts.
+
+    Attributes:
+        success: the classifier saw success within the time limit.
+        doubt: the largest disagreement on the way, as a multiple of its halting threshold.
+        distance: the largest distance to the data on the way, as a multiple of its halting threshold; 0 where the
+            recipe has no such distance.
+        mean_distance: its mean on the way (of the disagreement where there is no distance).
+    """
+
+    success: Bool[Tensor, " N"]
+    doubt: Float[Tensor, " N"]
+    distance: Float[Tensor, " N"]
+    mean_distance: Float[Tensor, " N"]
+
+    @property
+    def halted(self) -> Bool[Tensor, " N"]:
+        """Where refinement would have halted the episode before its end."""
+        return ~((self.doubt <= 1) & (self.distance <= 1))
+
+    @property
+    def pessimistic(self) -> Bool[Tensor, " N"]:
+        """Success, where a halted episode counts as a failure."""
+        return self.success & ~self.halted
+
+
+@torch.no_grad()
+def imagined_play(
+    agent: Agent,
+    models: FrozenModels,
+    starts: State,
+    observation: dict[str, Tensor],
+    steps: int,
+    seed: int,
+    check_every: int = 10,
+) -> ImaginedPlay:
+    """Play the deterministic agent from each row of `starts` (states of the world model) for at most `steps` actions.
+
+    `observation` (N, …) is what was recorded there; later ones are decoded from imagined states.  The agent keeps its
+    own observer, so its features may be those of another world model than the one it plays in.
+    """
+    world, state = models.world_model, starts
+    device = next(iter(observation.values())).device
+    count = len(next(iter(observation.values())))
+    generator = torch.Generator(device=device).manual_seed(seed)
+    success = torch.zeros(count, dtype=torch.bool, device=device)
+    doubt, distance, total, lived = (torch.zeros(count, device=device) for _ in range(4))
+    agent.begin(count)
+    transitions = -(-steps // world.action_steps)
+    for transition in range(transitions):
+        alive = ~success
+        actions = torch.cat([agent.act(observation) for _ in range(world.action_steps)], dim=-1)
+        parts = [_relative(judge, state, actions) for judge in (models.disagreement, models.support)]
+        doubt, distance = (
+            torch.where(alive, torch.maximum(worst, now), worst)
+            for worst, now in zip((doubt, distance), parts, strict=True)
+        )
+        total = total + alive * parts[0 if models.support is None else 1]
+        lived = lived + alive
+        state = world.imagine(state, actions, generator)
+        observation = world.decode(state)
+        success = success | models.classifier.succeeded(world.features(state))
+        if transition % check_every == check_every - 1 and bool(success.all()):
+            break
+    return ImaginedPlay(success, doubt, distance, total / lived)
+
+
+def _relative(judge: object, state: State, actions: Tensor) -> Tensor:
+    """A doubt as a multiple of its threshold; what is no number is as bad as it gets."""
+    if judge is None:
+        return torch.zeros(len(actions), device=actions.device)
+    found = judge(state, actions) / judge.threshold  # type: ignore[operator, attr-defined]
+    return torch.nan_to_num(found, nan=torch.inf)
