@@ -30,6 +30,16 @@ class Checker:
         if missing or surplus:
             self.fail(where, sorted(map(str, value)), f"the keys {', '.join(names)}")
 
+    def sequence(self, value: Any, where: str) -> None:
+        """A JSON list."""
+        if not isinstance(value, list | tuple):
+            self.fail(where, value, "a list")
+
+    def flag(self, value: Any, where: str) -> None:
+        """True or false, not 0 or 1."""
+        if not isinstance(value, bool):
+            self.fail(where, value, "true or false")
+
     def text(self, value: Any, where: str) -> None:
         """A text that is not blank."""
         if not isinstance(value, str) or not value.strip():

@@ -30,6 +30,11 @@ def facts(report: Mapping[str, Any]) -> str:
     tiles.append(("simulator steps in refinement", count(report["simulator_steps"]["refinement"])))
     tiles.append(("imagined steps", count(report["imagined_steps"])))
     tiles.append(("time for refinement", seconds(report["seconds"]["refine"])))
+    return tiles_row(tiles)
+
+
+def tiles_row(tiles: Sequence[tuple[str, str]]) -> str:
+    """(name, value) pairs as a row of tiles."""
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{prose(value)}</dd></div>" for name, value in tiles)
     return f'<dl class="facts">{cells}</dl>'
 
