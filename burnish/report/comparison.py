@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from statistics import mean, stdev
 from typing import Any
 
-from burnish.report.sections import prose, table
+from burnish.report.page import whole_page
+from burnish.report.sections import markdown_table, prose, table
 from burnish.report.wording import count, percent
 
 # World4RL (arXiv 2509.19080 v2), Table II: success in per cent, mean and spread over three seeds.
@@ -22,7 +22,6 @@ PUBLISHED = {
     "TD-MPC2": ((60, 7), (24, 5), (85, 5), (85, 4), (39, 6), (67, 5)),
     "World4RL": ((68, 5), (31, 4), (91, 4), (92, 5), (52, 8), (71, 4)),
 }
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _HEADINGS = ("learning, s", "evaluation, s", "imagined steps", "real steps of the data")
 _NOTE = (
     "Success of the deterministic policy in the real simulator, in per cent: mean ± sample standard deviation over "
@@ -76,18 +75,17 @@ def render_markdown(comparison: Comparison) -> str:
     c = comparison
     lines = [f"# Methods on the data of {c.recipe}", ""]
     lines += [f"`{c.command}`", ""] if c.command else []
-    lines += [_NOTE, "", *_markdown(_header(c), table_rows(c)), "", "## Every run", ""]
-    lines += _markdown(_RUN_HEADER, _runs(c))
+    lines += [_NOTE, "", *markdown_table(_header(c), table_rows(c)), "", "## Every run", ""]
+    lines += markdown_table(_RUN_HEADER, _runs(c))
     published = _published(c)
     if published:
-        lines += ["", "## Published", "", _PUBLISHED_NOTE, "", *_markdown(*published)]
+        lines += ["", "## Published", "", _PUBLISHED_NOTE, "", *markdown_table(*published)]
     return "\n".join(lines) + "\n"
 
 
 def render_html(comparison: Comparison) -> str:
     """The same as one self-contained page without a script."""
     c = comparison
-    style = files("burnish.report").joinpath("page.css").read_text(encoding="utf-8")
     parts = [f"<h1>Methods on the data of {escape(c.recipe)}</h1>", f"<p>{prose(_NOTE)}</p>"]
     parts += [table(_header(c), table_rows(c)), "<section><h2>Every run</h2>", table(_RUN_HEADER, _runs(c))]
     parts.append("</section>")
@@ -97,23 +95,7 @@ def render_html(comparison: Comparison) -> str:
     if c.command:
         parts.append(f"<section><h2>Command</h2><pre>{escape(c.command)}</pre></section>")
     body = "\n".join(parts)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{escape(c.recipe)}: Burnish comparison</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
+    return whole_page(f"{c.recipe}: Burnish comparison", body)
 
 
 _PUBLISHED_NOTE = (
@@ -177,9 +159,3 @@ def _published(comparison: Comparison) -> tuple[list[str], list[list[str]]] | No
             [method, *(f"{centre} ± {spread}" for centre, spread in chosen), f"{mean(n for n, _ in chosen):.1f}"]
         )
     return ["method", *(f"{stem}-v2" for stem in known), "mean"], rows
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (header, *rows)]
-    lines = [f"| {' | '.join(row)} |" for row in escaped]
-    return [lines[0], "|" + "---|" * len(header), *lines[1:]]

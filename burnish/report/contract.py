@@ -1,10 +1,10 @@
 """The contract of `report.json`, as checks with clear errors."""
 
-import math
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from burnish.errors import InputError
+from burnish.report.checks import Checker
 
 SCHEMA = 1
 CONTRACT_KEYS = frozenset(
@@ -35,7 +35,7 @@ def validate_report(report: Any, source: str = "report.json") -> None:
 
     Raises InputError naming `source`, the field, what was found and what was expected.
     """
-    check = _Checker(source)
+    check = Checker(source)
     check.mapping(report, "the report")
     if report.get("schema") != SCHEMA or isinstance(report.get("schema"), bool):
         check.fail("schema", report.get("schema"), f"{SCHEMA}")
@@ -45,8 +45,7 @@ def validate_report(report: Any, source: str = "report.json") -> None:
     for name in ("recipe", "task", "device"):
         check.text(report[name], name)
     check.integer(report["seed"], "seed", minimum=None)
-    if not isinstance(report["accepted"], bool):
-        check.fail("accepted", report["accepted"], "true or false")
+    check.flag(report["accepted"], "accepted")
     _validate_success(check, report)
     check.keys(report["imagined_success"], "imagined_success", POLICIES)
     for policy in POLICIES:
@@ -61,7 +60,7 @@ def validate_report(report: Any, source: str = "report.json") -> None:
         check.number(report["failures_removed"], "failures_removed", None, 1)
 
 
-def _validate_success(check: "_Checker", report: Mapping[str, Any]) -> None:
+def _validate_success(check: Checker, report: Mapping[str, Any]) -> None:
     skipped = report.get("skipped", {})
     check.mapping(skipped, "skipped")
     for name, reason in skipped.items():
@@ -76,7 +75,7 @@ def _validate_success(check: "_Checker", report: Mapping[str, Any]) -> None:
         _validate_count(check, success[policy], f"success.{policy}")
 
 
-def _validate_count(check: "_Checker", count: Any, where: str) -> None:
+def _validate_count(check: Checker, count: Any, where: str) -> None:
     check.keys(count, where, ("successes", "episodes", "rate", "ci95"))
     check.integer(count["episodes"], f"{where}.episodes", minimum=1)
     check.integer(count["successes"], f"{where}.successes", minimum=0)
@@ -95,7 +94,7 @@ def _validate_count(check: "_Checker", count: Any, where: str) -> None:
         check.fail(f"{where}.ci95", interval, f"low <= rate {count['rate']} <= high")
 
 
-def _validate_costs(check: "_Checker", report: Mapping[str, Any]) -> None:
+def _validate_costs(check: Checker, report: Mapping[str, Any]) -> None:
     check.keys(report["simulator_steps"], "simulator_steps", ("collection", "refinement", "evaluation"))
     for name, steps in report["simulator_steps"].items():
         check.integer(steps, f"simulator_steps.{name}", minimum=0)
@@ -108,7 +107,7 @@ def _validate_costs(check: "_Checker", report: Mapping[str, Any]) -> None:
         check.number(seconds, f"seconds.{name}", 0, None)
 
 
-def _validate_paired(check: "_Checker", paired: Any) -> None:
+def _validate_paired(check: Checker, paired: Any) -> None:
     where = "paired_difference"
     counts = ("improved", "worsened", "both", "neither")
     check.keys(paired, where, ("difference", "low", "high", "confidence", "p_value", *counts), more=True)
@@ -120,48 +119,3 @@ def _validate_paired(check: "_Checker", paired: Any) -> None:
         check.integer(paired[name], f"{where}.{name}", minimum=0)
     if not paired["low"] <= paired["difference"] <= paired["high"]:
         check.fail(where, [paired["low"], paired["difference"], paired["high"]], "low <= difference <= high")
-
-
-class _Checker:
-    """Checks of one value each; all raise InputError in one form."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-
-    def fail(self, where: str, found: object, expected: str) -> NoReturn:
-        raise InputError(f"{self.source}: {where}: found {_shorten(found)}, expected {expected}")
-
-    def mapping(self, value: Any, where: str) -> None:
-        if not isinstance(value, Mapping):
-            self.fail(where, value, "an object")
-
-    def keys(self, value: Any, where: str, names: tuple[str, ...], more: bool = False) -> None:
-        self.mapping(value, where)
-        missing = [name for name in names if name not in value]
-        surplus = [] if more else sorted(str(name) for name in set(value) - set(names))
-        if missing or surplus:
-            self.fail(where, sorted(map(str, value)), f"the keys {', '.join(names)}")
-
-    def text(self, value: Any, where: str) -> None:
-        if not isinstance(value, str) or not value.strip():
-            self.fail(where, value, "a non-empty text")
-
-    def integer(self, value: Any, where: str, minimum: int | None) -> None:
-        if not isinstance(value, int) or isinstance(value, bool):
-            self.fail(where, value, "an integer")
-        if minimum is not None and value < minimum:
-            self.fail(where, value, f"at least {minimum}")
-
-    def number(self, value: Any, where: str, low: float | None, high: float | None) -> None:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            self.fail(where, value, "a finite number")
-        if isinstance(value, float) and not math.isfinite(value):
-            self.fail(where, value, "a finite number")
-        if (low is not None and value < low) or (high is not None and value > high):
-            bounds = ("−∞" if low is None else str(low), "∞" if high is None else str(high))
-            self.fail(where, value, f"a number from {bounds[0]} to {bounds[1]}")
-
-
-def _shorten(value: object, limit: int = 200) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[:limit] + "…"

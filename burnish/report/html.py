@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from burnish.report.contract import validate_report
 from burnish.report.diagnostics import plot_disagreement, plot_precision_recall, plot_prediction, plot_reliability
-from burnish.report.figures import Plot, inline_svg
+from burnish.report.figures import Plot
 from burnish.report.files import write_atomically
 from burnish.report.inputs import ReportInputs
+from burnish.report.page import plot_figure, whole_page
 from burnish.report.plots import plot_difference, plot_pictures, plot_refinement, plot_success, plot_training
 from burnish.report.sections import facts, picture_sentences, prose, table, untested_sentences, video_figures
 from burnish.report.verdict import verdict
 from burnish.report.wording import count, percent, seconds
-
-# The page itself forbids whatever might slip through: no script, nothing fetched.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
 def write_html(inputs: ReportInputs, path: Path) -> None:
@@ -30,7 +27,6 @@ def render_html(inputs: ReportInputs) -> str:
     validate_report(inputs.report)
     report = inputs.report
     found = verdict(report)
-    style = files("burnish.report").joinpath("page.css").read_text(encoding="utf-8")
     names = _Names()
     body = "\n".join(
         [
@@ -48,23 +44,7 @@ def render_html(inputs: ReportInputs) -> str:
             _configuration(inputs),
         ]
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{escape(report["task"])}: Burnish report</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
+    return whole_page(f"{report['task']}: Burnish report", body, "img-src data:; media-src data:")
 
 
 class _Names:
@@ -220,9 +200,4 @@ def _missing(reason: str) -> str:
 
 
 def _grid(plots: Sequence[Plot], names: _Names) -> str:
-    return f'<div class="grid">{"".join(_figure(plot, names.next()) for plot in plots)}</div>'
-
-
-def _figure(plot: Plot, name: str) -> str:
-    caption = f"<figcaption>{prose(plot.caption)}</figcaption>" if plot.caption else ""
-    return f"<figure><h3>{escape(plot.title)}</h3>{inline_svg(plot, name)}{caption}</figure>"
+    return f'<div class="grid">{"".join(plot_figure(plot, names.next()) for plot in plots)}</div>'

@@ -30,14 +30,26 @@ def facts(report: Mapping[str, Any]) -> str:
     tiles.append(("simulator steps in refinement", count(report["simulator_steps"]["refinement"])))
     tiles.append(("imagined steps", count(report["imagined_steps"])))
     tiles.append(("time for refinement", seconds(report["seconds"]["refine"])))
+    return tiles_row(tiles)
+
+
+def tiles_row(tiles: Sequence[tuple[str, str]]) -> str:
+    """(name, value) pairs as a row of tiles."""
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{prose(value)}</dd></div>" for name, value in tiles)
     return f'<dl class="facts">{cells}</dl>'
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table; every column but the first is aligned as numbers."""
-    lines = [_row("th", header), *(_row("td", row) for row in rows)]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """An HTML table; every column but the first `texts` is aligned as numbers."""
+    lines = [_row("th", header, texts), *(_row("td", row, texts) for row in rows)]
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table; a bar or a line break in a cell does not break it."""
+    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (header, *rows)]
+    lines = [f"| {' | '.join(row)} |" for row in escaped]
+    return [lines[0], "|" + "---|" * len(header), *lines[1:]]
 
 
 def video_figures(videos: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -100,8 +112,8 @@ def untested_sentences(report: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _row(tag: str, cells: Sequence[str]) -> str:
-    first, *rest = cells
+def _row(tag: str, cells: Sequence[str], texts: int) -> str:
     scope = ' scope="col"' if tag == "th" else ""
-    marked = "".join(f'<{tag}{scope} class="number">{escape(cell)}</{tag}>' for cell in rest)
-    return f"<tr><{tag}{scope}>{escape(first)}</{tag}>{marked}</tr>"
+    kinds = ("" if column < texts else ' class="number"' for column in range(len(cells)))
+    marked = "".join(f"<{tag}{scope}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+    return f"<tr>{marked}</tr>"
