@@ -3,6 +3,7 @@
 Nothing here feeds back into learning.  Real success is measured after refinement has made its choice.
 """
 
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ from burnish.data import Dataset, Episode
 from burnish.errors import BurnishError
 from burnish.evaluation.action_following import action_following
 from burnish.evaluation.agent import load_agent, save_agent
+from burnish.evaluation.correlation import spearman
 from burnish.evaluation.failure_fidelity import Judges, failure_fidelity
 from burnish.evaluation.fidelity import picture_fidelity
-from burnish.evaluation.prediction import open_loop, spearman
+from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.pipeline import StageContext
 from burnish.recipes.views import StateView
@@ -79,11 +81,12 @@ def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int
     write_json(folder / "prediction.json", result.summary())
     assert result.disagreement is not None
     doubt, error = result.disagreement[:, 0], result.model_error[:, 0]
+    correlation = spearman(doubt, error)
     write_json(
         folder / "disagreement.json",
         {
             "threshold": float(ensemble.threshold),
-            "spearman": spearman(doubt, error) if len(doubt) > 1 else 0.0,
+            "spearman": None if math.isnan(correlation) else correlation,
             "pairs": torch.stack([doubt, error], 1)[:_PAIRS].tolist(),
         },
     )

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.ticker import PercentFormatter
 
+from burnish.evaluation.correlation import spearman
 from burnish.report.figures import BLUE, GREY, INK, MUTED, ORANGE, Plot, house_style, log_scale_where_wide, new_figure
 from burnish.report.wording import count, percent
 
@@ -114,7 +116,8 @@ def plot_disagreement(disagreement: Mapping[str, Any]) -> Plot | None:
     threshold = disagreement["threshold"]
     correlation = disagreement.get("spearman")
     if correlation is None:
-        correlation = spearman(pairs[:, 0], pairs[:, 1])
+        correlation = spearman(torch.from_numpy(pairs[:, 0]), torch.from_numpy(pairs[:, 1]))
+    told = f"{correlation:.2f}" if np.isfinite(correlation) else "not defined"
     halted = float(np.mean(pairs[:, 0] > threshold))
     # Every n-th point in the order of disagreement: the shape stays, the page stays small.
     ordered = pairs[np.argsort(pairs[:, 0], kind="stable")]
@@ -128,26 +131,12 @@ def plot_disagreement(disagreement: Mapping[str, Any]) -> Plot | None:
         axis.set_xlabel("ensemble disagreement")
         axis.set_ylabel("true one-step error")
         figure.legend(loc="outside upper left")
-    alt = f"Scatter of {len(pairs)} transitions; rank correlation {correlation:.2f}, threshold {threshold:.3g}."
+    alt = f"Scatter of {len(pairs)} transitions; rank correlation {told}, threshold {threshold:.3g}."
     caption = (
         f"Held-out real transitions ({count(len(pairs))}, {len(shown)} drawn). Spearman's rank correlation "
-        f"{correlation:.2f}; {percent(halted)} lie beyond the halting threshold {threshold:.3g}."
+        f"{told}; {percent(halted)} lie beyond the halting threshold {threshold:.3g}."
     )
     return Plot(figure, "Disagreement against true error", caption, alt)
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation, ties sharing their mean rank; NaN where one side is constant."""
-    ranks_x, ranks_y = _mean_ranks(np.asarray(x)), _mean_ranks(np.asarray(y))
-    ranks_x, ranks_y = ranks_x - ranks_x.mean(), ranks_y - ranks_y.mean()
-    norm = float(np.sqrt((ranks_x**2).sum() * (ranks_y**2).sum()))
-    return float((ranks_x * ranks_y).sum() / norm) if norm > 0 else float("nan")
-
-
-def _mean_ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
 
 
 def _as_shares(axis: Any) -> None:

@@ -10,7 +10,6 @@ from burnish.report.diagnostics import (
     plot_precision_recall,
     plot_prediction,
     plot_reliability,
-    spearman,
 )
 from burnish.report.figures import block_means, column, inline_svg, png_bytes
 from burnish.report.plots import plot_difference, plot_refinement, plot_success, plot_training
@@ -119,16 +118,10 @@ def test_disagreement_counts_what_would_halt():
     plot = plot_disagreement({"threshold": 0.955, "pairs": pairs})
     assert "correlation 1.00; 5 % lie beyond" in plot.caption
     assert plot_disagreement({"threshold": 1.0, "pairs": []}) is None
+    constant = plot_disagreement({"threshold": 1.0, "pairs": [[0.5, 1.0], [0.5, 2.0]], "spearman": None})
+    assert "rank correlation not defined; 0 %" in constant.caption
     many = plot_disagreement({"threshold": 0.5, "pairs": np.random.default_rng(0).random((5000, 2)).tolist()})
     assert len(many.figure.axes[0].collections[0].get_offsets()) == 800
-
-
-def test_spearman_by_hand():
-    assert spearman(np.array([1, 2, 3, 4]), np.array([10, 20, 30, 1000])) == pytest.approx(1)
-    assert spearman(np.array([1, 2, 3]), np.array([3, 2, 1])) == pytest.approx(-1)
-    # Ranks (1, 2.5, 2.5, 4) and (1, 2, 3, 4): 4.5 / √(4.5 · 5).
-    assert spearman(np.array([0, 5, 5, 9]), np.array([1, 2, 3, 4])) == pytest.approx(4.5 / np.sqrt(22.5))
-    assert np.isnan(spearman(np.ones(3), np.arange(3)))
 
 
 def test_inline_svg_is_well_formed_themed_and_repeatable(inputs):
