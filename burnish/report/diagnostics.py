@@ -1,6 +1,6 @@
 """Plots of what refinement trusted: the classifier, the world model, and the ensemble's disagreement."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,68 @@ def plot_disagreement(disagreement: Mapping[str, Any]) -> Plot | None:
         f"{told}; {percent(halted)} lie beyond the halting threshold {threshold:.3g}."
     )
     return Plot(figure, "Disagreement against true error", caption, alt)
+
+
+def plot_coverage(uncertainty: Mapping[str, Any]) -> Plot:
+    """Coverage of the bounds on the error by horizon, with each horizon's own factor and with that of one step.
+
+    `uncertainty`: "horizon" (transitions), "target", "episodes", "windows" ({"calibration", "test"}) and "coverage",
+    which holds "recalibrated", "one_step_factor", "low_disagreement" and "high_disagreement": each by horizon, None
+    where undefined.
+    """
+    coverage, horizon = uncertainty["coverage"], uncertainty["horizon"]
+    with house_style():
+        figure, axis = new_figure()
+        for name, label, colour in (
+            ("one_step_factor", "one factor, of one step", ORANGE),
+            ("recalibrated", "a factor for each horizon", BLUE),
+        ):
+            axis.plot(horizon, _with_gaps(coverage[name]), color=colour, label=label, marker="o", markersize=3)
+        axis.axhline(uncertainty["target"], color=MUTED, linestyle=":", label="wanted")
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        axis.set_ylim(-0.03, 1.03)
+        axis.set_xlabel("horizon (transitions)")
+        axis.set_ylabel("errors within their bound")
+        figure.legend(loc="outside upper left", ncols=2)
+    own, one_step, low, high = (
+        _share(coverage[name][-1])
+        for name in ("recalibrated", "one_step_factor", "low_disagreement", "high_disagreement")
+    )
+    caption = (
+        f"Disagreement, averaged over the steps so far, times a factor bounds the error. Factors come from "
+        f"{count(uncertainty['windows']['calibration'])} windows of one half of {count(uncertainty['episodes'])} "
+        f"held-out episodes and are tried on {count(uncertainty['windows']['test'])} of the other half. At the last "
+        f"horizon its own factor bounds {low} of the errors where disagreement is below its median, {high} where above."
+    )
+    alt = (
+        f"Coverage {horizon[-1]} transitions ahead: {own} with a factor for each horizon, {one_step} with that of one "
+        f"step; wanted {percent(uncertainty['target'])}."
+    )
+    return Plot(figure, "Disagreement: is its scale right?", caption, alt)
+
+
+def plot_rank_correlation(uncertainty: Mapping[str, Any]) -> Plot:
+    """Spearman's correlation of disagreement with the true error by horizon; `uncertainty` as in `plot_coverage`."""
+    values, horizon = _with_gaps(uncertainty["rank_correlation"]), uncertainty["horizon"]
+    with house_style():
+        figure, axis = new_figure()
+        axis.axhline(0, color=MUTED, linewidth=1.1)
+        axis.plot(horizon, values, color=BLUE, marker="o", markersize=3)
+        axis.set_ylim(np.nanmin([0, *values]) - 0.03, 1.03)
+        axis.set_xlabel("horizon (transitions)")
+        axis.set_ylabel("rank correlation with the error")
+    first, last = ("not defined" if np.isnan(value) else f"{value:.2f}" for value in (values[0], values[-1]))
+    caption = (
+        "Spearman's rank correlation of disagreement, averaged over the steps so far, and the open-loop error: 1 where "
+        "disagreement puts held-out windows in the order of their errors, 0 where it knows nothing of them."
+    )
+    alt = f"Rank correlation of disagreement and error: {first} one transition ahead, {last} at {horizon[-1]}."
+    return Plot(figure, "Disagreement: does it rank errors?", caption, alt)
+
+
+def _with_gaps(values: Sequence[float | None]) -> np.ndarray:
+    """None as NaN, where matplotlib leaves a gap."""
+    return np.array([np.nan if value is None else value for value in values])
 
 
 def _as_shares(axis: Any) -> None:
