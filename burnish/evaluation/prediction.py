@@ -20,6 +20,8 @@ class OpenLoop:
     """(N, horizon): the same for a prediction that repeats the present frame."""
     disagreement: Tensor | None
     """(N, horizon): the ensemble's disagreement before each step."""
+    episode: Tensor | None = None
+    """int64 (N,): the held-out episode that each window lies in; windows of one episode depend on each other."""
 
     def summary(self) -> dict[str, Any]:
         """Median and 10–90 % band by horizon, as the report wants them."""
@@ -66,14 +68,8 @@ def open_loop(
         target = normalised(truth[now + chunk])
         model.append(_rms(normalised(world_model.decode(state)[STATE_KEY]) - target))
         hold.append(_rms(first - target))
-    return OpenLoop(torch.stack(model, 1), torch.stack(hold, 1), torch.stack(doubt, 1) if doubt else None)
-
-
-def spearman(x: Tensor, y: Tensor) -> float:
-    """Rank correlation of two vectors (ties keep their order)."""
-    ranks = [v.flatten().argsort(stable=True).argsort().double() for v in (x, y)]
-    centred = [r - r.mean() for r in ranks]
-    return float((centred[0] * centred[1]).sum() / (centred[0].norm() * centred[1].norm()).clamp(min=1e-12))
+    episode = held_out.episode_of_frame[present]
+    return OpenLoop(torch.stack(model, 1), torch.stack(hold, 1), torch.stack(doubt, 1) if doubt else None, episode)
 
 
 def _rms(error: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 Nothing here feeds back into learning.  Real success is measured after refinement has made its choice.
 """
 
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from burnish.data import Dataset, Episode
-from burnish.errors import BurnishError
+from burnish.errors import BurnishError, InputError
 from burnish.evaluation.action_following import action_following
 from burnish.evaluation.agent import load_agent, save_agent
+from burnish.evaluation.correlation import spearman
 from burnish.evaluation.failure_fidelity import Judges, failure_fidelity
 from burnish.evaluation.fidelity import picture_fidelity
-from burnish.evaluation.prediction import open_loop, spearman
+from burnish.evaluation.prediction import OpenLoop, open_loop
 from burnish.evaluation.settings import EvaluationConfig
+from burnish.evaluation.uncertainty import uncertainty
 from burnish.pipeline import StageContext
 from burnish.recipes.views import StateView
 from burnish.storage import load_tensors, write_json
@@ -73,20 +76,32 @@ def measure_policies(
 
 
 def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int, folder: Path) -> None:
-    """Open-loop error against hold-last, and whether the ensemble's disagreement knows of it; on held-out episodes."""
+    """Open-loop error against hold-last, and whether the ensemble's disagreement knows of it; on held-out episodes.
+
+    uncertainty.json holds a reason under "missing" where there are too few of them.
+    """
     horizon = max(1, min(HORIZON, int(held_out.lengths.max()) - 1) // world_model.action_steps)
     result = open_loop(world_model, held_out, horizon, seed, ensemble)
     write_json(folder / "prediction.json", result.summary())
     assert result.disagreement is not None
     doubt, error = result.disagreement[:, 0], result.model_error[:, 0]
+    correlation = spearman(doubt, error)
     write_json(
         folder / "disagreement.json",
         {
             "threshold": float(ensemble.threshold),
-            "spearman": spearman(doubt, error) if len(doubt) > 1 else 0.0,
+            "spearman": None if math.isnan(correlation) else correlation,
             "pairs": torch.stack([doubt, error], 1)[:_PAIRS].tolist(),
         },
     )
+    write_json(folder / "uncertainty.json", _calibration(result, seed))
+
+
+def _calibration(result: OpenLoop, seed: int) -> dict[str, Any]:
+    try:
+        return uncertainty(result, seed).summary()
+    except InputError as error:
+        return {"missing": f"Whether disagreement is calibrated was not measured: {error}."}
 
 
 def measure_pictures(

@@ -60,7 +60,13 @@ def report(stage: StageContext) -> None:
         name: read_json(evaluation / f"{name}.json") if (evaluation / f"{name}.json").exists() else None
         for name in ("prediction", "disagreement", "fidelity", "failure_fidelity")
     }
-    missing = {"prediction": NO_STATES, "disagreement": NO_ENSEMBLE, "videos": no_videos}
+    measured["uncertainty"], uncalibrated = _uncertainty(evaluation)
+    missing = {
+        "prediction": NO_STATES,
+        "disagreement": NO_ENSEMBLE,
+        "uncertainty": uncalibrated,
+        "videos": no_videos,
+    }
     inputs = ReportInputs(
         report=contract,
         configuration=yaml.safe_dump(settings, sort_keys=False),
@@ -175,6 +181,13 @@ def _metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl"
     # A world model that was taken over may have come without.
     return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+
+
+def _uncertainty(evaluation: Path) -> tuple[dict[str, Any] | None, str]:
+    """The calibration of disagreement, and why it is missing; older runs have neither."""
+    path = evaluation / "uncertainty.json"
+    found = read_json(path) if path.exists() else {"missing": ""}
+    return (None, found["missing"]) if "missing" in found else (found, "")
 
 
 def _videos(evaluation: Path) -> tuple[list[dict[str, Any]], str]:

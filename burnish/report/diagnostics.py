@@ -1,11 +1,13 @@
 """Plots of what refinement trusted: the classifier, the world model, and the ensemble's disagreement."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.ticker import PercentFormatter
 
+from burnish.evaluation.correlation import spearman
 from burnish.report.figures import BLUE, GREY, INK, MUTED, ORANGE, Plot, house_style, log_scale_where_wide, new_figure
 from burnish.report.wording import count, percent
 
@@ -114,7 +116,8 @@ def plot_disagreement(disagreement: Mapping[str, Any]) -> Plot | None:
     threshold = disagreement["threshold"]
     correlation = disagreement.get("spearman")
     if correlation is None:
-        correlation = spearman(pairs[:, 0], pairs[:, 1])
+        correlation = spearman(torch.from_numpy(pairs[:, 0]), torch.from_numpy(pairs[:, 1]))
+    told = f"{correlation:.2f}" if np.isfinite(correlation) else "not defined"
     halted = float(np.mean(pairs[:, 0] > threshold))
     # Every n-th point in the order of disagreement: the shape stays, the page stays small.
     ordered = pairs[np.argsort(pairs[:, 0], kind="stable")]
@@ -128,26 +131,74 @@ def plot_disagreement(disagreement: Mapping[str, Any]) -> Plot | None:
         axis.set_xlabel("ensemble disagreement")
         axis.set_ylabel("true one-step error")
         figure.legend(loc="outside upper left")
-    alt = f"Scatter of {len(pairs)} transitions; rank correlation {correlation:.2f}, threshold {threshold:.3g}."
+    alt = f"Scatter of {len(pairs)} transitions; rank correlation {told}, threshold {threshold:.3g}."
     caption = (
         f"Held-out real transitions ({count(len(pairs))}, {len(shown)} drawn). Spearman's rank correlation "
-        f"{correlation:.2f}; {percent(halted)} lie beyond the halting threshold {threshold:.3g}."
+        f"{told}; {percent(halted)} lie beyond the halting threshold {threshold:.3g}."
     )
     return Plot(figure, "Disagreement against true error", caption, alt)
 
 
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation, ties sharing their mean rank; NaN where one side is constant."""
-    ranks_x, ranks_y = _mean_ranks(np.asarray(x)), _mean_ranks(np.asarray(y))
-    ranks_x, ranks_y = ranks_x - ranks_x.mean(), ranks_y - ranks_y.mean()
-    norm = float(np.sqrt((ranks_x**2).sum() * (ranks_y**2).sum()))
-    return float((ranks_x * ranks_y).sum() / norm) if norm > 0 else float("nan")
+def plot_coverage(uncertainty: Mapping[str, Any]) -> Plot:
+    """Coverage of the bounds on the error by horizon, with each horizon's own factor and with that of one step.
+
+    `uncertainty`: "horizon" (transitions), "target", "episodes", "windows" ({"calibration", "test"}) and "coverage",
+    which holds "recalibrated", "one_step_factor", "low_disagreement" and "high_disagreement": each by horizon, None
+    where undefined.
+    """
+    coverage, horizon = uncertainty["coverage"], uncertainty["horizon"]
+    with house_style():
+        figure, axis = new_figure()
+        for name, label, colour in (
+            ("one_step_factor", "one factor, of one step", ORANGE),
+            ("recalibrated", "a factor for each horizon", BLUE),
+        ):
+            axis.plot(horizon, _with_gaps(coverage[name]), color=colour, label=label, marker="o", markersize=3)
+        axis.axhline(uncertainty["target"], color=MUTED, linestyle=":", label="wanted")
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        axis.set_ylim(-0.03, 1.03)
+        axis.set_xlabel("horizon (transitions)")
+        axis.set_ylabel("errors within their bound")
+        figure.legend(loc="outside upper left", ncols=2)
+    own, one_step, low, high = (
+        _share(coverage[name][-1])
+        for name in ("recalibrated", "one_step_factor", "low_disagreement", "high_disagreement")
+    )
+    caption = (
+        f"Disagreement, averaged over the steps so far, times a factor bounds the error. Factors come from "
+        f"{count(uncertainty['windows']['calibration'])} windows of one half of {count(uncertainty['episodes'])} "
+        f"held-out episodes and are tried on {count(uncertainty['windows']['test'])} of the other half. At the last "
+        f"horizon its own factor bounds {low} of the errors where disagreement is below its median, {high} where above."
+    )
+    alt = (
+        f"Coverage {horizon[-1]} transitions ahead: {own} with a factor for each horizon, {one_step} with that of one "
+        f"step; wanted {percent(uncertainty['target'])}."
+    )
+    return Plot(figure, "Disagreement: is its scale right?", caption, alt)
 
 
-def _mean_ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
+def plot_rank_correlation(uncertainty: Mapping[str, Any]) -> Plot:
+    """Spearman's correlation of disagreement with the true error by horizon; `uncertainty` as in `plot_coverage`."""
+    values, horizon = _with_gaps(uncertainty["rank_correlation"]), uncertainty["horizon"]
+    with house_style():
+        figure, axis = new_figure()
+        axis.axhline(0, color=MUTED, linewidth=1.1)
+        axis.plot(horizon, values, color=BLUE, marker="o", markersize=3)
+        axis.set_ylim(np.nanmin([0, *values]) - 0.03, 1.03)
+        axis.set_xlabel("horizon (transitions)")
+        axis.set_ylabel("rank correlation with the error")
+    first, last = ("not defined" if np.isnan(value) else f"{value:.2f}" for value in (values[0], values[-1]))
+    caption = (
+        "Spearman's rank correlation of disagreement, averaged over the steps so far, and the open-loop error: 1 where "
+        "disagreement puts held-out windows in the order of their errors, 0 where it knows nothing of them."
+    )
+    alt = f"Rank correlation of disagreement and error: {first} one transition ahead, {last} at {horizon[-1]}."
+    return Plot(figure, "Disagreement: does it rank errors?", caption, alt)
+
+
+def _with_gaps(values: Sequence[float | None]) -> np.ndarray:
+    """None as NaN, where matplotlib leaves a gap."""
+    return np.array([np.nan if value is None else value for value in values])
 
 
 def _as_shares(axis: Any) -> None:

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from burnish.report.contract import validate_report
-from burnish.report.diagnostics import plot_disagreement, plot_precision_recall, plot_prediction, plot_reliability
+from burnish.report.diagnostics import (
+    plot_coverage,
+    plot_disagreement,
+    plot_precision_recall,
+    plot_prediction,
+    plot_rank_correlation,
+    plot_reliability,
+)
 from burnish.report.figures import Plot
 from burnish.report.files import write_atomically
 from burnish.report.inputs import ReportInputs
@@ -152,10 +159,16 @@ def _world_model(inputs: ReportInputs, names: _Names) -> str:
         plots.append(disagreement)
     else:
         notes.append(inputs.missing.get("disagreement", "The ensemble's disagreement was not measured."))
+    if inputs.uncertainty is not None:
+        plots += [plot_coverage(inputs.uncertainty), plot_rank_correlation(inputs.uncertainty)]
+    elif disagreement is not None:
+        notes.append(inputs.missing.get("uncertainty", "Whether disagreement is calibrated was not measured."))
     if inputs.fidelity is not None:
         plots += plot_pictures(inputs.fidelity)
     told = " ".join(picture_sentences(inputs.fidelity, inputs.failure_fidelity))
-    content = (_grid(plots, names) if plots else "") + (f"<p>{prose(told)}</p>" if told else "")
+    warning = (inputs.uncertainty or {}).get("warning")
+    content = f"<p><strong>{prose(warning)}</strong></p>" if warning else ""
+    content += (_grid(plots, names) if plots else "") + (f"<p>{prose(told)}</p>" if told else "")
     return _section("World model and its doubts", content + "".join(map(_missing, notes)))
 
 

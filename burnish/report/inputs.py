@@ -34,6 +34,10 @@ class ReportInputs:
         {"horizon": [...], "model": {"median": [...], "p10": [...], "p90": [...]}, "hold_last": same, "unit": text}.
     disagreement
         {"threshold", "pairs": [[disagreement, error], ...], "spearman" (optional)}.
+    uncertainty
+        {"horizon": [...], "target", "rank_correlation": [...], "coverage": {"recalibrated": [...], "one_step_factor":
+        [...], "low_disagreement": [...], "high_disagreement": [...]}, "episodes", "windows": {"calibration", "test"},
+        "warning" (a sentence, or None)}; numbers by horizon may be None where undefined.
     fidelity
         Of imagined pictures (see `plot_pictures`); optionally "action_following": {"horizon", "own_future": {"rate",
         "windows"}}.
@@ -44,8 +48,8 @@ class ReportInputs:
     untested
         Sentences on what this run did not test, added to the general ones.
     missing
-        Section ("data", "refinement", "training", "calibration", "prediction", "disagreement", "videos",
-        "configuration") -> why it is missing.
+        Section ("data", "refinement", "training", "calibration", "prediction", "disagreement", "uncertainty",
+        "videos", "configuration") -> why it is missing.
     """
 
     report: Mapping[str, Any]
@@ -57,6 +61,7 @@ class ReportInputs:
     calibration: Mapping[str, Any] | None = None
     prediction: Mapping[str, Any] | None = None
     disagreement: Mapping[str, Any] | None = None
+    uncertainty: Mapping[str, Any] | None = None
     fidelity: Mapping[str, Any] | None = None
     failure_fidelity: Mapping[str, Any] | None = None
     videos: Sequence[Mapping[str, Any]] | None = None

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from burnish.data import STATE, Dataset
-from burnish.evaluation.prediction import OpenLoop, imagine_along, open_loop, spearman
+from burnish.evaluation.prediction import OpenLoop, imagine_along, open_loop
 from burnish.world_models import TransitionSpace
 from tests.world_models.linear_system import INFO, episode, fitted_space
 
@@ -74,6 +74,16 @@ def test_disagreement_is_asked_before_each_step():
     assert found.disagreement.min().item() == pytest.approx(1.0, abs=1e-5)
 
 
+def test_every_window_knows_its_episode():
+    """The goal of `constant_motion` is the number of the episode."""
+    dataset = constant_motion(episodes=6)
+    model = Exact(fitted_space(dataset))
+    goal = lambda state, action: model.decode(state)[STATE][:, 1]  # noqa: E731
+    found = open_loop(model, dataset, horizon=2, seed=0, disagreement=goal)
+    assert found.episode.bincount().tolist() == [10] * 6
+    torch.testing.assert_close(found.disagreement[:, 0], found.episode.float(), atol=1e-5, rtol=0)
+
+
 def test_limit_and_seed():
     dataset = constant_motion(episodes=6)
     model = Exact(fitted_space(dataset))
@@ -106,17 +116,3 @@ def test_summary_by_hand():
     assert summary["model"]["p10"] == pytest.approx([1.2, 12])
     assert summary["model"]["p90"] == pytest.approx([2.8, 28])
     assert summary["hold_last"]["median"] == pytest.approx([4, 40])
-
-
-def test_spearman_by_hand():
-    """1 - 6 Σd² / (n (n² - 1)): ranks (1, 2, 3, 4) and (2, 1, 4, 3) give 1 - 24/60."""
-    x = torch.tensor([0.1, 5.0, 7.0, 100.0])
-    assert spearman(x, torch.tensor([2.0, 1.0, 40.0, 30.0])) == pytest.approx(0.6)
-    assert spearman(x, x.exp().sqrt()) == pytest.approx(1)
-    assert spearman(x, -(x**3)) == pytest.approx(-1)
-    assert spearman(x.view(2, 2), x.view(2, 2)) == pytest.approx(1)
-
-
-def test_spearman_of_noise_is_small():
-    generator = torch.Generator().manual_seed(0)
-    assert abs(spearman(torch.randn(2000, generator=generator), torch.randn(2000, generator=generator))) < 0.07

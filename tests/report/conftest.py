@@ -126,6 +126,20 @@ def make_inputs(report=None, videos=None, **changes):
             "unit": "normalised RMS",
         },
         "disagreement": {"threshold": 0.09, "pairs": pairs.tolist(), "spearman": None},
+        "uncertainty": {
+            "horizon": horizon,
+            "target": 0.9,
+            "rank_correlation": [0.6 / k**0.2 for k in horizon],
+            "coverage": {
+                "recalibrated": [0.91 - 0.001 * k for k in horizon],
+                "one_step_factor": [0.91 / k**0.5 for k in horizon],
+                "low_disagreement": [0.94] * 25,
+                "high_disagreement": [0.84] * 25,
+            },
+            "episodes": 18,
+            "windows": {"calibration": 940, "test": 1060},
+            "warning": None,
+        },
         "videos": videos,
     }
     return ReportInputs(**(values | changes))

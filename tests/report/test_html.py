@@ -46,7 +46,7 @@ class Page(HTMLParser):
         return " ".join(self.text.get(tag, "").replace("\u00a0", " ").split())
 
 
-WITHOUT_PLOTS = dict.fromkeys(("refinement", "training", "calibration", "prediction", "disagreement"))
+WITHOUT_PLOTS = dict.fromkeys(("refinement", "training", "calibration", "prediction", "disagreement", "uncertainty"))
 VIDEO = {"title": "Before and after", "caption": "Start 7.", "mp4": b"not really a video", "path": "videos/7.mp4"}
 
 
@@ -80,7 +80,7 @@ def test_every_section_and_every_picture_has_words(full):
     page = Page(full)
     assert page.tags.count("h2") == 9
     labels = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
-    assert len(labels) == page.tags.count("svg") == 2 + 6 + 2 + 2 + 4
+    assert len(labels) == page.tags.count("svg") == 2 + 6 + 2 + 4 + 4
     assert all(len(label) > 20 for label in labels)
     assert len(page.ids) == len(set(page.ids))
     for words in ("33 001", "2 min 0 s", "anchor: 0.05", "2.13.0", "number 36", "were not tried"):
@@ -128,13 +128,32 @@ def test_missing_sections_say_why(inputs, summary):
     report = build_report(summary(pretrained=None, refined=None, paired=None, skipped=skipped))
     absent = ("data", "refinement", "training", "calibration", "prediction", "disagreement", "videos", "configuration")
     reasons = {name: f"No {name} because of reason {k}." for k, name in enumerate(absent)}
-    page = Page(render_html(inputs(report, missing=reasons, chosen_iteration=None, **dict.fromkeys(absent))))
+    nothing = dict.fromkeys((*absent, "uncertainty"))
+    page = Page(render_html(inputs(report, missing=reasons, chosen_iteration=None, **nothing)))
     for reason in reasons.values():
         assert reason in page.words()
     assert "svg" not in page.tags and "video" not in page.tags
     assert "Evaluation in a simulator was skipped: the data set names no simulator." in page.words()
     assert "every success rate on this page is imagined" in page.words()
     assert "were run for" not in page.words()
+
+
+def test_disagreement_without_its_calibration(inputs):
+    """Runs from before there was one still render, and those that had too few episodes say so."""
+    old = Page(render_html(inputs(uncertainty=None)))
+    assert old.tags.count("svg") == 2 + 6 + 2 + 2 + 4
+    assert "Whether disagreement is calibrated was not measured." in old.words()
+    few = Page(render_html(inputs(uncertainty=None, missing={"uncertainty": "There were 3 episodes."})))
+    assert "There were 3 episodes." in few.words() and "Whether disagreement" not in few.words()
+    no_ensemble = Page(render_html(inputs(uncertainty=None, disagreement=None)))
+    assert "Whether disagreement" not in no_ensemble.words(), "one reason is enough"
+
+
+def test_flat_disagreement_is_warned_of(inputs, full):
+    assert "strong" not in Page(full).tags
+    flat = inputs().uncertainty | {"warning": "Its members agree where they are wrong."}
+    page = Page(render_html(inputs(uncertainty=flat)))
+    assert page.words("strong") == "Its members agree where they are wrong."
 
 
 def test_a_rejected_refinement_is_said_twice_and_marks_no_iterate(inputs, summary):

@@ -2,15 +2,15 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
-import pytest
 from matplotlib import rcParams
 
 from burnish.report.diagnostics import (
+    plot_coverage,
     plot_disagreement,
     plot_precision_recall,
     plot_prediction,
+    plot_rank_correlation,
     plot_reliability,
-    spearman,
 )
 from burnish.report.figures import block_means, column, inline_svg, png_bytes
 from burnish.report.plots import plot_difference, plot_refinement, plot_success, plot_training
@@ -119,16 +119,32 @@ def test_disagreement_counts_what_would_halt():
     plot = plot_disagreement({"threshold": 0.955, "pairs": pairs})
     assert "correlation 1.00; 5 % lie beyond" in plot.caption
     assert plot_disagreement({"threshold": 1.0, "pairs": []}) is None
+    constant = plot_disagreement({"threshold": 1.0, "pairs": [[0.5, 1.0], [0.5, 2.0]], "spearman": None})
+    assert "rank correlation not defined; 0 %" in constant.caption
     many = plot_disagreement({"threshold": 0.5, "pairs": np.random.default_rng(0).random((5000, 2)).tolist()})
     assert len(many.figure.axes[0].collections[0].get_offsets()) == 800
 
 
-def test_spearman_by_hand():
-    assert spearman(np.array([1, 2, 3, 4]), np.array([10, 20, 30, 1000])) == pytest.approx(1)
-    assert spearman(np.array([1, 2, 3]), np.array([3, 2, 1])) == pytest.approx(-1)
-    # Ranks (1, 2.5, 2.5, 4) and (1, 2, 3, 4): 4.5 / √(4.5 · 5).
-    assert spearman(np.array([0, 5, 5, 9]), np.array([1, 2, 3, 4])) == pytest.approx(4.5 / np.sqrt(22.5))
-    assert np.isnan(spearman(np.ones(3), np.arange(3)))
+def test_coverage_is_drawn_before_and_after(inputs):
+    uncertainty = inputs().uncertainty
+    plot = plot_coverage(uncertainty)
+    lines = {line.get_label(): list(line.get_ydata()) for line in plot.figure.axes[0].get_lines()}
+    assert lines["a factor for each horizon"] == uncertainty["coverage"]["recalibrated"]
+    assert lines["one factor, of one step"] == uncertainty["coverage"]["one_step_factor"]
+    assert lines["wanted"] == [0.9, 0.9]
+    assert "940 windows of one half of 18 held-out episodes" in plot.caption
+    assert "94 % of the errors where disagreement is below its median, 84 % where above" in plot.caption
+    assert "25 transitions ahead: 88.5 % with a factor for each horizon, 18.2 % with" in plot.alt
+    unknown = uncertainty["coverage"] | {"high_disagreement": [None] * 25}
+    assert "unknown where above" in plot_coverage(uncertainty | {"coverage": unknown}).caption
+
+
+def test_rank_correlation_leaves_gaps(inputs):
+    plot = plot_rank_correlation(inputs().uncertainty | {"horizon": [1, 2, 3], "rank_correlation": [0.5, -0.25, None]})
+    _, line = plot.figure.axes[0].get_lines()
+    np.testing.assert_array_equal(line.get_ydata(), [0.5, -0.25, np.nan])
+    assert plot.figure.axes[0].get_ylim() == (-0.28, 1.03)
+    assert "0.50 one transition ahead, not defined at 3" in plot.alt
 
 
 def test_inline_svg_is_well_formed_themed_and_repeatable(inputs):

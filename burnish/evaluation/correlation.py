@@ -1,0 +1,20 @@
+"""Spearman's rank correlation, for whoever asks whether one number knows of another."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def spearman(x: Tensor, y: Tensor) -> float:
+    """Pearson's correlation of the mean ranks of two tensors of one shape; NaN where either is constant."""
+    ranks_x, ranks_y = (mean_ranks(values.flatten()) for values in (x, y))
+    ranks_x, ranks_y = ranks_x - ranks_x.mean(), ranks_y - ranks_y.mean()
+    norm = ranks_x.norm() * ranks_y.norm()
+    return float((ranks_x * ranks_y).sum() / norm) if norm > 0 else float("nan")
+
+
+def mean_ranks(values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Ranks from 1 to N, in double precision; equal values share the mean of their ranks."""
+    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).to(torch.float64)
+    return (last - (counts - 1) / 2)[inverse]
