@@ -170,6 +170,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "train-world-model": (stage("train-world-model"), "train the world model, and the ensemble beside it"),
     "train-classifier": (stage("train-classifier"), "train and calibrate the success classifier"),
     "refine": (stage("refine"), "refine the policy inside the world model"),
+    "gate": (stage("gate"), "decide, without a simulator, whether the refined policy is accepted"),
     "evaluate": (stage("evaluate"), "measure success in the real simulator"),
     "report": (stage("report"), "write report.json and report.html"),
 }

@@ -1,6 +1,22 @@
-"""The trust gate."""
+"""The trust gate: is the refined policy better than the pretrained one, by all that is known without a simulator?
 
-from dataclasses import dataclass
+Refinement chose its iterate in the very models that it may have exploited.  The gate asks others: held-out worlds, each
+trained on other episodes with another seed and with a success classifier of its own, never used for refinement.  Both
+policies play from the same recorded starts in all of them, and a policy that leaves the data there earns nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from burnish.errors import InputError
+from burnish.evaluation.back_test import BackTest
+from burnish.evaluation.imagined_play import ImaginedPlay
+from burnish.evaluation.intervals import student_quantile
 
 
 @dataclass(frozen=True)
@@ -9,8 +25,210 @@ class GateConfig:
 
     worlds: int = 4
     """Held-out worlds; each leaves another share of the episodes out of its training. 0: no gate."""
-    training_share: float = 0.5
+    training_share: float = 0.25
     """Training steps of a held-out world and its classifier, as a share of the run's own."""
     episodes: int = 128
     """Imagined episodes of each policy in each held-out world, from the same recorded starts."""
     confidence: float = 0.95
+    """Of the one-sided claim that the refined policy is better."""
+    least_skill: float = 0.4
+    """φ of imagined and real outcomes that the back-test must show; below it the worlds do not know the task."""
+    margin: float = 0.0
+    """Gain in real success, 0 to 1, that the refined policy must have at that confidence."""
+
+    def __post_init__(self) -> None:
+        if self.worlds < 0 or self.worlds == 1:
+            raise InputError(f"gate.worlds is {self.worlds}, expected 0 (no gate), or 2 and more: one has no spread")
+        if not 0 < self.training_share <= 1:
+            raise InputError(f"gate.training_share is {self.training_share}, expected more than 0 and at most 1")
+        if self.episodes < 2:
+            raise InputError(f"gate.episodes is {self.episodes}, expected at least 2")
+        if not 0.5 < self.confidence < 1:
+            raise InputError(f"gate.confidence is {self.confidence}, expected a number between 0.5 and 1")
+        if not 0 <= self.margin < 1 or not 0 <= self.least_skill < 1:
+            raise InputError(
+                f"gate.margin is {self.margin} and gate.least_skill {self.least_skill}, expected at least 0 and below 1"
+            )
+
+
+@dataclass(frozen=True)
+class CrossedMean:
+    """A mean over K worlds and N starts with its standard error, and how many degrees of freedom that has."""
+
+    mean: float
+    error: float
+    freedom: float
+
+
+def crossed_mean(values: Float[Tensor, "K N"]) -> CrossedMean:
+    """The mean of a table whose rows (worlds) and columns (starts) are both random samples, K, N ≥ 2.
+
+    Worlds differ from each other, and starts do: neither is averaged away by more of the other.  Var = (MS_rows +
+    MS_columns − MS_residual) / KN, and Satterthwaite's degrees of freedom (R. L. Brennan, "Generalizability Theory",
+    2001, sections 2.2 and 6.1).  Where the table shows no variance at all, N starts could still have hidden one that
+    differs: the error is at least 1 / N.
+    """
+    k, n = values.shape
+    if k < 2 or n < 2:
+        raise InputError(f"a crossed mean needs at least 2 worlds and 2 starts, found {k} and {n}")
+    table = values.double()
+    rows, columns, mean = table.mean(1), table.mean(0), table.mean()
+    residual = table - rows[:, None] - columns[None, :] + mean
+    squares = [n * rows.var(), k * columns.var(), residual.square().sum() / ((k - 1) * (n - 1))]
+    by_row, by_column, by_residual = (float(square) for square in squares)
+    variance = by_row + by_column - by_residual
+    terms = [(by_row, k - 1), (by_column, n - 1), (by_residual, (k - 1) * (n - 1))]
+    if variance < max(by_row, by_column):  # an estimate by subtraction may come out too small, even negative
+        variance, terms = max((by_row, k - 1), (by_column, n - 1))[0], [max((by_row, k - 1), (by_column, n - 1))]
+    spread = sum(square**2 / freedom for square, freedom in terms)
+    freedom = variance**2 / spread if spread > 0 else float(n - 1)
+    return CrossedMean(float(mean), max((variance / (k * n)) ** 0.5, 1 / n), max(freedom, 1.0))
+
+
+@dataclass(frozen=True)
+class PolicyEvidence:
+    """What the held-out worlds say about one policy; rates in [0, 1].
+
+    Attributes:
+        pessimistic: success over all worlds, a halted episode counted as a failure.
+        hopeful: success over all worlds, whatever the doubts.
+        halted: share of the episodes in which a world's doubts passed their threshold.
+        distance: mean distance to the data on the way, as a multiple of the halting threshold.
+        per_world: `pessimistic` in each world.
+    """
+
+    pessimistic: float
+    hopeful: float
+    halted: float
+    distance: float
+    per_world: tuple[float, ...]
+
+    @classmethod
+    def of(cls, plays: Sequence[ImaginedPlay]) -> "PolicyEvidence":
+        """From one play in each world."""
+
+        def over_all(values: list[Tensor]) -> float:
+            return float(torch.stack([value.double() for value in values]).mean())
+
+        return cls(
+            over_all([play.pessimistic for play in plays]),
+            over_all([play.success for play in plays]),
+            over_all([play.halted for play in plays]),
+            over_all([play.mean_distance for play in plays]),
+            tuple(float(play.pessimistic.double().mean()) for play in plays),
+        )
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Real episodes in the data in which the pretrained policy acted, without noise."""
+
+    successes: int
+    episodes: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of acceptance, and what was found."""
+
+    name: str
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """The decision and everything that it rests on; rates in [0, 1], differences are refined − pretrained.
+
+    Attributes:
+        accepted: all checks passed.
+        estimate: expected difference in real success.
+        low, high: one-sided bounds of it, each at `confidence`.
+        imagined_difference: of pessimistic success, mean over worlds and starts, and its standard error.
+        recorded: how the pretrained policy did in the data; None where it did not act there.
+    """
+
+    accepted: bool
+    estimate: float
+    low: float
+    high: float
+    confidence: float
+    imagined_difference: float
+    imagined_error: float
+    pretrained: PolicyEvidence
+    refined: PolicyEvidence
+    back_test: BackTest
+    recorded: Recorded | None
+    checks: tuple[Check, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it was rejected, or everything that speaks for it."""
+        return tuple(check.sentence for check in self.checks if check.passed == self.accepted)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for gate.json."""
+        return {
+            **asdict(self),
+            "skill": self.back_test.skill,
+            "transfer": self.back_test.transfer[0],
+            "expected_success": {
+                name: self.back_test.expected(evidence.pessimistic)
+                for name, evidence in (("pretrained", self.pretrained), ("refined", self.refined))
+            },
+            "reasons": list(self.reasons),
+        }
+
+
+def decide(
+    pretrained: Sequence[ImaginedPlay],
+    refined: Sequence[ImaginedPlay],
+    tested: BackTest,
+    config: GateConfig,
+    recorded: Recorded | None = None,
+) -> GateVerdict:
+    """Accept the refined policy only where imagination is known to tell the truth and says that it is better.
+
+    `pretrained` and `refined` hold one play a world, from the same starts.  The expected real difference is the
+    imagined one times what an imagined success was worth in the back-test; its error has the spread between worlds,
+    the luck of the starts and the uncertainty of the back-test (variance of a product: L. A. Goodman, JASA 55, 1960).
+    """
+    change = [new.pessimistic.double() - old.pessimistic.double() for old, new in zip(pretrained, refined, strict=True)]
+    imagined = crossed_mean(torch.stack(change))
+    worth, worth_error = tested.transfer
+    estimate = worth * imagined.mean
+    error = (
+        (worth * imagined.error) ** 2 + (imagined.mean * worth_error) ** 2 + (imagined.error * worth_error) ** 2
+    ) ** 0.5
+    half = student_quantile(config.confidence, imagined.freedom) * error
+    low, high = max(-1.0, estimate - half), min(1.0, estimate + half)
+    worlds = len(change)
+    checks = (
+        Check(
+            "back-test",
+            tested.skill >= config.least_skill,
+            f"held-out worlds {'do' if tested.skill >= config.least_skill else 'do not'} know this task: replaying "
+            f"{tested.episodes} recorded episodes, their outcomes agree with the real ones at φ = {tested.skill:.2f} "
+            f"(at least {config.least_skill:.2f} is asked for)",
+        ),
+        Check(
+            "gain",
+            low > config.margin,
+            f"in {worlds} held-out worlds the expected real gain is {100 * estimate:+.0f} points, at least "
+            f"{100 * low:+.0f} with {100 * config.confidence:.0f} % confidence",
+        ),
+    )
+    return GateVerdict(
+        accepted=all(check.passed for check in checks),
+        estimate=estimate,
+        low=low,
+        high=high,
+        confidence=config.confidence,
+        imagined_difference=imagined.mean,
+        imagined_error=imagined.error,
+        pretrained=PolicyEvidence.of(pretrained),
+        refined=PolicyEvidence.of(refined),
+        back_test=tested,
+        recorded=recorded,
+        checks=checks,
+    )

@@ -15,6 +15,7 @@ from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
 from burnish.policies import DiffusionPolicy, GaussianPolicy
 from burnish.recipes.diwa_config import DiWAConfig
+from burnish.recipes.gating import gate_steps
 from burnish.recipes.own_data import OwnData, copy_own_data
 from burnish.recipes.parts import (
     Imagination,
@@ -134,6 +135,20 @@ def steps(
             ),
         ),
     ]
+    learned += gate_steps(
+        c,
+        task,
+        seed,
+        view,
+        {
+            "world_model": c.world_model,
+            "length": c.sequence_length,
+            "ensemble": c.ensemble,
+            "classifier": c.classifier,
+        },
+        ("dataset", *seen),
+        lambda fewer_steps, seed, split, s: train_world(fewer_steps, seed, split, s),
+    )
     return with_evaluation_and_report(learned, c, task, seed, recorder, view, world_model, ensemble)
 
 
@@ -235,6 +250,14 @@ def train_success_classifier(
     torch.manual_seed(seed + 2)
     classifier = ContrastiveClassifier(world_model.feature_dim, config.classifier)
     train_classifier(classifier, world_model, training, held_out, config.classifier_training, seed, stage)
+
+
+def train_world(config: DiWAConfig, seed: int, split: Split, stage: StageContext) -> None:
+    """Everything that imagines, on other episodes: for the trust gate's held-out worlds."""
+    stage.once("world_model", lambda s: train_world_model(config, seed, split, s))
+    world_model = RSSM.load(stage.folder / "world_model")
+    stage.once("ensemble", lambda s: train_ensemble(config, seed, split, world_model, s))
+    stage.once("classifier", lambda s: train_success_classifier(config, seed, split, world_model, s))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

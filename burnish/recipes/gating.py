@@ -1,6 +1,6 @@
 """The trust gate's stages: held-out worlds, and the decision which policy a run hands out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,62 @@ from typing import Any
 import torch
 
 from burnish.data import Dataset, folds
+from burnish.errors import RunError
+from burnish.evaluation.agent import Agent, load_agent, save_agent
+from burnish.evaluation.back_test import back_test, on_policy
 from burnish.evaluation.frozen import FrozenModels, load_frozen
-from burnish.evaluation.gate import GateConfig
+from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
 from burnish.evaluation.imagined_play import ImaginedPlay, imagined_play
-from burnish.evaluation.agent import Agent
 from burnish.pipeline import StageContext
+from burnish.recipes.evaluating import simulator_steps
 from burnish.recipes.parts import Split
+from burnish.recipes.steps import Step
+from burnish.recipes.views import StateView
+from burnish.storage import write_json
 from burnish.training import TrainingConfig
 
+WORLDS = "held_out_worlds"
+ACCEPTED = "accepted"
+GATE_FILE = "gate.json"
 _SEED_STRIDE = 7919
+_TRAINED = ("world_model_training", "ensemble_training", "classifier_training")
 TrainWorld = Callable[[Any, int, Split, StageContext], None]
+
+
+def gate_steps(
+    config: Any,
+    task: str,
+    seed: int,
+    view: StateView,
+    models: Mapping[str, Any],
+    inputs: tuple[str, ...],
+    train: TrainWorld,
+) -> list[Step]:
+    """The two stages; none where the configuration has no held-out worlds.
+
+    `config` is a recipe's, with `gate` and the training settings; `models` is what the models depend on besides;
+    `inputs` are the stages that `train` reads.
+    """
+    gate = config.gate
+    if gate.worlds == 0:
+        return []
+    training = {name: getattr(config, name) for name in _TRAINED}
+    settings = {"worlds": gate.worlds, "share": gate.training_share, "seed": seed, **models, **training}
+    return [
+        Step(
+            WORLDS,
+            settings,
+            inputs,
+            lambda s: train_held_out_worlds(config, gate, seed, view.vectors(view.dataset(s)), train, s),
+        ),
+        Step(
+            ACCEPTED,
+            {"gate": gate, "seed": seed},
+            ("dataset", "policy", "refined", WORLDS, *view.inputs),
+            lambda s: accept(gate, seed, view, task, s),
+            alone=True,
+        ),
+    ]
 
 
 def train_held_out_worlds(
@@ -25,10 +71,13 @@ def train_held_out_worlds(
 ) -> None:
     """Worlds that refinement never sees: each with its own episodes, its own seed and its own success classifier.
 
-    `train(config, seed, split, stage)` leaves world_model/, ensemble/ and classifier/ in the stage's folder.
+    `train(config, seed, split, stage)` leaves world_model/, ensemble/ and classifier/ in the stage's folder.  Where not
+    every world would have a success to learn from and another to be calibrated by, none is trained.
     """
-    shorter = _shortened(config, gate.training_share)
-    for number, split in enumerate(folds(dataset, gate.worlds, seed)):
+    shorter, splits = _shortened(config, gate.training_share), folds(dataset, gate.worlds, seed)
+    if not all(bool(part.success.any()) for split in splits for part in split):
+        return  # the gate will say so
+    for number, split in enumerate(splits):
         train(shorter, seed + _SEED_STRIDE * (number + 1), split, stage.part(f"world_{number}"))
 
 
@@ -38,8 +87,7 @@ def _shortened(config: Any, share: float) -> Any:
     def fewer(training: TrainingConfig) -> TrainingConfig:
         return replace(training, steps=max(1, round(share * training.steps)))
 
-    names = ("world_model_training", "ensemble_training", "classifier_training")
-    return replace(config, **{name: fewer(getattr(config, name)) for name in names})
+    return replace(config, **{name: fewer(getattr(config, name)) for name in _TRAINED})
 
 
 def held_out_worlds(folder: Path) -> list[FrozenModels]:
@@ -48,9 +96,7 @@ def held_out_worlds(folder: Path) -> list[FrozenModels]:
     return [load_frozen(path / "world_model", path / "classifier", path / "ensemble") for path in worlds]
 
 
-def plays(
-    agent: Agent, worlds: list[FrozenModels], dataset: Dataset, episodes: int, seed: int
-) -> list[ImaginedPlay]:
+def plays(agent: Agent, worlds: list[FrozenModels], dataset: Dataset, episodes: int, seed: int) -> list[ImaginedPlay]:
     """One play from each of the same `episodes` recorded episode starts in every world."""
     frames = gate_starts(dataset, episodes, seed)
     observation = {key: values[frames] for key, values in dataset.observations.items()}
@@ -67,3 +113,49 @@ def gate_starts(dataset: Dataset, episodes: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(first), generator=generator)[:episodes]
     return first[order.to(first.device)]
+
+
+def accept(config: GateConfig, seed: int, view: StateView, task: str, stage: StageContext) -> None:
+    """Decide, write gate.json, and leave the policy that the run hands out: refined or pretrained."""
+    before = simulator_steps()
+    pretrained, refined = (load_agent(stage.inputs[name], task) for name in ("policy", "refined"))
+    dataset, worlds = view.vectors(view.dataset(stage)), held_out_worlds(stage.inputs[WORLDS])
+    if worlds:
+        found = judge(config, seed, dataset, view.inside(pretrained), view.inside(refined), worlds).to_dict()
+    else:
+        successes = int(dataset.episode_success.sum())
+        reason = (
+            f"the data has {successes} successful episodes, too few for {config.worlds} held-out worlds to judge by"
+        )
+        found = {"accepted": False, "reasons": [reason]}
+    write_json(stage.folder / GATE_FILE, found)
+    save_agent(stage.folder, refined if found["accepted"] else pretrained, task)
+    stage.record("accepted", found["accepted"])
+    if simulator_steps() != before:
+        raise RunError("the trust gate touched the simulator; this is a bug: no part of it may")
+
+
+def judge(
+    config: GateConfig,
+    seed: int,
+    dataset: Dataset,
+    pretrained: Agent,
+    refined: Agent,
+    worlds: list[FrozenModels],
+) -> GateVerdict:
+    """The gate's decision on two agents, from held-out worlds and the `dataset` that they were trained on folds of."""
+    held_out = [episodes for _, episodes in folds(dataset, len(worlds), seed)]
+    limit = dataset.info.max_steps or int(dataset.lengths.max())
+    return decide(
+        plays(pretrained, worlds, dataset, config.episodes, seed),
+        plays(refined, worlds, dataset, config.episodes, seed),
+        back_test(pretrained, worlds, held_out, limit, seed),
+        config,
+        recorded_success(pretrained, dataset),
+    )
+
+
+def recorded_success(agent: Agent, dataset: Dataset) -> Recorded | None:
+    """How often the agent succeeded in those recorded episodes in which it acted, without noise; None without any."""
+    own = on_policy(agent, dataset)
+    return Recorded(int(dataset.episode_success[own].sum()), int(own.sum())) if bool(own.any()) else None

@@ -34,6 +34,7 @@ STAGES = {
     "train-world-model": ("world_model", "ensemble"),
     "train-classifier": ("classifier",),
     "refine": ("refined",),
+    "gate": ("accepted",),
     "evaluate": ("evaluation",),
     "report": ("report",),
 }

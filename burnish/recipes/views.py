@@ -8,6 +8,7 @@ import torch
 
 from burnish.data import Dataset, Windows, read_dataset
 from burnish.errors import InputError
+from burnish.evaluation.agent import Agent
 from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import StageContext
 from burnish.recipes.steps import Step
@@ -48,6 +49,10 @@ class StateView:
     def outside(self, stage: StageContext, inner: Any) -> Any:
         """An observer or a world model of vectors as one of what the simulator shows."""
         return inner
+
+    def inside(self, agent: Agent) -> Agent:
+        """An agent that sees what models of vectors imagine, instead of what the simulator shows."""
+        return agent
 
     def pictures(self, stage: StageContext) -> Dataset | None:
         """The data set with its pictures, where the models look at any."""
@@ -97,6 +102,10 @@ class LatentView(StateView):
     def outside(self, stage: StageContext, inner: Any) -> Encoded:
         """`inner` behind the autoencoder."""
         return Encoded(self._autoencoder(stage), inner).eval()
+
+    def inside(self, agent: Agent) -> Agent:
+        """The agent without its autoencoder: imagined latents are its observations."""
+        return Agent(agent.observer.inner, agent.policy).eval()
 
     def pictures(self, stage: StageContext) -> Dataset | None:
         """The whole data set with its pictures."""

@@ -15,6 +15,7 @@ from burnish.data import Dataset, Windows, read_dataset, require_successes
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
 from burnish.policies import GaussianPolicy
+from burnish.recipes.gating import gate_steps
 from burnish.recipes.own_data import OwnData, copy_own_data
 from burnish.recipes.parts import (
     Imagination,
@@ -164,6 +165,21 @@ def steps(
             ),
         ),
     ]
+    learned += gate_steps(
+        c,
+        task,
+        seed,
+        view,
+        {
+            "history": c.history,
+            "world_model": c.world_model,
+            "ensemble": c.ensemble,
+            "support": c.support,
+            "classifier": c.classifier,
+        },
+        ("dataset", "policy", *seen),
+        lambda fewer_steps, seed, split, s: train_world(fewer_steps, seed, split, agent(s), s),
+    )
     return with_evaluation_and_report(learned, c, task, seed, recorder, view, world_model, ensemble)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import GaussianPolicyConfig
@@ -74,6 +75,7 @@ class World4RLConfig:
     imagination: ImaginationConfig = field(default_factory=lambda: ImaginationConfig(member_share=0.5))
     ppo: PPOConfig = field(default_factory=PPOConfig)
     refine: RefineConfig = field(default_factory=lambda: RefineConfig(margin=0.02, average=0.9, patience=4))
+    gate: GateConfig = field(default_factory=GateConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
@@ -90,6 +92,7 @@ def _tiny(config: World4RLConfig) -> World4RLConfig:
         classifier_training=replace(config.classifier_training, steps=200),
         imagination=replace(config.imagination, num_envs=128),
         refine=replace(config.refine, iterations=10, critic_warmup=2),
+        gate=replace(config.gate, worlds=2, training_share=0.5, episodes=16),
         evaluation=replace(
             config.evaluation, episodes=20, imagined_episodes=128, curve_points=2, curve_episodes=10, videos=1
         ),
