@@ -125,7 +125,7 @@ def accept(config: GateConfig, seed: int, view: StateView, task: str, stage: Sta
     else:
         successes = int(dataset.episode_success.sum())
         reason = (
-            f"the data has {successes} successful episodes, too few for {config.worlds} held-out worlds to judge by"
+            f"the data has {successes} successful episodes, too few for {config.worlds} held-out worlds"
         )
         found = {"accepted": False, "reasons": [reason]}
     write_json(stage.folder / GATE_FILE, found)
