@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.config import config_hash, from_dict, load_yaml, save_yaml, to_dict
+from burnish.config import LATER, config_hash, from_dict, load_yaml, save_yaml, to_dict
 from burnish.errors import InputError
 
 
@@ -145,6 +145,27 @@ def test_hash_tells_changes_and_nothing_else():
     assert config_hash(config) != config_hash(replace(config, model=Model(9)))
     assert config_hash({"x": 1}) != config_hash({"x": "1"})
     assert config_hash({"x": 1}) != config_hash({"x": True})
+
+
+@dataclass(frozen=True)
+class Before:
+    steps: int = 5
+
+
+@dataclass(frozen=True)
+class After:
+    steps: int = 5
+    patience: int | None = field(default=None, metadata=LATER)
+
+
+def test_a_later_field_counts_only_away_from_its_default(tmp_path):
+    """Work of before it stays valid, wherever the configuration stands; a file of before it is read."""
+    for before, after in ((Before(), After()), ({"a": (Before(7),)}, {"a": (After(7),)})):
+        assert config_hash(before) == config_hash(after)
+    assert len({config_hash(After(patience=patience)) for patience in (None, 1, 2)}) == 3
+    assert to_dict(After()) == {"steps": 5, "patience": None}
+    save_yaml(tmp_path / "old.yaml", to_dict(Before(7)))
+    assert from_dict(After, load_yaml(tmp_path / "old.yaml"), "old.yaml") == After(7)
 
 
 def test_yaml_reads_exponents_as_numbers(tmp_path):
