@@ -175,6 +175,7 @@ def test_hashes_of_released_configurations():
     assert config_hash(TrainingConfig()) == "2fb5c4d30fca1740061d713a78756d6022d5575b0f4e0ba53fd25e68ae19847a"
     assert config_hash(RefineConfig()) == "bec7f5971e0a90504f9651489731b204e670862b2918d6c761600cc76b225450"
     assert config_hash(TrainingConfig(patience=3)) != config_hash(TrainingConfig())
+    assert config_hash(RefineConfig(max_distance_growth=1.5)) != config_hash(RefineConfig())
 
 
 def test_yaml_reads_exponents_as_numbers(tmp_path):
