@@ -2,6 +2,10 @@
 
 Configuration that comes from a file is untrusted: it is read with YAML's safe loader, and every field must exist, be
 present and have the declared type.  Use tuples, not lists, in configuration dataclasses (they are frozen).
+
+A field that comes later, when results of the dataclass exist already, says so: `field(default=…, metadata=LATER)`.  Its
+default is what was done before there was the field, and never changes; while it stands there the hash leaves it out, so
+that finished work stays valid.
 """
 
 import dataclasses
@@ -22,6 +26,7 @@ from burnish.errors import InputError
 from burnish.storage import read_bytes, write_bytes_atomic
 
 ConfigT = TypeVar("ConfigT")
+LATER = types.MappingProxyType({"later": True})
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -36,20 +41,22 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: Any, where: str, hashed: bool = False) -> Any:
     if value is None or isinstance(value, (bool, str)) or type(value) in (int, float):
         return value.value if isinstance(value, Enum) else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [field.name for field in dataclasses.fields(value) if field.init]
-        return {name: _plain(getattr(value, name), f"{where}.{name}") for name in fields}
+        fields = [field for field in dataclasses.fields(value) if field.init]
+        if hashed:
+            fields = [f for f in fields if not (f.metadata.get("later") and getattr(value, f.name) == f.default)]
+        return {f.name: _plain(getattr(value, f.name), f"{where}.{f.name}", hashed) for f in fields}
     if isinstance(value, Enum):
-        return _plain(value.value, where)
+        return _plain(value.value, where, hashed)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {str(key): _plain(item, f"{where}.{key}", hashed) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [_plain(item, f"{where}[{index}]", hashed) for index, item in enumerate(value)]
     raise TypeError(f"{where}: a {type(value).__name__} has no place in a configuration")
 
 
@@ -103,8 +110,12 @@ def save_yaml(path: str | Path, data: Mapping[str, Any]) -> None:
 
 
 def config_hash(config: Any) -> str:
-    """SHA-256 (hex) of the configuration's canonical JSON: independent of key order, and of 1 against 1.0."""
-    canonical = json.dumps(_canonical_numbers(to_dict(config)), sort_keys=True, separators=(",", ":"))
+    """SHA-256 (hex) of the configuration's canonical JSON: independent of key order, and of 1 against 1.0.
+
+    Fields marked `LATER` count only where they differ from their defaults; in plain data nothing is marked any more.
+    """
+    plain = _plain(config, type(config).__name__, hashed=True)
+    canonical = json.dumps(_canonical_numbers(plain), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.config import config_hash, from_dict, load_yaml, save_yaml, to_dict
+from burnish.config import LATER, config_hash, from_dict, load_yaml, save_yaml, to_dict
 from burnish.errors import InputError
+from burnish.rl import RefineConfig
+from burnish.training import TrainingConfig
 
 
 class Kind(Enum):
@@ -145,6 +147,35 @@ def test_hash_tells_changes_and_nothing_else():
     assert config_hash(config) != config_hash(replace(config, model=Model(9)))
     assert config_hash({"x": 1}) != config_hash({"x": "1"})
     assert config_hash({"x": 1}) != config_hash({"x": True})
+
+
+@dataclass(frozen=True)
+class Before:
+    steps: int = 5
+
+
+@dataclass(frozen=True)
+class After:
+    steps: int = 5
+    patience: int | None = field(default=None, metadata=LATER)
+
+
+def test_a_later_field_counts_only_away_from_its_default(tmp_path):
+    """Work of before it stays valid, wherever the configuration stands; a file of before it is read."""
+    for before, after in ((Before(), After()), ({"a": (Before(7),)}, {"a": (After(7),)})):
+        assert config_hash(before) == config_hash(after)
+    assert len({config_hash(After(patience=patience)) for patience in (None, 1, 2)}) == 3
+    assert to_dict(After()) == {"steps": 5, "patience": None}
+    save_yaml(tmp_path / "old.yaml", to_dict(Before(7)))
+    assert from_dict(After, load_yaml(tmp_path / "old.yaml"), "old.yaml") == After(7)
+
+
+def test_hashes_of_released_configurations():
+    """As they were before TrainingConfig had validation and RefineConfig a limit of the distance."""
+    assert config_hash(TrainingConfig()) == "2fb5c4d30fca1740061d713a78756d6022d5575b0f4e0ba53fd25e68ae19847a"
+    assert config_hash(RefineConfig()) == "bec7f5971e0a90504f9651489731b204e670862b2918d6c761600cc76b225450"
+    assert config_hash(TrainingConfig(patience=3)) != config_hash(TrainingConfig())
+    assert config_hash(RefineConfig(max_distance_growth=1.5)) != config_hash(RefineConfig())
 
 
 def test_yaml_reads_exponents_as_numbers(tmp_path):

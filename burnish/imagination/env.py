@@ -80,7 +80,9 @@ class ImaginedEnv(VectorEnv):
 
     Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`).  `info["final_obs"]` then holds the last
     features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["success"]` and
-    `info["halted"]` are (num_envs,) booleans.  For code that wants arrays, wrap it in
+    `info["halted"]` are (num_envs,) booleans.  `info["disagreement"]` and `info["distance"]` (num_envs,) tell how far
+    the decision's states and actions were from the data, in units of the thresholds, on average over its transitions;
+    each is there where the environment has what measures it.  For code that wants arrays, wrap it in
     `gymnasium.wrappers.vector.ArrayConversion(env, env_xp=torch, target_xp=numpy)`.
     """
 
@@ -146,9 +148,13 @@ class ImaginedEnv(VectorEnv):
         actions = actions.to(self.device, torch.float32).clamp(-1, 1)
         actions = actions.reshape(self.num_envs, self.config.chunk, self.action_dim)
         state, halted = self._state, torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        for group in actions.split(self.world_model.action_steps, dim=1):
-            state, doubtful = self._imagine(state, group.flatten(1))
+        groups = actions.split(self.world_model.action_steps, dim=1)
+        doubts: dict[str, Tensor] = {}
+        for group in groups:
+            state, doubtful, relative = self._imagine(state, group.flatten(1))
             halted = halted | doubtful
+            for name, doubt in relative.items():
+                doubts[name] = doubts.get(name, 0) + doubt / len(groups)
         self.imagined_steps += self.num_envs * self.config.chunk
         self._age = self._age + self.config.chunk
         features = self.world_model.features(state)
@@ -156,16 +162,18 @@ class ImaginedEnv(VectorEnv):
         terminated = success | halted
         truncated = (self._age >= self.config.horizon) & ~terminated
         done = terminated | truncated
-        info = {"success": success, "halted": halted, "final_obs": features, "_final_obs": done}
+        info = {"success": success, "halted": halted, "final_obs": features, "_final_obs": done, **doubts}
         # Start states are drawn for all rows and used for some: no host synchronisation to count them.
         self._state = state.where(done, self.starts.sample(self.num_envs, self.generator))
         self._age = self._age.masked_fill(done, 0)
         self._model = torch.where(done, self._draw_models(), self._model)
         return self.world_model.features(self._state), success.float(), terminated, truncated, info
 
-    def _imagine(self, state: State, actions: Tensor) -> tuple[State, Tensor]:
+    def _imagine(self, state: State, actions: Tensor) -> tuple[State, Tensor, dict[str, Tensor]]:
+        """The states that follow, which episodes halt, and how far these are from the data, by their thresholds."""
         following = self.world_model.imagine(state, actions, self.generator)
         halted = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        doubts: dict[str, Tensor] = {}
         # Comparisons are written so that a NaN halts, too.
         if self.disagreement is not None:
             if self.config.member_share > 0:
@@ -174,9 +182,12 @@ class ImaginedEnv(VectorEnv):
             else:
                 doubt = self.disagreement(state, actions)
             halted = halted | ~(doubt <= self.disagreement.threshold)
+            doubts["disagreement"] = _relative(doubt, self.disagreement.threshold)
         if self.support is not None:
-            halted = halted | ~(self.support(state, actions) <= self.support.threshold)
-        return following, halted & self.config.halting
+            distance = self.support(state, actions)
+            halted = halted | ~(distance <= self.support.threshold)
+            doubts["distance"] = _relative(distance, self.support.threshold)
+        return following, halted & self.config.halting, doubts
 
     def _draw_models(self) -> Tensor:
         """Which model each new episode follows: -1 the world model, k the ensemble's member k."""
@@ -205,3 +216,8 @@ class ImaginedEnv(VectorEnv):
         self._age, self._model = state["age"].to(self.device), state["model"].to(self.device)
         self.generator.set_state(state["generator"])
         self.imagined_steps = int(state["imagined_steps"])
+
+
+def _relative(doubt: Tensor, threshold: Tensor) -> Tensor:
+    # Data that repeats itself may have a threshold of zero.
+    return doubt / threshold.clamp(min=1e-12)

@@ -25,6 +25,10 @@ class ImaginedSuccess:
 
     success: Bool[Tensor, " N"]
     halted: Bool[Tensor, " N"]
+    disagreement: float | None = None
+    """Mean over the decisions of all episodes, in units of the halting threshold; None without an ensemble."""
+    distance: float | None = None
+    """The same of the distance to the data; None where it is not measured."""
 
     @property
     def rate(self) -> float:
@@ -45,12 +49,17 @@ def imagined_success(
     features, _ = env.reset(seed=seed, options={"states": starts})
     success = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
     halted, alive = success.clone(), ~success
+    lived, doubts = torch.zeros((), device=env.device), dict[str, Tensor]()
     for step in range(steps):
         decision = policy.act(features, True, None)
         features, _, _, _, info = env.step(decision.action_chunk)
         success |= alive & info["success"]
         halted |= alive & info["halted"]
+        lived += alive.sum()
+        for name in ("disagreement", "distance"):
+            if name in info:
+                doubts[name] = doubts.get(name, 0) + torch.where(alive, info[name], 0).sum()
         alive &= ~info["_final_obs"]
         if step % check_every == check_every - 1 and not alive.any():
             break
-    return ImaginedSuccess(success, halted)
+    return ImaginedSuccess(success, halted, **{name: float(total / lived) for name, total in doubts.items()})

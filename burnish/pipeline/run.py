@@ -184,7 +184,8 @@ class Run:
         fingerprints = {
             key: self._external[key][1] if key in self._external else self.stage_info(key)["content"] for key in inputs
         }
-        parts = {"name": name, "version": version, "config": to_dict(config), "inputs": fingerprints}
+        # Not as plain data: that would not know any more which fields came later.
+        parts = {"name": name, "version": version, "config": config, "inputs": fingerprints}
         return config_hash(parts), fingerprints
 
     def _manifest(self, identity: str, config: Any, fingerprints: dict[str, str], version: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ denoising steps, inside the world model.  Start states come from the data alone.
 where bootstrapped priors disagree.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,7 @@ from burnish.recipes.parts import (
     Split,
     clone,
     cloned_episodes,
+    held_out_error,
     recorded_features,
     refine_in_imagination,
     train_classifier,
@@ -175,7 +177,7 @@ def collect_play(config: DiWAConfig, recorder: "Recorder", stage: StageContext) 
 
 def train_world_model(config: DiWAConfig, seed: int, split: Split, stage: StageContext) -> None:
     """Reconstruction and balanced KL on contiguous sequences, the recurrent state carried over."""
-    training, _ = split
+    training, held_out = split
     torch.manual_seed(seed)
     world_model = RSSM(
         training.observation_dim,
@@ -187,7 +189,8 @@ def train_world_model(config: DiWAConfig, seed: int, split: Split, stage: StageC
     transitions, _ = in_chunks(shuffled(training, seed), config.world_model.action_steps)
     streams = Streams(transitions, config.sequence_length)
     with stage.progress(config.world_model_training.steps, "steps") as bar:
-        fit(world_model, streams, config.world_model_training, stage.folder, seed, on_step=bar.at)
+        error = partial(held_out_error, world_model, held_out, seed)
+        fit(world_model, streams, config.world_model_training, stage.folder, seed, on_step=bar.at, validate=error)
     world_model.save(stage.folder)
 
 

@@ -124,9 +124,7 @@ def accept(config: GateConfig, seed: int, view: StateView, task: str, stage: Sta
         found = judge(config, seed, dataset, view.inside(pretrained), view.inside(refined), worlds).to_dict()
     else:
         successes = int(dataset.episode_success.sum())
-        reason = (
-            f"the data has {successes} successful episodes, too few for {config.worlds} held-out worlds"
-        )
+        reason = f"the data has {successes} successful episodes, too few for {config.worlds} held-out worlds"
         found = {"accepted": False, "reasons": [reason]}
     write_json(stage.folder / GATE_FILE, found)
     save_agent(stage.folder, refined if found["accepted"] else pretrained, task)

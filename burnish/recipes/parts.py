@@ -11,6 +11,7 @@ from burnish.baselines import successful_episodes
 from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes
 from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, check_same_features, save_agent
+from burnish.evaluation.prediction import open_loop
 from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_success
 from burnish.pipeline import StageContext
 from burnish.policies import Policy
@@ -75,6 +76,23 @@ class _Pairs:
             return inputs, self.chunks[index]
         disturbance = torch.randn(inputs.shape, generator=generator, device=inputs.device)
         return inputs + self.noise * disturbance, self.chunks[index]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The world model.
+
+
+def held_out_error(
+    world_model: WorldModel, held_out: Dataset, seed: int, horizon: int = 10, limit: int = 256
+) -> dict[str, float]:
+    """What a world model is validated by: the median error of open-loop prediction over windows, at the last horizon.
+
+    In standard deviations of the data.  The training loss tells of one step from recorded states, at all levels of
+    noise; refinement lives on many steps from imagined ones.
+    """
+    reach = min(horizon, int(held_out.lengths.max()) - 1)
+    found = open_loop(world_model, held_out, max(1, reach // world_model.action_steps), seed, limit=limit)
+    return {"open_loop_error": float(found.model_error[:, -1].quantile(0.5))}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ def report(stage: StageContext) -> None:
         data=_data_rows(read_dataset(stage.inputs["dataset"], cameras=())),
         refinement=rows,
         chosen_iteration=chosen if contract["accepted"] else None,
+        refinement_stopped=manifests["refined"]["outputs"].get("stopped"),
         training={title: _metrics(stage.inputs[name]) for name, title in _TRAINING.items() if name in stage.inputs},
         calibration=read_json(stage.inputs["classifier"] / "calibration.json"),
         **measured,

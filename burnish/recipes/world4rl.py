@@ -7,6 +7,7 @@ holds the policy near the pretrained one.  All of it reads state vectors, or a c
 (`recipes/views.py`).
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,7 @@ from burnish.recipes.parts import (
     Split,
     clone,
     cloned_episodes,
+    held_out_error,
     recorded_features,
     refine_in_imagination,
     train_classifier,
@@ -231,12 +233,13 @@ def pretrain(config: World4RLConfig, task: str, seed: int, source: str, view: St
 
 def train_world_model(config: World4RLConfig, seed: int, split: Split, agent: Agent, stage: StageContext) -> None:
     """EDM-preconditioned diffusion over the next observation, given H frames and two-hot actions."""
-    training, _ = split
+    training, held_out = split
     torch.manual_seed(seed)
     world_model = DiffusionWorldModel(transition_space(config, training, agent), config.world_model)
     windows = Windows(training, history=config.history.frames, horizon=config.world_model.rollout_steps)
     with stage.progress(config.world_model_training.steps, "steps") as bar:
-        fit(world_model, windows, config.world_model_training, stage.folder, seed, on_step=bar.at)
+        error = partial(held_out_error, world_model, held_out, seed)
+        fit(world_model, windows, config.world_model_training, stage.folder, seed, on_step=bar.at, validate=error)
     world_model.save(stage.folder)
 
 

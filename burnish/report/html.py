@@ -18,7 +18,14 @@ from burnish.report.figures import Plot
 from burnish.report.files import write_atomically
 from burnish.report.inputs import ReportInputs
 from burnish.report.page import plot_figure, whole_page
-from burnish.report.plots import plot_difference, plot_pictures, plot_refinement, plot_success, plot_training
+from burnish.report.plots import (
+    plot_difference,
+    plot_pictures,
+    plot_refinement,
+    plot_success,
+    plot_training,
+    plot_validation,
+)
 from burnish.report.sections import facts, picture_sentences, prose, table, untested_sentences, video_figures
 from burnish.report.verdict import verdict
 from burnish.report.wording import count, percent, seconds
@@ -132,6 +139,8 @@ def _refinement(inputs: ReportInputs, names: _Names) -> str:
         f"{percent(imagined['pretrained'])} for the pretrained policy, {percent(imagined['refined'])} for the refined "
         f"one. {choice}"
     )
+    if inputs.refinement_stopped is not None:
+        introduction += f" Refinement stopped: {inputs.refinement_stopped}."
     if real is not None:
         introduction += " Real success is drawn for comparison only; it was measured after the choice."
     return _section(title, f"<p>{prose(introduction)}</p>{_grid(plots, names)}")
@@ -173,7 +182,9 @@ def _world_model(inputs: ReportInputs, names: _Names) -> str:
 
 
 def _training(inputs: ReportInputs, names: _Names) -> str:
-    plots = [plot_training(name, rows) for name, rows in (inputs.training or {}).items()]
+    plots = [
+        plot(name, rows) for name, rows in (inputs.training or {}).items() for plot in (plot_training, plot_validation)
+    ]
     drawn = [plot for plot in plots if plot is not None]
     if not drawn:
         return _section("Training losses", _missing(inputs.missing.get("training", "No losses were recorded.")))

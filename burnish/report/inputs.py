@@ -20,12 +20,16 @@ class ReportInputs:
     refinement
         Rows over refinement: {"iteration", "imagined_steps"} and any of "eval/success", "eval/halted",
         "train/success", "train/halted", "loss/policy", "loss/value", "kl" (of the update), "kl_base" (to the
-        pretrained policy), "entropy", "real/success" (of a few iterates, measured after the choice).  `eval/...` is
-        the deterministic evaluation in pessimistic imagination.
+        pretrained policy), "entropy", "real/success" (of a few iterates, measured after the choice), "eval/distance"
+        and "eval/disagreement" (means, in units of the halting thresholds).  `eval/...` is the deterministic
+        evaluation in pessimistic imagination.
     chosen_iteration
         The "iteration" of the accepted row; None where the pretrained policy was kept.
+    refinement_stopped
+        Why refinement stopped, in a few words; None where that was not recorded.
     training
-        Stage name (as a reader should see it) -> rows {"step", "loss"}, optionally "validation/loss".
+        Stage name (as a reader should see it) -> rows {"step", "loss"}, optionally "validation/loss" and
+        "validation/open_loop_error".
     calibration
         {"threshold", "target_precision", "precision", "recall", "positives", "negatives",
         "bins": [{"low", "high", "mean_probability", "frequency", "count"}],
@@ -57,6 +61,7 @@ class ReportInputs:
     data: Rows | None = None
     refinement: Rows | None = None
     chosen_iteration: int | None = None
+    refinement_stopped: str | None = None
     training: Mapping[str, Rows] | None = None
     calibration: Mapping[str, Any] | None = None
     prediction: Mapping[str, Any] | None = None

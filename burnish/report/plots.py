@@ -60,9 +60,9 @@ def plot_refinement(
     """Learning curves of refinement over imagined steps; a panel whose columns are missing is left out.
 
     `rows` hold "imagined_steps" and any of "eval/success", "train/success", "real/success", "eval/halted",
-    "train/halted", "loss/value", "loss/policy", "kl_base", "kl" and "entropy".  `chosen` is the row of the chosen
-    iterate.  `real` is "success" of `report.json`: drawn at the two ends, pretrained at the first row and refined at
-    the chosen one.
+    "train/halted", "eval/distance", "eval/disagreement", "loss/value", "loss/policy", "kl_base", "kl" and "entropy".
+    `chosen` is the row of the chosen iterate.  `real` is "success" of `report.json`: drawn at the two ends, pretrained
+    at the first row and refined at the chosen one.
     """
     panels = [
         _curves(
@@ -87,6 +87,14 @@ def plot_refinement(
             {"eval/halted": ("deterministic", BLUE), "train/halted": ("while training", GREY)},
             "Imagined episodes stopped without reward: the ensemble disagreed, or they were far from the data.",
             share=True,
+        ),
+        _curves(
+            rows,
+            chosen,
+            "Distance from the data",
+            "mean, halting at 1",
+            {"eval/distance": ("distance", BLUE), "eval/disagreement": ("disagreement", ORANGE)},
+            "Of the judged policy's imagined states and actions, in units of the thresholds at which episodes halt.",
         ),
         _curves(
             rows,
@@ -131,6 +139,21 @@ def plot_training(name: str, rows: Rows) -> Plot | None:
         losses = [np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()]
         log_scale_where_wide(axis, "y", np.concatenate(losses))
     return plot
+
+
+def plot_validation(name: str, rows: Rows) -> Plot | None:
+    """A world model's validation while it trained; None where there was none.  `rows` may hold
+    "validation/open_loop_error", in standard deviations of the data."""
+    return _curves(
+        rows,
+        None,
+        f"{name}: validation",
+        "median error (standard deviations)",
+        {"validation/open_loop_error": ("held out", ORANGE)},
+        "Open-loop prediction of held-out episodes, at the last horizon.",
+        x="step",
+        x_label="training step",
+    )
 
 
 def plot_pictures(fidelity: Mapping[str, Any]) -> list[Plot]:

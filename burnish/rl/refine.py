@@ -1,14 +1,17 @@
 """Refinement: PPO in the imagined environment, the best iterate chosen there too, resumable at any moment."""
 
 import copy
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
+from burnish.config import LATER
+from burnish.errors import InputError
 from burnish.imagination import ImaginedEnv, ImaginedSuccess
 from burnish.policies import Policy
 from burnish.rl.ppo import PPO, PPOConfig
@@ -38,7 +41,28 @@ class RefineConfig:
     patience: int | None = None
     """Stop after this many evaluations without a better one."""
     checkpoint_seconds: float = 10.0
+    max_distance_growth: float | None = field(default=None, metadata=LATER)
+    """Stop where the judged policy's mean distance to the data (where none is measured: the ensemble's disagreement)
+    is more than this many times the pretrained policy's, and do not choose that iterate.  Imagined episodes halt at
+    the threshold, so the mean hardly passes it, and useful factors are not far above 1."""
 
+
+class Refinement(TypedDict):
+    """What `refine` tells."""
+
+    iteration: float
+    """Of the chosen iterate; 0 is the pretrained policy."""
+    imagined_success_pretrained: float
+    imagined_success_refined: float
+    imagined_steps: float
+    stopped: str
+    """Why there was no further iteration."""
+
+
+_OVER = "iterations were over"
+# A judgement's numbers, and what stands for one that there is none of: processes exchange numbers only.
+_JUDGED = ("eval/success", "eval/halted", "eval/disagreement", "eval/distance")
+_ABSENT = -math.inf
 
 Evaluate = Callable[[Policy], ImaginedSuccess]
 OnIteration = Callable[[int, dict[str, float]], None]
@@ -60,13 +84,14 @@ def refine(
     folder: Path,
     seed: int,
     on_iteration: OnIteration | None = None,
-) -> dict[str, float]:
+) -> Refinement:
     """Refine `policy` in place and leave it at its best iterate.
 
     Best means the highest pessimistic imagined success by `evaluate` (a deterministic judgement from fixed starts);
     among those within `margin` the earliest, which has moved least.  The simulator has no part in it.  `folder`
     receives metrics.jsonl, `iterates/NNNN.safetensors` of each judged policy, and the resume state.  Returns the
-    choice, the imagined success before and after, and the number of imagined steps.
+    choice, the imagined success before and after, the number of imagined steps, and why it stopped.  InputError where
+    the distance to the data is limited and nothing measures it.
 
     Where this process has joined others (`processes.join`), all of them call this together, each with an environment of
     its own share of the imagined episodes.  Each imagines with random numbers of its own, PPO learns from all of it,
@@ -81,13 +106,17 @@ def refine(
     path = folder / "resume.safetensors"
     features, _ = env.reset(seed=processes.seed(seed))
     averaged = copy.deepcopy(policy)
-    best, best_weights, pretrained_rate, start = _Best(), _copy(policy), -1.0, 0
+    best, best_weights, start = _Best(), _copy(policy), 0
+    pretrained: dict[str, float] = {}
+    stopped = _OVER
     saved = processes.load_state(path)
     if saved is not None:
         ppo.load_state_dict(saved["ppo"])
         averaged.load_state_dict(saved["averaged"])
         best_weights = saved["best_weights"]
-        best, pretrained_rate, start = _Best(**saved["best"]), saved["pretrained_rate"], saved["iteration"]
+        best, start = _Best(**saved["best"]), saved["iteration"]
+        # What an earlier version left holds the rate alone; the rest is only asked for by settings that it had not.
+        pretrained = saved.get("pretrained") or {"eval/success": saved["pretrained_rate"]}
         features = _take_up(saved, env, generator, processes, seed)
     log.rewind(start - 1)
 
@@ -102,20 +131,25 @@ def refine(
             _average(averaged, policy, config.average)
         judged = iteration % config.evaluate_every == 0 and (iteration == 0 or iteration > config.critic_warmup)
         if judged or iteration == config.iterations:
-            rate, halted = _judge(evaluate, averaged, processes)
-            row |= {"eval/success": rate, "eval/halted": halted}
+            verdict = _judge(evaluate, averaged, processes)
+            row |= verdict
             if iteration == 0:
-                pretrained_rate = rate
-            if rate > best.rate + config.margin + 1e-9:
-                best, best_weights = _Best(rate, iteration, 0), _copy(averaged)
+                pretrained = verdict
+            left = _left_the_data(verdict, pretrained, config.max_distance_growth, iteration)
+            if verdict["eval/success"] > best.rate + config.margin + 1e-9 and not left:
+                best, best_weights = _Best(verdict["eval/success"], iteration, 0), _copy(averaged)
             else:
                 best.since += 1
+            if left:
+                stopped = left
+            elif config.patience is not None and best.since >= config.patience:
+                stopped = f"no better iterate for {best.since} judgements"
             if processes.first:
                 save_tensors(folder / "iterates" / f"{iteration:04d}.safetensors", _copy(averaged), {})
         log.write(iteration, row)
         if on_iteration and processes.first:
             on_iteration(iteration, row)
-        if config.patience is not None and best.since >= config.patience:
+        if stopped != _OVER:
             break
         if processes.agree(time.monotonic() - saved_at > config.checkpoint_seconds):
             state = {
@@ -124,7 +158,7 @@ def refine(
                 "averaged": averaged.state_dict(),
                 "best": vars(best),
                 "best_weights": best_weights,
-                "pretrained_rate": pretrained_rate,
+                "pretrained": pretrained,
                 **_experience(env, generator, features, processes),
             }
             if processes.first:
@@ -134,20 +168,44 @@ def refine(
     policy.load_state_dict(best_weights)
     return {
         "iteration": float(best.iteration),
-        "imagined_success_pretrained": pretrained_rate,
+        "imagined_success_pretrained": pretrained["eval/success"],
         "imagined_success_refined": best.rate,
         "imagined_steps": float(processes.count * env.imagined_steps),
+        "stopped": stopped,
     }
 
 
-def _judge(evaluate: Evaluate, policy: Policy, processes: Processes) -> tuple[float, float]:
-    """Imagined success and halted rate: what the first process finds, so that all choose the same iterate."""
-    rates = torch.zeros(2, dtype=torch.float64)
+def _judge(evaluate: Evaluate, policy: Policy, processes: Processes) -> dict[str, float]:
+    """The judgement's part of a row: what the first process finds, so that all choose the same iterate."""
+    found = torch.full((len(_JUDGED),), _ABSENT, dtype=torch.float64)
     if processes.first:
         verdict = evaluate(policy)
-        rates = torch.tensor([verdict.rate, verdict.halted_rate], dtype=torch.float64)
-    success, halted = processes.of_first(rates).tolist()
-    return success, halted
+        numbers = verdict.rate, verdict.halted_rate, verdict.disagreement, verdict.distance
+        found = torch.tensor([_ABSENT if n is None else n for n in numbers], dtype=torch.float64)
+    named = zip(_JUDGED, processes.of_first(found).tolist(), strict=True)
+    return {name: number for name, number in named if number != _ABSENT}
+
+
+def _left_the_data(
+    verdict: dict[str, float], pretrained: dict[str, float], limit: float | None, iteration: int
+) -> str | None:
+    """Why the judged policy is too far from the data; None where it is not, or where there is no limit."""
+    if limit is None:
+        return None
+    name = next((name for name in ("distance", "disagreement") if f"eval/{name}" in verdict), None)
+    if name is None:
+        raise InputError(
+            f"refine.max_distance_growth is {limit}, but this imagination has neither a distance to the data nor an "
+            "ensemble"
+        )
+    now, before = verdict[f"eval/{name}"], pretrained[f"eval/{name}"]
+    # Written so that a NaN has left, too.
+    if iteration == 0 or now <= limit * before:
+        return None
+    return (
+        f"left the data: at iteration {iteration} the mean {name} is {now:.3g} of its threshold, more than {limit:g} "
+        f"times the pretrained policy's {before:.3g}"
+    )
 
 
 def _experience(

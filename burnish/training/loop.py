@@ -4,18 +4,20 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from burnish.errors import RunError
+from burnish.config import LATER
+from burnish.errors import InputError, RunError
 from burnish.storage import save_state
 from burnish.training.ema import ExponentialMovingAverage
 from burnish.training.metrics import MetricsLog
 from burnish.training.processes import Processes, current
+from burnish.training.validation import Validate, Validation
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,13 @@ class TrainingConfig:
     ema_decay: float | None = 0.995
     log_every: int = 50
     checkpoint_seconds: float = 10.0
+    validate_every: int | None = field(default=None, metadata=LATER)
+    """Steps between two validations on held-out data; None: none.  Only some stages have something to validate."""
+    patience: int | None = field(default=None, metadata=LATER)
+    """Stop after this many validations without a better one, and end with the best validated weights.  None: all
+    steps, and the last weights.  The learning rate falls along a cosine over all planned steps, so weights from before
+    its end are worse by construction: patience saves time where a model overfits, or where too many steps are planned,
+    and is no way to better weights."""
 
 
 class Sampler(Protocol):
@@ -50,7 +59,13 @@ OnStep = Callable[[int, dict[str, float]], None]
 
 
 def fit(
-    model: nn.Module, sampler: Sampler, config: TrainingConfig, folder: Path, seed: int, on_step: OnStep | None = None
+    model: nn.Module,
+    sampler: Sampler,
+    config: TrainingConfig,
+    folder: Path,
+    seed: int,
+    on_step: OnStep | None = None,
+    validate: Validate | None = None,
 ) -> dict[str, float]:
     """Train `model` in place and return its last metrics.
 
@@ -58,12 +73,17 @@ def fit(
     goes on from it and ends, on a CPU, with the same bits as if it had never stopped.  `on_step(step, metrics)` is for
     progress bars.  Raises RunError where the loss is no longer finite.
 
+    `validate()` measures `model` on held-out data, where the configuration asks for it: with averaged weights where
+    there are any, in evaluation mode, without gradients, and without a trace in the training's random numbers.  What it
+    finds is logged as "validation/…"; by its first number, of which less is better, `patience` counts.  InputError
+    where the configuration asks and there is nothing to validate.
+
     Where this process has joined others (`processes.join`), all of them call this together.  Each draws the same
     batch, computes the loss of its share of the rows, and gradients are averaged: for a loss that is a mean over rows
     they are those of one process.  What the loss itself draws at random differs from process to process.  A model whose
     loss compares rows says `loss_compares_rows = True`; then every process computes the whole batch.  Only the first
-    process writes into `folder` and calls `on_step`; a resume may have another number of processes.  Raises InputError
-    where they cannot share the batch evenly.
+    process validates, writes into `folder` and calls `on_step`; a resume may have another number of processes.  Raises
+    InputError where they cannot share the batch evenly.
     """
     device = next(model.parameters()).device
     processes = current()
@@ -80,7 +100,9 @@ def fit(
     generator = torch.Generator(device=device).manual_seed(seed)
     log = MetricsLog(folder, silent=not processes.first)
     rows = config.batch_size if shared else None
-    run = _Resumable(folder / "resume.safetensors", model, optimizer, ema, generator, sampler, rows, processes)
+    validation = _validation(config, folder.name, model, ema, validate, processes)
+    path = folder / "resume.safetensors"
+    run = _Resumable(path, model, optimizer, ema, validation, generator, sampler, rows, processes)
     start = run.restore(seed)
     log.rewind(start)
 
@@ -101,7 +123,8 @@ def fit(
         if ema:
             ema.update()
         done = step + 1
-        if done % config.log_every == 0 or done == config.steps:
+        judged = validation is not None and (done % validation.every == 0 or done == config.steps)
+        if judged or done % config.log_every == 0 or done == config.steps:
             last = {"loss": float(loss.detach()), "gradient_norm": _number(norm)}
             last |= {name: float(value) for name, value in metrics.items()}
             last = processes.mean_of(last)
@@ -109,9 +132,13 @@ def fit(
                 raise RunError(
                     f"{folder.name}: the training loss is {last['loss']} at step {done}; lower learning_rate"
                 )
+            if validation and judged:
+                last |= validation.measure()
             log.write(done, last)
             if on_step and processes.first:
                 on_step(done, last)
+        if validation and validation.over:
+            break
         due = time.monotonic() - saved_at > config.checkpoint_seconds and done < config.steps
         # Several processes go by the first one's clock; they ask it, which is an exchange, at some steps only.
         asked = processes.count == 1 or done % config.log_every == 0
@@ -120,6 +147,8 @@ def fit(
             saved_at = time.monotonic()
     if ema:
         ema.copy_to_module()
+    if validation and validation.weights is not None:
+        model.load_state_dict(validation.weights)
     model.eval()
     log.close()
     return last
@@ -131,6 +160,25 @@ def schedule(step: int, steps: int, warmup_share: float = 0.02) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _validation(
+    config: TrainingConfig,
+    name: str,
+    model: nn.Module,
+    ema: ExponentialMovingAverage | None,
+    validate: Validate | None,
+    processes: Processes,
+) -> Validation | None:
+    """None where nothing is asked for; InputError where it cannot be done."""
+    every, patience = config.validate_every, config.patience
+    if every is None and patience is None:
+        return None
+    if every is None or every < 1 or (patience is not None and patience < 1):
+        raise InputError(f"{name}: validate_every is {every} and patience {patience}, expected 1 or more")
+    if validate is None:
+        raise InputError(f"{name}: validate_every is {every}, but here nothing is validated")
+    return Validation(model, ema, validate, every, patience, processes)
 
 
 def _number(value: Tensor | None) -> float:
@@ -149,6 +197,7 @@ class _Resumable:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         ema: ExponentialMovingAverage | None,
+        validation: Validation | None,
         generator: torch.Generator,
         sampler: Any,
         rows: int | None,
@@ -156,7 +205,7 @@ class _Resumable:
     ) -> None:
         self.path, self.model, self.optimizer, self.ema, self.generator = path, model, optimizer, ema, generator
         self.sampler = sampler if hasattr(sampler, "state_dict") else None
-        self.rows, self.processes = rows, processes
+        self.validation, self.rows, self.processes = validation, rows, processes
 
     def save(self, step: int) -> None:
         """All processes together: the sampler's rows and the random states are gathered."""
@@ -170,6 +219,8 @@ class _Resumable:
             "sampler": self.processes.gather_all(sampler) if self.rows else sampler,
             "global_rng": self.processes.gather(torch.get_rng_state()[None]),
         }
+        if self.validation:
+            state["validation"] = self.validation.state_dict()
         if torch.cuda.is_available():
             state["cuda_rng"] = self.processes.gather(torch.cuda.get_rng_state()[None])
         if self.processes.first:
@@ -185,6 +236,8 @@ class _Resumable:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
+        if self.validation and "validation" in state:
+            self.validation.load_state_dict(state["validation"])
         self.generator.set_state(state["generator"])
         if self.sampler:
             saved = state["sampler"]

@@ -79,6 +79,28 @@ def test_too_far_from_the_data_halts():
     assert info["halted"].tolist() == [False, True] and terminated.tolist() == [False, True] and not reward.any()
 
 
+def test_how_far_from_the_data_by_hand():
+    """In thresholds: disagreement -(x + a/4) of 0.5, a distance beyond 0.5 of 0.25; only what there is is told."""
+    env = make_env(num_envs=2)
+    env.reset(options={"states": at(-0.2, 0.4)})
+    *_, info = env.step(push(-1.0, 1.0))
+    assert info["disagreement"].tolist() == pytest.approx([0.9, -1.3]) and "distance" not in info
+    env.support = Distance(0.5)
+    env.support.threshold = torch.tensor(0.25)
+    env.reset(options={"states": at(-0.2, 0.4)})
+    *_, info = env.step(push(-1.0, 1.0))
+    assert info["disagreement"].tolist() == pytest.approx([0.9, -1.3])
+    assert info["distance"].tolist() == pytest.approx([-3.8, 0.6])
+
+
+def test_a_threshold_of_zero_divides_nothing_by_zero():
+    env = make_env(num_envs=2)
+    env.support = Distance(0.5)
+    env.reset(options={"states": at(0.25, 0.5)})
+    *_, info = env.step(push(1.0, 1.0))
+    assert info["distance"][0] == 0 and torch.isfinite(info["distance"][1]) and info["distance"][1] > 1e9
+
+
 def test_members_of_the_ensemble_imagine_their_share():
     """The one member moves the other way; each episode follows one model from its beginning to its end."""
     env = make_env(num_envs=400, horizon=2, member_share=0.25)
@@ -293,6 +315,8 @@ def test_a_decision_executes_its_whole_chunk():
     assert reward.tolist() == [0, 0, 1, 0] and info["halted"].tolist() == [False, False, False, True]
     assert terminated.tolist() == [False, False, True, True] and not truncated.any()
     assert env.imagined_steps == 12 and env.single_action_space.shape == (3, 1)
+    # Row 0 was led to 0.25, 0.5 and 0.75, row 3 to -0.5, -0.75 and -0.5: the mean of the transitions, by 0.5.
+    assert info["disagreement"][[0, 3]].tolist() == pytest.approx([-1.0, 3.5 / 3])
     _, _, _, truncated, _ = env.step(torch.zeros(4, 3, 1))
     assert truncated.tolist() == [True, True, False, False]  # six actions
 

@@ -5,7 +5,7 @@ import torch
 
 from burnish.imagination import ImaginedSuccess, imagined_success
 from burnish.policies import Decision
-from tests.imagination.counter_world import at, make_env, start_states
+from tests.imagination.counter_world import Distance, at, make_env, start_states
 
 
 class Follow:
@@ -55,12 +55,29 @@ def test_a_truncated_episode_is_over():
     assert found.success.tolist() == [False]
 
 
+def test_the_distance_from_the_data_by_hand():
+    """Row 0 goes left from 0 to -0.25, -0.5 and -0.75, where it halts; row 1 reaches 1 at once; neither's second
+    episode counts.  Disagreement is the negative position by 0.5, the distance that beyond -1 by 2."""
+    env = make_env(num_envs=2, horizon=10**9, starts=start_states([-0.4, -0.4]))
+    rule = lambda x: torch.where(x < 0.5, -1.0, 1.0)  # noqa: E731
+    found = judge(env, rule, [0.0, 0.75], steps=20)
+    assert found.halted.tolist() == [True, False] and found.distance is None
+    assert found.disagreement == pytest.approx((0.5 + 1.0 + 1.5 - 2.0) / 4)
+    env.support = Distance(-1)
+    env.support.threshold = torch.tensor(2.0)
+    found = judge(env, rule, [0.0, 0.75], steps=20)
+    assert found.disagreement == pytest.approx(0.25)
+    assert found.distance == pytest.approx((0.375 + 0.25 + 0.125 + 1.0) / 4)
+
+
 @pytest.mark.parametrize("check_every", [1, 3, 100])
 def test_stopping_early_changes_nothing(check_every):
     env = make_env(num_envs=3, horizon=10**9)
     found = judge(env, torch.ones_like, [0.9, 0.5, -0.3], steps=30, check_every=check_every)
     assert found.success.all()
     assert env.imagined_steps < 3 * 30 or check_every == 100
+    # -2 * (1.15 + (0.75 + 1) + (-0.05 + 0.2 + 0.45 + 0.7 + 0.95 + 1.2)) / 9 decisions
+    assert found.disagreement == pytest.approx(-2 * 6.35 / 9)
 
 
 def test_the_same_starts_and_seed_give_the_same_verdict():
@@ -68,6 +85,7 @@ def test_the_same_starts_and_seed_give_the_same_verdict():
     positions = torch.linspace(-0.4, 0.9, 50).tolist()
     one, two = (judge(env, lambda x: torch.full_like(x, 0.2), positions, steps=15) for _ in range(2))
     assert torch.equal(one.success, two.success) and torch.equal(one.halted, two.halted)
+    assert one.disagreement == two.disagreement
     assert 0 < one.rate < 1 and 0 < one.halted_rate < 1
 
 

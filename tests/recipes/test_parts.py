@@ -5,8 +5,9 @@ import torch
 
 from burnish.data import Dataset, DatasetInfo, about_to_succeed
 from burnish.errors import InputError
-from burnish.recipes.parts import _Pairs, cloned_episodes
-from tests.world_models.linear_system import episode
+from burnish.recipes.parts import _Pairs, cloned_episodes, held_out_error
+from tests.evaluation.test_prediction import Exact, constant_motion, std_of
+from tests.world_models.linear_system import episode, fitted_space
 
 
 def recorded(*episodes) -> Dataset:
@@ -40,3 +41,28 @@ def test_noise_on_the_features_only():
     assert noisy.std().item() == pytest.approx(0.1, rel=0.05) and torch.isin(targets, actions).all()
     clean, _ = _Pairs(inputs, actions, 0.0).sample(10, generator)
     assert torch.equal(clean, torch.zeros(10, 3))
+
+
+def test_the_held_out_error_by_hand():
+    """A bias of 0.02 a step is 0.2 after ten; where episodes are short, it is that of their longest window."""
+    dataset, held_out = constant_motion(length=24), constant_motion(episodes=1, length=20)
+    model = Exact(fitted_space(dataset), bias=0.02)
+    unit = std_of(dataset)
+    assert held_out_error(model, held_out, seed=0)["open_loop_error"] == pytest.approx(0.2 / unit, rel=1e-4)
+    short = constant_motion(episodes=2, length=6)
+    assert held_out_error(model, short, seed=0)["open_loop_error"] == pytest.approx(0.1 / unit, rel=1e-4)
+    assert held_out_error(Exact(fitted_space(dataset)), held_out, seed=0)["open_loop_error"] < 1e-4
+
+
+def test_the_held_out_error_asks_for_a_limited_number_of_windows():
+    dataset, held_out = constant_motion(length=24), constant_motion(episodes=3, length=20)
+    counted = []
+
+    class Counting(Exact):
+        def imagine(self, state, action, generator=None):
+            counted.append(len(action))
+            return super().imagine(state, action, generator)
+
+    model = Counting(fitted_space(dataset), bias=0.02)
+    held_out_error(model, held_out, seed=0, horizon=4, limit=7)
+    assert counted == [7] * 4

@@ -163,6 +163,15 @@ def test_a_rejected_refinement_is_said_twice_and_marks_no_iterate(inputs, summar
     assert "chosen iterate" not in page.words("svg")
 
 
+def test_why_refinement_stopped_is_said_where_it_is_known(inputs):
+    fewer = {name: None for name in WITHOUT_PLOTS if name != "refinement"}
+    rows = [{"iteration": 0, "imagined_steps": 0, "eval/success": 0.4}]
+    for stopped in ("no better iterate for 4 judgements", None):
+        page = Page(render_html(inputs(refinement=rows, refinement_stopped=stopped, **fewer)))
+        assert (f"Refinement stopped: {stopped}." in page.words()) == (stopped is not None)
+        assert ("Refinement stopped" in page.words()) == (stopped is not None)
+
+
 def test_a_broken_report_is_refused(inputs):
     with pytest.raises(InputError, match="accepted"):
         render_html(inputs({**inputs().report, "accepted": "yes"}))

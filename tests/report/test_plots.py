@@ -13,7 +13,13 @@ from burnish.report.diagnostics import (
     plot_reliability,
 )
 from burnish.report.figures import block_means, column, inline_svg, png_bytes
-from burnish.report.plots import plot_difference, plot_refinement, plot_success, plot_training
+from burnish.report.plots import (
+    plot_difference,
+    plot_refinement,
+    plot_success,
+    plot_training,
+    plot_validation,
+)
 
 
 def test_success_bars_have_the_rates_and_intervals(inputs):
@@ -57,6 +63,19 @@ def test_refinement_marks_the_chosen_iterate_and_the_real_ends(inputs):
     assert ends == [[0.0, 0.48], [720_000.0, 0.95]]
 
 
+def test_the_distance_from_the_data_is_drawn_where_it_was_judged():
+    rows = [
+        {"imagined_steps": 0, "eval/distance": 0.4, "eval/disagreement": 0.3},
+        {"imagined_steps": 5, "loss/value": 1.0},
+        {"imagined_steps": 10, "eval/distance": 0.6, "eval/disagreement": 0.2},
+    ]
+    (plot,) = [plot for plot in plot_refinement(rows) if plot.title == "Distance from the data"]
+    lines = [line.get_xydata().tolist() for line in plot.figure.axes[0].get_lines()]
+    assert lines == [[[0, 0.4], [10, 0.6]], [[0, 0.3], [10, 0.2]]]
+    (plot,) = plot_refinement([{"imagined_steps": 0, "eval/disagreement": 0.3}])
+    assert plot.title == "Distance from the data" and len(plot.figure.axes[0].get_lines()) == 1
+
+
 def test_panels_without_columns_are_left_out():
     rows = [{"imagined_steps": 10 * k, "eval/success": 0.1 * k} for k in range(5)]
     assert [plot.title for plot in plot_refinement(rows)] == ["Success in imagination"]
@@ -69,6 +88,17 @@ def test_training_loss_takes_a_log_scale_only_where_it_can():
     negative = [{"step": k, "loss": -float(k)} for k in range(4)]
     assert plot_training("Policy", negative).figure.axes[0].get_yscale() == "linear"
     assert plot_training("Nothing", [{"step": 1}]) is None
+
+
+def test_validation_has_a_plot_of_its_own_where_there_was_any():
+    """Its unit is not the loss's."""
+    rows = [
+        {"step": 10 * k, "loss": 1.0} | ({"validation/open_loop_error": 0.5 / k} if k % 2 else {}) for k in (1, 2, 3)
+    ]
+    plot = plot_validation("World model", rows)
+    assert plot.figure.axes[0].get_lines()[0].get_xydata().tolist() == [[10, 0.5], [30, 0.5 / 3]]
+    assert len(plot_training("World model", rows).figure.axes[0].get_lines()) == 1
+    assert plot_validation("World model", [{"step": 1, "loss": 1.0}]) is None
 
 
 def test_column_drops_what_is_missing_or_not_finite():

@@ -1,14 +1,17 @@
 """Refinement: the choice of the iterate, and a resume that ends with the same bits."""
 
+import dataclasses
 import json
+import math
 
 import pytest
 import torch
 
+from burnish.errors import InputError
 from burnish.imagination import ImaginedSuccess, imagined_success
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
 from burnish.rl import PPOConfig, RefineConfig, refine
-from burnish.storage import load_tensors
+from burnish.storage import load_state, load_tensors, save_state
 from tests.imagination.counter_world import make_env, start_states
 
 PPO_CONFIG = PPOConfig(gamma=0.95, policy_learning_rate=3e-3, anchor_weight=0.01, minibatch_size=128, target_kl=0.1)
@@ -152,6 +155,68 @@ def test_patience(tmp_path):
     assert result["iteration"] == 2 and [row["step"] for row in rows(tmp_path)] == list(range(7))
 
 
+def test_why_it_stopped(tmp_path):
+    """Iterations or patience, and patience where both end at the same judgement."""
+    _, result = run(tmp_path / "all", lambda _: verdict(0.5), patience=5)
+    assert result["stopped"] == "iterations were over"
+    for name, iterations in (("early", 8), ("end", 4)):
+        _, result = run(tmp_path / name, lambda _: verdict(0.5), iterations=iterations, patience=2)
+        assert result["stopped"] == "no better iterate for 2 judgements"
+        assert [row["step"] for row in rows(tmp_path / name)] == list(range(5))
+
+
+def far(rate, distance=None, disagreement=None):
+    """A judgement of a given rate, so far from the data."""
+    return dataclasses.replace(verdict(rate), distance=distance, disagreement=disagreement)
+
+
+@pytest.mark.parametrize("measure", ["distance", "disagreement"])
+def test_leaving_the_data_ends_it(tmp_path, measure):
+    """Limit 1.5 of 0.4: 0.6 is allowed, 0.61 at iteration 6 is not, however well that iterate does."""
+    answers = iter([far(0.2, **{measure: 0.4}), far(0.3, **{measure: 0.1}), far(0.5, **{measure: 0.6})])
+    judged = []
+
+    def evaluate(policy):
+        judged.append(weights(policy))
+        return next(answers, far(1.0, **{measure: 0.61}))
+
+    policy, result = run(tmp_path, evaluate, max_distance_growth=1.5)
+    assert [row["step"] for row in rows(tmp_path)] == list(range(7))
+    assert result["iteration"] == 4 and result["imagined_success_refined"] == pytest.approx(0.5)
+    assert same(judged[2], policy.state_dict()) and not same(judged[3], policy.state_dict())
+    assert result["stopped"] == (
+        f"left the data: at iteration 6 the mean {measure} is 0.61 of its threshold, more than 1.5 times the "
+        "pretrained policy's 0.4"
+    )
+    logged = {row["step"]: row[f"eval/{measure}"] for row in rows(tmp_path) if f"eval/{measure}" in row}
+    assert logged == {0: 0.4, 2: 0.1, 4: 0.6, 6: 0.61}
+
+
+def test_the_distance_goes_before_the_disagreement(tmp_path):
+    """Where both are told, the ensemble's doubts may grow; both are logged."""
+    answers = iter([(0.4, 0.1), (0.4, 0.9), (0.9, 0.1)])
+    _, result = run(tmp_path, lambda _: far(0.5, *next(answers)), max_distance_growth=2)
+    assert result["stopped"].startswith("left the data: at iteration 4 the mean distance is 0.9")
+    assert rows(tmp_path)[2]["eval/distance"] == 0.4 and rows(tmp_path)[2]["eval/disagreement"] == 0.9
+
+
+def test_an_unknown_distance_has_left_the_data(tmp_path):
+    answers = iter([0.4, math.nan])
+    _, result = run(tmp_path, lambda _: far(0.5, next(answers)), max_distance_growth=2)
+    assert result["iteration"] == 0 and result["stopped"].startswith("left the data: at iteration 2")
+
+
+def test_without_a_limit_the_distance_ends_nothing(tmp_path):
+    answers = iter([0.1, 0.2, 0.4, 0.8, 1.6])
+    _, result = run(tmp_path, lambda _: far((d := next(answers)) / 2, d))
+    assert result["iteration"] == 8 and result["stopped"] == "iterations were over"
+
+
+def test_a_limit_needs_a_measure(tmp_path):
+    with pytest.raises(InputError, match=r"refine.max_distance_growth is 2, but .* neither a distance to the data nor"):
+        run(tmp_path, lambda _: verdict(0.5), max_distance_growth=2)
+
+
 def test_it_counts_imagined_steps(tmp_path):
     """8 iterations of 8 steps in 32 environments; judging is not counted."""
     _, result = run(tmp_path)
@@ -191,6 +256,37 @@ def test_resume_equals_uninterrupted(tmp_path, at):
     assert same(weights(expected), resumed.state_dict())
     assert [row["step"] for row in rows(tmp_path / "parts")] == list(range(9)), "no row is missing or doubled"
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("at", [(1,), (5,), (6,), (2, 4, 6)])
+def test_leaving_the_data_resumes(tmp_path, at):
+    """The pretrained policy's distance and the best iterate survive a stop; it ends at iteration 6 all the same."""
+
+    def evaluate_in(folder):
+        def evaluate(policy):
+            iteration = rows(folder)[-1]["step"] + 1 if rows(folder) else 0
+            return far(0.1 * (iteration + 1), {0: 0.4, 2: 0.5, 4: 0.6, 6: 0.7, 8: 0.4}[iteration])
+
+        return evaluate
+
+    settings = {"checkpoint_seconds": 0.0, "max_distance_growth": 1.5}
+    expected, result = run(tmp_path / "whole", evaluate_in(tmp_path / "whole"), **settings)
+    assert result["iteration"] == 4 and result["stopped"].startswith("left the data: at iteration 6")
+    for iteration in at:
+        interrupt(tmp_path / "parts", iteration, settings | {"evaluate": evaluate_in(tmp_path / "parts")})
+    resumed, again = run(tmp_path / "parts", evaluate_in(tmp_path / "parts"), **settings)
+    assert again == result and same(weights(expected), resumed.state_dict())
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+
+
+def test_what_an_earlier_version_left_is_taken_up(tmp_path):
+    """Its state knows of the pretrained policy's judgement the rate alone."""
+    _, result = run(tmp_path / "whole", checkpoint_seconds=0.0)
+    interrupt(tmp_path / "parts", 5, {"checkpoint_seconds": 0.0})
+    path = tmp_path / "parts" / "resume.safetensors"
+    state = load_state(path)
+    save_state(path, {**state, "pretrained_rate": state.pop("pretrained")["eval/success"]})
+    assert run(tmp_path / "parts", checkpoint_seconds=0.0)[1] == result
 
 
 def test_the_seed_decides(tmp_path):

@@ -89,6 +89,14 @@ def test_only_the_first_process_writes(folder):
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [10, 20]
 
 
+def test_they_stop_together_at_the_first_ones_error(two):
+    """Only the first process validates; both end with the weights that it found best."""
+    assert two[0]["validated"]["asked"] == 4 and two[1]["validated"]["asked"] == 0
+    (best,) = two[0]["validated"]["best"]
+    for found in two:
+        assert same(best, found["validated"]["weights"])
+
+
 def test_two_processes_resume_to_the_same_bits(two):
     """The recurrent model's streams and every process's random numbers go on where they were."""
     for found in two:
