@@ -145,6 +145,7 @@ class GateVerdict:
         estimate: expected difference in real success.
         low, high: one-sided bounds of it, each at `confidence`.
         imagined_difference: of pessimistic success, mean over worlds and starts, and its standard error.
+        worlds, episodes: held-out worlds, and the starts from which each policy played in all of them.
         recorded: how the pretrained policy did in the data; None where it did not act there.
     """
 
@@ -155,6 +156,8 @@ class GateVerdict:
     confidence: float
     imagined_difference: float
     imagined_error: float
+    worlds: int
+    episodes: int
     pretrained: PolicyEvidence
     refined: PolicyEvidence
     back_test: BackTest
@@ -226,6 +229,8 @@ def decide(
         confidence=config.confidence,
         imagined_difference=imagined.mean,
         imagined_error=imagined.error,
+        worlds=worlds,
+        episodes=len(change[0]),
         pretrained=PolicyEvidence.of(pretrained),
         refined=PolicyEvidence.of(refined),
         back_test=tested,

@@ -19,7 +19,7 @@ from burnish.pipeline.stages import STAGE_FILE
 from burnish.report.files import write_atomically
 from burnish.report.html import write_html
 from burnish.report.inputs import ReportInputs
-from burnish.report.summary import RunSummary, SuccessCount, build_report, read_report, write_report
+from burnish.report.summary import RunSummary, SuccessCount, build_report, gate_summary, read_report, write_report
 from burnish.report.verdict import verdict
 from burnish.storage import read_json
 
@@ -39,8 +39,10 @@ _SECONDS = {
     "ensemble": ("ensemble",),
     "classifier": ("classifier",),
     "refine": ("refined",),
+    "gate": ("held_out_worlds", "accepted"),
     "evaluate": ("evaluation",),
 }
+_WHERE_PRESENT = ("autoencoder", "gate")
 NO_STATES = "The models of this run read pictures alone, so there is no state vector whose error could be told."
 NO_ENSEMBLE = "This recipe has no ensemble: as published, imagination is not halted."
 NO_SIMULATOR = "the run started from a data set of the user's own, and no simulator was used"
@@ -52,7 +54,9 @@ def report(stage: StageContext) -> None:
     evaluation = stage.inputs["evaluation"]
     settings = load_yaml(evaluation.parent / RECIPE_FILE)
     videos, no_videos = _videos(evaluation)
-    summary = _summary(settings, manifests, evaluation, no_videos)
+    gate, no_gate = _gate(settings, stage)
+    skipped = {name: reason for name, reason in (("videos", no_videos), ("gate", no_gate)) if reason}
+    summary = _summary(settings, manifests, evaluation, gate, skipped)
     contract = build_report(summary)
     rows = _refinement_rows(stage.inputs["refined"], evaluation)
     chosen = int(manifests["refined"]["outputs"]["iteration"])
@@ -65,6 +69,7 @@ def report(stage: StageContext) -> None:
         "prediction": NO_STATES,
         "disagreement": NO_ENSEMBLE,
         "uncertainty": uncalibrated,
+        "gate": no_gate,
         "videos": no_videos,
     }
     inputs = ReportInputs(
@@ -72,11 +77,12 @@ def report(stage: StageContext) -> None:
         configuration=yaml.safe_dump(settings, sort_keys=False),
         data=_data_rows(read_dataset(stage.inputs["dataset"], cameras=())),
         refinement=rows,
-        chosen_iteration=chosen if contract["accepted"] else None,
+        chosen_iteration=chosen or None,
         refinement_stopped=manifests["refined"]["outputs"].get("stopped"),
         training={title: _metrics(stage.inputs[name]) for name, title in _TRAINING.items() if name in stage.inputs},
         calibration=read_json(stage.inputs["classifier"] / "calibration.json"),
         **measured,
+        gate=gate,
         videos=videos,
         missing={name: reason for name, reason in missing.items() if reason},
     )
@@ -110,13 +116,16 @@ def closing_words(report: dict[str, Any], folder: Path) -> str:
 
 
 def _summary(
-    settings: dict[str, Any], manifests: dict[str, dict[str, Any]], evaluation: Path, no_videos: str
+    settings: dict[str, Any],
+    manifests: dict[str, dict[str, Any]],
+    evaluation: Path,
+    gate: dict[str, Any] | None,
+    skipped: dict[str, str],
 ) -> RunSummary:
     outputs = {name: manifest["outputs"] for name, manifest in manifests.items()}
     refined = outputs["refined"]
     if refined.get("simulator_steps") != 0:
         raise RunError("the refined policy's stage does not say that it used no simulator; run refinement again")
-    skipped = {"videos": no_videos} if no_videos else {}
     counts, paired = (None, None), None
     if (evaluation / "success.json").exists():
         success = read_json(evaluation / "success.json")
@@ -128,7 +137,7 @@ def _summary(
     seconds = {
         name: sum(manifests[stage]["seconds"] for stage in stages if stage in manifests)
         for name, stages in _SECONDS.items()
-        if name != "autoencoder" or name in manifests
+        if name not in _WHERE_PRESENT or any(stage in manifests for stage in stages)
     }
     return RunSummary(
         recipe=settings["recipe"],
@@ -138,7 +147,7 @@ def _summary(
         refined=counts[1],
         imagined_pretrained=refined["imagined_success_pretrained"],
         imagined_refined=refined["imagined_success_refined"],
-        accepted=int(refined["iteration"]) != 0,
+        accepted=int(refined["iteration"]) != 0 and (gate is None or gate["accepted"]),
         collection_steps=sum(
             outputs[name].get("simulator_steps", 0) for name in ("demonstrations", "dataset") if name in outputs
         ),
@@ -149,9 +158,19 @@ def _summary(
         versions=versions(),
         device=str(outputs["refined"].get("device", "cpu")),
         paired=paired,
+        gate=None if gate is None else gate_summary(gate),
         skipped=skipped,
         extra={"threads": torch.get_num_threads(), "chosen_iteration": int(refined["iteration"])},
     )
+
+
+def _gate(settings: dict[str, Any], stage: StageContext) -> tuple[dict[str, Any] | None, str]:
+    """What the trust gate found, or why the run has none."""
+    if "accepted" in stage.inputs:
+        return read_json(stage.inputs["accepted"] / "gate.json"), ""
+    if "gate" in settings["config"]:
+        return None, "The trust gate was left out: gate.worlds is 0, so there are no held-out worlds to ask."
+    return None, f"The recipe {settings['recipe']} has no trust gate."
 
 
 def _data_rows(dataset: Dataset) -> list[dict[str, Any]]:

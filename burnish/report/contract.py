@@ -26,6 +26,18 @@ CONTRACT_KEYS = frozenset(
 )
 SECONDS_KEYS = ("collect", "world_model", "classifier", "pretrain", "refine", "evaluate")
 POLICIES = ("pretrained", "refined")
+GATE_KEYS = (
+    "estimate",
+    "low",
+    "high",
+    "confidence",
+    "worlds",
+    "episodes",
+    "skill",
+    "transfer",
+    "expected_success",
+)
+"""What "gate" holds besides "accepted" and "reasons", unless the gate could not judge."""
 # Rates and intervals are rounded to four digits, by hand-written reports perhaps to two.
 ROUNDING = 0.0051
 
@@ -58,6 +70,8 @@ def validate_report(report: Any, source: str = "report.json") -> None:
         _validate_paired(check, report["paired_difference"])
     if report.get("failures_removed") is not None:
         check.number(report["failures_removed"], "failures_removed", None, 1)
+    if "gate" in report:  # runs from before there was one have none
+        _validate_gate(check, report)
 
 
 def _validate_success(check: Checker, report: Mapping[str, Any]) -> None:
@@ -119,3 +133,37 @@ def _validate_paired(check: Checker, paired: Any) -> None:
         check.integer(paired[name], f"{where}.{name}", minimum=0)
     if not paired["low"] <= paired["difference"] <= paired["high"]:
         check.fail(where, [paired["low"], paired["difference"], paired["high"]], "low <= difference <= high")
+
+
+def _validate_gate(check: Checker, report: Mapping[str, Any]) -> None:
+    gate = report["gate"]
+    if gate is None:
+        if "gate" not in report.get("skipped", {}):
+            check.fail("gate", None, "a decision, or a reason under skipped.gate")
+        return
+    check.keys(gate, "gate", ("accepted", "reasons"), more=True)
+    check.flag(gate["accepted"], "gate.accepted")
+    check.sequence(gate["reasons"], "gate.reasons")
+    if not gate["reasons"]:
+        check.fail("gate.reasons", gate["reasons"], "at least one reason")
+    for number, reason in enumerate(gate["reasons"]):
+        check.text(reason, f"gate.reasons.{number}")
+    if report["accepted"] and not gate["accepted"]:
+        check.fail("accepted", True, "false, because the gate did not accept the refined policy")
+    if not gate["accepted"] and not set(GATE_KEYS) & set(gate):
+        return  # it could not judge
+    check.keys(gate, "gate", GATE_KEYS, more=True)
+    for name in ("estimate", "low", "high", "skill", "transfer"):
+        check.number(gate[name], f"gate.{name}", -1, 1)
+    if not gate["low"] <= gate["estimate"] <= gate["high"]:
+        check.fail("gate", [gate["low"], gate["estimate"], gate["high"]], "low <= estimate <= high")
+    check.number(gate["confidence"], "gate.confidence", 0, 1)
+    for name in ("worlds", "episodes"):
+        check.integer(gate[name], f"gate.{name}", minimum=1)
+    check.keys(gate["expected_success"], "gate.expected_success", POLICIES)
+    for policy in POLICIES:
+        check.number(gate["expected_success"][policy], f"gate.expected_success.{policy}", 0, 1)
+    if "checks" in gate:
+        check.mapping(gate["checks"], "gate.checks")
+        for name, passed in gate["checks"].items():
+            check.flag(passed, f"gate.checks.{name}")

@@ -1,7 +1,7 @@
 """`report.json`: built from a run's numbers, checked, written and read.
 
 The file is a contract that others' tools read; `validate_report` states it.  Keys beyond the contract are additive:
-"skipped", "paired_difference", "failures_removed" and whatever `RunSummary.extra` names.
+"skipped", "paired_difference", "failures_removed", "gate" and whatever `RunSummary.extra` names.
 """
 
 import json
@@ -12,10 +12,11 @@ from typing import Any
 
 from burnish.errors import InputError, RunError
 from burnish.evaluation.intervals import PairedDifference, wilson_interval
-from burnish.report.contract import CONTRACT_KEYS, SCHEMA, SECONDS_KEYS, validate_report
+from burnish.report.contract import CONTRACT_KEYS, GATE_KEYS, SCHEMA, SECONDS_KEYS, validate_report
 from burnish.report.files import write_atomically
 
 MAX_REPORT_BYTES = 16 * 2**20
+_ADDED = {"skipped", "paired_difference", "failures_removed", "gate"}
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,11 @@ class RunSummary:
 
     `pretrained` and `refined` are the real evaluation; both are None where it was skipped, and then
     `skipped["evaluation"]` says why.  `accepted` tells whether a refined iterate was chosen over the pretrained
-    policy (without the simulator).  `collection_steps`, `refinement_steps` and `evaluation_steps` count steps of the
-    real simulator; `refinement_steps` must be 0.  `seconds` is wall time per stage (a contract's stage that did not
-    run counts as 0).  `skipped` maps anything left out to its reason; `extra` adds further top-level keys.
+    policy, and the trust gate did not reject it (both without the simulator).  `gate` is the decision of the trust
+    gate (`gate_summary`); None where there was no gate, and then `skipped["gate"]` says why.
+    `collection_steps`, `refinement_steps` and `evaluation_steps` count steps of the real simulator;
+    `refinement_steps` must be 0.  `seconds` is wall time per stage (a contract's stage that did not run counts as 0).
+    `skipped` maps anything left out to its reason; `extra` adds further top-level keys.
     """
 
     recipe: str
@@ -64,6 +67,7 @@ class RunSummary:
     device: str
     refinement_steps: int = 0
     paired: PairedDifference | None = None
+    gate: Mapping[str, Any] | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -77,7 +81,7 @@ def build_report(summary: RunSummary) -> dict[str, Any]:
         raise RunError(
             f"refinement must not touch the simulator, but {summary.refinement_steps} simulator steps were counted"
         )
-    clash = sorted((CONTRACT_KEYS | {"skipped", "paired_difference", "failures_removed"}) & set(summary.extra))
+    clash = sorted((CONTRACT_KEYS | _ADDED) & set(summary.extra))
     if clash:
         raise InputError(f"report.json: additional keys may not replace the contract's: {clash}")
     report: dict[str, Any] = {
@@ -104,6 +108,7 @@ def build_report(summary: RunSummary) -> dict[str, Any]:
         "skipped": dict(summary.skipped),
         "paired_difference": _paired(summary.paired),
         "failures_removed": failures_removed(summary.pretrained, summary.refined),
+        "gate": None if summary.gate is None else dict(summary.gate),
         **summary.extra,
     }
     validate_report(report)
@@ -120,6 +125,18 @@ def failures_removed(pretrained: SuccessCount | None, refined: SuccessCount | No
     before = 1 - pretrained.successes / pretrained.episodes
     after = 1 - refined.successes / refined.episodes
     return round(1 - after / before, 4)
+
+
+def gate_summary(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What `report.json` says of the content of gate.json; without numbers where the gate could not judge.
+
+    "checks" tells of each check by name whether it passed.
+    """
+    told = {"accepted": found["accepted"], "reasons": list(found["reasons"])}
+    if "estimate" not in found:
+        return told
+    checks = {check["name"]: check["passed"] for check in found["checks"]}
+    return {**told, "checks": checks, **{name: _rounded(found[name]) for name in GATE_KEYS}}
 
 
 def write_report(report: Mapping[str, Any], path: Path) -> None:
@@ -163,6 +180,12 @@ def _paired(paired: PairedDifference | None) -> dict[str, Any] | None:
         name: round(value, 4) if isinstance(value, float) and name != "p_value" else value
         for name, value in asdict(paired).items()
     } | {"episodes": paired.episodes, "method": "Newcombe 1998, method 10; exact McNemar test"}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _rounded(part) for name, part in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _refuse_constant(name: str) -> float:

@@ -23,7 +23,7 @@ from tests.recipes.small_runs import (
     write_point_data,
 )
 
-DOCUMENTED_EXTRAS = {"skipped", "paired_difference", "failures_removed", "threads", "chosen_iteration"}
+DOCUMENTED_EXTRAS = {"skipped", "paired_difference", "failures_removed", "gate", "threads", "chosen_iteration"}
 
 
 def test_the_report_holds_the_contract(finished):
@@ -38,7 +38,7 @@ def test_the_report_holds_the_contract(finished):
     assert steps["evaluation"] > 0
     assert report["imagined_steps"] == 8 * 16 * 32
     assert report["chosen_iteration"] == 8
-    assert report["accepted"] is True
+    assert report["accepted"] is report["gate"]["accepted"]
     assert all(seconds > 0 for seconds in report["seconds"].values())
 
 

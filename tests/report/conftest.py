@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
+from burnish.evaluation.back_test import BackTest
+from burnish.evaluation.gate import GateConfig, Recorded, decide
+from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import paired_difference
 from burnish.report.inputs import ReportInputs
 from burnish.report.summary import RunSummary, SuccessCount, build_report
@@ -10,6 +14,26 @@ from burnish.report.summary import RunSummary, SuccessCount, build_report
 # 100 pairs: 46 succeed both times, 49 improve, 2 get worse, 3 never succeed: 48 % before, 95 % after.
 BEFORE = [True] * 46 + [False] * 49 + [True] * 2 + [False] * 3
 AFTER = [True] * 46 + [True] * 49 + [False] * 2 + [False] * 3
+
+CANNOT_JUDGE = {"accepted": False, "reasons": ["the data has 1 successful episodes, too few for 4 held-out worlds"]}
+KNOWS = BackTest(both=61, only_real=6, only_imagined=9, neither=84)
+RECORDED = Recorded(successes=71, episodes=150)
+GUESSES = BackTest(both=30, only_real=37, only_imagined=28, neither=65)
+
+
+def make_gate(before=(0.42, 0.5, 0.38, 0.46), after=(0.86, 0.91, 0.8, 0.88), tested=KNOWS, recorded=RECORDED):
+    """The content of gate.json, decided by the gate itself: imagined success of both policies in each world."""
+
+    def plays(rates, seed):
+        found = []
+        for number, rate in enumerate(rates):
+            draws = np.random.default_rng(seed + number).permutation(128)
+            halted = torch.from_numpy(draws % 16 == 0).float() * 1.5
+            success = torch.from_numpy(draws < 128 * rate)
+            found.append(ImaginedPlay(success, halted, torch.zeros(128), torch.full((128,), 0.3 + 0.1 * seed)))
+        return found
+
+    return decide(plays(before, 0), plays(after, 1), tested, GateConfig(), recorded).to_dict()
 
 
 def make_summary(**changes):
@@ -39,7 +63,10 @@ def make_summary(**changes):
         "device": "cpu",
         "paired": paired_difference(BEFORE, AFTER),
     }
-    return RunSummary(**(values | changes))
+    values |= changes
+    if values.get("gate") is None:
+        values["skipped"] = {"gate": "gate.worlds is 0", **values.get("skipped", {})}
+    return RunSummary(**values)
 
 
 def make_inputs(report=None, videos=None, **changes):
@@ -153,3 +180,19 @@ def summary():
 @pytest.fixture(scope="session")
 def inputs():
     return make_inputs
+
+
+@pytest.fixture(scope="session")
+def gate():
+    return make_gate
+
+
+@pytest.fixture(scope="session")
+def guessing():
+    """The back-test of worlds that do not know the task."""
+    return GUESSES
+
+
+@pytest.fixture(scope="session")
+def cannot_judge():
+    return CANNOT_JUDGE

@@ -7,7 +7,7 @@ import pytest
 from burnish.errors import InputError, RunError
 from burnish.report import files
 from burnish.report.contract import validate_report
-from burnish.report.summary import SuccessCount, build_report, failures_removed, read_report, write_report
+from burnish.report.summary import SuccessCount, build_report, failures_removed, gate_summary, read_report, write_report
 
 # Letter for letter the example of the design's contract.
 CONTRACT = {
@@ -35,7 +35,7 @@ CONTRACT = {
     "versions": {"burnish": "...", "torch": "...", "python": "..."},
     "device": "cpu",
 }
-ADDITIVE = {"skipped", "paired_difference", "failures_removed"}
+ADDITIVE = {"skipped", "paired_difference", "failures_removed", "gate"}
 
 
 def test_the_designs_example_is_valid():
@@ -61,7 +61,7 @@ def test_a_built_report_has_the_contracts_keys_and_numbers(summary):
 def test_skipped_evaluation_is_null_with_a_reason(summary):
     skipped = {"evaluation": "the data set names no simulator"}
     report = build_report(summary(pretrained=None, refined=None, paired=None, skipped=skipped, seconds={}))
-    assert report["success"] is None and report["skipped"] == skipped
+    assert report["success"] is None and report["skipped"] == {"gate": "gate.worlds is 0", **skipped}
     assert report["failures_removed"] is None and report["paired_difference"] is None
     assert report["seconds"] == dict.fromkeys(CONTRACT["seconds"], 0.0)
     with pytest.raises(InputError, match=r"skipped\.evaluation"):
@@ -77,6 +77,58 @@ def test_extra_keys_add_and_never_replace(summary):
     assert build_report(summary(extra={"refinement": {"chosen_iteration": 3}}))["refinement"] == {"chosen_iteration": 3}
     with pytest.raises(InputError, match="accepted"):
         build_report(summary(extra={"accepted": True}))
+
+
+def test_the_gates_decision_is_in_the_report(summary, gate):
+    found = gate()
+    report = build_report(summary(gate=gate_summary(found)))["gate"]
+    assert report["accepted"] is True and report["checks"] == {"back-test": True, "gain": True}
+    assert (report["worlds"], report["episodes"], report["confidence"]) == (4, 128, 0.95)
+    assert report["low"] == pytest.approx(found["low"], abs=5e-5) and len(report["reasons"]) == 2
+    gain = report["expected_success"]["refined"] - report["expected_success"]["pretrained"]
+    assert report["estimate"] == pytest.approx(gain, abs=2e-4)
+
+
+def test_a_gate_that_could_not_judge_has_reasons_and_no_numbers(summary, cannot_judge):
+    assert build_report(summary(gate=gate_summary(cannot_judge), accepted=False))["gate"] == cannot_judge
+
+
+def test_without_a_gate_it_is_null_with_a_reason(summary):
+    report = build_report(summary())
+    assert report["gate"] is None and report["skipped"] == {"gate": "gate.worlds is 0"}
+    with pytest.raises(InputError, match=r"skipped\.gate"):
+        validate_report(report | {"skipped": {}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accepted": False}, "accepted: found True, expected false"),
+        ({"accepted": 1}, r"gate\.accepted"),
+        ({"reasons": []}, "at least one reason"),
+        ({"reasons": [" "]}, r"gate\.reasons\.0"),
+        ({"low": 0.5}, "low <= estimate <= high"),
+        ({"high": 1.2}, r"gate\.high"),
+        ({"confidence": 95}, r"gate\.confidence"),
+        ({"worlds": 0}, r"gate\.worlds"),
+        ({"expected_success": {"refined": 0.5}}, r"gate\.expected_success"),
+        ({"checks": {"gain": "yes"}}, r"gate\.checks\.gain"),
+        ({"second_opinion": {"later": "keys are let through"}}, None),
+    ],
+)
+def test_a_broken_gate_is_named(summary, gate, changes, message):
+    report = build_report(summary(gate=gate_summary(gate())))
+    broken = report | {"gate": report["gate"] | changes}
+    if message is None:
+        validate_report(broken)
+        return
+    with pytest.raises(InputError, match=message):
+        validate_report(broken)
+
+
+def test_an_acceptance_needs_its_numbers(summary):
+    with pytest.raises(InputError, match="estimate"):
+        build_report(summary(gate={"accepted": True, "reasons": ["it is good"]}))
 
 
 def test_failures_removed_by_hand():
