@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from burnish.report.verdict import refused_by_gate
 from burnish.report.wording import count, percent, seconds, signed
 
 # Base64 of all videos of a page, in bytes; keeps the page below about 8 MB.
@@ -12,20 +13,26 @@ MAX_VIDEO_BYTES = 7_000_000
 
 
 def prose(text: str) -> str:
-    """Escaped text in which a number and its percent sign stay on one line."""
-    return escape(text).replace(" %", "\u00a0%")
+    """Escaped text in which a number stays on one line with its percent sign or its φ."""
+    return escape(text).replace(" %", "\u00a0%").replace("φ = ", "φ\u00a0=\u00a0")
 
 
 def facts(report: Mapping[str, Any]) -> str:
     """The run's main numbers, as a row of tiles."""
     tiles: list[tuple[str, str]] = []
+    refused = refused_by_gate(report)
+    if refused or (report["accepted"] and report.get("gate") is not None):
+        tiles.append(("trust gate", _decision(report["gate"])))
     if report["success"] is not None:
-        tiles += [(f"{policy} (real)", percent(report["success"][policy]["rate"])) for policy in report["success"]]
+        names = {"refined": "refined, not used"} if refused else {}
+        for policy, counted in report["success"].items():
+            tiles.append((f"{names.get(policy, policy)} (real)", percent(counted["rate"])))
     else:
         tiles += [(f"{policy} (imagined)", percent(rate)) for policy, rate in report["imagined_success"].items()]
     if report.get("paired_difference"):
         tiles.append(("difference in points", signed(report["paired_difference"]["difference"])))
-    if report.get("failures_removed") is not None:
+    # A policy that is not handed out removes none.
+    if report.get("failures_removed") is not None and not refused:
         tiles.append(("failures removed", percent(report["failures_removed"], 0).replace("-", "−")))
     tiles.append(("simulator steps in refinement", count(report["simulator_steps"]["refinement"])))
     tiles.append(("imagined steps", count(report["imagined_steps"])))
@@ -92,7 +99,14 @@ def picture_sentences(fidelity: Mapping[str, Any] | None, failures: Mapping[str,
 def untested_sentences(report: Mapping[str, Any]) -> list[str]:
     """What no run of this kind can show, and what this one left out."""
     sentences = []
-    if report["success"] is None:
+    gate = report.get("gate")
+    judged = gate is not None and "estimate" in gate
+    if report["success"] is None and judged:
+        sentences.append(
+            "Neither policy was run in a simulator or on a robot, so every success rate of the refined one on this "
+            "page is imagined, or expected from what was imagined, by models that were trained on the same data."
+        )
+    elif report["success"] is None:
         sentences.append(
             "Neither policy was run in a simulator or on a robot, so every success rate on this page is imagined, "
             "by models that were trained on the same data."
@@ -105,6 +119,16 @@ def untested_sentences(report: Mapping[str, Any]) -> list[str]:
             "were not tried."
         )
         sentences.append("The intervals cover the luck of the evaluation episodes.")
+    if judged:
+        sentences.append(
+            "The trust gate's held-out worlds all learned from the same data: what these never show (another object, a "
+            "new way of failing, contacts that nobody tried), none of the worlds knows, so that they can be wrong "
+            "together. Its starts are recorded ones. Its successes are what classifiers call one, which learned from "
+            "the labels in these data. Its back-test shows how well imagination knows what was recorded, not what the "
+            "refined policy does differently."
+        )
+    elif "gate" in report:
+        sentences.append("The refined policy was not judged in held-out worlds, so that no trust gate vouches for it.")
     sentences.append(
         f"This is one run with one seed ({report['seed']}): how much the outcome varies with the data and with "
         "training is not shown here."
@@ -112,8 +136,12 @@ def untested_sentences(report: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def _decision(gate: Mapping[str, Any]) -> str:
+    return "accepted" if gate["accepted"] else "rejected" if "estimate" in gate else "could not judge"
+
+
 def _row(tag: str, cells: Sequence[str], texts: int) -> str:
     scope = ' scope="col"' if tag == "th" else ""
     kinds = ("" if column < texts else ' class="number"' for column in range(len(cells)))
-    marked = "".join(f"<{tag}{scope}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+    marked = "".join(f"<{tag}{scope}{kind}>{prose(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
     return f"<tr>{marked}</tr>"

@@ -1,7 +1,7 @@
 import pytest
 
 from burnish.evaluation.intervals import paired_difference
-from burnish.report.summary import SuccessCount, build_report
+from burnish.report.summary import SuccessCount, build_report, gate_summary
 from burnish.report.verdict import verdict
 from burnish.report.wording import count, percent, points, seconds, signed
 
@@ -72,3 +72,81 @@ def test_numbers_in_words():
     assert [points(x) for x in (0.01, -0.01, 0.02)] == ["+1 point", "−1 point", "+2 points"]
     assert count(800000) == "800\u202f000"
     assert [seconds(x) for x in (4.04, 125, 59.96, 3720)] == ["4.0 s", "2 min 5 s", "60.0 s", "1 h 2 min"]
+
+
+OWN_DATA = {"pretrained": None, "refined": None, "paired": None, "skipped": {"evaluation": "no simulator was used"}}
+
+
+def gated(summary, found, accepted, **changes):
+    return build_report(summary(gate=gate_summary(found), accepted=accepted, extra={"chosen_iteration": 36}, **changes))
+
+
+def test_accepted_by_the_gate_and_evaluated(summary, gate):
+    found = verdict(gated(summary, gate(), True))
+    assert found.tone == "better"
+    assert found.sentence == (
+        "Refinement in imagination raised drawer-open-v3 from 48 % to 95 % (+47 points, 95 % interval +36 to +57, "
+        "100 paired episodes). The trust gate had accepted it without the simulator: 4 held-out worlds that know this "
+        "task expect +31 points, at least +27 and at most +36, each with 95 % confidence; no simulator step was used "
+        "for refinement."
+    )
+
+
+def test_a_wrong_acceptance_is_called_wrong(summary, gate):
+    paired = paired_difference([True] * 50 + [False] * 50, [True] * 10 + [False] * 90)
+    counts = {"pretrained": SuccessCount(50, 100), "refined": SuccessCount(10, 100), "paired": paired}
+    found = verdict(gated(summary, gate(), True, **counts))
+    assert found.tone == "worse" and "The trust gate wrongly accepted it" in found.sentence
+
+
+def test_rejected_by_the_gate_says_what_it_would_have_been_worth(summary, gate):
+    found = verdict(gated(summary, gate(after=(0.44, 0.56, 0.36, 0.55)), False))
+    assert found.tone == "kept"
+    assert found.sentence == (
+        "The trust gate rejected the refined policy for drawer-open-v3, so the pretrained one was kept: a real gain is "
+        "not certain (expected: +3 points, at least −0.7 and at most +7, each with 95 % confidence). In the simulator, "
+        "asked afterwards, the rejected policy would have moved drawer-open-v3 from 48 % to 95 % (+47 points, 95 % "
+        "interval +36 to +57, 100 paired episodes); no simulator step was used for refinement."
+    )
+
+
+def test_reasons_of_a_rejection(summary, gate, guessing):
+    def sentence(found, **changes):
+        report = gated(summary, found, False, **OWN_DATA)
+        return verdict({**report, "gate": report["gate"] | changes}).sentence
+
+    worse = gate(after=(0.1, 0.16, 0.06, 0.15))
+    assert "kept: it is expected to do worse (expected: −24 points" in sentence(worse)
+    both = sentence(gate(after=(0.44, 0.56, 0.36, 0.55), tested=guessing))
+    assert "do not know this task" in both and "and a real gain is not certain" in both
+    only_blind = sentence(gate(tested=guessing))
+    assert "do not know this task" in only_blind and "gain is" not in only_blind
+    unknown = sentence(worse, checks={"gain": True, "second opinion": False}, reasons=["fitted Q evaluation objects"])
+    assert "kept: fitted Q evaluation objects (expected" in unknown
+    assert "kept: one and two (" in sentence(worse, checks={}, reasons=["one", "two"])
+
+
+def test_without_an_evaluation_the_gates_estimate_is_the_claim(summary, gate):
+    found = verdict(gated(summary, gate(), True, **OWN_DATA))
+    assert found.tone == "unknown"
+    assert "expect real success of 71 % instead of 40 % (+31 points, at least +27" in found.sentence
+    assert "Real success was not measured (no simulator was used)" in found.sentence
+    rejected = verdict(gated(summary, gate(after=(0.44, 0.56, 0.36, 0.55)), False, **OWN_DATA))
+    assert rejected.tone == "kept" and "Real success was not measured" in rejected.sentence
+    assert "In the simulator" not in rejected.sentence
+
+
+def test_a_gate_that_could_not_judge(summary, cannot_judge):
+    found = verdict(gated(summary, cannot_judge, False))
+    assert found.tone == "kept"
+    assert "could not judge the refined policy for drawer-open-v3, so the pretrained one was kept" in found.sentence
+    assert "too few for 4 held-out worlds. In the simulator, asked afterwards, the refined policy" in found.sentence
+
+
+def test_where_nothing_was_better_in_imagination_the_gate_has_no_say(summary, gate):
+    """The pretrained policy was compared with itself."""
+    same = gate_summary(gate(after=(0.42, 0.5, 0.38, 0.46)))
+    report = build_report(summary(gate=same, accepted=False, extra={"chosen_iteration": 0}))
+    assert verdict(report).tone == "kept"
+    assert "no refined policy was better in imagination" in verdict(report).sentence
+    assert "gate" not in verdict(report).sentence
