@@ -16,6 +16,8 @@ from burnish.report.diagnostics import (
 )
 from burnish.report.figures import Plot
 from burnish.report.files import write_atomically
+from burnish.report.gate import gate_tables, gate_words, judged
+from burnish.report.gate_plots import plot_estimate, plot_worlds
 from burnish.report.inputs import ReportInputs
 from burnish.report.page import plot_figure, whole_page
 from burnish.report.plots import (
@@ -27,7 +29,7 @@ from burnish.report.plots import (
     plot_validation,
 )
 from burnish.report.sections import facts, picture_sentences, prose, table, untested_sentences, video_figures
-from burnish.report.verdict import verdict
+from burnish.report.verdict import refused_by_gate, verdict
 from burnish.report.wording import count, percent, seconds
 
 
@@ -48,6 +50,7 @@ def render_html(inputs: ReportInputs) -> str:
             _subtitle(report),
             facts(report),
             _outcome(report, names),
+            _gate(inputs, names),
             _work_done(inputs),
             _refinement(inputs, names),
             _videos(inputs),
@@ -91,8 +94,25 @@ def _outcome(report: Mapping[str, Any], names: _Names) -> str:
     plots = [plot_success(report["success"])]
     if report.get("paired_difference") is not None:
         plots.append(plot_difference(report["paired_difference"]))
-    note = "" if report["accepted"] else "<p>“Refined” is the pretrained policy here: no refined one was accepted.</p>"
+    note = ""
+    if refused_by_gate(report):
+        note = (
+            "<p>“Refined” is the policy that the trust gate did not accept; the run hands out the pretrained one.</p>"
+        )
+    elif not report["accepted"]:
+        note = "<p>“Refined” is the pretrained policy here: no refined one was accepted.</p>"
     return _section(title, note + _grid(plots, names))
+
+
+def _gate(inputs: ReportInputs, names: _Names) -> str:
+    title, gate = "The trust gate", inputs.gate
+    if gate is None:
+        return _section(title, _missing(inputs.missing.get("gate", "No trust gate judged the refined policy.")))
+    words = gate_words(gate, inputs.report)
+    if not judged(gate):
+        return _section(title, words)
+    plots = [plot_worlds(gate), plot_estimate(gate, inputs.report.get("paired_difference"))]
+    return _section(title, words + _grid(plots, names) + gate_tables(gate))
 
 
 def _work_done(inputs: ReportInputs) -> str:
@@ -133,7 +153,8 @@ def _refinement(inputs: ReportInputs, names: _Names) -> str:
     if inputs.chosen_iteration is None:
         choice = "No iterate was accepted."
     else:
-        choice = f"The chosen iterate is number {inputs.chosen_iteration}."
+        refused = ", which the trust gate did not accept" if refused_by_gate(inputs.report) else ""
+        choice = f"The chosen iterate is number {inputs.chosen_iteration}{refused}."
     introduction = (
         f"The iterate is chosen by pessimistic success in imagination, never by real success: "
         f"{percent(imagined['pretrained'])} for the pretrained policy, {percent(imagined['refined'])} for the refined "

@@ -24,7 +24,8 @@ class ReportInputs:
         and "eval/disagreement" (means, in units of the halting thresholds).  `eval/...` is the deterministic
         evaluation in pessimistic imagination.
     chosen_iteration
-        The "iteration" of the accepted row; None where the pretrained policy was kept.
+        The "iteration" of the chosen row, whatever the trust gate said of it; None where no iterate was better than
+        the pretrained policy.
     refinement_stopped
         Why refinement stopped, in a few words; None where that was not recorded.
     training
@@ -47,13 +48,16 @@ class ReportInputs:
         "windows"}}.
     failure_fidelity
         {"failures_kept", "successes_kept"}: each {"imagined", "recorded"}: each {"kept", "episodes", "rate"}.
+    gate
+        The content of gate.json (`GateVerdict.to_dict`), or {"accepted": False, "reasons": [...]} where the gate could
+        not judge.  Any mapping in it may hold a "warning" (a sentence, or None).
     videos
         {"title", "caption", "mp4": bytes}, optionally "path" (where it lies in the run folder).
     untested
         Sentences on what this run did not test, added to the general ones.
     missing
         Section ("data", "refinement", "training", "calibration", "prediction", "disagreement", "uncertainty",
-        "videos", "configuration") -> why it is missing.
+        "gate", "videos", "configuration") -> why it is missing.
     """
 
     report: Mapping[str, Any]
@@ -69,6 +73,7 @@ class ReportInputs:
     uncertainty: Mapping[str, Any] | None = None
     fidelity: Mapping[str, Any] | None = None
     failure_fidelity: Mapping[str, Any] | None = None
+    gate: Mapping[str, Any] | None = None
     videos: Sequence[Mapping[str, Any]] | None = None
     untested: Sequence[str] = ()
     missing: Mapping[str, str] = field(default_factory=dict)

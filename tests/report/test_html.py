@@ -78,7 +78,7 @@ def test_nothing_comes_from_elsewhere(full):
 
 def test_every_section_and_every_picture_has_words(full):
     page = Page(full)
-    assert page.tags.count("h2") == 9
+    assert page.tags.count("h2") == 10
     labels = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
     assert len(labels) == page.tags.count("svg") == 2 + 6 + 2 + 4 + 4
     assert all(len(label) > 20 for label in labels)
@@ -126,7 +126,17 @@ def test_whatever_comes_from_outside_is_escaped(inputs, summary):
 def test_missing_sections_say_why(inputs, summary):
     skipped = {"evaluation": "the data set names no simulator"}
     report = build_report(summary(pretrained=None, refined=None, paired=None, skipped=skipped))
-    absent = ("data", "refinement", "training", "calibration", "prediction", "disagreement", "videos", "configuration")
+    absent = (
+        "data",
+        "refinement",
+        "training",
+        "calibration",
+        "prediction",
+        "disagreement",
+        "gate",
+        "videos",
+        "configuration",
+    )
     reasons = {name: f"No {name} because of reason {k}." for k, name in enumerate(absent)}
     nothing = dict.fromkeys((*absent, "uncertainty"))
     page = Page(render_html(inputs(report, missing=reasons, chosen_iteration=None, **nothing)))
@@ -136,6 +146,7 @@ def test_missing_sections_say_why(inputs, summary):
     assert "Evaluation in a simulator was skipped: the data set names no simulator." in page.words()
     assert "every success rate on this page is imagined" in page.words()
     assert "were run for" not in page.words()
+    assert "no trust gate vouches for it" in page.words()
 
 
 def test_disagreement_without_its_calibration(inputs):
