@@ -47,12 +47,14 @@ def imagined_play(
     observation: dict[str, Tensor],
     steps: int,
     seed: int,
+    deviation: Float[Tensor, "N T A"] | None = None,
     check_every: int = 10,
 ) -> ImaginedPlay:
     """Play the deterministic agent from each row of `starts` (states of the world model) for at most `steps` actions.
 
     `observation` (N, …) is what was recorded there; later ones are decoded from imagined states.  The agent keeps its
-    own observer, so its features may be those of another world model than the one it plays in.
+    own observer, so its features may be those of another world model than the one it plays in.  `deviation` is added
+    to the agent's first T actions.
     """
     world, state = models.world_model, starts
     device = next(iter(observation.values())).device
@@ -61,10 +63,10 @@ def imagined_play(
     success = torch.zeros(count, dtype=torch.bool, device=device)
     doubt, distance, total, lived = (torch.zeros(count, device=device) for _ in range(4))
     agent.begin(count)
-    transitions = -(-steps // world.action_steps)
-    for transition in range(transitions):
+    for step in range(0, steps, world.action_steps):
         alive = ~success
-        actions = torch.cat([agent.act(observation) for _ in range(world.action_steps)], dim=-1)
+        chunk = range(step, step + world.action_steps)
+        actions = torch.cat([_act(agent, observation, deviation, now) for now in chunk], dim=-1)
         parts = [_relative(judge, state, actions) for judge in (models.disagreement, models.support)]
         doubt, distance = (
             torch.where(alive, torch.maximum(worst, now), worst)
@@ -75,9 +77,17 @@ def imagined_play(
         state = world.imagine(state, actions, generator)
         observation = world.decode(state)
         success = success | models.classifier.succeeded(world.features(state))
-        if transition % check_every == check_every - 1 and bool(success.all()):
+        if step % check_every == check_every - 1 and bool(success.all()):
             break
     return ImaginedPlay(success, doubt, distance, total / lived)
+
+
+def _act(agent: Agent, observation: dict[str, Tensor], deviation: Tensor | None, step: int) -> Tensor:
+    action = agent.act(observation)
+    if deviation is not None and step < deviation.shape[1]:
+        action = (action + deviation[:, step]).clamp(-1, 1)
+        agent.executed(action)
+    return action
 
 
 def _relative(judge: object, state: State, actions: Tensor) -> Tensor:
