@@ -100,11 +100,21 @@ def plays(agent: Agent, worlds: list[FrozenModels], dataset: Dataset, episodes: 
     """One play from each of the same `episodes` recorded episode starts in every world."""
     frames = gate_starts(dataset, episodes, seed)
     observation = {key: values[frames] for key, values in dataset.observations.items()}
-    limit = dataset.info.max_steps or int(dataset.lengths.max())
+    limit = time_limit(dataset)
     return [
         imagined_play(agent, world, world.world_model.recorded(dataset).rows(frames), observation, limit, seed + number)
         for number, world in enumerate(worlds)
     ]
+
+
+def time_limit(dataset: Dataset) -> int:
+    """Actions after which an episode has failed."""
+    return dataset.info.max_steps or int(dataset.lengths.max())
+
+
+def held_out_splits(dataset: Dataset, worlds: int, seed: int) -> list[Dataset]:
+    """The episodes that each held-out world did not learn from."""
+    return [episodes for _, episodes in folds(dataset, worlds, seed)]
 
 
 def gate_starts(dataset: Dataset, episodes: int, seed: int) -> torch.Tensor:
@@ -142,8 +152,7 @@ def judge(
     worlds: list[FrozenModels],
 ) -> GateVerdict:
     """The gate's decision on two agents, from held-out worlds and the `dataset` that they were trained on folds of."""
-    held_out = [episodes for _, episodes in folds(dataset, len(worlds), seed)]
-    limit = dataset.info.max_steps or int(dataset.lengths.max())
+    limit, held_out = time_limit(dataset), held_out_splits(dataset, len(worlds), seed)
     return decide(
         plays(pretrained, worlds, dataset, config.episodes, seed),
         plays(refined, worlds, dataset, config.episodes, seed),
