@@ -31,7 +31,7 @@ from burnish.evaluation.intervals import paired_difference
 from burnish.pipeline import SharedRun, StageContext
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 from burnish.recipes.ablations import REFINED
-from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success
+from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success, second_opinion
 from burnish.recipes.methods import BaselineConfig, Setting, measure
 from burnish.recipes.parts import clone as clone_policy
 from burnish.recipes.parts import cloned_episodes, recorded_features
@@ -52,6 +52,8 @@ SETTINGS = {
 }
 KINDS = {"policy": "pretrained", "refined": "refined", "early_clone": "early clone", "random_weights": "random"}
 SHORT = TrainingConfig(steps=100, batch_size=256, learning_rate=2e-3)
+ASKED_TWICE = ("refined", "world4rl_no_anchor")
+"""Fitted Q evaluation takes as long as all held-out worlds' plays: these two refinements are evaluated by it, too."""
 JUDGED = "study"
 EPISODES = 100
 _FROM_COMPARE = ("bc", "world4rl", "world4rl_no_halting", "world4rl_no_anchor")
@@ -223,7 +225,10 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
     ]
     decisions, details = [], {}
     for name, label in SETTINGS.items():
-        verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded)
+        opinion = None
+        if name in ASKED_TWICE:
+            opinion = second_opinion(gate, s.seed, dataset, agents["policy"], agents[name], stage.part(name))
+        verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded, opinion)
         truth = paired_difference(real["policy"], real[name])
         details[name] = verdict.to_dict()
         decisions.append(
