@@ -108,8 +108,8 @@ def study_run(folder: Path, iterations: int) -> None:
         names = [*KINDS, "middle_iterate", "last_iterate", *(name for name in SETTINGS if name not in KINDS)]
         measured = [
             Step(
-                f"{name}_study_success",
-                {"episodes": 100},
+                success_of(name),
+                {"episodes": EPISODES},
                 (name,),
                 lambda s, n=name: measure(setting, n, s),
                 alone=True,
