@@ -5,8 +5,8 @@
 RUNS are finished run folders of `burnish compare` with methods bc, RECIPE, RECIPE-no-halting and RECIPE-no-anchor.  In
 each of them this script
 
-- refines twice more, set up to exploit: in a world model that was trained for 100 steps, unhalted, and for a classifier
-  that calls everything a success to which it gives a probability of 2 %;
+- refines twice more, set up to exploit (no halting, no anchor, no members): in a world model that was trained for 100
+  steps, and for a classifier that calls everything a success to which it gives a probability of 2 %;
 - trains the held-out worlds, and lets the gate decide on all five refinements;
 - scores the pretrained and the refined policies, two earlier iterates, an early clone and a policy of random weights
   in the held-out worlds, in the run's own world model, and in the real simulator.
@@ -140,6 +140,7 @@ def exploiting(setting: Setting, iterations: int) -> list[Step]:
         c,
         refine=replace(c.refine, iterations=iterations),
         imagination=replace(c.imagination, halting=False, member_share=0.0),
+        ppo=replace(c.ppo, anchor_weight=0.0),
     )
     refine = next(step for step in s.make_steps(loose) if step.name == REFINED)
 
