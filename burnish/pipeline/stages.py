@@ -77,7 +77,7 @@ class StageContext:
         return part
 
     def once(self, name: str, body: "Callable[[StageContext], object]") -> None:
-        """Do a part of the work that an earlier attempt may have finished; of several processes, the first one knows."""
+        """Do a part of the work that an earlier attempt may have finished (the first of several processes knows)."""
         part = self.part(name)
         if current().agree(bool(self.outputs.get(f"{part._prefix}done"))):
             part.catch_up()
