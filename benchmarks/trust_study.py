@@ -5,8 +5,8 @@
 RUNS are finished run folders of `burnish compare` with methods bc, RECIPE, RECIPE-no-halting and RECIPE-no-anchor.  In
 each of them this script
 
-- refines twice more, set up to exploit: in a world model that was trained for 100 steps, unhalted, and for a classifier
-  that calls everything a success to which it gives a probability of 2 %;
+- refines twice more, set up to exploit (no halting, no anchor, no members): in a world model that was trained for 100
+  steps, and for a classifier that calls everything a success to which it gives a probability of 2 %;
 - trains the held-out worlds, and lets the gate decide on all five refinements;
 - scores the pretrained and the refined policies, two earlier iterates, an early clone and a policy of random weights
   in the held-out worlds, in the run's own world model, and in the real simulator.
@@ -31,7 +31,7 @@ from burnish.evaluation.intervals import paired_difference
 from burnish.pipeline import SharedRun, StageContext
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 from burnish.recipes.ablations import REFINED
-from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success
+from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success, second_opinion
 from burnish.recipes.methods import BaselineConfig, Setting, measure
 from burnish.recipes.parts import clone as clone_policy
 from burnish.recipes.parts import cloned_episodes, recorded_features
@@ -52,6 +52,8 @@ SETTINGS = {
 }
 KINDS = {"policy": "pretrained", "refined": "refined", "early_clone": "early clone", "random_weights": "random"}
 SHORT = TrainingConfig(steps=100, batch_size=256, learning_rate=2e-3)
+ASKED_TWICE = ("refined", "world4rl_no_anchor")
+"""Fitted Q evaluation takes as long as all held-out worlds' plays: these two refinements are evaluated by it, too."""
 JUDGED = "study"
 EPISODES = 100
 _FROM_COMPARE = ("bc", "world4rl", "world4rl_no_halting", "world4rl_no_anchor")
@@ -106,8 +108,8 @@ def study_run(folder: Path, iterations: int) -> None:
         names = [*KINDS, "middle_iterate", "last_iterate", *(name for name in SETTINGS if name not in KINDS)]
         measured = [
             Step(
-                f"{name}_study_success",
-                {"episodes": 100},
+                success_of(name),
+                {"episodes": EPISODES},
                 (name,),
                 lambda s, n=name: measure(setting, n, s),
                 alone=True,
@@ -138,6 +140,7 @@ def exploiting(setting: Setting, iterations: int) -> list[Step]:
         c,
         refine=replace(c.refine, iterations=iterations),
         imagination=replace(c.imagination, halting=False, member_share=0.0),
+        ppo=replace(c.ppo, anchor_weight=0.0),
     )
     refine = next(step for step in s.make_steps(loose) if step.name == REFINED)
 
@@ -223,7 +226,10 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
     ]
     decisions, details = [], {}
     for name, label in SETTINGS.items():
-        verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded)
+        opinion = None
+        if name in ASKED_TWICE:
+            opinion = second_opinion(gate, s.seed, dataset, agents["policy"], agents[name], stage.part(name))
+        verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded, opinion)
         truth = paired_difference(real["policy"], real[name])
         details[name] = verdict.to_dict()
         decisions.append(

@@ -14,9 +14,10 @@ from burnish.evaluation.back_test import back_test, on_policy
 from burnish.evaluation.frozen import FrozenModels, load_frozen
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
 from burnish.evaluation.imagined_play import ImaginedPlay, imagined_play
+from burnish.evaluation.off_policy import OffPolicyDifference, compare_off_policy, evaluate_off_policy
 from burnish.pipeline import StageContext
 from burnish.recipes.evaluating import simulator_steps
-from burnish.recipes.parts import Split
+from burnish.recipes.parts import Split, recorded_features
 from burnish.recipes.steps import Step
 from burnish.recipes.views import StateView
 from burnish.storage import write_json
@@ -61,7 +62,6 @@ def gate_steps(
             {"gate": gate, "seed": seed},
             ("dataset", "policy", "refined", WORLDS, *view.inputs),
             lambda s: accept(gate, seed, view, task, s),
-            alone=True,
         ),
     ]
 
@@ -131,7 +131,10 @@ def accept(config: GateConfig, seed: int, view: StateView, task: str, stage: Sta
     pretrained, refined = (load_agent(stage.inputs[name], task) for name in ("policy", "refined"))
     dataset, worlds = view.vectors(view.dataset(stage)), held_out_worlds(stage.inputs[WORLDS])
     if worlds:
-        found = judge(config, seed, dataset, view.inside(pretrained), view.inside(refined), worlds).to_dict()
+        agents = view.inside(pretrained), view.inside(refined)
+        found = judge(
+            config, seed, dataset, *agents, worlds, second_opinion(config, seed, dataset, *agents, stage)
+        ).to_dict()
     else:
         successes = int(dataset.episode_success.sum())
         reason = f"the data has {successes} successful episodes, too few for {config.worlds} held-out worlds"
@@ -150,6 +153,7 @@ def judge(
     pretrained: Agent,
     refined: Agent,
     worlds: list[FrozenModels],
+    opinion: OffPolicyDifference | None = None,
 ) -> GateVerdict:
     """The gate's decision on two agents, from held-out worlds and the `dataset` that they were trained on folds of."""
     limit, held_out = time_limit(dataset), held_out_splits(dataset, len(worlds), seed)
@@ -159,7 +163,25 @@ def judge(
         back_test(pretrained, worlds, held_out, limit, seed),
         config,
         recorded_success(pretrained, dataset),
+        opinion,
     )
+
+
+def second_opinion(
+    config: GateConfig, seed: int, dataset: Dataset, pretrained: Agent, refined: Agent, stage: StageContext
+) -> OffPolicyDifference | None:
+    """Fitted Q evaluation of both agents; None where the configuration does without."""
+    fqe = config.second_opinion
+    if fqe.steps == 0:
+        return None
+    values = []
+    for name, agent in (("pretrained", pretrained), ("refined", refined)):
+        features = recorded_features(agent.observer, dataset)
+        part = stage.part(f"second_opinion/{name}")
+        with stage.progress(fqe.steps, "steps") as bar:
+            values.append(evaluate_off_policy(agent.policy, features, dataset, fqe, part.folder, seed, bar.at))
+        (part.folder / "resume.safetensors").unlink(missing_ok=True)
+    return compare_off_policy(*values)
 
 
 def recorded_success(agent: Agent, dataset: Dataset) -> Recorded | None:
