@@ -13,6 +13,7 @@ from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, crossed_mean, decide
 from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import student_quantile
+from burnish.evaluation.off_policy import OffPolicyDifference
 
 GOOD = BackTest(both=40, only_real=3, only_imagined=4, neither=40)
 BLIND = BackTest(both=20, only_real=20, only_imagined=20, neither=20)
@@ -182,9 +183,10 @@ def test_the_decision_by_hand():
     expected = {"pretrained": (0.9 + 5 * 0.2) / 6, "refined": (5 * 0.9 + 0.2) / 6}
     assert written["expected_success"] == pytest.approx(expected)
     assert found.reasons == (
-        "held-out worlds do know this task: replaying 16 recorded episodes, their outcomes agree with the real ones at "
-        "φ = 0.88 (at least 0.20 is asked for)",
-        "in 2 held-out worlds the expected real gain is +47 points, at least +21 with 75 % confidence",
+        "the held-out worlds know this task: in 16 recorded episodes that they replayed, imagined and real outcomes "
+        "agree at φ = 0.88 (asked for: at least 0.20)",
+        "in 2 held-out worlds the refined policy is expected to gain +47 points of real success, at least +20.5 with "
+        "75 % confidence",
     )
 
 
@@ -206,7 +208,7 @@ def test_no_gain_is_rejected():
     same = plays(0.4, 0.5, 0.4, 0.5)
     found = decide(same, same, GOOD, GateConfig())
     assert not found.accepted and found.estimate == 0 and found.low < 0 < found.high
-    assert len(found.reasons) == 1 and found.reasons[0].startswith("in 4 held-out worlds the expected real gain is +0")
+    assert len(found.reasons) == 1 and found.reasons[0].startswith("in 4 held-out worlds the refined")
 
 
 def test_a_loss_is_rejected():
@@ -218,7 +220,7 @@ def test_a_large_imagined_gain_is_worth_nothing_where_the_back_test_shows_no_ski
     found = decide(plays(0.1, 0.1, 0.1, 0.1), plays(1.0, 1.0, 1.0, 1.0), BLIND, GateConfig())
     assert not found.accepted and found.imagined_difference > 0.89
     assert found.estimate == pytest.approx(0) and found.low < 0
-    assert len(found.reasons) == 2 and found.reasons[0].startswith("held-out worlds do not know this task")
+    assert len(found.reasons) == 2 and found.reasons[0].startswith("the held-out worlds do not know this task")
 
 
 def test_a_weak_back_test_alone_is_reason_enough():
@@ -227,7 +229,7 @@ def test_a_weak_back_test_alone_is_reason_enough():
     pretrained, refined = plays(0.1, 0.1, 0.1, 0.1), plays(1.0, 1.0, 1.0, 1.0)
     found = decide(pretrained, refined, weak, GateConfig())
     assert not found.accepted and found.low > 0 and len(found.reasons) == 1
-    assert "do not know this task" in found.reasons[0] and "φ = 0.15 (at least 0.20" in found.reasons[0]
+    assert "do not know this task" in found.reasons[0] and "φ = 0.15 (asked for: at least 0.20)" in found.reasons[0]
     assert decide(pretrained, refined, weak, GateConfig(least_skill=0.15)).accepted
 
 
@@ -271,6 +273,28 @@ def test_few_back_tested_episodes_leave_more_doubt():
         decide(pretrained, refined, BackTest(9 * size, size, size, 9 * size), GateConfig()) for size in (1, 100)
     )
     assert few.high - few.low > 2 * (many.high - many.low) > 0
+
+
+@pytest.mark.parametrize(
+    ("members", "contradicts"),
+    [((-0.3, -0.3, -0.3), True), ((-0.3, -0.2, -0.1), False), ((-0.2, -0.15, -0.1), True), ((0.1, 0.2, 0.3), False)],
+)
+def test_a_second_opinion_counts_where_it_is_sure_of_the_contrary(members, contradicts):
+    """Mean -0.2 with a standard deviation of 0.1 is not sure; -0.15 with 0.05 is."""
+    pretrained, refined = plays(0.4, 0.3, 0.35, 0.4), plays(0.95, 0.9, 0.95, 0.9)
+    opinion = OffPolicyDifference(torch.tensor(members))
+    found = decide(pretrained, refined, GOOD, GateConfig(), opinion=opinion)
+    assert found.accepted is not contradicts
+    assert [check.name for check in found.checks] == ["back-test", "gain", "second opinion"]
+    said = "contradicts" if contradicts else "does not contradict"
+    assert f"data alone {said}: its discounted value changes by {opinion.mean:+.2f}" in found.reasons[-1]
+    assert found.low == decide(pretrained, refined, GOOD, GateConfig()).low, "it moves no number"
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["second_opinion"] == opinion.summary()
+
+
+def test_a_second_opinion_alone_accepts_nothing():
+    same = plays(0.4, 0.5, 0.4, 0.5)
+    assert not decide(same, same, GOOD, GateConfig(), opinion=OffPolicyDifference(torch.full((3,), 0.9))).accepted
 
 
 def test_as_many_worlds_play_both_policies():
