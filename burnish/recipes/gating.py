@@ -74,11 +74,23 @@ def train_held_out_worlds(
     `train(config, seed, split, stage)` leaves world_model/, ensemble/ and classifier/ in the stage's folder.  Where not
     every world would have a success to learn from and another to be calibrated by, none is trained.
     """
-    shorter, splits = _shortened(config, gate.training_share), folds(dataset, gate.worlds, seed)
-    if not all(bool(part.success.any()) for split in splits for part in split):
+    if lacking(dataset, gate.worlds, seed) is not None:
         return  # the gate will say so
-    for number, split in enumerate(splits):
+    shorter = _shortened(config, gate.training_share)
+    for number, split in enumerate(folds(dataset, gate.worlds, seed)):
         train(shorter, seed + _SEED_STRIDE * (number + 1), split, stage.part(f"world_{number}"))
+
+
+def lacking(dataset: Dataset, worlds: int, seed: int) -> str | None:
+    """Why the data is too little for so many held-out worlds; None where it is enough."""
+    if dataset.num_episodes < worlds:
+        return f"the data has {dataset.num_episodes} episodes, too few for {worlds} held-out worlds"
+    if len(gate_starts(dataset, 2, seed)) < 2:
+        return "fewer than 2 episodes of the data do not begin in success, too few to play from"
+    if not all(bool(part.success.any()) for split in folds(dataset, worlds, seed) for part in split):
+        successes = int(dataset.episode_success.sum())
+        return f"the data has {successes} successful episodes, too few for {worlds} held-out worlds"
+    return None
 
 
 def _shortened(config: Any, share: float) -> Any:
@@ -129,15 +141,13 @@ def accept(config: GateConfig, seed: int, view: StateView, task: str, stage: Sta
     """Decide, write gate.json, and leave the policy that the run hands out: refined or pretrained."""
     before = simulator_steps()
     pretrained, refined = (load_agent(stage.inputs[name], task) for name in ("policy", "refined"))
-    dataset, worlds = view.vectors(view.dataset(stage)), held_out_worlds(stage.inputs[WORLDS])
-    if worlds:
-        agents = view.inside(pretrained), view.inside(refined)
-        found = judge(
-            config, seed, dataset, *agents, worlds, second_opinion(config, seed, dataset, *agents, stage)
-        ).to_dict()
+    dataset = view.vectors(view.dataset(stage))
+    reason = lacking(dataset, config.worlds, seed)
+    if reason is None:
+        worlds, agents = held_out_worlds(stage.inputs[WORLDS]), (view.inside(pretrained), view.inside(refined))
+        opinion = second_opinion(config, seed, dataset, *agents, stage)
+        found = judge(config, seed, dataset, *agents, worlds, opinion).to_dict()
     else:
-        successes = int(dataset.episode_success.sum())
-        reason = f"the data has {successes} successful episodes, too few for {config.worlds} held-out worlds"
         found = {"accepted": False, "reasons": [reason]}
     write_json(stage.folder / GATE_FILE, found)
     save_agent(stage.folder, refined if found["accepted"] else pretrained, task)
