@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from burnish.data import Dataset, Windows, require_successes
@@ -50,7 +50,14 @@ class Transitions:
 
     def sample(self, batch_size: int, generator: torch.Generator) -> TransitionBatch:
         """Draw with replacement."""
-        index = torch.randint(len(self), (batch_size,), generator=generator, device=self.frames.device)
+        return self.rows(self.draw(batch_size, generator))
+
+    def draw(self, batch_size: int, generator: torch.Generator) -> Int64[Tensor, " B"]:
+        """Which ones, with replacement."""
+        return torch.randint(len(self), (batch_size,), generator=generator, device=self.frames.device)
+
+    def rows(self, index: Int64[Tensor, " B"]) -> TransitionBatch:
+        """Those at `index`."""
         terminal = self.terminal[index]
         return TransitionBatch(
             self.features[index], self.action[index], terminal.float(), terminal, self.next_features[index]

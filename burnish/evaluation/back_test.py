@@ -16,8 +16,10 @@ from torch import Tensor
 from burnish.data import Dataset
 from burnish.evaluation.agent import Agent
 from burnish.evaluation.frozen import FrozenModels
+from burnish.evaluation.imagined_play import imagined_play
 
-RANDOM = "random"
+RANDOM, ROLLOUT = "random", "policy"
+LEAST = 10
 
 
 @dataclass(frozen=True)
@@ -74,21 +76,46 @@ class BackTest:
 def back_test(
     agent: Agent, worlds: Sequence[FrozenModels], held_out: Sequence[Dataset], steps: int, seed: int
 ) -> BackTest:
-    """Replay in every world those episodes that it did not learn from; random motion is left out, where it is known.
+    """Replay recorded episodes, each in the world that did not learn from it; a halted one counts as a failure.
 
     Actions are the agent's, plus the recorded deviation from what it would have done (`deviations`): where the world
-    is right, exactly the recorded ones; where it drifts, the agent corrects for it as it would on the robot.
+    is right, exactly the recorded ones; where it drifts, the agent corrects for it as it would on the robot.  See
+    `telling_sources` for which episodes.
     """
+    sources = telling_sources(held_out)
     imagined, real = [], []
-    for number, (world, episodes) in enumerate(zip(worlds, held_out, strict=True)):
-        others = sorted(set(episodes.sources) - {RANDOM})
-        chosen = episodes.with_sources(others) if others else episodes
-        imagined.append(_replay(agent, world, chosen, steps, seed + number))
+    for number, (models, episodes) in enumerate(zip(worlds, held_out, strict=True)):
+        if not sources.intersection(episodes.sources):
+            continue
+        chosen = episodes.with_sources(sorted(sources))
+        observation = {key: values[chosen.starts] for key, values in chosen.observations.items()}
+        starts = models.world_model.recorded(chosen).rows(chosen.starts)
+        extra = _by_episode(deviations(agent, chosen), chosen)
+        play = imagined_play(agent, models, starts, observation, steps, seed + number, extra)
+        imagined.append(play.pessimistic)
         real.append(chosen.episode_success)
     found, true = torch.cat(imagined), torch.cat(real)
     return BackTest(
         int((found & true).sum()), int((~found & true).sum()), int((found & ~true).sum()), int((~found & ~true).sum())
     )
+
+
+def telling_sources(held_out: Sequence[Dataset], least: int = LEAST) -> set[str]:
+    """Whose episodes are worth replaying: the policy's rollouts where there are enough of both outcomes.
+
+    A demonstration is replayed well even by a world that knows little: its deviations lead to success by themselves.
+    Where rollouts have fewer than `least` successes or failures, everybody's episodes are taken but random motion.
+    """
+    outcomes = [
+        success
+        for episodes in held_out
+        for source, success in zip(episodes.sources, episodes.episode_success.tolist(), strict=True)
+        if source == ROLLOUT
+    ]
+    if min(outcomes.count(True), outcomes.count(False)) >= least:
+        return {ROLLOUT}
+    present = {source for episodes in held_out for source in episodes.sources}
+    return present - {RANDOM} or present
 
 
 @torch.no_grad()
@@ -116,25 +143,10 @@ def on_policy(agent: Agent, dataset: Dataset, tolerance: float = 1e-3) -> Bool[T
     return counts == 0
 
 
-@torch.no_grad()
-def _replay(agent: Agent, models: FrozenModels, dataset: Dataset, steps: int, seed: int) -> Bool[Tensor, " E"]:
-    """Whether each episode of `dataset` succeeds in this world."""
-    world, deviation = models.world_model, deviations(agent, dataset)
-    state = world.recorded(dataset).rows(dataset.starts)
-    observation = {key: values[dataset.starts] for key, values in dataset.observations.items()}
-    generator = torch.Generator(device=dataset.device).manual_seed(seed)
-    success = torch.zeros(dataset.num_episodes, dtype=torch.bool, device=dataset.device)
-    agent.begin(dataset.num_episodes)
-    for start in range(0, steps, world.action_steps):
-        actions = []
-        for step in range(start, start + world.action_steps):
-            action = agent.act(observation)
-            # After the recording's end the agent goes on alone.
-            inside = (step < dataset.lengths - 1)[:, None]
-            now = dataset.starts + torch.minimum(torch.full_like(dataset.lengths, step), dataset.lengths - 1)
-            actions.append((action + torch.where(inside, deviation[now], 0.0)).clamp(-1, 1))
-            agent.executed(actions[-1])
-        state = world.imagine(state, torch.cat(actions, dim=-1), generator)
-        observation = world.decode(state)
-        success = success | models.classifier.succeeded(world.features(state))
-    return success
+def _by_episode(values: Float[Tensor, "F A"], dataset: Dataset) -> Float[Tensor, "E T A"]:
+    """Values of frames, zero from each episode's last frame on: its action was never executed."""
+    longest = int(dataset.lengths.max())
+    step = torch.arange(longest, device=dataset.device)
+    inside = step < dataset.lengths[:, None] - 1
+    frames = dataset.starts[:, None] + torch.minimum(step, dataset.lengths[:, None] - 1)
+    return torch.where(inside[..., None], values[frames], 0.0)

@@ -6,7 +6,7 @@ policies play from the same recorded starts in all of them, and a policy that le
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import student_quantile
+from burnish.evaluation.off_policy import FQEConfig, OffPolicyDifference
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,12 @@ class GateConfig:
     """Imagined episodes of each policy in each held-out world, from the same recorded starts."""
     confidence: float = 0.95
     """Of the one-sided claim that the refined policy is better."""
-    least_skill: float = 0.4
+    least_skill: float = 0.2
     """φ of imagined and real outcomes that the back-test must show; below it the worlds do not know the task."""
     margin: float = 0.0
     """Gain in real success, 0 to 1, that the refined policy must have at that confidence."""
+    second_opinion: FQEConfig = field(default_factory=lambda: FQEConfig(steps=1000))
+    """Fitted Q evaluation of both policies on the recorded data; with 0 steps there is none."""
 
     def __post_init__(self) -> None:
         if self.worlds < 0 or self.worlds == 1:
@@ -163,6 +166,7 @@ class GateVerdict:
     back_test: BackTest
     recorded: Recorded | None
     checks: tuple[Check, ...]
+    second_opinion: dict[str, Any] | None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -189,12 +193,15 @@ def decide(
     tested: BackTest,
     config: GateConfig,
     recorded: Recorded | None = None,
+    opinion: OffPolicyDifference | None = None,
 ) -> GateVerdict:
     """Accept the refined policy only where imagination is known to tell the truth and says that it is better.
 
     `pretrained` and `refined` hold one play a world, from the same starts.  The expected real difference is the
     imagined one times what an imagined success was worth in the back-test; its error has the spread between worlds,
     the luck of the starts and the uncertainty of the back-test (variance of a product: L. A. Goodman, JASA 55, 1960).
+    A second opinion by the recorded data alone counts only where it is sure of the contrary: it has the same blind
+    spots as the worlds, and more of its own.
     """
     change = [new.pessimistic.double() - old.pessimistic.double() for old, new in zip(pretrained, refined, strict=True)]
     imagined = crossed_mean(torch.stack(change))
@@ -205,22 +212,9 @@ def decide(
     ) ** 0.5
     half = student_quantile(config.confidence, imagined.freedom) * error
     low, high = max(-1.0, estimate - half), min(1.0, estimate + half)
-    worlds = len(change)
-    checks = (
-        Check(
-            "back-test",
-            tested.skill >= config.least_skill,
-            f"held-out worlds {'do' if tested.skill >= config.least_skill else 'do not'} know this task: replaying "
-            f"{tested.episodes} recorded episodes, their outcomes agree with the real ones at φ = {tested.skill:.2f} "
-            f"(at least {config.least_skill:.2f} is asked for)",
-        ),
-        Check(
-            "gain",
-            low > config.margin,
-            f"in {worlds} held-out worlds the expected real gain is {100 * estimate:+.0f} points, at least "
-            f"{100 * low:+.0f} with {100 * config.confidence:.0f} % confidence",
-        ),
-    )
+    checks = [_back_test_check(tested, config), _gain_check(estimate, low, len(change), config)]
+    if opinion is not None:
+        checks.append(_opinion_check(opinion))
     return GateVerdict(
         accepted=all(check.passed for check in checks),
         estimate=estimate,
@@ -235,5 +229,36 @@ def decide(
         refined=PolicyEvidence.of(refined),
         back_test=tested,
         recorded=recorded,
-        checks=checks,
+        checks=tuple(checks),
+        second_opinion=opinion.summary() if opinion is not None else None,
+    )
+
+
+def _back_test_check(tested: BackTest, config: GateConfig) -> Check:
+    passed = tested.skill >= config.least_skill
+    return Check(
+        "back-test",
+        passed,
+        f"the held-out worlds {'know' if passed else 'do not know'} this task: in {tested.episodes} recorded episodes "
+        f"that they replayed, imagined and real outcomes agree at φ = {tested.skill:.2f} (asked for: at least "
+        f"{config.least_skill:.2f})",
+    )
+
+
+def _gain_check(estimate: float, low: float, worlds: int, config: GateConfig) -> Check:
+    return Check(
+        "gain",
+        low > config.margin,
+        f"in {worlds} held-out worlds the refined policy is expected to gain {100 * estimate:+.0f} points of real "
+        f"success, at least {100 * low:+.1f} with {100 * config.confidence:.0f} % confidence",
+    )
+
+
+def _opinion_check(opinion: OffPolicyDifference) -> Check:
+    contradicts = opinion.mean + 2 * opinion.spread < 0
+    return Check(
+        "second opinion",
+        not contradicts,
+        f"fitted Q evaluation on the recorded data alone {'contradicts' if contradicts else 'does not contradict'}: "
+        f"its discounted value changes by {opinion.mean:+.2f} ± {opinion.spread:.2f}",
     )

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
 from burnish.errors import InputError
 
 
@@ -159,14 +161,14 @@ def student_quantile(probability: float, freedom: float) -> float:
     With x = √ν tan θ the density is proportional to cos^(ν−1) θ, so the distribution function is an integral over a
     bounded interval; it is taken with Simpson's rule and inverted by bisection, to about nine digits for ν ≥ 1.
     """
-    if not 0 < probability < 1 or freedom < 1:
+    if not (0 < probability < 1 and freedom >= 1):
         raise InputError(f"expected 0 < probability < 1 and freedom >= 1, found {probability} and {freedom}")
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
 
     def above_half(angle: float, pieces: int = 2000) -> float:
-        width = angle / pieces
-        weights = (1 if i in (0, pieces) else 4 if i % 2 else 2 for i in range(pieces + 1))
-        return scale * width / 3 * sum(w * math.cos(i * width) ** (freedom - 1) for i, w in enumerate(weights))
+        density = np.cos(np.linspace(0, angle, pieces + 1)) ** (freedom - 1)
+        total = density[0] + 4 * density[1::2].sum() + 2 * density[2:-1:2].sum() + density[-1]
+        return scale * angle / pieces / 3 * float(total)
 
     low, high, wanted = 0.0, math.pi / 2, abs(probability - 0.5)
     for _ in range(60):

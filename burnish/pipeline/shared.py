@@ -1,8 +1,9 @@
 """A run that several processes work on: the first one decides and writes, the others help where there is training."""
 
 import io
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from burnish.pipeline.progress import Progress
 from burnish.pipeline.run import Run, StageBody
-from burnish.pipeline.stages import StageContext
+from burnish.pipeline.stages import PARTIAL, StageContext
 from burnish.training import Processes
 
 _FINISHED, _WORK = 0, 1
@@ -44,7 +45,8 @@ class SharedRun:
 
     def _help(self, name: str, inputs: Sequence[str], body: StageBody) -> None:
         with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
-            body(_QuietContext(name, Path(scratch, name), {key: self.folder / key for key in inputs}, identity=""))
+            own, first = Path(scratch, name), self.folder / PARTIAL / name
+            body(_QuietContext(name, own, {key: self.folder / key for key in inputs}, first))
 
     def _say(self, word: int) -> None:
         self.processes.of_first(torch.tensor(word))
@@ -54,7 +56,15 @@ class SharedRun:
 
 
 class _QuietContext(StageContext):
-    """A stage of a process that helps: nobody looks at its progress."""
+    """A stage of a process that helps: nobody looks at its progress.  `first` is the first process's folder of it."""
+
+    def __init__(self, name: str, folder: Path, inputs: Mapping[str, Path], first: Path) -> None:
+        super().__init__(name, folder, inputs, identity="")
+        self._first = first
+
+    def catch_up(self) -> None:
+        """Copy what the first process has of a part that is finished."""
+        shutil.copytree(self._first / self.folder.relative_to(self._root), self.folder, dirs_exist_ok=True)
 
     def progress(self, total: int | None, unit: str = "steps", description: str = "", initial: int = 0) -> Progress:
         return Progress(total, unit, description or self.name, initial, stream=io.StringIO())

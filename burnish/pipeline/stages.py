@@ -12,6 +12,7 @@ from burnish.errors import BurnishError
 from burnish.pipeline.manifest import list_files
 from burnish.pipeline.progress import Progress
 from burnish.storage import read_json, sync_folder, write_json
+from burnish.training import current
 
 STAGE_FILE = "stage.json"
 PARTIAL = ".partial"
@@ -76,13 +77,18 @@ class StageContext:
         return part
 
     def once(self, name: str, body: "Callable[[StageContext], object]") -> None:
-        """Do a part of the work that an earlier attempt may have finished."""
+        """Do a part of the work that an earlier attempt may have finished (the first of several processes knows)."""
         part = self.part(name)
-        if not self.outputs.get(f"{part._prefix}done"):
-            body(part)
-            # Four times the model's size, and nobody's input.
-            (part.folder / "resume.safetensors").unlink(missing_ok=True)
-            part.record("done", True)
+        if current().agree(bool(self.outputs.get(f"{part._prefix}done"))):
+            part.catch_up()
+            return
+        body(part)
+        # Four times the model's size, and nobody's input.
+        (part.folder / "resume.safetensors").unlink(missing_ok=True)
+        part.record("done", True)
+
+    def catch_up(self) -> None:
+        """Make sure that what an earlier attempt left in the folder is there."""
 
     def tick(self) -> None:
         """Write the clock if the last time was a few seconds ago."""

@@ -45,8 +45,9 @@ class NewComparison(Generic[Config]):
     """Columns; by default the six of World4RL's Table II."""
     seeds: tuple[int, ...] = (0, 1, 2)
     methods: tuple[str, ...] = ()
-    """Rows: bc filtered_bc td3_bc iql planning, RECIPE, and RECIPE-no-PART, where PART is one of halting, anchor,
-    disagreement, distance, members, average, choice. By default all of these up to no-anchor."""
+    """Rows: bc filtered_bc td3_bc iql planning, RECIPE, RECIPE-gated (what the trust gate lets pass), and
+    RECIPE-no-PART, where PART is one of halting, anchor, disagreement, distance, members, average, choice. By default
+    all of these up to no-anchor."""
     preset: str = "default"
     """Where the configuration starts from; single settings can be changed below."""
     observation: str = "state"

@@ -14,9 +14,10 @@ from burnish.evaluation.back_test import back_test, on_policy
 from burnish.evaluation.frozen import FrozenModels, load_frozen
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
 from burnish.evaluation.imagined_play import ImaginedPlay, imagined_play
+from burnish.evaluation.off_policy import OffPolicyDifference, compare_off_policy, evaluate_off_policy
 from burnish.pipeline import StageContext
 from burnish.recipes.evaluating import simulator_steps
-from burnish.recipes.parts import Split
+from burnish.recipes.parts import Split, recorded_features
 from burnish.recipes.steps import Step
 from burnish.recipes.views import StateView
 from burnish.storage import write_json
@@ -61,7 +62,6 @@ def gate_steps(
             {"gate": gate, "seed": seed},
             ("dataset", "policy", "refined", WORLDS, *view.inputs),
             lambda s: accept(gate, seed, view, task, s),
-            alone=True,
         ),
     ]
 
@@ -74,11 +74,23 @@ def train_held_out_worlds(
     `train(config, seed, split, stage)` leaves world_model/, ensemble/ and classifier/ in the stage's folder.  Where not
     every world would have a success to learn from and another to be calibrated by, none is trained.
     """
-    shorter, splits = _shortened(config, gate.training_share), folds(dataset, gate.worlds, seed)
-    if not all(bool(part.success.any()) for split in splits for part in split):
+    if lacking(dataset, gate.worlds, seed) is not None:
         return  # the gate will say so
-    for number, split in enumerate(splits):
+    shorter = _shortened(config, gate.training_share)
+    for number, split in enumerate(folds(dataset, gate.worlds, seed)):
         train(shorter, seed + _SEED_STRIDE * (number + 1), split, stage.part(f"world_{number}"))
+
+
+def lacking(dataset: Dataset, worlds: int, seed: int) -> str | None:
+    """Why the data is too little for so many held-out worlds; None where it is enough."""
+    if dataset.num_episodes < worlds:
+        return f"the data has {dataset.num_episodes} episodes, too few for {worlds} held-out worlds"
+    if len(gate_starts(dataset, 2, seed)) < 2:
+        return "fewer than 2 episodes of the data do not begin in success, too few to play from"
+    if not all(bool(part.success.any()) for split in folds(dataset, worlds, seed) for part in split):
+        successes = int(dataset.episode_success.sum())
+        return f"the data has {successes} successful episodes, too few for {worlds} held-out worlds"
+    return None
 
 
 def _shortened(config: Any, share: float) -> Any:
@@ -100,11 +112,21 @@ def plays(agent: Agent, worlds: list[FrozenModels], dataset: Dataset, episodes: 
     """One play from each of the same `episodes` recorded episode starts in every world."""
     frames = gate_starts(dataset, episodes, seed)
     observation = {key: values[frames] for key, values in dataset.observations.items()}
-    limit = dataset.info.max_steps or int(dataset.lengths.max())
+    limit = time_limit(dataset)
     return [
         imagined_play(agent, world, world.world_model.recorded(dataset).rows(frames), observation, limit, seed + number)
         for number, world in enumerate(worlds)
     ]
+
+
+def time_limit(dataset: Dataset) -> int:
+    """Actions after which an episode has failed."""
+    return dataset.info.max_steps or int(dataset.lengths.max())
+
+
+def held_out_splits(dataset: Dataset, worlds: int, seed: int) -> list[Dataset]:
+    """The episodes that each held-out world did not learn from."""
+    return [episodes for _, episodes in folds(dataset, worlds, seed)]
 
 
 def gate_starts(dataset: Dataset, episodes: int, seed: int) -> torch.Tensor:
@@ -119,12 +141,13 @@ def accept(config: GateConfig, seed: int, view: StateView, task: str, stage: Sta
     """Decide, write gate.json, and leave the policy that the run hands out: refined or pretrained."""
     before = simulator_steps()
     pretrained, refined = (load_agent(stage.inputs[name], task) for name in ("policy", "refined"))
-    dataset, worlds = view.vectors(view.dataset(stage)), held_out_worlds(stage.inputs[WORLDS])
-    if worlds:
-        found = judge(config, seed, dataset, view.inside(pretrained), view.inside(refined), worlds).to_dict()
+    dataset = view.vectors(view.dataset(stage))
+    reason = lacking(dataset, config.worlds, seed)
+    if reason is None:
+        worlds, agents = held_out_worlds(stage.inputs[WORLDS]), (view.inside(pretrained), view.inside(refined))
+        opinion = second_opinion(config, seed, dataset, *agents, stage)
+        found = judge(config, seed, dataset, *agents, worlds, opinion).to_dict()
     else:
-        successes = int(dataset.episode_success.sum())
-        reason = f"the data has {successes} successful episodes, too few for {config.worlds} held-out worlds"
         found = {"accepted": False, "reasons": [reason]}
     write_json(stage.folder / GATE_FILE, found)
     save_agent(stage.folder, refined if found["accepted"] else pretrained, task)
@@ -140,17 +163,35 @@ def judge(
     pretrained: Agent,
     refined: Agent,
     worlds: list[FrozenModels],
+    opinion: OffPolicyDifference | None = None,
 ) -> GateVerdict:
     """The gate's decision on two agents, from held-out worlds and the `dataset` that they were trained on folds of."""
-    held_out = [episodes for _, episodes in folds(dataset, len(worlds), seed)]
-    limit = dataset.info.max_steps or int(dataset.lengths.max())
+    limit, held_out = time_limit(dataset), held_out_splits(dataset, len(worlds), seed)
     return decide(
         plays(pretrained, worlds, dataset, config.episodes, seed),
         plays(refined, worlds, dataset, config.episodes, seed),
         back_test(pretrained, worlds, held_out, limit, seed),
         config,
         recorded_success(pretrained, dataset),
+        opinion,
     )
+
+
+def second_opinion(
+    config: GateConfig, seed: int, dataset: Dataset, pretrained: Agent, refined: Agent, stage: StageContext
+) -> OffPolicyDifference | None:
+    """Fitted Q evaluation of both agents; None where the configuration does without."""
+    fqe = config.second_opinion
+    if fqe.steps == 0:
+        return None
+    values = []
+    for name, agent in (("pretrained", pretrained), ("refined", refined)):
+        features = recorded_features(agent.observer, dataset)
+        part = stage.part(f"second_opinion/{name}")
+        with stage.progress(fqe.steps, "steps") as bar:
+            values.append(evaluate_off_policy(agent.policy, features, dataset, fqe, part.folder, seed, bar.at))
+        (part.folder / "resume.safetensors").unlink(missing_ok=True)
+    return compare_off_policy(*values)
 
 
 def recorded_success(agent: Agent, dataset: Dataset) -> Recorded | None:

@@ -13,6 +13,7 @@ from burnish.pipeline import StageContext
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
 from burnish.recipes.ablations import PARTS, REFINED, check_part, refinement_without
 from burnish.recipes.evaluating import simulator_steps
+from burnish.recipes.gating import ACCEPTED
 from burnish.recipes.parts import clone, recorded_features
 from burnish.recipes.steps import Step
 from burnish.recipes.views import StateView, view_of
@@ -76,18 +77,21 @@ BASELINES = ("bc", "filtered_bc", "td3_bc", "iql", "planning")
 
 def method_names(recipe: str) -> tuple[str, ...]:
     """All methods that a recipe's runs can be compared by."""
-    return (*BASELINES, recipe, *(f"{recipe}-no-{part}" for part in PARTS))
+    return (*BASELINES, recipe, f"{recipe}-gated", *(f"{recipe}-no-{part}" for part in PARTS))
 
 
 def default_methods(recipe: str) -> tuple[str, ...]:
-    """Table II's columns as far as they are here, and refinement without its two most important safety parts."""
-    return (*BASELINES, recipe, f"{recipe}-no-halting", f"{recipe}-no-anchor")
+    """Table II's columns as far as they are here, what the trust gate lets pass, and refinement without its two most
+    important safety parts."""
+    return (*BASELINES, recipe, f"{recipe}-gated", f"{recipe}-no-halting", f"{recipe}-no-anchor")
 
 
 def check_method(name: str, recipe: str, config: Any) -> None:
     """InputError, which says what there is, where there is no such method or it makes no sense."""
     if name not in method_names(recipe):
         raise InputError(f"unknown method '{name}', expected some of: {', '.join(method_names(recipe))}")
+    if name == f"{recipe}-gated" and (not hasattr(config, "gate") or config.gate.worlds == 0):
+        raise InputError(f"there is no '{name}' to compare: these settings have no trust gate")
     if name.startswith(f"{recipe}-no-"):
         check_part(name.removeprefix(f"{recipe}-no-"), config)
 
@@ -125,6 +129,8 @@ def method(name: str, setting: Setting) -> Method:
         agent = "policy"
     elif name == s.recipe:
         agent = REFINED
+    elif name == f"{s.recipe}-gated":
+        agent = ACCEPTED
     elif name in _TRAINED:
         agent, settings = stage, {**s.baselines.of(name), "task": s.task, "seed": s.seed}
         if name == "filtered_bc":

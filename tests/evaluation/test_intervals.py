@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.errors import InputError
-from burnish.evaluation.intervals import mcnemar_exact, paired_difference, wilson_interval
+from burnish.evaluation.intervals import mcnemar_exact, paired_difference, student_quantile, wilson_interval
 
 
 def outcomes(both, improved, worsened, neither):
@@ -110,3 +110,50 @@ def test_paired_difference_is_bounded_and_antisymmetric(pairs):
 def test_paired_difference_refuses_unpaired_episodes(before, after):
     with pytest.raises(InputError):
         paired_difference(before, after)
+
+
+@pytest.mark.parametrize(
+    ("probability", "freedom", "quantile"),
+    [
+        # Student's table, as every book prints it.
+        (0.95, 1, 6.3138),
+        (0.95, 2, 2.9200),
+        (0.95, 3, 2.3534),
+        (0.975, 5, 2.5706),
+        (0.99, 10, 2.7638),
+        (0.9, 30, 1.3104),
+        (0.975, 120, 1.9799),
+        (0.995, 1, 63.6567),
+        # The normal distribution's, in the limit.
+        (0.95, 1e5, 1.6449),
+    ],
+)
+def test_student_quantile_matches_the_table(probability, freedom, quantile):
+    assert student_quantile(probability, freedom) == pytest.approx(quantile, abs=1e-4)
+
+
+def test_student_quantile_by_hand():
+    """ν = 1 is Cauchy's: tan π(p - 1/2); ν = 2 has (2p - 1) sqrt(2 / (1 - (2p - 1)²))."""
+    for probability in (0.6, 0.75, 0.9, 0.999):
+        assert student_quantile(probability, 1) == pytest.approx(math.tan(math.pi * (probability - 0.5)), rel=1e-8)
+        twice = 2 * probability - 1
+        assert student_quantile(probability, 2) == pytest.approx(twice * math.sqrt(2 / (1 - twice**2)), rel=1e-8)
+
+
+def test_student_quantile_between_whole_degrees_of_freedom():
+    quantiles = [student_quantile(0.95, freedom) for freedom in (1, 1.5, 2, 2.7, 3, 50)]
+    assert quantiles == sorted(quantiles, reverse=True) and len(set(quantiles)) == 6
+
+
+@pytest.mark.parametrize(("probability", "freedom"), [(0.5, 3), (0.6, 1), (0.95, 4), (0.999, 2.5)])
+def test_student_quantile_is_symmetric(probability, freedom):
+    above, below = student_quantile(probability, freedom), student_quantile(1 - probability, freedom)
+    assert above == pytest.approx(-below, abs=1e-9) and (above > 0.1 or probability == 0.5)
+
+
+@pytest.mark.parametrize(
+    ("probability", "freedom"), [(0, 3), (1, 3), (-0.1, 3), (math.nan, 3), (0.95, 0.9), (0.95, 0), (0.95, math.nan)]
+)
+def test_student_quantile_refuses_what_is_no_distribution(probability, freedom):
+    with pytest.raises(InputError, match="expected 0 < probability < 1 and freedom >= 1"):
+        student_quantile(probability, freedom)

@@ -35,6 +35,9 @@ class CounterWorld:
     def observe(self, state, action, observation):
         return Position(observation[STATE])
 
+    def recorded(self, dataset):
+        return Position(dataset.observations[STATE])
+
     def imagine(self, state, action, generator=None):
         noise = torch.randn(state.position.shape, generator=generator) if self.noise else 0.0
         return Position(state.position + PUSH * action + self.noise * noise)

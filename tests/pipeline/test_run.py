@@ -245,6 +245,83 @@ def test_work_of_other_settings_is_not_resumed(tmp_path):
         assert sorted(os.listdir(folder)) == ["out.txt", "stage.json"]
 
 
+def test_what_a_part_records_has_its_name(tmp_path):
+    """A part works in a folder of its own; parts of parts, too; the stage keeps one list of what was recorded."""
+
+    def body(context):
+        context.record("count", 1)
+        for name in ("a", "b"):
+            part = context.part(name)
+            (part.folder / "out.txt").write_text(name)
+            part.record("count", 2)
+            part.part("inner").record("count", 3)
+            assert part.inputs == context.inputs and part.outputs == context.outputs
+        assert not (context.folder / "out.txt").exists()
+
+    with create(tmp_path) as run:
+        folder = run.stage("worlds", {}, [], body)
+        expected = {"count": 1, "a/count": 2, "a/inner/count": 3, "b/count": 2, "b/inner/count": 3}
+        assert run.stage_info("worlds")["outputs"] == expected
+    assert [(folder / name / "out.txt").read_text() for name in ("a", "b")] == ["a", "b"]
+    assert (folder / "a/inner").is_dir() and not (folder / "inner").exists()
+
+
+def test_a_finished_part_is_not_done_again(tmp_path):
+    """The second attempt finds the first part done, and the second part's checkpoint where it was left."""
+    calls = []
+
+    def train(name, fails=False):
+        def body(part):
+            calls.append((name, (part.folder / "resume.safetensors").exists()))
+            (part.folder / "resume.safetensors").write_text("checkpoint")
+            if fails:
+                raise RunError("stop")
+            (part.folder / "out.txt").write_text(name)
+
+        return body
+
+    def work(fails):
+        def body(context):
+            for world in ("one", "two"):
+                part = context.part(world)
+                part.once("model", train(world, fails and world == "two"))
+                part.once("judge", train(f"{world}'s judge"))
+                assert not (part.folder / "model/resume.safetensors").exists()
+
+        return body
+
+    with create(tmp_path) as run:
+        with pytest.raises(RunError):
+            run.stage("worlds", {}, [], work(fails=True))
+        folder = run.stage("worlds", {}, [], work(fails=False))
+        done = [f"{world}/{part}/done" for world in ("one", "two") for part in ("model", "judge")]
+        assert run.stage_info("worlds")["outputs"] == dict.fromkeys(done, True)
+    assert calls == [("one", False), ("one's judge", False), ("two", False), ("two", True), ("two's judge", False)]
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*")) == [
+        "one/judge/out.txt",
+        "one/model/out.txt",
+        "stage.json",
+        "two/judge/out.txt",
+        "two/model/out.txt",
+    ]
+
+
+def test_parts_of_other_settings_are_done_again(tmp_path):
+    """Another identity of the stage: neither the notes nor the folder of the earlier attempt are believed."""
+    calls = []
+
+    def work(context):
+        context.once("model", lambda part: calls.append(sorted(os.listdir(part.folder))))
+        if len(calls) == 1:
+            raise RunError("stop")
+
+    with create(tmp_path) as run:
+        with pytest.raises(RunError):
+            run.stage("worlds", {"a": 1}, [], work)
+        run.stage("worlds", {"a": 2}, [], work)
+    assert calls == [[], []]
+
+
 def test_a_failed_redo_keeps_the_earlier_result(tmp_path):
     def fail(context):
         raise OSError(errno.ENOSPC, "No space left on device", "x.bin")

@@ -23,6 +23,8 @@ STAGES = (
     "ensemble",
     "classifier",
     "refined",
+    "held_out_worlds",
+    "accepted",
     "evaluation",
     "report",
 )

@@ -81,7 +81,7 @@ def test_the_same_command_again_does_nothing(finished, capfd):
 def test_a_changed_setting_of_ppo_redoes_what_depends_on_it(copy):
     before = stage_files(copy)
     assert main(command(copy, "--config.ppo.clip", "0.1")) == 0
-    assert redone(before, stage_files(copy)) == {"refined", "evaluation", "report"}
+    assert redone(before, stage_files(copy)) == {"refined", "accepted", "evaluation", "report"}
     assert "clip: 0.1" in (copy / "recipe.yaml").read_text()
 
 

@@ -1,0 +1,257 @@
+"""Can the trust gate be trusted?  Many refinements, some set up to exploit their models, judged by gate and simulator.
+
+    python benchmarks/trust_study.py --runs runs/table/*-v3-[23] --name trust_study
+
+RUNS are finished run folders of `burnish compare` with methods bc, RECIPE, RECIPE-no-halting and RECIPE-no-anchor.  In
+each of them this script
+
+- refines twice more, set up to exploit (no halting, no anchor, no members): in a world model that was trained for 100
+  steps, and for a classifier that calls everything a success to which it gives a probability of 2 %;
+- trains the held-out worlds, and lets the gate decide on all five refinements;
+- scores the pretrained and the refined policies, two earlier iterates, an early clone and a policy of random weights
+  in the held-out worlds, in the run's own world model, and in the real simulator.
+
+A stage that is done is not done again.  Writes benchmarks/results/NAME.md, .json, .html and .png.
+"""
+
+import argparse
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from burnish.evaluation.agent import Agent, load_agent, save_agent
+from burnish.evaluation.back_test import back_test
+from burnish.evaluation.frozen import load_frozen
+from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide
+from burnish.evaluation.intervals import paired_difference
+from burnish.pipeline import SharedRun, StageContext
+from burnish.pipeline.side_by_side import Job, run_side_by_side
+from burnish.recipes.ablations import REFINED
+from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success, second_opinion
+from burnish.recipes.methods import BaselineConfig, Setting, measure
+from burnish.recipes.parts import clone as clone_policy
+from burnish.recipes.parts import cloned_episodes, recorded_features
+from burnish.recipes.runs import opened, recipe_steps, reopen
+from burnish.recipes.steps import Step, run_steps
+from burnish.recipes.world4rl import train_world_model
+from burnish.report.study import study_of, write_study
+from burnish.storage import load_tensors, read_json, save_tensors, write_json
+from burnish.training import ALONE, TrainingConfig
+
+RESULTS = Path(__file__).parent / "results"
+SETTINGS = {
+    "refined": "as it is",
+    "world4rl_no_halting": "no halting",
+    "world4rl_no_anchor": "no anchor",
+    "undertrained": "undertrained world model",
+    "misfiring": "misfiring classifier",
+}
+KINDS = {"policy": "pretrained", "refined": "refined", "early_clone": "early clone", "random_weights": "random"}
+SHORT = TrainingConfig(steps=100, batch_size=256, learning_rate=2e-3)
+ASKED_TWICE = ("refined", "world4rl_no_anchor")
+"""Fitted Q evaluation takes as long as all held-out worlds' plays: these two refinements are evaluated by it, too."""
+JUDGED = "study"
+EPISODES = 100
+_FROM_COMPARE = ("bc", "world4rl", "world4rl_no_halting", "world4rl_no_anchor")
+COMPARED = {*_FROM_COMPARE[2:], *(f"{name}_success" for name in _FROM_COMPARE)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", nargs="+", type=Path, required=True)
+    parser.add_argument("--name", default="trust_study")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--iterations", type=int, default=50, help="of the two refinements that are set up to exploit")
+    parser.add_argument("--one", action="store_true", help="do the only run here, and write no page")
+    args = parser.parse_args()
+    if args.one:
+        torch.set_num_threads(1)
+        study_run(args.runs[0], args.iterations)
+        return
+    own = [sys.executable, "-W", "ignore", __file__, "--one", "--iterations", str(args.iterations), "--runs"]
+    jobs = [Job((*own, str(run)), run.with_name(f"{run.name}-study.log")) for run in args.runs]
+    codes = run_side_by_side(jobs, args.jobs, lambda n, code: print(f"{args.runs[n]}: exit code {code}", flush=True))
+    done = [run for run, code in zip(args.runs, codes, strict=True) if code == 0]
+    rows = [read_json(run / JUDGED / "rows.json") for run in done]
+    study = study_of(
+        [row for each in rows for row in each["policies"]],
+        [row for each in rows for row in each["decisions"]],
+        source="rows.json",
+        title="Can the trust gate be trusted?",
+        command=f"python benchmarks/trust_study.py --runs {' '.join(map(str, args.runs))} --name {args.name}",
+    )
+    print(write_study(study, RESULTS, args.name))
+    if len(done) < len(args.runs):
+        raise SystemExit("some runs failed; their logs say why")
+
+
+def study_run(folder: Path, iterations: int) -> None:
+    """Everything of one run folder, as stages in it."""
+    resolved = reopen(folder)
+    resolved = replace(resolved, config=replace(resolved.config, gate=GateConfig()))
+    with opened(folder, resolved) as (run, recorder):
+        assert run is not None and recorder is not None
+
+        def make(config: Any) -> list[Step]:
+            return recipe_steps(replace(resolved, config=config), recorder)
+
+        steps = make(resolved.config)
+        setting = Setting(
+            resolved.recipe, resolved.task, resolved.seed, resolved.config, BaselineConfig(), recorder, make
+        )
+        shared = SharedRun(run, folder, ALONE)
+        steps += exploiting(setting, iterations) + others(setting)
+        names = [*KINDS, "middle_iterate", "last_iterate", *(name for name in SETTINGS if name not in KINDS)]
+        measured = [
+            Step(
+                success_of(name),
+                {"episodes": EPISODES},
+                (name,),
+                lambda s, n=name: measure(setting, n, s),
+                alone=True,
+            )
+            for name in names
+        ]
+        judged = Step(
+            JUDGED,
+            {"gate": resolved.config.gate, "seed": resolved.seed, "version": 1},
+            ("dataset", "world_model", "ensemble", "classifier", WORLDS, *names, *(step.name for step in measured)),
+            lambda s: judge_all(setting, names, s),
+        )
+        # What `compare` made is taken as it is.
+        wanted = [step for step in [*steps, *measured, judged] if step.name not in COMPARED]
+        run_steps(shared, wanted, [JUDGED])
+
+
+def success_of(name: str) -> str:
+    """The stage that holds a policy's real success."""
+    return {"policy": "bc_success", REFINED: "world4rl_success"}.get(name, f"{name}_success")
+
+
+def exploiting(setting: Setting, iterations: int) -> list[Step]:
+    """A world model that hardly learned, a refinement in it, and one for a classifier that fires at anything."""
+    s, c = setting, setting.config
+    short = replace(c, world_model_training=SHORT)
+    loose = replace(
+        c,
+        refine=replace(c.refine, iterations=iterations),
+        imagination=replace(c.imagination, halting=False, member_share=0.0),
+        ppo=replace(c.ppo, anchor_weight=0.0),
+    )
+    refine = next(step for step in s.make_steps(loose) if step.name == REFINED)
+
+    def untrained(stage: StageContext) -> None:
+        agent = load_agent(stage.inputs["policy"], s.task)
+        data = s.view.dataset(stage)
+        train_world_model(short, s.seed, data.split(c.held_out, seed=0), agent, stage)
+
+    def undertrained(stage: StageContext) -> Any:
+        stage.inputs["world_model"] = stage.inputs["hardly_trained"]
+        return refine.body(stage)
+
+    def misfiring(stage: StageContext) -> Any:
+        copy = stage.folder / "classifier"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(stage.inputs["classifier"], copy)
+        tensors, metadata = load_tensors(copy / "model.safetensors")
+        save_tensors(copy / "model.safetensors", tensors | {"threshold": torch.tensor(0.02)}, metadata)
+        stage.inputs["classifier"] = copy
+        outputs = refine.body(stage)
+        shutil.rmtree(copy)
+        return outputs
+
+    return [
+        Step("hardly_trained", {"training": SHORT, "seed": s.seed}, ("dataset", "policy"), untrained),
+        replace(refine, name="undertrained", inputs=(*refine.inputs, "hardly_trained"), body=undertrained),
+        replace(refine, name="misfiring", config={"threshold": 0.02, **refine.config}, body=misfiring),
+    ]
+
+
+def others(setting: Setting) -> list[Step]:
+    """Policies between the good and the bad ones: earlier iterates, a clone of 30 steps, and random weights."""
+    s = setting
+
+    def iterate(stage: StageContext, place: int) -> None:
+        agent, found = load_agent(stage.inputs[REFINED], s.task), sorted((stage.inputs[REFINED] / "iterates").glob("*"))
+        agent.policy.load_state_dict(load_tensors(found[place if place < 0 else len(found) // 2])[0])
+        save_agent(stage.folder, agent, s.task)
+
+    def fresh(stage: StageContext, steps: int) -> None:
+        trained = load_agent(stage.inputs["policy"], s.task)
+        torch.manual_seed(s.seed)
+        policy = type(trained.policy)(trained.policy.feature_dim, trained.policy.action_dim, trained.policy.config)
+        if steps:
+            episodes = cloned_episodes(s.view.dataset(stage))
+            training = replace(s.config.pretraining, steps=steps)
+            seen = [recorded_features(trained.observer, episodes)]
+            clone_policy(policy, seen, episodes, s.config.cloning_noise, training, s.seed, stage)
+        save_agent(stage.folder, Agent(trained.observer, policy).eval(), s.task)
+
+    settings = {"seed": s.seed, "task": s.task}
+    return [
+        Step("middle_iterate", settings, (REFINED,), lambda stage: iterate(stage, 1)),
+        Step("last_iterate", settings, (REFINED,), lambda stage: iterate(stage, -1)),
+        Step("early_clone", {**settings, "steps": 30}, ("dataset", "policy"), lambda stage: fresh(stage, 30)),
+        Step("random_weights", settings, ("dataset", "policy"), lambda stage: fresh(stage, 0)),
+    ]
+
+
+def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
+    """The gate's decisions and the policies' scores, beside what the simulator said: rows.json."""
+    s, gate = setting, setting.config.gate
+    dataset, worlds = s.view.dataset(stage), held_out_worlds(stage.inputs[WORLDS])
+    own = [load_frozen(*(stage.inputs[name] for name in ("world_model", "classifier", "ensemble")))]
+    agents = {name: load_agent(stage.inputs[name], s.task) for name in names}
+    real = {name: read_json(stage.inputs[success_of(name)] / "success.json")["success"] for name in names}
+    imagined = {name: plays(agent, worlds, dataset, gate.episodes, s.seed) for name, agent in agents.items()}
+    naive = {name: plays(agent, own, dataset, gate.episodes, s.seed) for name, agent in agents.items()}
+    held_out = held_out_splits(dataset, len(worlds), s.seed)
+    tested = back_test(agents["policy"], worlds, held_out, dataset.info.max_steps or 100, s.seed)
+    recorded = recorded_success(agents["policy"], dataset)
+    policies = [
+        {
+            "task": s.task,
+            "seed": s.seed,
+            "policy": name,
+            "kind": KINDS.get(name, "iterate" if name.endswith("iterate") else "exploited"),
+            "estimate": tested.expected(PolicyEvidence.of(imagined[name]).pessimistic),
+            "naive": float(naive[name][0].success.float().mean()),
+            "real": {"successes": sum(real[name]), "episodes": len(real[name])},
+        }
+        for name in names
+    ]
+    decisions, details = [], {}
+    for name, label in SETTINGS.items():
+        opinion = None
+        if name in ASKED_TWICE:
+            opinion = second_opinion(gate, s.seed, dataset, agents["policy"], agents[name], stage.part(name))
+        verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded, opinion)
+        truth = paired_difference(real["policy"], real[name])
+        details[name] = verdict.to_dict()
+        decisions.append(
+            {
+                "task": s.task,
+                "seed": s.seed,
+                "setting": label,
+                "exploit": name != REFINED,
+                "accepted": verdict.accepted,
+                "reason": "; ".join(verdict.reasons),
+                "estimate": verdict.estimate,
+                "low": verdict.low,
+                "high": verdict.high,
+                "real_difference": truth.difference,
+                "improved": truth.improved,
+                "worsened": truth.worsened,
+                "episodes": truth.episodes,
+            }
+        )
+    write_json(stage.folder / "gates.json", details)
+    write_json(stage.folder / "rows.json", {"policies": policies, "decisions": decisions})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""The trust gate's numbers by hand, what its bounds are worth, and what it accepts and rejects."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from burnish.errors import InputError
+from burnish.evaluation.back_test import BackTest
+from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, crossed_mean, decide
+from burnish.evaluation.imagined_play import ImaginedPlay
+from burnish.evaluation.intervals import student_quantile
+from burnish.evaluation.off_policy import OffPolicyDifference
+
+GOOD = BackTest(both=40, only_real=3, only_imagined=4, neither=40)
+BLIND = BackTest(both=20, only_real=20, only_imagined=20, neither=20)
+
+
+def play(success, doubt=0.5, distance=0.0, mean_distance=0.25):
+    """Hand-written outcomes; doubts are one number or one for each episode."""
+    success = torch.tensor(success, dtype=torch.bool)
+
+    def column(value):
+        return torch.as_tensor(value, dtype=torch.float32).expand(len(success)).clone()
+
+    return ImaginedPlay(success, column(doubt), column(distance), column(mean_distance))
+
+
+def plays(*shares, episodes=64):
+    """One play a world; the share of its episodes that succeeds, in a random order of its own."""
+    made = []
+    for world, share in enumerate(shares):
+        order = torch.randperm(episodes, generator=torch.Generator().manual_seed(world))
+        made.append(play((order < round(share * episodes)).tolist()))
+    return made
+
+
+# -- the mean of a crossed table ---------------------------------------------------------------------------------------
+
+
+def test_crossed_mean_by_hand():
+    """Mean squares 3 · 4.5 (rows), 2 · 3.25 (columns) and 3 / 2 (the rest): (13.5 + 6.5 - 1.5) / 6."""
+    found = crossed_mean(torch.tensor([[1.0, 2.0, 3.0], [3.0, 4.0, 8.0]]))
+    assert found.mean == pytest.approx(3.5)
+    assert found.error == pytest.approx(math.sqrt(18.5 / 6))
+    assert found.freedom == pytest.approx(18.5**2 / (13.5**2 / 1 + 6.5**2 / 2 + 1.5**2 / 2))
+
+
+def test_worlds_and_starts_play_the_same_part():
+    """Transposed, rows and columns change places and nothing else."""
+    table = torch.tensor([[1.0, 2.0, 3.0], [3.0, 4.0, 8.0]])
+    one, other = crossed_mean(table), crossed_mean(table.T)
+    assert (one.mean, one.error, one.freedom) == pytest.approx((other.mean, other.error, other.freedom))
+
+
+def test_where_subtraction_comes_out_too_small_the_larger_mean_square_stands_alone():
+    """Rows 200/3, columns 50/3, the rest 350/3: the sum is negative.  And columns 54, rows 0, the rest 2: 52 < 54."""
+    found = crossed_mean(torch.tensor([[0.0, 10.0, 0.0], [10.0, 0.0, 20.0]]))
+    assert (found.mean, found.error, found.freedom) == pytest.approx((20 / 3, math.sqrt(200 / 3 / 6), 1))
+    found = crossed_mean(torch.tensor([[0.0, 2.0, 10.0], [2.0, 0.0, 10.0]]))
+    assert (found.mean, found.error, found.freedom) == pytest.approx((4, 3, 2))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1.0])
+def test_a_table_without_variance_has_an_error_nevertheless(value):
+    found = crossed_mean(torch.full((4, 50), value))
+    assert (found.mean, found.error, found.freedom) == (value, 1 / 50, 49)
+
+
+def test_the_error_of_an_almost_constant_table_is_no_smaller():
+    """One start in 50 that differs, in one world of four: mean squares 0.005 each, error sqrt(0.005 / 200)."""
+    table = torch.zeros(4, 50)
+    table[0, 0] = 1
+    assert crossed_mean(table).error == pytest.approx(1 / 50)
+    assert math.sqrt(0.005 / 200) < 1 / 50
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
+def test_one_world_or_one_start_shows_no_spread(shape):
+    with pytest.raises(InputError, match=f"at least 2 worlds and 2 starts, found {shape[0]} and {shape[1]}"):
+        crossed_mean(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("spread", [(1.0, 1.0, 1.0), (1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (0.3, 3.0, 1.0)])
+def test_the_lower_bound_holds_about_as_often_as_it_says(spread):
+    """4 worlds and 20 starts with normal effects around 0; neither more worlds nor more starts alone would help.
+
+    Taken for 80 independent numbers, the table of worlds that differ would have its bound hold far less often.
+    """
+    of_world, of_start, of_both = spread
+    generator = torch.Generator().manual_seed(0)
+    worlds, starts, both = (torch.randn(200, *shape, generator=generator) for shape in ((4, 1), (1, 20), (4, 20)))
+    tables = 100 + of_world * worlds + of_start * starts + of_both * both
+    # Between these the quantile is nearly a straight line in 1 / freedom.
+    freedoms = [60, 10, 5, 3, 2, 1.5, 1.2, 1]
+    quantiles = [student_quantile(0.95, freedom) for freedom in freedoms]
+    held, naive = 0, 0
+    for table in tables:
+        found = crossed_mean(table)
+        quantile = np.interp(1 / found.freedom, [1 / freedom for freedom in freedoms], quantiles)
+        held += found.mean - quantile * found.error < 100
+        naive += float(table.mean() - 1.66 * table.std() / math.sqrt(80)) < 100
+    assert 0.9 <= held / 200 <= 0.99
+    if of_world == 1:
+        assert naive / 200 < 0.85
+
+
+# -- the configuration -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"worlds": 1}, "gate.worlds is 1, expected 0"),
+        ({"worlds": -2}, "gate.worlds is -2"),
+        ({"training_share": 0.0}, "gate.training_share is 0.0, expected more than 0 and at most 1"),
+        ({"training_share": 1.5}, "gate.training_share is 1.5"),
+        ({"training_share": math.nan}, "gate.training_share is nan"),
+        ({"episodes": 1}, "gate.episodes is 1, expected at least 2"),
+        ({"confidence": 0.5}, "gate.confidence is 0.5, expected a number between 0.5 and 1"),
+        ({"confidence": 1.0}, "gate.confidence is 1.0"),
+        ({"margin": -0.1}, "gate.margin is -0.1"),
+        ({"margin": 1.0}, "gate.margin is 1.0"),
+        ({"least_skill": 1.0}, "gate.least_skill 1.0"),
+        ({"least_skill": -0.1}, "gate.least_skill -0.1"),
+    ],
+)
+def test_a_gate_that_cannot_be_is_refused(wrong, named):
+    with pytest.raises(InputError) as caught:
+        GateConfig(**wrong)
+    assert named in str(caught.value)
+
+
+def test_the_ends_of_what_is_allowed():
+    GateConfig(worlds=0)
+    GateConfig(worlds=2, training_share=1.0, episodes=2, confidence=0.51, margin=0.0, least_skill=0.0)
+
+
+# -- the evidence ------------------------------------------------------------------------------------------------------
+
+
+def test_evidence_by_hand():
+    """Of six episodes four succeed, one of them beyond the threshold; one of the others was halted, too."""
+    found = PolicyEvidence.of(
+        [
+            play([1, 1, 0], doubt=[0.5, 1.5, 1.0], mean_distance=[0.1, 0.7, 0.1]),
+            play([1, 1, 0], distance=[0.0, 1.0, 2.0], mean_distance=[0.2, 0.3, 0.4]),
+        ]
+    )
+    assert (found.pessimistic, found.hopeful, found.halted) == pytest.approx((3 / 6, 4 / 6, 2 / 6))
+    assert found.distance == pytest.approx(1.8 / 6)
+    assert found.per_world == pytest.approx((1 / 3, 2 / 3))
+
+
+# -- the decision ------------------------------------------------------------------------------------------------------
+
+
+def test_the_decision_by_hand():
+    """Changes 1 1 1 and 0 1 0: mean 2/3, error 1/3, one degree of freedom, of which the 75 % quantile is 1.
+
+    One imagined success is worth 9/10 - 2/10, with variance (0.09 + 0.16) / 10.
+    """
+    tested = BackTest(both=8, only_real=1, only_imagined=0, neither=7)
+    found = decide(
+        [play([0, 0, 0]), play([1, 0, 0])],
+        [play([1, 1, 1]), play([1, 1, 0])],
+        tested,
+        GateConfig(confidence=0.75),
+        Recorded(3, 7),
+    )
+    assert (found.imagined_difference, found.imagined_error) == pytest.approx((2 / 3, 1 / 3))
+    assert found.estimate == pytest.approx(0.7 * 2 / 3)
+    half = math.sqrt((0.7 / 3) ** 2 + (2 / 3) ** 2 * 0.025 + (1 / 3) ** 2 * 0.025)
+    assert (found.low, found.high) == pytest.approx((0.7 * 2 / 3 - half, 0.7 * 2 / 3 + half))
+    assert found.accepted and found.confidence == 0.75 and found.recorded == Recorded(3, 7)
+    assert (found.pretrained.pessimistic, found.refined.pessimistic) == pytest.approx((1 / 6, 5 / 6))
+    assert found.refined.per_world == pytest.approx((1, 2 / 3))
+    written = found.to_dict()
+    assert written["transfer"] == pytest.approx(0.7) and written["skill"] == pytest.approx(7 / math.sqrt(63))
+    expected = {"pretrained": (0.9 + 5 * 0.2) / 6, "refined": (5 * 0.9 + 0.2) / 6}
+    assert written["expected_success"] == pytest.approx(expected)
+    assert found.reasons == (
+        "the held-out worlds know this task: in 16 recorded episodes that they replayed, imagined and real outcomes "
+        "agree at φ = 0.88 (asked for: at least 0.20)",
+        "in 2 held-out worlds the refined policy is expected to gain +47 points of real success, at least +20.5 with "
+        "75 % confidence",
+    )
+
+
+def test_bounds_stay_within_what_a_difference_can_be():
+    """The same numbers at 95 %, where the quantile is 6.3."""
+    tested = BackTest(both=8, only_real=1, only_imagined=0, neither=7)
+    found = decide([play([0, 0, 0]), play([1, 0, 0])], [play([1, 1, 1]), play([1, 1, 0])], tested, GateConfig())
+    assert (found.low, found.high) == (-1, 1) and not found.accepted
+
+
+def test_a_clear_gain_in_worlds_that_know_the_task_is_accepted():
+    found = decide(plays(0.4, 0.3, 0.35, 0.4), plays(0.95, 0.9, 0.95, 0.9), GOOD, GateConfig())
+    assert found.accepted and found.low > 0.2
+    assert [check.name for check in found.checks] == ["back-test", "gain"]
+    assert all(check.passed for check in found.checks) and len(found.reasons) == 2
+
+
+def test_no_gain_is_rejected():
+    same = plays(0.4, 0.5, 0.4, 0.5)
+    found = decide(same, same, GOOD, GateConfig())
+    assert not found.accepted and found.estimate == 0 and found.low < 0 < found.high
+    assert len(found.reasons) == 1 and found.reasons[0].startswith("in 4 held-out worlds the refined")
+
+
+def test_a_loss_is_rejected():
+    found = decide(plays(0.9, 0.9, 0.95, 0.9), plays(0.4, 0.3, 0.35, 0.4), GOOD, GateConfig())
+    assert not found.accepted and found.high < 0
+
+
+def test_a_large_imagined_gain_is_worth_nothing_where_the_back_test_shows_no_skill():
+    found = decide(plays(0.1, 0.1, 0.1, 0.1), plays(1.0, 1.0, 1.0, 1.0), BLIND, GateConfig())
+    assert not found.accepted and found.imagined_difference > 0.89
+    assert found.estimate == pytest.approx(0) and found.low < 0
+    assert len(found.reasons) == 2 and found.reasons[0].startswith("the held-out worlds do not know this task")
+
+
+def test_a_weak_back_test_alone_is_reason_enough():
+    """φ = 0.15: many episodes make sure that the little is real, so that the gain alone would pass."""
+    weak = BackTest(both=575, only_real=425, only_imagined=425, neither=575)
+    pretrained, refined = plays(0.1, 0.1, 0.1, 0.1), plays(1.0, 1.0, 1.0, 1.0)
+    found = decide(pretrained, refined, weak, GateConfig())
+    assert not found.accepted and found.low > 0 and len(found.reasons) == 1
+    assert "do not know this task" in found.reasons[0] and "φ = 0.15 (asked for: at least 0.20)" in found.reasons[0]
+    assert decide(pretrained, refined, weak, GateConfig(least_skill=0.15)).accepted
+
+
+def test_worlds_that_worsen_with_skill_below_zero_are_no_gain():
+    """Imagination that is wrong the other way round, and a policy that is worse there: minus times minus."""
+    wrong = BackTest(both=3, only_real=40, only_imagined=40, neither=3)
+    found = decide(plays(0.9, 0.9, 0.9, 0.9), plays(0.1, 0.1, 0.1, 0.1), wrong, GateConfig(least_skill=0.0))
+    assert found.low > 0 and not found.accepted
+
+
+def test_worlds_that_contradict_each_other_are_not_believed():
+    """The same mean gain of a half: in all worlds, or in two of four."""
+    before = plays(0.0, 0.0, 0.0, 0.0)
+    agreed = decide(before, plays(0.5, 0.5, 0.5, 0.5), GOOD, GateConfig())
+    torn = decide(before, plays(1.0, 0.0, 1.0, 0.0), GOOD, GateConfig())
+    assert agreed.imagined_difference == torn.imagined_difference == 0.5
+    assert agreed.accepted and not torn.accepted
+    assert torn.imagined_error > 3 * agreed.imagined_error
+
+
+def test_success_beyond_the_data_earns_nothing():
+    """All refined episodes succeed, and all passed a threshold on the way."""
+    before = plays(0.2, 0.2)
+    for far in ({"doubt": 1.01}, {"distance": 1.01}, {"doubt": math.nan}):
+        after = [play([1] * 64, **far) for _ in before]
+        found = decide(before, after, GOOD, GateConfig())
+        assert not found.accepted and found.refined.pessimistic == 0 and found.refined.hopeful == 1
+        assert found.refined.halted == 1
+
+
+def test_the_margin_must_be_passed():
+    pretrained, refined = plays(0.4, 0.3, 0.35, 0.4), plays(0.95, 0.9, 0.95, 0.9)
+    found = decide(pretrained, refined, GOOD, GateConfig())
+    assert decide(pretrained, refined, GOOD, GateConfig(margin=found.low - 0.01)).accepted
+    assert not decide(pretrained, refined, GOOD, GateConfig(margin=found.low)).accepted
+
+
+def test_few_back_tested_episodes_leave_more_doubt():
+    pretrained, refined = plays(0.4, 0.3, 0.35, 0.4), plays(0.95, 0.9, 0.95, 0.9)
+    few, many = (
+        decide(pretrained, refined, BackTest(9 * size, size, size, 9 * size), GateConfig()) for size in (1, 100)
+    )
+    assert few.high - few.low > 2 * (many.high - many.low) > 0
+
+
+@pytest.mark.parametrize(
+    ("members", "contradicts"),
+    [((-0.3, -0.3, -0.3), True), ((-0.3, -0.2, -0.1), False), ((-0.2, -0.15, -0.1), True), ((0.1, 0.2, 0.3), False)],
+)
+def test_a_second_opinion_counts_where_it_is_sure_of_the_contrary(members, contradicts):
+    """Mean -0.2 with a standard deviation of 0.1 is not sure; -0.15 with 0.05 is."""
+    pretrained, refined = plays(0.4, 0.3, 0.35, 0.4), plays(0.95, 0.9, 0.95, 0.9)
+    opinion = OffPolicyDifference(torch.tensor(members))
+    found = decide(pretrained, refined, GOOD, GateConfig(), opinion=opinion)
+    assert found.accepted is not contradicts
+    assert [check.name for check in found.checks] == ["back-test", "gain", "second opinion"]
+    said = "contradicts" if contradicts else "does not contradict"
+    assert f"data alone {said}: its discounted value changes by {opinion.mean:+.2f}" in found.reasons[-1]
+    assert found.low == decide(pretrained, refined, GOOD, GateConfig()).low, "it moves no number"
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["second_opinion"] == opinion.summary()
+
+
+def test_a_second_opinion_alone_accepts_nothing():
+    same = plays(0.4, 0.5, 0.4, 0.5)
+    assert not decide(same, same, GOOD, GateConfig(), opinion=OffPolicyDifference(torch.full((3,), 0.9))).accepted
+
+
+def test_as_many_worlds_play_both_policies():
+    with pytest.raises(ValueError, match="shorter"):
+        decide(plays(0.1, 0.1, 0.1), plays(0.9, 0.9), GOOD, GateConfig())
+
+
+def test_what_is_written_is_plain_json():
+    found = decide(plays(0.4, 0.3), plays(0.9, 0.9), GOOD, GateConfig(), Recorded(10, 30))
+    for verdict in (found, replace(found, recorded=None)):
+        written = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
+        assert written["accepted"] is verdict.accepted and written["reasons"] == list(verdict.reasons)
+        assert written["back_test"] == {"both": 40, "only_real": 3, "only_imagined": 4, "neither": 40}
+        assert written["checks"][1]["name"] == "gain" and len(written["refined"]["per_world"]) == 2
+        assert written["recorded"] == (None if verdict.recorded is None else {"successes": 10, "episodes": 30})
