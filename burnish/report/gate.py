@@ -1,5 +1,6 @@
 """The trust gate's evidence in words and tables, for somebody who must decide what may run on the robot."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,12 +19,12 @@ def gate_words(gate: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     parts += [f"<p><strong>{prose(warning)}</strong></p>" for warning in _warnings(gate)]
     if judged(gate):
         rows = [
-            [_unbroken(check["name"]), _unbroken(_outcome(check)), _capital(check["sentence"])]
+            [_unbroken(check["name"]), _unbroken(_outcome(check)), _sentence(check["sentence"])]
             for check in gate["checks"]
         ]
         parts.append(table(["Check", "result", "what was found"], rows, texts=3))
     else:
-        parts.append(f'<p class="missing">{prose(_capital("; ".join(gate["reasons"])))}.</p>')
+        parts.append(f'<p class="missing">{prose(_sentence("; ".join(gate["reasons"])))}.</p>')
     return "".join(parts)
 
 
@@ -128,5 +129,6 @@ def _unbroken(text: str) -> str:
     return text.replace("-", "\u2011").replace(" ", "\u00a0")
 
 
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+def _sentence(text: str) -> str:
+    # Formatted numbers come with a hyphen for a minus.
+    return re.sub(r"(?<= )-(?=\d)", "−", text[:1].upper() + text[1:])
