@@ -223,7 +223,7 @@ def decide(
         confidence=config.confidence,
         imagined_difference=imagined.mean,
         imagined_error=imagined.error,
-        worlds=worlds,
+        worlds=len(change),
         episodes=len(change[0]),
         pretrained=PolicyEvidence.of(pretrained),
         refined=PolicyEvidence.of(refined),
