@@ -22,6 +22,9 @@ def gate_words(gate: Mapping[str, Any], report: Mapping[str, Any]) -> str:
             [_unbroken(check["name"]), _unbroken(_outcome(check)), _sentence(check["sentence"])]
             for check in gate["checks"]
         ]
+        opinion = gate.get("second_opinion")
+        if opinion is not None:
+            rows.append([_unbroken("second opinion"), _unbroken("has no vote"), _sentence(opinion["sentence"])])
         parts.append(table(["Check", "result", "what was found"], rows, texts=3))
     else:
         parts.append(f'<p class="missing">{prose(_sentence("; ".join(gate["reasons"])))}.</p>')

@@ -107,8 +107,7 @@ def _reasons(gate: Mapping[str, Any]) -> list[str]:
     if gate["low"] > 0:
         gain = "the gain that is certain is too small"
     ignorant = "the held-out worlds do not know this task (replayed episodes often end otherwise than recorded)"
-    contradiction = "fitted Q evaluation on the recorded data contradicts"
-    known: dict[str, str] = {"gain": gain, "back-test": ignorant, "second opinion": contradiction}
+    known: dict[str, str] = {"gain": gain, "back-test": ignorant}
     return [known.get(name, str(reason)) for name, reason in zip(failed, gate["reasons"], strict=True)]
 
 
