@@ -42,6 +42,7 @@ SMALL = {
     "evaluation.curve-episodes": 2,
     "evaluation.videos": 0,
 }
+HELD_OUT = [f"held_out_worlds/world_{n}/{part}" for n in range(2) for part in ("world_model", "ensemble", "classifier")]
 
 
 def command(out, *more, data=None):
@@ -79,19 +80,34 @@ def test_what_each_stage_leaves(finished):
     assert all(torch.equal(kept[f"observer.{name}"], tensor) for name, tensor in world.items())
 
 
+def test_held_out_worlds_and_the_decision(finished):
+    """Recurrent worlds with features of their own; the policy keeps the run's observer in them."""
+    worlds = [
+        load_tensors(finished / name / "model.safetensors")[0] for name in ("world_model", HELD_OUT[0], HELD_OUT[3])
+    ]
+    name = "cell.gru.bias_ih"
+    assert not any(torch.equal(worlds[i][name], worlds[j][name]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    found = json.loads((finished / "accepted/gate.json").read_text(), parse_constant=pytest.fail)
+    chosen = finished / ("refined" if found["accepted"] else "policy")
+    assert (finished / "accepted/model.safetensors").read_bytes() == (chosen / "model.safetensors").read_bytes()
+    assert found["back_test"]["both"] + found["back_test"]["only_real"] > 0
+    assert len(found["refined"]["per_world"]) == 2
+
+
 def test_kill_9_changes_no_weights(finished, tmp_path):
     out = tmp_path / "run"
-    for stage in ("world_model", "refined"):
+    signs = {"world_model": "", "refined": "", "held_out_worlds": "world_1/world_model"}
+    for stage, part in signs.items():
         process = start(command(out))
         try:
-            wait_for(process, (out / ".partial" / stage / "resume.safetensors").exists)
+            wait_for(process, (out / ".partial" / stage / part / "resume.safetensors").exists)
         finally:
             process.kill()
         finish(process)
         assert not (out / stage).exists()
     code, output = finish(start(command(out)))
     assert code == 0, output
-    for name in ("world_model", "policy", "ensemble", "classifier", "refined"):
+    for name in ("world_model", "policy", "ensemble", "classifier", "refined", "accepted", *HELD_OUT):
         one, two = (folder / name / "model.safetensors" for folder in (out, finished))
         assert one.read_bytes() == two.read_bytes(), name
 

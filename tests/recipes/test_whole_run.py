@@ -116,6 +116,7 @@ def test_a_run_on_own_data_imports_no_simulator(tmp_path):
     report = json.loads((out / "report.json").read_text())
     validate_report(report)
     assert report["task"] == "center"
+    assert (out / "accepted/gate.json").exists() and len(list((out / "held_out_worlds").glob("world_*"))) == 2
     assert report["success"] is None
     assert "no simulator" in report["skipped"]["evaluation"]
     assert report["simulator_steps"] == {"collection": 0, "refinement": 0, "evaluation": 0}
