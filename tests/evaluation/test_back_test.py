@@ -259,3 +259,11 @@ def test_a_world_without_telling_episodes_is_passed_over():
     nothing = recorded(agent(), source="random", episodes=4)
     alone = back_test(agent(), [world()], [data], LIMIT, seed=0)
     assert back_test(agent(), [world(classifier=Always()), world()], [nothing, data], LIMIT, seed=0) == alone
+
+
+def test_after_the_recording_the_agent_is_on_its_own():
+    """0.65, 0.9, and at the recording's end an action of -1 that was never executed: the agent goes on to 1.0125."""
+    state, action = np.array([[0.65], [0.9]], np.float32), np.array([[1.0], [-1.0]], np.float32)
+    episode = Episode({STATE: state}, action, np.array([False, False]), "policy", 0, "counter")
+    data = Dataset.from_episodes([episode], INFO)
+    assert back_test(agent(), [world()], [data], steps=2, seed=0) == BackTest(0, 0, 1, 0)
