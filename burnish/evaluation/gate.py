@@ -201,8 +201,8 @@ def decide(
     `pretrained` and `refined` hold one play a world, from the same starts.  The expected real difference is the
     imagined one times what an imagined success was worth in the back-test; its error has the spread between worlds,
     the luck of the starts and the uncertainty of the back-test (variance of a product: L. A. Goodman, JASA 55, 1960).
-    A second opinion by the recorded data alone is told and has no vote: in the trust study it contradicted a policy
-    that gained 89 points, and did not contradict one that lost 14.
+    A second opinion by the recorded data alone is told and has no vote: where the truth is known, it contradicted a
+    policy that gained 89 points, and preferred one that lost 14.
     """
     change = [new.pessimistic.double() - old.pessimistic.double() for old, new in zip(pretrained, refined, strict=True)]
     imagined = crossed_mean(torch.stack(change))
