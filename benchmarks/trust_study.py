@@ -31,7 +31,7 @@ from burnish.evaluation.intervals import paired_difference
 from burnish.pipeline import SharedRun, StageContext
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 from burnish.recipes.ablations import REFINED
-from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success, second_opinion
+from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success
 from burnish.recipes.methods import BaselineConfig, Setting, measure
 from burnish.recipes.parts import clone as clone_policy
 from burnish.recipes.parts import cloned_episodes, recorded_features
@@ -52,8 +52,6 @@ SETTINGS = {
 }
 KINDS = {"policy": "pretrained", "refined": "refined", "early_clone": "early clone", "random_weights": "random"}
 SHORT = TrainingConfig(steps=100, batch_size=256, learning_rate=2e-3)
-ASKED_TWICE = ("refined", "world4rl_no_anchor")
-"""Fitted Q evaluation takes as long as all held-out worlds' plays: these two refinements are evaluated by it, too."""
 JUDGED = "study"
 EPISODES = 100
 _FROM_COMPARE = ("bc", "world4rl", "world4rl_no_halting", "world4rl_no_anchor")
@@ -118,7 +116,7 @@ def study_run(folder: Path, iterations: int) -> None:
         ]
         judged = Step(
             JUDGED,
-            {"gate": resolved.config.gate, "seed": resolved.seed, "version": 1},
+            {"gate": resolved.config.gate, "seed": resolved.seed, "version": 2},
             ("dataset", "world_model", "ensemble", "classifier", WORLDS, *names, *(step.name for step in measured)),
             lambda s: judge_all(setting, names, s),
         )
@@ -226,10 +224,8 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
     ]
     decisions, details = [], {}
     for name, label in SETTINGS.items():
-        opinion = None
-        if name in ASKED_TWICE:
-            opinion = second_opinion(gate, s.seed, dataset, agents["policy"], agents[name], stage.part(name))
-        verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded, opinion)
+        # Fitted Q evaluation has no vote, and takes as long as all plays.
+        verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded)
         truth = paired_difference(real["policy"], real[name])
         details[name] = verdict.to_dict()
         decisions.append(

@@ -6,6 +6,7 @@ Modules that take long to import are imported by the command that needs them, so
 import difflib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +49,8 @@ def demo(args: list[str]) -> int:
         from burnish.recipes.runs import NewRun
 
         config = entry(DEMO_RECIPE).preset("default")
+        # On this easy task a quarter of the training is enough for the gate's worlds.
+        config = replace(config, gate=replace(config.gate, training_share=0.25))
         _run(DEMO_RECIPE, NewRun(config=config, task=DEMO_TASK, seed=seed, out=out, threads=threads))
 
     return _guarded(lambda: tyro.cli(demo, args=args, prog="burnish demo"))

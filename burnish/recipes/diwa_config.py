@@ -99,7 +99,7 @@ class DiWAConfig:
             iterations=80, rollout_steps=12, critic_warmup=5, margin=0.02, average=0.8, patience=4
         )
     )
-    gate: GateConfig = field(default_factory=GateConfig)
+    gate: GateConfig = field(default_factory=lambda: GateConfig(training_share=0.25))
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
