@@ -12,7 +12,8 @@ On states, errors are root mean squares over the state's moving dimensions in st
 over the windows: lower is better.  On pixels the table has the PSNR in dB over those pixels that moved since the
 present frame, means over the windows: higher is better.  Numbers are mean ± standard deviation over the seeds (of
 training and sampling: the episodes are the same).  The last row holds the present frame.  Prints the table, and writes
-it to `--out`.
+it to `--out`.  With `--keep DIR`, a folder for one data set and one size, finished runs are kept there and not run
+again: commands with other encodings may work beside each other, and the last one renders them all.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -32,6 +33,7 @@ from burnish.evaluation.prediction import open_loop
 from burnish.networks import UNET_PRESETS
 from burnish.networks.action_encoding import ActionEncodingName
 from burnish.recipes.device import chosen_device
+from burnish.storage import read_json, write_json
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (
     DiffusionConfig,
@@ -186,6 +188,7 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=10)
     parser.add_argument("--held-out", type=float, default=0.1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="folder of finished runs")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -196,7 +199,14 @@ def main() -> None:
     found: dict[str, list[dict[str, Curves]]] = {}
     for encoding in args.encodings:
         for seed in range(args.seeds):
-            run = predictions(kind, encoding, training, tests, args.horizon, seed)
+            kept = args.keep / f"{encoding}_{seed}.json" if args.keep else None
+            if kept and kept.exists():
+                run = {source: Curves(**curves) for source, curves in read_json(kept).items()}
+            else:
+                run = predictions(kind, encoding, training, tests, args.horizon, seed)
+                if kept:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    write_json(kept, {source: asdict(curves) for source, curves in run.items()})
             found.setdefault(encoding, []).append(run)
             print(f"{encoding}, seed {seed}: {time.monotonic() - started:.0f} s", flush=True)
     counts = ", ".join(f"{data.num_episodes} {name}" for name, data in tests.items())
