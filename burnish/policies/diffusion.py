@@ -1,17 +1,28 @@
-"""A diffusion policy on action chunks, whose last denoising steps PPO fine-tunes (DPPO, as in DiWA)."""
+"""A policy that denoises action chunks, by diffusion or flow matching; PPO fine-tunes its last steps (DPPO, DiWA)."""
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.config import LATER
 from burnish.errors import InputError
 from burnish.networks import ConditionalResidualMLP
 from burnish.policies.base import Decision, Policy
+from burnish.policies.denoising import (
+    clip_schedule,
+    denoising_discounts,
+    diffusion_steps,
+    diffusion_weights,
+    flow_steps,
+    flow_weights,
+)
 
+_PROCESSES = {"diffusion": (diffusion_weights, diffusion_steps), "flow": (flow_weights, flow_steps)}
 _LOG_PROB_RANGE = (-5.0, 2.0)  # of each element of a chunk (DPPO)
 
 
@@ -22,7 +33,7 @@ class DiffusionPolicyConfig:
     chunk: int = 4
     """T_a, the actions of one decision; they are executed open-loop (DiWA: 4)."""
     denoising_steps: int = 20
-    """K of the cosine schedule (DiWA: 20)."""
+    """K, the levels of noise (DiWA: 20 of a cosine schedule)."""
     sampling_steps: int | None = None
     """DDIM with so many of the K steps, evenly spread; None takes all of them, which is DDPM."""
     fine_tuned_steps: int = 10
@@ -40,10 +51,13 @@ class DiffusionPolicyConfig:
     """PPO's clip range at the noisiest fine-tuned step, as a share of that at the last one (DPPO: 0.001 of 0.01)."""
     clip_rate: float = 3.0
     """How late the clip range grows from the one to the other."""
+    process: Literal["diffusion", "flow"] = field(default="diffusion", metadata=LATER)
+    """`diffusion` predicts the noise on a cosine schedule; `flow` the velocity on straight lines from noise to action
+    (flow matching), which needs fewer steps."""
 
 
 class DiffusionPolicy(Policy):
-    """Denoises Gaussian noise into an action chunk, given features; ε-prediction on a cosine schedule.
+    """Denoises Gaussian noise into an action chunk, given features, by the configured process.
 
     Two copies of the network: `network` learns; `pretrained` is frozen and does the first sampling steps, so that
     refinement works on the last K' only.  Until `begin_refinement` both are the same policy.
@@ -57,15 +71,18 @@ class DiffusionPolicy(Policy):
     clip_scale: Tensor
     level: Tensor
     clean_of_x: Tensor
-    clean_of_noise: Tensor
+    clean_of_output: Tensor
     mean_of_clean: Tensor
     mean_of_x: Tensor
     std: Tensor
-    signal: Tensor
+    clean_weight: Tensor
+    noise_weight: Tensor
 
     def __init__(self, feature_dim: int, action_dim: int, config: DiffusionPolicyConfig) -> None:
         super().__init__()
         steps = config.sampling_steps or config.denoising_steps
+        if config.process not in _PROCESSES:
+            raise InputError(f"diffusion policy: found process '{config.process}', expected {' or '.join(_PROCESSES)}")
         if not 1 <= config.fine_tuned_steps <= steps <= config.denoising_steps:
             raise InputError(
                 f"diffusion policy: found fine_tuned_steps {config.fine_tuned_steps}, sampling_steps {steps} and "
@@ -76,9 +93,8 @@ class DiffusionPolicy(Policy):
         self.steps = steps
         self.network = ConditionalResidualMLP(config.chunk * action_dim, feature_dim, config.width, config.depth)
         self.pretrained = copy.deepcopy(self.network).requires_grad_(False)
-        signal = cosine_signal(config.denoising_steps)
-        self.register_buffer("signal", signal.float(), persistent=False)
-        for name, values in sampling_coefficients(signal, steps).items():
+        weights, sampling = _PROCESSES[config.process]
+        for name, values in (weights(config.denoising_steps) | sampling(config.denoising_steps, steps)).items():
             self.register_buffer(name, values.float(), persistent=False)
         tuned = config.fine_tuned_steps
         self.register_buffer("step_weights", denoising_discounts(tuned, config.step_discount), persistent=False)
@@ -122,25 +138,26 @@ class DiffusionPolicy(Policy):
         return torch.zeros(len(features), device=features.device)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of the predicted noise on (features (B, F), chunk (B, T_a, A)), at one random level each."""
+        """Squared error of the network on (features (B, F), chunk (B, T_a, A)), at one random level each."""
         features, chunk = batch
-        clean = chunk.flatten(1)
-        k = torch.randint(len(self.signal), (len(clean),), device=clean.device)
-        signal = self.signal[k].unsqueeze(-1)
+        clean, levels = chunk.flatten(1), self.config.denoising_steps
+        k = torch.randint(levels, (len(clean),), device=clean.device)
         noise = torch.randn_like(clean)
-        x = signal.sqrt() * clean + (1 - signal).sqrt() * noise
-        level = (k + 1) / len(self.signal)
-        predicted = self.network(x, level, self.network.embed_context(features))
-        loss = (predicted - noise).square().mean()
+        clean_weight, noise_weight = self.clean_weight[k].unsqueeze(-1), self.noise_weight[k].unsqueeze(-1)
+        x = clean_weight * clean + noise_weight * noise
+        flow = self.config.process == "flow"
+        output = self.network(x, (k + 1) / levels, self.network.embed_context(features))
+        loss = (output - (noise - clean if flow else noise)).square().mean()
         with torch.no_grad():
-            error = ((x - (1 - signal).sqrt() * predicted) / signal.sqrt()).clamp(-1, 1) - clean
+            found = x - noise_weight * output if flow else (x - noise_weight * output) / clean_weight
+            error = found.clamp(-1, 1) - clean
         return loss, {"rmse": error.square().mean().sqrt()}
 
     def _mean(self, network: ConditionalResidualMLP, x: Tensor, steps: slice, context: Tensor) -> Tensor:
         """μ_i(x): rows of `x` (…, K, T·A) for the sampling steps `steps`, or (B, T·A) for one of them."""
-        noise = network(x, self.level[steps], context)
-        rows = [c[steps].unsqueeze(-1) for c in (self.clean_of_x, self.clean_of_noise)]
-        clean = (rows[0] * x - rows[1] * noise).clamp(-1, 1)
+        output = network(x, self.level[steps], context)
+        rows = [c[steps].unsqueeze(-1) for c in (self.clean_of_x, self.clean_of_output)]
+        clean = (rows[0] * x - rows[1] * output).clamp(-1, 1)
         return self.mean_of_clean[steps].unsqueeze(-1) * clean + self.mean_of_x[steps].unsqueeze(-1) * x
 
     def _noise(self, features: Tensor, deterministic: bool, generator: torch.Generator | None) -> Tensor:
@@ -149,46 +166,3 @@ class DiffusionPolicy(Policy):
             return torch.zeros(shape, device=features.device, dtype=features.dtype)
         noise = torch.randn(shape, generator=generator, device=features.device, dtype=features.dtype)
         return noise.clamp(-self.config.noise_clamp, self.config.noise_clamp)
-
-
-def cosine_signal(steps: int, offset: float = 0.008) -> Float[Tensor, " K"]:
-    """ᾱ_1 … ᾱ_K of the cosine schedule (arXiv 2102.09672, Eq. 17), with each β at most 0.999."""
-    t = torch.arange(steps + 1, dtype=torch.float64) / steps
-    f = ((t + offset) / (1 + offset) * math.pi / 2).cos().square()
-    beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
-    return (1 - beta).cumprod(0)
-
-
-def sampling_coefficients(signal: Float[Tensor, " K"], steps: int) -> dict[str, Float[Tensor, " S"]]:
-    """What each of `steps` sampling steps needs, noisiest first: DDIM with η = 1 (arXiv 2010.02502, Eqs. 12 and 16).
-
-    With all K steps this is DDPM's posterior, mean and variance.  With a_t = ᾱ_t and a_s that of the step's target
-    (1 at the end): x̂₀ = clean_of_x · x - clean_of_noise · ε, μ = mean_of_clean · x̂₀ + mean_of_x · x.
-    """
-    index = torch.linspace(len(signal) - 1, 0, steps + 1)[:-1].round().long() if steps < len(signal) else None
-    index = index if index is not None else torch.arange(len(signal) - 1, -1, -1)
-    here = signal[index]
-    target = torch.cat([signal[index[1:]], torch.ones(1, dtype=signal.dtype)])
-    std = ((1 - target) / (1 - here) * (1 - here / target)).clamp(min=0).sqrt()
-    mean_of_x = ((1 - target - std.square()).clamp(min=0) / (1 - here)).sqrt()
-    return {
-        "level": (index + 1) / len(signal),
-        "clean_of_x": here.rsqrt(),
-        "clean_of_noise": ((1 - here) / here).sqrt(),
-        "mean_of_clean": target.sqrt() - mean_of_x * here.sqrt(),
-        "mean_of_x": mean_of_x,
-        "std": std,
-    }
-
-
-def denoising_discounts(steps: int, discount: float) -> Float[Tensor, " K"]:
-    """γ_denoise^(K'-1-i) for i = 0 (noisiest) … K'-1 (DPPO; DiWA, section 3)."""
-    return discount ** torch.arange(steps - 1, -1, -1, dtype=torch.float32)
-
-
-def clip_schedule(steps: int, base: float, rate: float) -> Float[Tensor, " K"]:
-    """base + (1 - base)(e^{rate·t} - 1)/(e^{rate} - 1) with t from 0 (noisiest) to 1 (last); 1 where K' = 1 (DPPO)."""
-    if steps == 1:
-        return torch.ones(1)
-    t = torch.arange(steps, dtype=torch.float32) / (steps - 1)
-    return base + (1 - base) * torch.expm1(rate * t) / math.expm1(rate)

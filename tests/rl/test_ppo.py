@@ -309,11 +309,12 @@ def test_ppo_never_touches_the_first_denoising_steps():
     assert moved == {"network"}
 
 
-def test_a_diffusion_policy_solves_the_counter_world():
+@pytest.mark.parametrize("process", ["diffusion", "flow"])
+def test_a_diffusion_policy_solves_the_counter_world(process):
     """From position 0 the goal is four pushes to the right; an untrained policy does not find it."""
     torch.manual_seed(0)
     config = DiffusionPolicyConfig(
-        chunk=2, denoising_steps=4, fine_tuned_steps=4, width=32, depth=1, min_sampling_std=0.3
+        chunk=2, denoising_steps=4, fine_tuned_steps=4, width=32, depth=1, min_sampling_std=0.3, process=process
     )
     policy = DiffusionPolicy(1, 1, config)
     env = make_env(num_envs=64, horizon=12)
