@@ -26,7 +26,7 @@ import torch
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.evaluation.back_test import back_test
 from burnish.evaluation.frozen import load_frozen
-from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide
+from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected_success
 from burnish.evaluation.intervals import paired_difference
 from burnish.pipeline import SharedRun, StageContext
 from burnish.pipeline.side_by_side import Job, run_side_by_side
@@ -210,13 +210,14 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
     held_out = held_out_splits(dataset, len(worlds), s.seed)
     tested = back_test(agents["policy"], worlds, held_out, dataset.info.max_steps or 100, s.seed)
     recorded = recorded_success(agents["policy"], dataset)
+    rates = {name: PolicyEvidence.of(played).pessimistic for name, played in imagined.items()}
     policies = [
         {
             "task": s.task,
             "seed": s.seed,
             "policy": name,
             "kind": KINDS.get(name, "iterate" if name.endswith("iterate") else "exploited"),
-            "estimate": tested.expected(PolicyEvidence.of(imagined[name]).pessimistic),
+            "estimate": expected_success(tested, recorded, rates["policy"], rates[name]),
             "naive": float(naive[name][0].success.float().mean()),
             "real": {"successes": sum(real[name]), "episodes": len(real[name])},
         }

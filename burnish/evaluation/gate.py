@@ -182,11 +182,27 @@ class GateVerdict:
             "skill": self.back_test.skill,
             "transfer": self.back_test.transfer[0],
             "expected_success": {
-                name: self.back_test.expected(evidence.pessimistic)
-                for name, evidence in (("pretrained", self.pretrained), ("refined", self.refined))
+                name: expected_success(self.back_test, self.recorded, self.pretrained.pessimistic, imagined)
+                for name, imagined in (
+                    ("pretrained", self.pretrained.pessimistic),
+                    ("refined", self.refined.pessimistic),
+                )
             },
             "reasons": list(self.reasons),
         }
+
+
+def expected_success(tested: BackTest, recorded: Recorded | None, pretrained: float, imagined: float) -> float:
+    """The real success to expect of a policy with this imagined one, where the pretrained policy has `pretrained`.
+
+    The pretrained policy's is known from the data (with one success and one failure more, for few episodes), and the
+    imagined difference to it counts for what it was worth in the back-test.  Where the pretrained policy never acted in
+    the data without noise, the back-test says both.
+    """
+    if recorded is None:
+        return tested.expected(imagined)
+    known = (recorded.successes + 1) / (recorded.episodes + 2)
+    return min(1.0, max(0.0, known + tested.transfer[0] * (imagined - pretrained)))
 
 
 def decide(

@@ -10,7 +10,7 @@ import torch
 
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
-from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, crossed_mean, decide
+from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, crossed_mean, decide, expected_success
 from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import student_quantile
 from burnish.evaluation.off_policy import OffPolicyDifference
@@ -180,14 +180,23 @@ def test_the_decision_by_hand():
     assert found.refined.per_world == pytest.approx((1, 2 / 3))
     written = found.to_dict()
     assert written["transfer"] == pytest.approx(0.7) and written["skill"] == pytest.approx(7 / math.sqrt(63))
-    expected = {"pretrained": (0.9 + 5 * 0.2) / 6, "refined": (5 * 0.9 + 0.2) / 6}
+    expected = {"pretrained": 4 / 9, "refined": 4 / 9 + 0.7 * 2 / 3}
     assert written["expected_success"] == pytest.approx(expected)
+    without = replace(found, recorded=None).to_dict()["expected_success"]
+    assert without == pytest.approx({"pretrained": (0.9 + 5 * 0.2) / 6, "refined": (5 * 0.9 + 0.2) / 6})
     assert found.reasons == (
         "the held-out worlds know this task: in 16 recorded episodes that they replayed, imagined and real outcomes "
         "agree at φ = 0.88 (asked for: at least 0.20)",
         "in 2 held-out worlds the refined policy is expected to gain +47 points of real success, at least +20.5 with "
         "75 % confidence",
     )
+
+
+def test_expected_success_stays_within_what_a_rate_can_be():
+    tested, recorded = BackTest(both=8, only_real=1, only_imagined=0, neither=7), Recorded(9, 10)
+    assert expected_success(tested, recorded, 0.5, 0.5) == pytest.approx(10 / 12)
+    assert expected_success(tested, recorded, 0.2, 1.0) == 1.0
+    assert expected_success(tested, Recorded(0, 10), 0.8, 0.1) == 0.0
 
 
 def test_bounds_stay_within_what_a_difference_can_be():

@@ -129,7 +129,7 @@ def test_reasons_of_a_rejection(summary, gate, guessing):
 def test_without_an_evaluation_the_gates_estimate_is_the_claim(summary, gate):
     found = verdict(gated(summary, gate(), True, **OWN_DATA))
     assert found.tone == "unknown"
-    assert "expect real success of 71 % instead of 40 % (+31 points, at least +27" in found.sentence
+    assert "expect real success of 79 % instead of 47 % (+31 points, at least +27" in found.sentence
     assert "Real success was not measured (no simulator was used)" in found.sentence
     rejected = verdict(gated(summary, gate(after=(0.44, 0.56, 0.36, 0.55)), False, **OWN_DATA))
     assert rejected.tone == "kept" and "Real success was not measured" in rejected.sentence
