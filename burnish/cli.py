@@ -49,8 +49,8 @@ def demo(args: list[str]) -> int:
         from burnish.recipes.runs import NewRun
 
         config = entry(DEMO_RECIPE).preset("default")
-        # On this easy task a quarter of the training is enough for the gate's worlds.
-        config = replace(config, gate=replace(config.gate, training_share=0.25))
+        # On this easy task half of the training is enough for the gate's worlds.
+        config = replace(config, gate=replace(config.gate, training_share=0.5))
         _run(DEMO_RECIPE, NewRun(config=config, task=DEMO_TASK, seed=seed, out=out, threads=threads))
 
     return _guarded(lambda: tyro.cli(demo, args=args, prog="burnish demo"))

@@ -33,7 +33,7 @@ class GateConfig:
     """Imagined episodes of each policy in each held-out world, from the same recorded starts."""
     confidence: float = 0.95
     """Of the one-sided claim that the refined policy is better."""
-    least_skill: float = 0.2
+    least_skill: float = 0.4
     """φ of imagined and real outcomes that the back-test must show; below it the worlds do not know the task."""
     margin: float = 0.0
     """Gain in real success, 0 to 1, that the refined policy must have at that confidence."""
