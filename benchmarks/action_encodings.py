@@ -12,8 +12,8 @@ On states, errors are root mean squares over the state's moving dimensions in st
 over the windows: lower is better.  On pixels the table has the PSNR in dB over those pixels that moved since the
 present frame, means over the windows: higher is better.  Numbers are mean ± standard deviation over the seeds (of
 training and sampling: the episodes are the same).  The last row holds the present frame.  Prints the table, and writes
-it to `--out`.  With `--keep DIR`, a folder for one data set and one size, finished runs are kept there and not run
-again: commands with other encodings may work beside each other, and the last one renders them all.
+it to `--out`.  With `--keep DIR` finished runs are kept there and not run again: commands with other encodings may work
+beside each other, and the last one renders them all.  A folder holds runs of one data set and one size only.
 """
 
 import argparse
@@ -145,6 +145,14 @@ def predictions(
     return {source: kind.test(model, held_out, horizon, seed) for source, held_out in tests.items()}  # type: ignore[arg-type]
 
 
+def kept_run(path: Path, settings: dict[str, object]) -> dict[str, Curves]:
+    """A finished run; raises SystemExit where it was made with other settings."""
+    kept = read_json(path)
+    if kept.get("settings") != settings:
+        raise SystemExit(f"{path}: found a run with {kept.get('settings')}, expected {settings}; use another --keep")
+    return {source: Curves(**curves) for source, curves in kept["curves"].items()}
+
+
 def kinds(held_out: Dataset) -> dict[str, Dataset]:
     """The held-out episodes by who acted; all of them together where the data does not say."""
     present = [source for source in SOURCES if source in held_out.sources]
@@ -196,17 +204,20 @@ def main() -> None:
     training, held_out = kind.data(args.dataset).split(args.held_out, seed=0)
     tests = kinds(held_out)
     started = time.monotonic()
+    read = ("model", "network", "steps", "batch", "learning_rate", "windows", "horizon", "held_out")
+    settings = {name: getattr(args, name) for name in read} | {"frames": training.num_frames}
     found: dict[str, list[dict[str, Curves]]] = {}
     for encoding in args.encodings:
         for seed in range(args.seeds):
             kept = args.keep / f"{encoding}_{seed}.json" if args.keep else None
             if kept and kept.exists():
-                run = {source: Curves(**curves) for source, curves in read_json(kept).items()}
+                run = kept_run(kept, settings)
             else:
                 run = predictions(kind, encoding, training, tests, args.horizon, seed)
                 if kept:
                     kept.parent.mkdir(parents=True, exist_ok=True)
-                    write_json(kept, {source: asdict(curves) for source, curves in run.items()})
+                    curves = {source: asdict(curves) for source, curves in run.items()}
+                    write_json(kept, {"settings": settings, "curves": curves})
             found.setdefault(encoding, []).append(run)
             print(f"{encoding}, seed {seed}: {time.monotonic() - started:.0f} s", flush=True)
     counts = ", ".join(f"{data.num_episodes} {name}" for name, data in tests.items())

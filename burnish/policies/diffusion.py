@@ -53,7 +53,7 @@ class DiffusionPolicyConfig:
     """How late the clip range grows from the one to the other."""
     process: Literal["diffusion", "flow"] = field(default="diffusion", metadata=LATER)
     """`diffusion` predicts the noise on a cosine schedule; `flow` the velocity on straight lines from noise to action
-    (flow matching), which needs fewer steps."""
+    (flow matching)."""
 
 
 class DiffusionPolicy(Policy):

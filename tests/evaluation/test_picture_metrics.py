@@ -64,7 +64,7 @@ def test_ssim_of_flat_pictures_by_hand():
 
 
 def test_ssim_against_gaussian_filters_of_scipy():
-    ndimage = pytest.importorskip("scipy.ndimage")
+    ndimage = pytest.importorskip("scipy.ndimage", reason="compared with scipy, which only the simulators bring along")
     x, y = noise(20, 27, seed=1), noise(20, 27, seed=2)
     y = (0.7 * x + 0.3 * y).to(torch.uint8)
 
@@ -114,7 +114,7 @@ def test_frechet_distance_of_diagonal_gaussians():
 
 def test_frechet_distance_of_gaussians_that_do_not_commute():
     """The root of the product of the covariances, by SciPy."""
-    linalg = pytest.importorskip("scipy.linalg")
+    linalg = pytest.importorskip("scipy.linalg", reason="compared with scipy, which only the simulators bring along")
     generator = torch.Generator().manual_seed(5)
     a, b = (torch.randn(4, 4, generator=generator, dtype=torch.float64) for _ in range(2))
     one, two = a @ a.T + 0.1 * torch.eye(4), b @ b.T + 0.1 * torch.eye(4)
