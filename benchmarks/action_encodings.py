@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -145,7 +145,7 @@ def predictions(
     return {source: kind.test(model, held_out, horizon, seed) for source, held_out in tests.items()}  # type: ignore[arg-type]
 
 
-def kept_run(path: Path, settings: dict[str, object]) -> dict[str, Curves]:
+def kept_run(path: Path, settings: dict[str, Any]) -> dict[str, Curves]:
     """A finished run; raises SystemExit where it was made with other settings."""
     kept = read_json(path)
     if kept.get("settings") != settings:
