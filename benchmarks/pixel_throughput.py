@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from burnish.data import WindowBatch, image_key
 from burnish.networks import DIT_PRESETS, UNET_PRESETS, DiT, UNet
 from burnish.world_models import (
     PixelDiffusion,
@@ -200,6 +201,40 @@ def presets(args: argparse.Namespace, clock: Callable[[], float]) -> list[str]:
     return lines
 
 
+def training(args: argparse.Namespace, clock: Callable[[], float]) -> list[str]:
+    """The table of training: whole steps (loss of two frames a window, backward, AdamW), bfloat16 autocast."""
+    lines = ["| U-Net | training, windows/s | compiled | against not compiled |", "|---|---|---|---|"]
+    batch = some_windows(args.train_batch, args.device)
+    for preset in args.train_presets:
+        model = some_model("unet", preset, args.device).train().requires_grad_(True)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+        @torch.enable_grad()
+        def step(model: PixelDiffusion = model, optimizer: torch.optim.Optimizer = optimizer) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            model.loss(batch)[0].backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+        rates = [args.train_batch / best_seconds([step], clock, args.repetitions)[0]]
+        if args.compile:
+            model.network.compile(dynamic=False)
+            rates.append(args.train_batch / best_seconds([step], clock, args.repetitions)[0])
+        compiled = f"{rates[1]:.1f} | {rates[1] / rates[0]:.2f}×" if args.compile else "– | –"
+        lines.append(f"| {preset} | {rates[0]:.1f} | {compiled} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def some_windows(rows: int, device: str) -> WindowBatch:
+    """Random windows of FRAMES past and two following frames."""
+    length = FRAMES + 2
+    pictures = torch.randint(256, (rows, length, SIZE, SIZE, 3), dtype=torch.uint8, device=device)
+    action = torch.rand(rows, length, ACTION_DIM, device=device) * 2 - 1
+    valid = torch.ones(rows, length, dtype=torch.bool, device=device)
+    return WindowBatch({image_key("camera"): pictures}, action, torch.zeros_like(valid), valid)
+
+
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -209,6 +244,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--preset-batch", type=int, help="of the second table; default 8 on a CPU")
+    parser.add_argument("--train-presets", nargs="*", default=[], choices=list(UNET_PRESETS), help="also train these")
+    parser.add_argument("--train-batch", type=int, default=64)
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--budget", type=float, default=20.0, help="seconds per preset")
     args = parser.parse_args()
@@ -225,6 +262,8 @@ def main() -> None:
     options = f"--batch {args.batch} --threads {args.threads} --budget {args.budget:g} --device {args.device}"
     options += " --diamond PATH" if args.diamond else ""
     options += " --compile" if args.compile else ""
+    if args.train_presets:
+        options += f" --train-presets {' '.join(args.train_presets)} --train-batch {args.train_batch}"
     lines = [
         "# Pixel world model: speed",
         "",
@@ -237,6 +276,8 @@ def main() -> None:
         "",
         *presets(args, clock),
     ]
+    if args.train_presets:
+        lines += ["", f"Training on {args.train_batch} windows a step:", "", *training(args, clock)]
     RESULTS.mkdir(exist_ok=True)
     suffix = "" if args.device == "cpu" else f"_{args.device}"
     (RESULTS / f"pixel_throughput{suffix}.md").write_text("\n".join(lines) + "\n")
