@@ -102,7 +102,7 @@ def with_speed(model: PixelDiffusion, speed: SpeedConfig) -> PixelDiffusion:
     """The same weights with other choices of speed."""
     twin = PixelDiffusion(model.history, dataclasses.replace(model.config, speed=speed))
     twin.network = model.network
-    return twin.eval()
+    return twin.to(next(model.network.parameters()).device).eval()
 
 
 class Joined(FrozenNetwork):

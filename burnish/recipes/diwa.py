@@ -6,7 +6,6 @@ denoising steps, inside the world model.  Start states come from the data alone.
 where bootstrapped priors disagree.
 """
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,10 +22,10 @@ from burnish.recipes.parts import (
     Split,
     clone,
     cloned_episodes,
-    held_out_error,
     recorded_features,
     refine_in_imagination,
     train_classifier,
+    validation,
     with_evaluation_and_report,
 )
 from burnish.recipes.steps import Step, store_dataset
@@ -188,9 +187,10 @@ def train_world_model(config: DiWAConfig, seed: int, split: Split, stage: StageC
     ).fit(training)
     transitions, _ = in_chunks(shuffled(training, seed), config.world_model.action_steps)
     streams = Streams(transitions, config.sequence_length)
-    with stage.progress(config.world_model_training.steps, "steps") as bar:
-        error = partial(held_out_error, world_model, held_out, seed)
-        fit(world_model, streams, config.world_model_training, stage.folder, seed, on_step=bar.at, validate=error)
+    schedule = config.world_model_training
+    validate = validation(world_model, training, held_out, schedule, seed)
+    with stage.progress(schedule.steps, "steps") as bar:
+        fit(world_model, streams, schedule, stage.folder, seed, on_step=bar.at, validate=validate)
     world_model.save(stage.folder)
 
 

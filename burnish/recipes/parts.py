@@ -12,6 +12,7 @@ from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, requ
 from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, check_same_features, save_agent
 from burnish.evaluation.prediction import open_loop
+from burnish.evaluation.replay import replay, state_judge
 from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_success
 from burnish.pipeline import StageContext
 from burnish.policies import Policy
@@ -22,7 +23,7 @@ from burnish.recipes.views import StateView
 from burnish.rewards import BalancedFrames, CalibratedClassifier
 from burnish.rl import PPOConfig, RefineConfig, refine
 from burnish.storage import write_json
-from burnish.training import TrainingConfig, current, fit
+from burnish.training import TrainingConfig, Validate, current, fit
 from burnish.world_models import WorldModel
 
 if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
@@ -82,10 +83,35 @@ class _Pairs:
 # The world model.
 
 
+def validation(
+    world_model: WorldModel, training: Dataset, held_out: Dataset, config: TrainingConfig, seed: int
+) -> Validate | None:
+    """What a world model is validated by, where the configuration asks for it, on episodes that it does not learn from.
+
+    "open_loop_error" is `held_out_error`.  "outcome_error" is 1 − the correlation of imagined and recorded success of
+    replayed episodes (`evaluation.replay`): the trust gate's score, asked while the model still learns.  It is left out
+    where the held-out episodes do not have both outcomes, or training has no success.
+    """
+    if config.validate_every is None:
+        return None
+    outcomes = held_out.episode_success
+    judge = None
+    if bool(training.success.any()) and bool(outcomes.any()) and not bool(outcomes.all()):
+        judge = state_judge(training, seed)
+
+    def measure() -> dict[str, float]:
+        found = held_out_error(world_model, held_out, seed)
+        if judge is not None:
+            found["outcome_error"] = 1 - replay(world_model, judge, held_out, seed).correlation
+        return found
+
+    return measure
+
+
 def held_out_error(
     world_model: WorldModel, held_out: Dataset, seed: int, horizon: int = 10, limit: int = 256
 ) -> dict[str, float]:
-    """What a world model is validated by: the median error of open-loop prediction over windows, at the last horizon.
+    """The median error of open-loop prediction over windows, at the last horizon.
 
     In standard deviations of the data.  The training loss tells of one step from recorded states, at all levels of
     noise; refinement lives on many steps from imagined ones.

@@ -7,7 +7,6 @@ holds the policy near the pretrained one.  All of it reads state vectors, or a c
 (`recipes/views.py`).
 """
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,10 +22,10 @@ from burnish.recipes.parts import (
     Split,
     clone,
     cloned_episodes,
-    held_out_error,
     recorded_features,
     refine_in_imagination,
     train_classifier,
+    validation,
     with_evaluation_and_report,
 )
 from burnish.recipes.steps import Step, store_dataset
@@ -237,9 +236,10 @@ def train_world_model(config: World4RLConfig, seed: int, split: Split, agent: Ag
     torch.manual_seed(seed)
     world_model = DiffusionWorldModel(transition_space(config, training, agent), config.world_model)
     windows = Windows(training, history=config.history.frames, horizon=config.world_model.rollout_steps)
-    with stage.progress(config.world_model_training.steps, "steps") as bar:
-        error = partial(held_out_error, world_model, held_out, seed)
-        fit(world_model, windows, config.world_model_training, stage.folder, seed, on_step=bar.at, validate=error)
+    schedule = config.world_model_training
+    validate = validation(world_model, training, held_out, schedule, seed)
+    with stage.progress(schedule.steps, "steps") as bar:
+        fit(world_model, windows, schedule, stage.folder, seed, on_step=bar.at, validate=validate)
     world_model.save(stage.folder)
 
 

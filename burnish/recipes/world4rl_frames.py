@@ -227,8 +227,6 @@ def train_world_model(
     torch.manual_seed(seed)
     world_model = PixelDiffusion(PixelHistory(dataset.action_dim, history), config).fit(dataset).to(device)
     windows = windows_for(dataset, history.frames, config.rollout_steps, device)
-    if config.speed.compile_training:
-        world_model.network.compile(dynamic=False)
     with stage.progress(training.steps, "steps") as bar:
         fit(world_model, windows, training, stage.folder, seed, on_step=bar.at)
     world_model.save(stage.folder)

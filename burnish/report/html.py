@@ -22,6 +22,7 @@ from burnish.report.inputs import ReportInputs
 from burnish.report.page import plot_figure, whole_page
 from burnish.report.plots import (
     plot_difference,
+    plot_outcomes,
     plot_pictures,
     plot_refinement,
     plot_success,
@@ -204,7 +205,9 @@ def _world_model(inputs: ReportInputs, names: _Names) -> str:
 
 def _training(inputs: ReportInputs, names: _Names) -> str:
     plots = [
-        plot(name, rows) for name, rows in (inputs.training or {}).items() for plot in (plot_training, plot_validation)
+        plot(name, rows)
+        for name, rows in (inputs.training or {}).items()
+        for plot in (plot_training, plot_validation, plot_outcomes)
     ]
     drawn = [plot for plot in plots if plot is not None]
     if not drawn:

@@ -30,7 +30,7 @@ class ReportInputs:
         Why refinement stopped, in a few words; None where that was not recorded.
     training
         Stage name (as a reader should see it) -> rows {"step", "loss"}, optionally "validation/loss" and
-        "validation/open_loop_error".
+        "validation/open_loop_error" and "validation/outcome_error".
     calibration
         {"threshold", "target_precision", "precision", "recall", "positives", "negatives",
         "bins": [{"low", "high", "mean_probability", "frequency", "count"}],

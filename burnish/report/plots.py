@@ -156,6 +156,24 @@ def plot_validation(name: str, rows: Rows) -> Plot | None:
     )
 
 
+def plot_outcomes(name: str, rows: Rows) -> Plot | None:
+    """Whether a world model knew the outcome of replayed episodes while it trained; None where that was not measured.
+
+    `rows` may hold "validation/outcome_error", 1 − the correlation of imagined and recorded success.
+    """
+    return _curves(
+        rows,
+        None,
+        f"{name}: outcomes of replayed episodes",
+        "1 − correlation with the recorded outcomes",
+        {"validation/outcome_error": ("held out", ORANGE)},
+        "Held-out episodes, replayed from their first frames: 0 where imagined success always agrees, 1 where it says "
+        "nothing. Training may stop where this no longer falls.",
+        x="step",
+        x_label="training step",
+    )
+
+
 def plot_pictures(fidelity: Mapping[str, Any]) -> list[Plot]:
     """How true imagined pictures are by horizon, a plot for each metric that was measured; hold-last is dashed.
 

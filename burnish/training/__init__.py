@@ -3,5 +3,6 @@
 from burnish.training.ema import ExponentialMovingAverage
 from burnish.training.loop import TrainingConfig, fit
 from burnish.training.processes import ALONE, Processes, current, join
+from burnish.training.validation import Validate
 
-__all__ = ["ALONE", "ExponentialMovingAverage", "Processes", "TrainingConfig", "current", "fit", "join"]
+__all__ = ["ALONE", "ExponentialMovingAverage", "Processes", "TrainingConfig", "Validate", "current", "fit", "join"]

@@ -41,6 +41,9 @@ class TrainingConfig:
     steps, and the last weights.  The learning rate falls along a cosine over all planned steps, so weights from before
     its end are worse by construction: patience saves time where a model overfits, or where too many steps are planned,
     and is no way to better weights."""
+    stop_by: str | None = field(default=None, metadata=LATER)
+    """The number of the validation that patience goes by; None: its first.  World models of vectors have
+    `open_loop_error` and `outcome_error`."""
 
 
 class Sampler(Protocol):
@@ -75,8 +78,8 @@ def fit(
 
     `validate()` measures `model` on held-out data, where the configuration asks for it: with averaged weights where
     there are any, in evaluation mode, without gradients, and without a trace in the training's random numbers.  What it
-    finds is logged as "validation/…"; by its first number, of which less is better, `patience` counts.  InputError
-    where the configuration asks and there is nothing to validate.
+    finds is logged as "validation/…"; by its first number, or `stop_by`, of which less is better, `patience` counts.
+    InputError where the configuration asks and there is nothing to validate.
 
     Where this process has joined others (`processes.join`), all of them call this together.  Each draws the same
     batch, computes the loss of its share of the rows, and gradients are averaged: for a loss that is a mean over rows
@@ -178,7 +181,7 @@ def _validation(
         raise InputError(f"{name}: validate_every is {every} and patience {patience}, expected 1 or more")
     if validate is None:
         raise InputError(f"{name}: validate_every is {every}, but here nothing is validated")
-    return Validation(model, ema, validate, every, patience, processes)
+    return Validation(model, ema, validate, every, patience, processes, config.stop_by)
 
 
 def _number(value: Tensor | None) -> float:

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from burnish.errors import InputError
 from burnish.training.ema import ExponentialMovingAverage
 from burnish.training.processes import Processes
 
 Validate = Callable[[], dict[str, float]]
-"""Numbers by name, of the module as it is when it is called; by the first one weights are compared, less is better."""
+"""Numbers by name, of the module as it is when it is called.
+
+Weights are compared by the first one, or by the one that `stop_by` names: less is better."""
 
 
 class Validation:
@@ -29,9 +32,10 @@ class Validation:
         every: int,
         patience: int | None,
         processes: Processes,
+        stop_by: str | None = None,
     ) -> None:
         self.model, self.ema, self.validate, self.processes = model, ema, validate, processes
-        self.every, self.patience = every, patience
+        self.every, self.patience, self.stop_by = every, patience, stop_by
         self.best, self.since = math.inf, 0
         self.weights: dict[str, Tensor] | None = None
 
@@ -44,9 +48,17 @@ class Validation:
         """The numbers of the present weights, under "validation/…"; of further processes nothing."""
         with _evaluated(self.model, self.ema):
             found = self.validate() if self.processes.first else {}
-            judged = torch.tensor(next(iter(found.values()), math.nan), dtype=torch.float64)
+            judged = torch.tensor(self._deciding(found), dtype=torch.float64)
             self._compare(float(self.processes.of_first(judged)))
         return {f"validation/{name}": value for name, value in found.items()}
+
+    def _deciding(self, found: dict[str, float]) -> float:
+        if not self.processes.first:
+            return math.nan
+        name = self.stop_by or next(iter(found))
+        if name not in found:
+            raise InputError(f"stop_by: found '{name}', expected one that is validated here: {', '.join(found)}")
+        return found[name]
 
     def _compare(self, number: float) -> None:
         # A number that is not finite is never better.

@@ -2,14 +2,13 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.config import LATER
 from burnish.networks import ContextEmbedding, DiT, UNet
 
 CACHE_BYTES = 8 * 2**20
@@ -27,8 +26,6 @@ class SpeedConfig:
     """Whether pictures are laid out with the channels innermost."""
     compile: bool = False
     """Whether imagination compiles the network (with CUDA graphs on CUDA): about a minute at the first step."""
-    compile_training: bool = field(default=False, metadata=LATER)
-    """Whether training compiles the network, forward and backward: about a minute at the first step."""
     rows: int | None = None
     """Rows per network call in imagination; None: all on a GPU, as many as the caches take on a CPU."""
 

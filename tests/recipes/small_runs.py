@@ -160,9 +160,16 @@ def redone(before: dict[str, dict], after: dict[str, dict]) -> set[str]:
 
 
 def write_point_data(
-    folder: Path, episodes: int = 14, length: int = 20, succeed: bool = True, camera: str | None = None
+    folder: Path,
+    episodes: int = 14,
+    length: int = 20,
+    succeed: bool = True,
+    camera: str | None = None,
+    strays: int = 0,
 ) -> Path:
     """A point on a plane that is pushed to the origin: (x, y) and the last action; success within 0.2 of it.
+
+    Of the episodes the first `strays` are pushed away from it.
 
     A camera sees a bright square of four pixels where the point is, in pictures of 32.
     """
@@ -173,7 +180,7 @@ def write_point_data(
         push, states, actions = np.zeros(2), [], []
         for _ in range(length):
             states.append(np.concatenate([position, push]))
-            push = np.clip(-position + generator.normal(0, 0.2, 2), -1, 1)
+            push = np.clip((1 if seed < strays else -1) * position + generator.normal(0, 0.2, 2), -1, 1)
             actions.append(push)
             position = position + 0.2 * push
         state = np.array(states, np.float32)

@@ -6,9 +6,13 @@ from dataclasses import replace
 import pytest
 
 from burnish.recipes.catalogue import entry
+from burnish.recipes.parts import validation
 from burnish.recipes.runs import NewRun, run_recipe
 from burnish.storage import load_tensors
+from burnish.training import TrainingConfig
+from tests.evaluation.test_prediction import Exact, constant_motion
 from tests.recipes.small_runs import write_point_data
+from tests.world_models.linear_system import fitted_space
 
 
 def train(recipe, data, out, **training):
@@ -25,9 +29,20 @@ def train(recipe, data, out, **training):
     return {row["step"]: row for row in map(json.loads, log)}, weights
 
 
+def steps_until_patience_ends(errors):
+    """What patience 1 makes of errors by step: the steps that are validated, by hand."""
+    best, done = float("inf"), []
+    for step in sorted(errors):
+        done.append(step)
+        if errors[step] >= best:
+            break
+        best = errors[step]
+    return done
+
+
 @pytest.mark.parametrize("recipe", ["world4rl", "diwa"])
 def test_a_world_model_is_validated(recipe, tmp_path):
-    data = write_point_data(tmp_path / "data")
+    data = write_point_data(tmp_path / "data", strays=7)
     plain, weights = train(recipe, data, tmp_path / "plain")
     log, validated = train(recipe, data, tmp_path / "validated", validate_every=8)
     assert sorted(log) == [8, 16, 20, 24, 32, 40] and sorted(plain) == [20, 40]
@@ -35,14 +50,19 @@ def test_a_world_model_is_validated(recipe, tmp_path):
     assert all(0.01 < error < 20 for error in errors.values()) and len(set(errors.values())) == 5
     assert {name: log[40][name] for name in plain[40]} == plain[40]
     assert all(tensor.equal(validated[name]) for name, tensor in weights.items())
-    # Patience: what the errors say, by hand.
-    waiting, best, expected = 0, float("inf"), []
-    for step in sorted(errors):
-        expected.append(step)
-        waiting, best = (0, errors[step]) if errors[step] < best else (waiting + 1, best)
-        if waiting == 1:
-            break
-    stopped, kept = train(recipe, data, tmp_path / "patient", validate_every=8, patience=1)
-    assert [step for step in sorted(stopped) if step != 20] == expected
-    last = all(tensor.equal(kept[name]) for name, tensor in weights.items())
-    assert last == (expected[-1] == 40 and waiting == 0)
+    outcomes = {step: row["validation/outcome_error"] for step, row in log.items() if step != 20}
+    assert all(0 <= error <= 2 for error in outcomes.values()) and len(set(outcomes.values())) > 1
+    for name, found in (("open_loop_error", errors), ("outcome_error", outcomes)):
+        stopped, kept = train(recipe, data, tmp_path / name, validate_every=8, patience=1, stop_by=name)
+        expected = steps_until_patience_ends(found)
+        assert [step for step in sorted(stopped) if step != 20] == expected
+        best_is_last = min(expected, key=found.__getitem__) == 40
+        assert all(tensor.equal(kept[key]) for key, tensor in weights.items()) == best_is_last
+
+
+def test_without_both_outcomes_there_is_nothing_to_compare_them_by(tmp_path):
+    data = constant_motion()
+    model = Exact(fitted_space(data))
+    settings = TrainingConfig(validate_every=5)
+    assert validation(model, data, data, TrainingConfig(), seed=0) is None
+    assert set(validation(model, data, data, settings, seed=0)()) == {"open_loop_error"}

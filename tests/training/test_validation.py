@@ -104,6 +104,14 @@ def test_patience_by_hand(tmp_path, ema_decay, errors, patience, validations, be
     assert not model.training
 
 
+def test_patience_goes_by_the_number_that_is_named(tmp_path):
+    """The second number of `Told` grows with every validation: by it the first weights are the best."""
+    _, validate, _ = told([6, 5, 4, 3, 2, 1], tmp_path / "by_steps", patience=2, stop_by="steps")
+    assert len(validate.seen) == 3
+    with pytest.raises(InputError, match="stop_by: found 'loss', expected one that is validated here: error, steps"):
+        told([6, 5], tmp_path / "unknown", patience=2, stop_by="loss")
+
+
 def test_where_no_number_is_finite_the_last_weights_stay(tmp_path):
     model, validate, _ = told([math.nan] * 6, tmp_path, patience=3)
     assert len(validate.seen) == 3
