@@ -101,8 +101,9 @@ CATALOGUE = (
         name="diwa",
         system="DiWA, on states or a compact latent of pictures",
         paper="arXiv 2508.03645",
-        needs="a Meta-World or CALVIN task, or your own LeRobotDataset",
+        needs="a Meta-World or CALVIN task, or your own LeRobotDataset; for the published size a GPU",
         status="works",
+        gpu=True,
     ),
 )
 

@@ -14,6 +14,7 @@ from burnish.data import Dataset, Streams, in_chunks, require_successes
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
 from burnish.policies import DiffusionPolicy, GaussianPolicy
+from burnish.recipes.device import CPU
 from burnish.recipes.diwa_config import DiWAConfig
 from burnish.recipes.gating import gate_steps
 from burnish.recipes.own_data import OwnData, copy_own_data
@@ -39,11 +40,17 @@ if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
 
 
 def steps(
-    config: DiWAConfig, task: str, seed: int, recorder: "Recorder | None" = None, own: OwnData | None = None
+    config: DiWAConfig,
+    task: str,
+    seed: int,
+    recorder: "Recorder | None" = None,
+    own: OwnData | None = None,
+    device: torch.device = CPU,
 ) -> list[Step]:
     """The method in its order: every stage, what of the configuration it depends on, and what it reads.
 
-    Data come from the simulator of `recorder`, or from `own`.  Without a simulator nothing is evaluated in one.
+    Data come from the simulator of `recorder`, or from `own`.  Without a simulator nothing is evaluated in one.  Models
+    learn and imagine on `device`; an autoencoder of pictures, the gate's judgement and the evaluation are on the CPU.
     """
     c = config
     simulator = c.simulator if recorder is not None else None
@@ -51,25 +58,25 @@ def steps(
     seen = view.inputs
 
     def data(stage: StageContext) -> Dataset:
-        return view.dataset(stage)
+        return view.dataset(stage).to(device)
 
     def vectors(stage: StageContext) -> Dataset:
-        return view.vectors(view.dataset(stage))
+        return view.vectors(data(stage))
 
     def split(stage: StageContext) -> Split:
         return vectors(stage).split(c.held_out, seed=0)
 
     def agent(stage: StageContext) -> Agent:
-        return load_agent(stage.inputs["policy"], task)
+        return load_agent(stage.inputs["policy"], task).to(device)
 
-    def world_model(stage: StageContext) -> RSSM:
-        return RSSM.load(stage.inputs["world_model"])
+    def world_model(stage: StageContext, where: torch.device = device) -> RSSM:
+        return RSSM.load(stage.inputs["world_model"]).to(where)
 
     def classifier(stage: StageContext) -> ContrastiveClassifier:
-        return ContrastiveClassifier.load(stage.inputs["classifier"])
+        return ContrastiveClassifier.load(stage.inputs["classifier"]).to(device)
 
-    def ensemble(stage: StageContext) -> LatentEnsemble:
-        return LatentEnsemble.load(stage.inputs["ensemble"], world_model(stage))
+    def ensemble(stage: StageContext, where: torch.device = device) -> LatentEnsemble:
+        return LatentEnsemble.load(stage.inputs["ensemble"], world_model(stage, where)).to(where)
 
     learning = {"held_out": c.held_out, "seed": seed}
     if recorder is not None:
@@ -132,7 +139,15 @@ def steps(
             },
             ("dataset", "policy", "world_model", "classifier", "ensemble", *seen),
             lambda s: refine_policy(
-                c, task, seed, data(s), agent(s), view.outside(s, world_model(s)), classifier(s), ensemble(s), s
+                c,
+                task,
+                seed,
+                data(s),
+                agent(s),
+                view.outside(s, world_model(s)).to(device),
+                classifier(s),
+                ensemble(s),
+                s,
             ),
         ),
     ]
@@ -148,9 +163,20 @@ def steps(
             "classifier": c.classifier,
         },
         ("dataset", *seen),
-        lambda fewer_steps, seed, split, s: train_world(fewer_steps, seed, split, s),
+        lambda fewer_steps, seed, split, s: train_world(
+            fewer_steps, seed, (split[0].to(device), split[1].to(device)), s
+        ),
     )
-    return with_evaluation_and_report(learned, c, task, seed, recorder, view, world_model, ensemble)
+    return with_evaluation_and_report(
+        learned,
+        c,
+        task,
+        seed,
+        recorder,
+        view,
+        lambda s: world_model(s, CPU),
+        lambda s: ensemble(s, CPU),
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -184,7 +210,8 @@ def train_world_model(config: DiWAConfig, seed: int, split: Split, stage: StageC
         config.world_model,
         position_differences(training, config.world_model.ignored),
         training.info.state_names,
-    ).fit(training)
+    )
+    world_model.to(training.device).fit(training)
     transitions, _ = in_chunks(shuffled(training, seed), config.world_model.action_steps)
     streams = Streams(transitions, config.sequence_length)
     schedule = config.world_model_training
@@ -204,7 +231,7 @@ def train_ensemble(config: DiWAConfig, seed: int, split: Split, world_model: RSS
     """Bootstrapped predictors of the next latent; the halting threshold comes from held-out real transitions."""
     training, held_out = split
     torch.manual_seed(seed + 1)
-    ensemble = LatentEnsemble(world_model, config.ensemble)
+    ensemble = LatentEnsemble(world_model, config.ensemble).to(training.device)
     sampler = BootstrapTransitions(ensemble.transitions(training), config.ensemble.members, seed)
     with stage.progress(config.ensemble_training.steps, "steps") as bar:
         fit(ensemble, sampler, config.ensemble_training, stage.folder, seed, on_step=bar.at)
@@ -231,6 +258,7 @@ def pretrain(
         policy = DiffusionPolicy(world_model.feature_dim, dataset.action_dim, config.diffusion)
     else:
         policy = GaussianPolicy(world_model.feature_dim, dataset.action_dim, config.gaussian)
+    policy.to(dataset.device)
     chosen = cloned_episodes(dataset)
     generator = torch.Generator(device=dataset.device).manual_seed(seed)
     versions = [recorded_features(world_model, chosen)]
@@ -251,14 +279,14 @@ def train_success_classifier(
     training, held_out = split
     require_successes(training)
     torch.manual_seed(seed + 2)
-    classifier = ContrastiveClassifier(world_model.feature_dim, config.classifier)
+    classifier = ContrastiveClassifier(world_model.feature_dim, config.classifier).to(training.device)
     train_classifier(classifier, world_model, training, held_out, config.classifier_training, seed, stage)
 
 
 def train_world(config: DiWAConfig, seed: int, split: Split, stage: StageContext) -> None:
     """Everything that imagines, on other episodes: for the trust gate's held-out worlds."""
     stage.once("world_model", lambda s: train_world_model(config, seed, split, s))
-    world_model = RSSM.load(stage.folder / "world_model")
+    world_model = RSSM.load(stage.folder / "world_model").to(split[0].device)
     stage.once("ensemble", lambda s: train_ensemble(config, seed, split, world_model, s))
     stage.once("classifier", lambda s: train_success_classifier(config, seed, split, world_model, s))
 
@@ -282,4 +310,5 @@ def refine_policy(
     imagination = Imagination(world_model, classifier, ensemble, None, dataset, config.starts, config.imagination)
     ppo = config.ppo if config.policy == "diffusion" else config.gaussian_ppo
     judged = config.evaluation.imagined_episodes
+    stage.record("device", dataset.device.type)
     refine_in_imagination(imagination, agent, task, ppo, config.refine, judged, seed, stage)
