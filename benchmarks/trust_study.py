@@ -12,6 +12,8 @@ each of them this script
   in the held-out worlds, in the run's own world model, and in the real simulator.
 
 A stage that is done is not done again.  Writes benchmarks/results/NAME.md, .json, .html and .png.
+`--least-skill` decides by another φ than the one that the runs were judged by (what the held-out worlds said stays the
+same), and NAME_thresholds.md has what each of several would decide.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from typing import Any
 import torch
 
 from burnish.evaluation.agent import Agent, load_agent, save_agent
+from burnish.evaluation.agreement import Share, decision_rates
 from burnish.evaluation.back_test import back_test
 from burnish.evaluation.frozen import load_frozen
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected_success
@@ -53,6 +56,7 @@ SETTINGS = {
 KINDS = {"policy": "pretrained", "refined": "refined", "early_clone": "early clone", "random_weights": "random"}
 SHORT = TrainingConfig(steps=100, batch_size=256, learning_rate=2e-3)
 JUDGED = "study"
+THRESHOLDS = (0.0, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
 EPISODES = 100
 _FROM_COMPARE = ("bc", "world4rl", "world4rl_no_halting", "world4rl_no_anchor")
 COMPARED = {*_FROM_COMPARE[2:], *(f"{name}_success" for name in _FROM_COMPARE)}
@@ -64,6 +68,7 @@ def main() -> None:
     parser.add_argument("--name", default="trust_study")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=50, help="of the two refinements that are set up to exploit")
+    parser.add_argument("--least-skill", type=float, help="the least φ of an accepted refinement; default: as judged")
     parser.add_argument("--one", action="store_true", help="do the only run here, and write no page")
     args = parser.parse_args()
     if args.one:
@@ -74,17 +79,61 @@ def main() -> None:
     jobs = [Job((*own, str(run)), run.with_name(f"{run.name}-study.log")) for run in args.runs]
     codes = run_side_by_side(jobs, args.jobs, lambda n, code: print(f"{args.runs[n]}: exit code {code}", flush=True))
     done = [run for run, code in zip(args.runs, codes, strict=True) if code == 0]
-    rows = [read_json(run / JUDGED / "rows.json") for run in done]
+    rows = [judged_rows(run, args.least_skill) for run in done]
     study = study_of(
         [row for each in rows for row in each["policies"]],
         [row for each in rows for row in each["decisions"]],
         source="rows.json",
         title="Can the trust gate be trusted?",
-        command=f"python benchmarks/trust_study.py --runs {' '.join(map(str, args.runs))} --name {args.name}",
+        command=f"python benchmarks/trust_study.py --runs {' '.join(map(str, args.runs))} --name {args.name}"
+        + (f" --least-skill {args.least_skill:g}" if args.least_skill is not None else ""),
     )
     print(write_study(study, RESULTS, args.name))
+    write_thresholds(done, args.name, study.command)
     if len(done) < len(args.runs):
         raise SystemExit("some runs failed; their logs say why")
+
+
+def judged_rows(run: Path, least_skill: float | None) -> dict[str, Any]:
+    """rows.json of a run; with `least_skill` accepted is what passes with it, whatever it was judged by."""
+    rows = read_json(run / JUDGED / "rows.json")
+    if least_skill is not None:
+        for row, verdict in zip(rows["decisions"], read_json(run / JUDGED / "gates.json").values(), strict=True):
+            row["accepted"] = verdict["skill"] >= least_skill and verdict["low"] > GateConfig().margin
+    return rows
+
+
+def write_thresholds(runs: list[Path], name: str, command: str) -> None:
+    """NAME_thresholds.md: the decisions by several least φ, and each run's own."""
+    lines = [
+        "# The least φ of the back-test",
+        "",
+        f"`{command}`",
+        "",
+        "Truth by McNemar's exact test at 5 %; Wilson's 95 % intervals.",
+        "",
+        "| φ at least | accepted | truly worse among them | truly better, rejected | mean real gain of the accepted |",
+        "|---|---|---|---|---|",
+    ]
+    for least in THRESHOLDS:
+        rows = [row for run in runs for row in judged_rows(run, least)["decisions"]]
+        decisions = study_of([], rows, "rows.json").decisions
+        rates = decision_rates(decisions, "test")
+        gained = [decision.real_difference for decision in decisions if decision.accepted]
+        mean = f"{100 * sum(gained) / len(gained):+.0f} points" if gained else "–"
+        wrong, missed = rates.false_accepts_of_accepted, rates.false_rejects_of_better
+        lines.append(f"| {least:g} | {rates.accepted} | {_share(wrong)} | {_share(missed)} | {mean} |")
+    skills = {run.name: next(iter(read_json(run / JUDGED / "gates.json").values()))["skill"] for run in runs}
+    ordered = sorted(skills.items(), key=lambda item: item[1])
+    lines += ["", "φ of the runs: " + ", ".join(f"{run} {skill:.2f}" for run, skill in ordered) + "."]
+    (RESULTS / f"{name}_thresholds.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def _share(share: Share) -> str:
+    if share.rate is None or share.low is None or share.high is None:
+        return "–"
+    return f"{share.count} of {share.total}: {share.rate:.0%} ({share.low:.0%} to {share.high:.0%})"
 
 
 def study_run(folder: Path, iterations: int) -> None:
