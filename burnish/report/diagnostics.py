@@ -89,7 +89,7 @@ def plot_prediction(prediction: Mapping[str, Any]) -> Plot:
             axis.fill_between(horizon, band["p10"], band["p90"], color=colour, alpha=0.22, linewidth=0)
             axis.plot(horizon, band["median"], color=colour, label=label, marker="o", markersize=3)
         axis.set_xlabel("horizon (environment steps)")
-        axis.set_ylabel(f"prediction error ({prediction['unit']})")
+        axis.set_ylabel(f"error ({prediction['unit']})")
         axis.set_ylim(bottom=0)
         figure.legend(loc="outside upper left", ncols=2)
     model, hold = prediction["model"]["median"][-1], prediction["hold_last"]["median"][-1]

@@ -165,7 +165,7 @@ def plot_outcomes(name: str, rows: Rows) -> Plot | None:
         rows,
         None,
         f"{name}: outcomes of replayed episodes",
-        "1 − correlation with the recorded outcomes",
+        "1 − correlation",
         {"validation/outcome_error": ("held out", ORANGE)},
         "Held-out episodes, replayed from their first frames: 0 where imagined success always agrees, 1 where it says "
         "nothing. Training may stop where this no longer falls.",

@@ -141,7 +141,7 @@ def test_precision_recall_shows_the_threshold(inputs):
 def test_prediction_states_the_ratio_at_the_last_horizon(inputs):
     plot = plot_prediction(inputs().prediction)
     assert "0.20 of hold-last's" in plot.caption
-    assert plot.figure.axes[0].get_ylabel() == "prediction error (normalised RMS)"
+    assert plot.figure.axes[0].get_ylabel() == "error (normalised RMS)"
 
 
 def test_disagreement_counts_what_would_halt():
