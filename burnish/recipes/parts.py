@@ -9,7 +9,7 @@ from torch import Tensor
 
 from burnish.baselines import successful_episodes
 from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes
-from burnish.errors import RunError
+from burnish.errors import InputError, RunError
 from burnish.evaluation.agent import Agent, check_same_features, save_agent
 from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.replay import replay, state_judge
@@ -91,6 +91,9 @@ def validation(
     "open_loop_error" is `held_out_error`.  "outcome_error" is 1 − the correlation of imagined and recorded success of
     replayed episodes (`evaluation.replay`): the trust gate's score, asked while the model still learns.  It is left out
     where the held-out episodes do not have both outcomes, or training has no success.
+
+    Raises:
+        InputError: training is to stop by another number, or by one that is left out here.
     """
     if config.validate_every is None:
         return None
@@ -98,6 +101,12 @@ def validation(
     judge = None
     if bool(training.success.any()) and bool(outcomes.any()) and not bool(outcomes.all()):
         judge = state_judge(training, seed)
+    names = ["open_loop_error"] if judge is None else ["open_loop_error", "outcome_error"]
+    if config.stop_by not in (None, *names):
+        raise InputError(
+            f"world_model_training.stop_by: found '{config.stop_by}', expected one of: {', '.join(names)}"
+            + (" (the data lacks successes or failures to compare outcomes by)" if judge is None else "")
+        )
 
     def measure() -> dict[str, float]:
         found = held_out_error(world_model, held_out, seed)

@@ -175,6 +175,8 @@ def _validation(
 ) -> Validation | None:
     """None where nothing is asked for; InputError where it cannot be done."""
     every, patience = config.validate_every, config.patience
+    if config.stop_by is not None and patience is None:
+        raise InputError(f"{name}: stop_by is '{config.stop_by}', but without patience training does not stop")
     if every is None and patience is None:
         return None
     if every is None or every < 1 or (patience is not None and patience < 1):

@@ -110,6 +110,8 @@ def test_patience_goes_by_the_number_that_is_named(tmp_path):
     assert len(validate.seen) == 3
     with pytest.raises(InputError, match="stop_by: found 'loss', expected one that is validated here: error, steps"):
         told([6, 5], tmp_path / "unknown", patience=2, stop_by="loss")
+    with pytest.raises(InputError, match="stop_by is 'steps', but without patience training does not stop"):
+        told([6, 5], tmp_path / "never", stop_by="steps")
 
 
 def test_where_no_number_is_finite_the_last_weights_stay(tmp_path):
