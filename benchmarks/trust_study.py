@@ -8,8 +8,8 @@ each of them this script
 - refines twice more, set up to exploit (no halting, no anchor, no members): in a world model that was trained for 100
   steps, and for a classifier that calls everything a success to which it gives a probability of 2 %;
 - trains the held-out worlds, and lets the gate decide on all five refinements;
-- scores the pretrained and the refined policies, two earlier iterates, an early clone and a policy of random weights
-  in the held-out worlds, in the run's own world model, and in the real simulator.
+- scores the pretrained and the refined policies, iterates of refinement, checkpoints of behaviour cloning and a policy
+  of random weights in the held-out worlds, in the run's own world model, and in the real simulator.
 
 A stage that is done is not done again.  Writes benchmarks/results/NAME.md, .json, .html and .png.
 `--least-skill` decides by another φ than the one that the runs were judged by (what the held-out worlds said stays the
@@ -19,7 +19,7 @@ same), and NAME_thresholds.md has what each of several would decide.
 import argparse
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import torch
 
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.evaluation.agreement import Share, decision_rates
-from burnish.evaluation.back_test import back_test
+from burnish.evaluation.back_test import BackTest, replay_all
 from burnish.evaluation.frozen import load_frozen
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected_success
 from burnish.evaluation.intervals import paired_difference
@@ -53,7 +53,17 @@ SETTINGS = {
     "undertrained": "undertrained world model",
     "misfiring": "misfiring classifier",
 }
-KINDS = {"policy": "pretrained", "refined": "refined", "early_clone": "early clone", "random_weights": "random"}
+CLONES = {"clone_10": 10, "early_clone": 30, "clone_60": 60, "clone_120": 120}
+"""Checkpoints of behaviour cloning, by training steps (the pretrained policy: 600)."""
+ITERATES = {"first_iterate": 0.0, "quarter_iterate": 0.25, "middle_iterate": 0.5, "last_iterate": 1.0}
+"""Iterates of refinement, by their place among those that it judged."""
+KINDS = {
+    "policy": "pretrained",
+    "refined": "refined",
+    "random_weights": "random",
+    **dict.fromkeys(CLONES, "early clone"),
+    **dict.fromkeys(ITERATES, "iterate"),
+}
 SHORT = TrainingConfig(steps=100, batch_size=256, learning_rate=2e-3)
 JUDGED = "study"
 THRESHOLDS = (0.0, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
@@ -152,7 +162,7 @@ def study_run(folder: Path, iterations: int) -> None:
         )
         shared = SharedRun(run, folder, ALONE)
         steps += exploiting(setting, iterations) + others(setting)
-        names = [*KINDS, "middle_iterate", "last_iterate", *(name for name in SETTINGS if name not in KINDS)]
+        names = [*KINDS, *(name for name in SETTINGS if name not in KINDS)]
         measured = [
             Step(
                 success_of(name),
@@ -165,7 +175,7 @@ def study_run(folder: Path, iterations: int) -> None:
         ]
         judged = Step(
             JUDGED,
-            {"gate": resolved.config.gate, "seed": resolved.seed, "version": 2},
+            {"gate": resolved.config.gate, "seed": resolved.seed, "version": 3},
             ("dataset", "world_model", "ensemble", "classifier", WORLDS, *names, *(step.name for step in measured)),
             lambda s: judge_all(setting, names, s),
         )
@@ -219,12 +229,13 @@ def exploiting(setting: Setting, iterations: int) -> list[Step]:
 
 
 def others(setting: Setting) -> list[Step]:
-    """Policies between the good and the bad ones: earlier iterates, a clone of 30 steps, and random weights."""
+    """Policies between the good and the bad ones: iterates, checkpoints of cloning, and random weights."""
     s = setting
 
-    def iterate(stage: StageContext, place: int) -> None:
+    def iterate(stage: StageContext, place: float) -> None:
         agent, found = load_agent(stage.inputs[REFINED], s.task), sorted((stage.inputs[REFINED] / "iterates").glob("*"))
-        agent.policy.load_state_dict(load_tensors(found[place if place < 0 else len(found) // 2])[0])
+        judged = found[1:] or found  # the first one is the pretrained policy
+        agent.policy.load_state_dict(load_tensors(judged[round(place * (len(judged) - 1))])[0])
         save_agent(stage.folder, agent, s.task)
 
     def fresh(stage: StageContext, steps: int) -> None:
@@ -239,12 +250,16 @@ def others(setting: Setting) -> list[Step]:
         save_agent(stage.folder, Agent(trained.observer, policy).eval(), s.task)
 
     settings = {"seed": s.seed, "task": s.task}
-    return [
-        Step("middle_iterate", settings, (REFINED,), lambda stage: iterate(stage, 1)),
-        Step("last_iterate", settings, (REFINED,), lambda stage: iterate(stage, -1)),
-        Step("early_clone", {**settings, "steps": 30}, ("dataset", "policy"), lambda stage: fresh(stage, 30)),
-        Step("random_weights", settings, ("dataset", "policy"), lambda stage: fresh(stage, 0)),
+    iterates = [
+        Step(name, {**settings, "place": place}, (REFINED,), lambda stage, at=place: iterate(stage, at))
+        for name, place in ITERATES.items()
     ]
+    clones = [
+        Step(name, {**settings, "steps": steps}, ("dataset", "policy"), lambda stage, n=steps: fresh(stage, n))
+        for name, steps in CLONES.items()
+    ]
+    random_one = Step("random_weights", settings, ("dataset", "policy"), lambda stage: fresh(stage, 0))
+    return [*iterates, *clones, random_one]
 
 
 def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
@@ -257,7 +272,9 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
     imagined = {name: plays(agent, worlds, dataset, gate.episodes, s.seed) for name, agent in agents.items()}
     naive = {name: plays(agent, own, dataset, gate.episodes, s.seed) for name, agent in agents.items()}
     held_out = held_out_splits(dataset, len(worlds), s.seed)
-    tested = back_test(agents["policy"], worlds, held_out, dataset.info.max_steps or 100, s.seed)
+    limit = dataset.info.max_steps or int(dataset.lengths.max())
+    replays = [replay_all(agents["policy"], worlds, held_out, limit, seed) for seed in (s.seed, s.seed + 1000)]
+    tested, again = (BackTest.of(*outcomes) for outcomes in replays)
     recorded = recorded_success(agents["policy"], dataset)
     rates = {name: PolicyEvidence.of(played).pessimistic for name, played in imagined.items()}
     policies = [
@@ -265,9 +282,10 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
             "task": s.task,
             "seed": s.seed,
             "policy": name,
-            "kind": KINDS.get(name, "iterate" if name.endswith("iterate") else "exploited"),
+            "kind": KINDS.get(name, "exploited"),
             "estimate": expected_success(tested, recorded, rates["policy"], rates[name]),
             "naive": float(naive[name][0].success.float().mean()),
+            "evidence": asdict(PolicyEvidence.of(imagined[name])),
             "real": {"successes": sum(real[name]), "episodes": len(real[name])},
         }
         for name in names
@@ -296,6 +314,11 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
             }
         )
     write_json(stage.folder / "gates.json", details)
+    repeated = BackTest.of(replays[0][0], replays[1][0])  # not of imagined and real, but of two imagined outcomes
+    write_json(
+        stage.folder / "replays.json",
+        {"first": asdict(tested), "second": asdict(again), "each_other": asdict(repeated)},
+    )
     write_json(stage.folder / "rows.json", {"policies": policies, "decisions": decisions})
 
 

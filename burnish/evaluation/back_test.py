@@ -32,6 +32,12 @@ class BackTest:
     only_imagined: int
     neither: int
 
+    @classmethod
+    def of(cls, found: Bool[Tensor, " E"], true: Bool[Tensor, " E"]) -> "BackTest":
+        """From imagined and real success of the same episodes."""
+        counts = (found & true, ~found & true, found & ~true, ~found & ~true)
+        return cls(*(int(each.sum()) for each in counts))
+
     @property
     def episodes(self) -> int:
         """All of them."""
@@ -76,7 +82,16 @@ class BackTest:
 def back_test(
     agent: Agent, worlds: Sequence[FrozenModels], held_out: Sequence[Dataset], steps: int, seed: int
 ) -> BackTest:
-    """Replay recorded episodes, each in the world that did not learn from it; a halted one counts as a failure.
+    """How the outcomes of recorded episodes agree with those of one replay of each (`replay_all`)."""
+    return BackTest.of(*replay_all(agent, worlds, held_out, steps, seed))
+
+
+def replay_all(
+    agent: Agent, worlds: Sequence[FrozenModels], held_out: Sequence[Dataset], steps: int, seed: int
+) -> tuple[Bool[Tensor, " E"], Bool[Tensor, " E"]]:
+    """Replay recorded episodes, each in the world that did not learn from it: imagined and real success.
+
+    A halted replay counts as a failure.
 
     Actions are the agent's, plus the recorded deviation from what it would have done (`deviations`): where the world
     is right, exactly the recorded ones; where it drifts, the agent corrects for it as it would on the robot.  See
@@ -94,10 +109,7 @@ def back_test(
         play = imagined_play(agent, models, starts, observation, steps, seed + number, extra)
         imagined.append(play.pessimistic)
         real.append(chosen.episode_success)
-    found, true = torch.cat(imagined), torch.cat(real)
-    return BackTest(
-        int((found & true).sum()), int((~found & true).sum()), int((found & ~true).sum()), int((~found & ~true).sum())
-    )
+    return torch.cat(imagined), torch.cat(real)
 
 
 def telling_sources(held_out: Sequence[Dataset], least: int = LEAST) -> set[str]:

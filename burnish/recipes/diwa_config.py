@@ -132,6 +132,7 @@ def _calvin(config: DiWAConfig) -> DiWAConfig:
     return replace(
         config,
         simulator=SimulatorConfig(action_repeat=1, max_steps=72),
+        autoencoder=replace(config.autoencoder, cameras=("static", "gripper")),
         collect=replace(config.collect, demonstrations=10, demonstration_noise=0.2, play_noise=(0.0, 0.1, 0.2, 0.3)),
         # No skill needs the blocks, which lie elsewhere in every episode, and the arm's joints say little that the
         # hand's pose does not.
