@@ -166,8 +166,9 @@ def _pixels(config: DiWAConfig) -> DiWAConfig:
         config,
         observation="pixels",
         simulator=with_cameras(config.simulator, config.autoencoder),
-        # Latents hold noise besides what matters; told as exactly as states, it would fill the recurrent state.
-        world_model=replace(config.world_model, state_weight=config.world_model.state_weight / 6),
+        # Latents hold noise besides what matters; told as exactly as states, it would fill the recurrent state.  And
+        # they have no names by which some could be ignored.
+        world_model=replace(config.world_model, state_weight=config.world_model.state_weight / 6, ignored=()),
     )
 
 
