@@ -21,19 +21,19 @@ class DiffusionConfig:
     width: int = 256
     depth: int = 3
     sigma_data: float = 1.0
-    """Standard deviation of the clean data; changes of the observation are standardised, so 1."""
+    """Standard deviation of the clean data; what is predicted is standardised, so 1."""
     noise_mean: float = 0.0
     noise_std: float = 1.2
     """Training noise: ln σ ~ N(noise_mean, noise_std²)."""
     context_noise: float = 0.1
-    """Noise on the learned dimensions of past frames in training, in standard deviations of their change."""
+    """Noise on the learned dimensions of past frames in training, in standard deviations of what is predicted."""
     rollout_steps: int = 2
     """Predicted frames per training window; later ones see the model's own prediction as their past."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
 
 class DiffusionWorldModel(nn.Module):
-    """Predicts the standardised change of the observation, given H frames and two-hot actions, by denoising.
+    """Predicts what inertia leaves of the change of the observation, given H frames and two-hot actions, by denoising.
 
     Preconditioning and loss: EDM (arXiv 2206.00364, Table 1), as in World4RL Eqs. 4, 6 and 7.
     """
@@ -97,7 +97,7 @@ class DiffusionWorldModel(nn.Module):
         for step in range(config.rollout_steps):
             action = batch.action[:, frames - 1 + step]
             state = self._disturb(state)
-            target = self.space.delta(state, future[:, step])
+            target = self.space.delta(state, action, future[:, step])
             sigma = (config.noise_mean + config.noise_std * torch.randn_like(target[:, :1])).exp()
             c_skip, c_out, c_in, c_noise = preconditioning(sigma, config.sigma_data)
             noisy = target + sigma * torch.randn_like(target)
@@ -115,7 +115,7 @@ class DiffusionWorldModel(nn.Module):
         # A model that only ever sees true pasts drifts on its own predictions; a little noise teaches it to return.
         if self.config.context_noise == 0:
             return state
-        scale = self.config.context_noise * self.space.delta_std
+        scale = self.config.context_noise * self.space.delta_std * self.space.inertia.error_std
         level = torch.rand(len(state.observation), 1, 1, device=scale.device)
         noise = torch.randn(*state.observation.shape[:2], len(scale), device=scale.device) * scale * level
         observation = state.observation.clone()

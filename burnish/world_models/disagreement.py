@@ -24,7 +24,7 @@ class EnsembleConfig:
 
 
 class DisagreementEnsemble(nn.Module):
-    """E networks that predict the mean change of the observation; each learns from its own bootstrap of the episodes.
+    """E networks that predict the mean of what inertia leaves; each learns from its own bootstrap of the episodes.
 
     `forward` is a robust spread: each dimension's standard deviation over members is divided by that dimension's own
     held-out 90 % quantile, compressed by log(1 + x) and averaged.  The heavy tail that contacts give to one dimension
@@ -55,7 +55,7 @@ class DisagreementEnsemble(nn.Module):
         return model.eval().requires_grad_(False)
 
     def predict(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, "members B d"]:
-        """Each member's standardised change."""
+        """What each member predicts beyond inertia (`TransitionSpace.delta`)."""
         return self.network(self.space.context(state, action))
 
     def forward(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
@@ -82,9 +82,10 @@ class DisagreementEnsemble(nn.Module):
         """Robust error of each member on its own share of the batch (rows of member 0 first, then of member 1, …)."""
         frames = self.space.config.frames
         state = self.space.window_state(batch)
-        context = self.space.context(state, batch.action[:, frames - 1])
+        action = batch.action[:, frames - 1]
+        context = self.space.context(state, action)
         following = self.space.normaliser.normalise(batch.observation[STATE_KEY][:, frames])
-        target = self.space.delta(state, following)
+        target = self.space.delta(state, action, following)
         shares = (self.config.members, -1)
         error = self.network(context.unflatten(0, shares)) - target.unflatten(0, shares)
         # Contact forces give the targets heavy tails; a pseudo-Huber loss keeps rare jumps from ruling the fit.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from burnish.config import from_dict
@@ -17,10 +17,13 @@ from burnish.networks.action_encoding import ActionEncodingName
 from burnish.storage import load_module_config
 from burnish.world_models.base import State
 from burnish.world_models.bodies import BodyDifferences
+from burnish.world_models.inertia import Inertia
 
 STD_FLOOR = 1.0
 """A dimension that hardly moves in a few demonstrations may move a lot later; without a floor of its standard
 deviation (here the median one) it would then drown the others."""
+FAR = 5.0
+"""Standard deviations beyond which networks see no difference."""
 RANGE_SLACK = 0.005
 """How far imagined values may leave the data's range, as a share of it."""
 
@@ -138,17 +141,17 @@ def push(state: HistoryState, action: Float[Tensor, "B A"], frame: Float[Tensor,
 
 
 class TransitionSpace(ObservationHistory):
-    """What a transition looks like to a network: a context vector in, a standardised change of the observation out.
+    """What a transition looks like to a network: a context vector in, what linear inertia leaves unexplained out.
 
     Dimensions that never change within an episode (the goal) are *carried*: copied to the next frame, never predicted.
-    The others are predicted as changes, divided by the standard deviation of those changes over the data.
+    The others change by what a linear regression on past changes and actions (`Inertia`) says, plus what the network
+    predicts, in standard deviations of the regression's error over the data.
 
     `differences` names pairs of dimensions (i, j) whose difference x_i - x_j the networks see besides: whether a hand
     touches an object is a matter of a centimetre between two numbers that each range over a metre.
     """
 
     learned: Tensor
-    delta_mean: Tensor
     delta_std: Tensor
     low: Tensor
     high: Tensor
@@ -169,10 +172,12 @@ class TransitionSpace(ObservationHistory):
         )
         self.learned_dims = learned
         self.register_buffer("learned", torch.tensor(learned, dtype=torch.long))
-        for name in ("delta_mean", "low", "high"):
+        for name in ("low", "high"):
             self.register_buffer(name, torch.zeros(len(learned)))
         self.register_buffer("delta_std", torch.ones(len(learned)))
+        self.whole = Normaliser(observation_dim)
         h = config.frames
+        self.inertia = Inertia((h - 1) * len(learned) + h * action_dim, len(learned))
         self.context_dim = observation_dim + (h - 1) * len(learned) + self.encode.output_dim(action_dim, h) + h
         self.context_dim += 2 * len(differences)
 
@@ -206,12 +211,13 @@ class TransitionSpace(ObservationHistory):
 
         The normaliser is not fitted here: it is the policy's own, so that both read the same features.
         """
+        self.whole.fit(dataset.observations[STATE_KEY])
+        present = frames_with_next(dataset)
         frames = self.normaliser.normalise(dataset.observations[STATE_KEY])[:, self.learned]
-        inside = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
-        inside[dataset.starts + dataset.lengths - 1] = False
-        delta = (frames[1:] - frames[:-1])[inside[:-1]]
-        self.delta_mean.copy_(delta.mean(0))
+        delta = frames[present + 1] - frames[present]
         self.delta_std.copy_(delta.std(0).clamp(min=1e-6))
+        past = self._past(self.recorded(dataset).rows(present), dataset.actions[present])
+        self.inertia.fit(past, delta / self.delta_std)
         low, high = frames.amin(0), frames.amax(0)
         self.bodies.fit(dataset.observations[STATE_KEY])
         self.encode.fit(dataset.actions)
@@ -222,40 +228,59 @@ class TransitionSpace(ObservationHistory):
 
     def context(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, "B context"]:
         """Newest frame, standardised changes between the H frames, encoded actions, and which frames are real."""
-        frames = state.observation[:, :, self.learned]
-        changes = (frames[:, 1:] - frames[:, :-1]) / self.delta_std
         actions = torch.cat([state.action[:, :-1], action.unsqueeze(1)], dim=1)
         valid = state.valid.to(action.dtype)
-        parts = [state.observation[:, -1], changes.flatten(1), self.encode.window(actions, state.valid), valid]
+        newest = self.normaliser.denormalise(state.observation[:, -1])
+        # Networks read the units of all the data, not of the policy's few demonstrations, and no jumps: from values far
+        # outside the usual ones they would conclude anything.
+        parts = [self.whole.normalise(newest).clamp(-FAR, FAR), self._changes(state).clamp(-FAR, FAR)]
+        parts += [self.encode.window(actions, state.valid), valid]
         if self.differences:
-            parts.append(self.bodies.magnified(self.normaliser.denormalise(state.observation[:, -1])))
+            parts.append(self.bodies.magnified(newest))
         return torch.cat(parts, dim=1)
+
+    def _changes(self, state: HistoryState) -> Float[Tensor, "B changes"]:
+        frames = state.observation[:, :, self.learned]
+        return ((frames[:, 1:] - frames[:, :-1]) / self.delta_std).flatten(1)
+
+    def _past(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, "B past"]:
+        """What inertia goes by: standardised changes, and the actions (zero before the episode began)."""
+        before = state.action[:, :-1] * state.valid[:, :-1, None]
+        return torch.cat([self._changes(state), before.flatten(1), action], dim=1)
 
     def scaled_differences(self, frame: Float[Tensor, "B D"]) -> Float[Tensor, "B pairs"]:
         """Position differences of a normalised frame, in units of their root mean square over the data."""
         return self.bodies(self.normaliser.denormalise(frame))
 
-    def delta(self, state: HistoryState, frame: Float[Tensor, "B D"]) -> Float[Tensor, "B d"]:
-        """Standardised change from the newest frame of `state` to `frame` (normalised), learned dimensions only."""
-        change = frame[:, self.learned] - state.observation[:, -1, self.learned]
-        return (change - self.delta_mean) / self.delta_std
+    def delta(
+        self, state: HistoryState, action: Float[Tensor, "B A"], frame: Float[Tensor, "B D"]
+    ) -> Float[Tensor, "B d"]:
+        """What inertia leaves unexplained of the change from `state` to `frame` (normalised), standardised."""
+        change = (frame[:, self.learned] - state.observation[:, -1, self.learned]) / self.delta_std
+        return self.inertia.rest(self._past(state, action), change)
 
     def advance(self, state: HistoryState, action: Tensor, delta: Float[Tensor, "B d"]) -> HistoryState:
-        """The state after a standardised change; carried dimensions are copied."""
+        """The state after inertia and an unexplained, standardised `delta`; carried dimensions are copied."""
         frame = state.observation[:, -1].clone()
-        moved = frame[:, self.learned] + self.delta_mean + self.delta_std * delta
+        change = self.inertia.change(self._past(state, action), delta)
+        moved = frame[:, self.learned] + self.delta_std * change
         frame[:, self.learned] = torch.minimum(torch.maximum(moved, self.low), self.high)
         return push(state, action, frame)
 
 
 def learned_dimensions(dataset: Dataset) -> tuple[int, ...]:
     """The observation dimensions that change within some episode, beyond rounding."""
-    frames = dataset.observations[STATE_KEY]
-    inside = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
-    inside[dataset.starts + dataset.lengths - 1] = False
-    change = (frames[1:] - frames[:-1]).abs()[inside[:-1]].amax(0)
+    frames, present = dataset.observations[STATE_KEY], frames_with_next(dataset)
+    change = (frames[present + 1] - frames[present]).abs().amax(0)
     scale = frames.abs().amax(0).clamp(min=1e-6)
     return tuple(torch.nonzero(change > 1e-5 * scale).flatten().tolist())
+
+
+def frames_with_next(dataset: Dataset) -> Int[Tensor, " n"]:
+    """Frames that another one of the same episode follows."""
+    inside = torch.ones(len(dataset.actions), dtype=torch.bool, device=dataset.device)
+    inside[dataset.starts + dataset.lengths - 1] = False
+    return torch.nonzero(inside).flatten()
 
 
 ConfigT = TypeVar("ConfigT")

@@ -7,6 +7,7 @@ import torch
 from burnish.data import STATE, Dataset
 from burnish.evaluation.prediction import OpenLoop, imagine_along, open_loop
 from burnish.world_models import TransitionSpace
+from burnish.world_models.history import push
 from tests.world_models.linear_system import INFO, episode, fitted_space
 
 
@@ -26,15 +27,15 @@ class Exact:
     def imagine(self, state, action, generator=None):
         x = self.decode(state)[STATE].clone()
         x[:, :1] += 0.1 * action + self.bias
-        return self.space.advance(state, action, self.space.delta(state, self.space.normaliser.normalise(x)))
+        return push(state, action, self.space.normaliser.normalise(x))
 
 
-def constant_motion(episodes=4, length=12):
-    """Every action is 1: a position runs from 0 in steps of 0.1; the goal differs between episodes."""
+def constant_motion(episodes=4, length=12, apart=1.0):
+    """Every action is 1: a position runs from 0 in steps of 0.1; the episodes' goals are so far `apart`."""
     recorded = []
     for index in range(episodes):
         t = np.arange(length)
-        recorded.append(episode(np.stack([0.1 * t, 0 * t + index], axis=1), np.ones((length, 1)), seed=index))
+        recorded.append(episode(np.stack([0.1 * t, 0 * t + apart * index], axis=1), np.ones((length, 1)), seed=index))
     return Dataset.from_episodes(recorded, INFO)
 
 

@@ -12,7 +12,7 @@ from tests.world_models.linear_system import fitted_space
 
 def measured(held_out, folder):
     """A model that drifts by 0.02 a step, doubted by an untrained ensemble."""
-    space = fitted_space(constant_motion(length=24))
+    space = fitted_space(constant_motion(episodes=6, length=40, apart=0))
     torch.manual_seed(0)
     ensemble = DisagreementEnsemble(space, EnsembleConfig(members=3, hidden=(8,)))
     ensemble.calibrate(held_out)
@@ -22,7 +22,7 @@ def measured(held_out, folder):
 
 def test_the_calibration_of_disagreement_lies_beside_the_prediction(tmp_path):
     """Six episodes with 20 windows each; the error after h steps is 0.02 h, so one step's factor falls short."""
-    found = measured(constant_motion(episodes=6, length=40), tmp_path)
+    found = measured(constant_motion(episodes=6, length=40, apart=0), tmp_path)
     assert found["horizon"] == read_json(tmp_path / "prediction.json")["horizon"] == list(range(1, 21))
     assert found["episodes"] == 6 and found["windows"] == {"calibration": 60, "test": 60}
     assert found["factor"][9] > 3 * found["factor"][0]

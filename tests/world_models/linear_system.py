@@ -24,8 +24,11 @@ def episode(observation, action=None, success=None, source="expert", seed=0) -> 
     )
 
 
-def linear_system(episodes: int, length: int = 25, seed: int = 0, reach: float = 1.0, noise: float = 0.002) -> Dataset:
-    """x' = x + 0.1 a + noise in two dimensions; dimension 2 is a goal, fixed within an episode, dimension 3 is 0.7.
+def linear_system(
+    episodes: int, length: int = 25, seed: int = 0, reach: float = 1.0, noise: float = 0.002, bend: float = 0.0
+) -> Dataset:
+    """x' = x + 0.1 a + bend sin(8 a) + noise in two dimensions; dimension 2 is a goal, fixed within an episode,
+    dimension 3 is 0.7.  Linear unless `bend` is given: then a network has something to learn.
 
     An episode has a constant tendency in [-reach, reach]² with some jitter, so positions move far from their start.
     """
@@ -38,7 +41,7 @@ def linear_system(episodes: int, length: int = 25, seed: int = 0, reach: float =
         x[0] = [*generator.uniform(-0.3, 0.3, 2), generator.uniform(-1, 1), 0.7]
         for t in range(length - 1):
             x[t + 1] = x[t]
-            x[t + 1, :2] += 0.1 * action[t] + noise * generator.normal(size=2)
+            x[t + 1, :2] += 0.1 * action[t] + noise * generator.normal(size=2) + bend * np.sin(8 * action[t])
         recorded.append(episode(x, action, seed=index))
     return Dataset.from_episodes(recorded, INFO)
 
