@@ -38,15 +38,21 @@ def recorded(
     task: str,
     segments: Path | None = None,
     frames: int = 73,
+    cameras: tuple[str, ...] = (),
+    image_size: int = 64,
 ) -> None:
-    """CALVIN's own `.npz` frames (scene D), cut into pieces, with the annotated segments of the task if given."""
+    """CALVIN's own `.npz` frames (scene D), cut into pieces, with the annotated segments of the task if given.
+
+    Pictures of the `cameras` (static, gripper) come along, made as small as `image_size`.
+    """
     with tqdm(unit="frame") as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        count = import_calvin(folder, task, out, segments=segments, frames=frames, progress=show)
+        settings = {"segments": segments, "frames": frames, "cameras": cameras, "image_size": image_size}
+        count = import_calvin(folder, task, out, **settings, progress=show)
     print(f"{out}: {count} episodes")
 
 

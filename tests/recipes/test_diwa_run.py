@@ -11,6 +11,7 @@ from burnish.data import STATE, read_dataset
 from burnish.errors import InputError
 from burnish.evaluation.agent import Agent, check_same_features, load_agent
 from burnish.policies import DiffusionPolicy, GaussianPolicy
+from burnish.recipes.diwa_config import CONFIG, OBSERVATIONS, PRESETS
 from burnish.report.contract import validate_report
 from burnish.storage import load_tensors
 from burnish.world_models import RSSM
@@ -146,3 +147,12 @@ def test_a_world_model_with_other_features_is_refused(finished):
         check_same_features(agent, small, observation)
     with pytest.raises(InputError, match="its observer gives 160"):
         Agent(small, agent.policy)
+
+
+def test_calvin_from_pictures_looks_through_its_own_cameras():
+    """Latents have no names, so none of them can be ignored by name as CALVIN's blocks are in states."""
+    states = PRESETS["calvin"](CONFIG())
+    pictures = OBSERVATIONS["pixels"](states)
+    assert pictures.simulator.cameras == pictures.autoencoder.cameras == ("static", "gripper")
+    assert states.world_model.ignored and pictures.world_model.ignored == ()
+    assert pictures.simulator.max_steps == 72

@@ -7,11 +7,17 @@ import pytest
 
 from burnish.data import STATE, read_dataset
 from burnish.errors import InputError
-from burnish.simulators.calvin.recorded import import_calvin, read_calvin
+from burnish.simulators.calvin import recorded
+from burnish.simulators.calvin.recorded import import_calvin
 from burnish.simulators.calvin.segments import Segment, read_segments
 from burnish.simulators.calvin.state import STATE_NAMES, state_vector
 
 TASK = "calvin:open_drawer"
+
+
+def read_calvin(folder, task, **settings):
+    """All episodes at once."""
+    return list(recorded.read_calvin(folder, task, **settings))
 
 
 def frame(number: int) -> dict[str, np.ndarray]:
@@ -192,3 +198,65 @@ def test_unknown_tasks_and_lengths_are_refused(folder):
         read_calvin(folder, "calvin:open-drawr")
     with pytest.raises(InputError, match="at least 2"):
         read_calvin(folder, TASK, frames=1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures.
+
+
+def with_pictures(folder):
+    """Frame n is of colour (n, 2 n mod 256, 9); its left upper quarter is black."""
+    for number in (*range(100, 111), *range(200, 207)):
+        pictures = {}
+        for camera, size in (("static", 200), ("gripper", 84)):
+            picture = np.empty((size, size, 3), np.uint8)
+            picture[:] = (number, 2 * number % 256, 9)
+            picture[: size // 2, : size // 2] = 0
+            pictures[f"rgb_{camera}"] = picture
+        shown = number if number < 200 else number - 100
+        np.savez(folder / f"episode_{number:07d}.npz", **frame(shown), **pictures)
+
+
+def test_pictures_come_along_made_smaller(folder, tmp_path):
+    with_pictures(folder)
+    settings = {"cameras": ("static", "gripper"), "image_size": 10}
+    assert import_calvin(folder, TASK, tmp_path / "out", frames=8, **settings) == 3
+    dataset = read_dataset(tmp_path / "out", cameras=("static", "gripper"))
+    for camera in settings["cameras"]:
+        found = dataset.observations[f"observation.images.{camera}"]
+        assert found.shape == (18, 10, 10, 3)
+        assert found[0, 9, 9].tolist() == [100, 200, 9] and found[17, 0, 9].tolist() == [206, 156, 9]
+        assert found[:, :5, :5].max() == 0
+    # 84 pixels do not divide by 10: the pixel at the edge of the quarter is a mixture, 4.2 of its 8.4 columns black.
+    assert import_calvin(folder, TASK, tmp_path / "odd", frames=8, cameras=("gripper",), image_size=9) == 3
+    row = read_dataset(tmp_path / "odd", cameras=("gripper",)).observations["observation.images.gripper"][0, 0, :, 0]
+    assert row[:4].max() == 0 and 0 < row[4] < 100 and row[5:].min() == 100
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"cameras": ("static", "tactile")},
+            "cameras: found static, tactile, expected different ones of: static",
+        ),
+        ({"cameras": ("static", "static")}, "expected different ones"),
+        ({"cameras": ("static",), "image_size": 0}, "image_size: found 0, expected at least 1"),
+        ({"cameras": ("static",), "image_size": 5}, "4×4 pixels.*a square of at least 5.*rgb_static"),
+        ({"cameras": ("gripper",)}, "rgb_gripper"),
+    ],
+)
+def test_wrong_cameras_are_refused(folder, tmp_path, settings, message):
+    with pytest.raises(InputError) as raised:
+        import_calvin(folder, TASK, tmp_path / "out", **settings)
+    words = str(raised.value)
+    assert all(part in words for part in message.split(".*")), words
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("picture", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 6, 3), np.uint8)])
+def test_what_is_no_picture_is_named(folder, tmp_path, picture):
+    change(folder, 105, rgb_static=picture)
+    with pytest.raises(InputError, match=r"episode_0000105.*rgb_static"):
+        import_calvin(folder, TASK, tmp_path / "out", cameras=("static",), image_size=2)
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ import numpy as np
 
 from burnish.data.checks import bad_input
 from burnish.data.dataset import DatasetInfo
-from burnish.data.episodes import STATE, Episode
+from burnish.data.episodes import STATE, Episode, image_key
 from burnish.data.lerobot_writer import write_dataset
 from burnish.errors import InputError
+from burnish.simulators.calvin.recorded_pictures import check_cameras, picture_field, read_picture
 from burnish.simulators.calvin.segments import Segment, read_segments
 from burnish.simulators.calvin.skills import LED, LIGHTBULB, achieved, skill_of
 from burnish.simulators.calvin.state import ROBOT_DIM, SCENE_DIM, STATE_NAMES, state_vector
@@ -38,12 +39,14 @@ class Recording:
         robot: robot_obs, float64 (F, 15).
         scene: scene_obs, float64 (F, 24).
         actions: rel_actions, float32 (F, 7) in [-1, 1].
+        pictures: uint8 (F, size, size, 3) of each camera.
     """
 
     first: int
     robot: np.ndarray
     scene: np.ndarray
     actions: np.ndarray
+    pictures: dict[str, np.ndarray]
 
 
 def import_calvin(
@@ -53,9 +56,13 @@ def import_calvin(
     *,
     segments: Path | None = None,
     frames: int = 73,
+    cameras: tuple[str, ...] = (),
+    image_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Turn CALVIN's data into a LeRobotDataset v3.0 for one task; nothing is written before all was read and checked.
+    """Turn CALVIN's data into a LeRobotDataset v3.0 for one task, whole or not at all.
+
+    One recording at a time is in memory.
 
     Args:
         folder: see `read_calvin`.
@@ -63,6 +70,8 @@ def import_calvin(
         out: the data set's folder; it must not exist.
         segments: see `read_calvin`.
         frames: see `read_calvin`.
+        cameras: see `read_calvin`.
+        image_size: see `read_calvin`.
         progress: see `read_calvin`.
 
     Returns:
@@ -73,12 +82,15 @@ def import_calvin(
     """
     if out.exists():
         raise bad_input(out, "something that exists", "a new folder")
-    episodes = read_calvin(folder, task, segments=segments, frames=frames, progress=progress)
+    episodes = read_calvin(
+        folder, task, segments=segments, frames=frames, cameras=cameras, image_size=image_size, progress=progress
+    )
     info = DatasetInfo(
         fps=_FPS, robot_type="panda", simulator="calvin", action_repeat=1, max_steps=frames - 1, state_names=STATE_NAMES
     )
-    write_dataset(out, episodes, info)
-    return len(episodes)
+    counted = itertools.count()
+    write_dataset(out, (episode for episode, _ in zip(episodes, counted, strict=False)), info)
+    return next(counted)
 
 
 def read_calvin(
@@ -87,13 +99,15 @@ def read_calvin(
     *,
     segments: Path | None = None,
     frames: int = 73,
+    cameras: tuple[str, ...] = (),
+    image_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Episode]:
-    """Read CALVIN's data (scene D) as episodes of one task.
+) -> Iterator[Episode]:
+    """Read CALVIN's data (scene D) as episodes of one task, one recording after another.
 
     Every recording is cut into pieces of `frames` frames, episodes of the source `play`. With `segments`, those of the
     task's skill come as well, as episodes of the source `expert`. Success is the task oracle's rule, compared with the
-    first frame of the episode. The state is that of `CalvinEnv`; pictures are not read.
+    first frame of the episode. The state is that of `CalvinEnv`.
 
     Args:
         folder: has `ep_start_end_ids.npy` and `episode_0000000.npz`, …, with robot_obs, scene_obs and rel_actions.
@@ -101,6 +115,8 @@ def read_calvin(
         segments: a JSON or CSV file (`read_segments`). CALVIN's own `auto_lang_ann.npy` is a pickle, which could run
             anybody's code, so it is never opened; docs/calvin.md says how to export it.
         frames: of a piece; 73 for the 72 decisions of DiWA's time limit.
+        cameras: `static`, `gripper`: whose pictures are read (rgb_static, 200 pixels; rgb_gripper, 84).
+        image_size: to which they are made smaller.
         progress: called with (frames read, frames in all).
 
     Raises:
@@ -109,22 +125,24 @@ def read_calvin(
     skill = skill_of(task)
     if frames < 2:
         raise InputError(f"pieces of {frames} frames, expected at least 2")
+    check_cameras(cameras, image_size)
     ranges = _read_ranges(folder)
     marked = [] if segments is None else [s for s in read_segments(segments) if s.task.removeprefix("calvin:") == skill]
     owners = [_owner(segment, ranges, segments) for segment in marked]
     _check_files(folder, ranges)
     total, done = sum(end - start + 1 for start, end in ranges), 0
-    episodes: list[Episode] = []
     for index, (start, end) in enumerate(ranges):
-        recording = _read_recording(folder, start, end)
+        recording = _read_recording(folder, start, end, cameras, image_size)
         done += end - start + 1
         cuts = [(first, first + frames, "play") for first in range(0, end - start + 1, frames)]
         mine = [s for s, owner in zip(marked, owners, strict=True) if owner == index]
         cuts += [(s.start - start, s.end - start + 1, "expert") for s in mine]
-        episodes += [e for cut in cuts if (e := _episode(recording, *cut, skill, task)) is not None]
         if progress is not None:
             progress(done, total)
-    return episodes
+        for cut in cuts:
+            episode = _episode(recording, *cut, skill, task)
+            if episode is not None:
+                yield episode
 
 
 def _episode(recording: Recording, first: int, stop: int, source: str, skill: str, task: str) -> Episode | None:
@@ -133,7 +151,8 @@ def _episode(recording: Recording, first: int, stop: int, source: str, skill: st
         return None  # the last frame of a recording alone: no transition
     state = state_vector(recording.robot[first:stop], scene)
     success = achieved(skill, scene[0], scene)
-    return Episode({STATE: state}, recording.actions[first:stop].copy(), success, source, -1, task)
+    pictures = {image_key(camera): whole[first:stop].copy() for camera, whole in recording.pictures.items()}
+    return Episode({STATE: state, **pictures}, recording.actions[first:stop].copy(), success, source, -1, task)
 
 
 def _read_ranges(folder: Path) -> list[tuple[int, int]]:
@@ -165,11 +184,11 @@ def _check_files(folder: Path, ranges: list[tuple[int, int]]) -> None:
             raise bad_input(folder, found, f"a file for every frame of the recording from {start} to {end}")
 
 
-def _read_recording(folder: Path, start: int, end: int) -> Recording:
-    columns: dict[str, list[np.ndarray]] = {field: [] for field in _FIELDS}
+def _read_recording(folder: Path, start: int, end: int, cameras: tuple[str, ...], size: int) -> Recording:
+    columns: dict[str, list[np.ndarray]] = {field: [] for field in (*_FIELDS, *cameras)}
     for frame in range(start, end + 1):
         path = _path(folder, frame)
-        for field, value in _read_frame(path).items():
+        for field, value in _read_frame(path, cameras, size).items():
             columns[field].append(value)
         if frame > start:
             jump = float(np.abs(columns["robot_obs"][-1][:3] - columns["robot_obs"][-2][:3]).max())
@@ -179,15 +198,18 @@ def _read_recording(folder: Path, start: int, end: int) -> Recording:
                     path, f"a hand that moved {jump:.2f} m since frame {frame - 1}", expected, field="robot_obs"
                 )
     robot, scene, actions = (np.stack(columns[field]) for field in _FIELDS)
-    return Recording(start, robot, scene, np.clip(actions, -1.0, 1.0).astype(np.float32))
+    pictures = {camera: np.stack(columns[camera]) for camera in cameras}
+    return Recording(start, robot, scene, np.clip(actions, -1.0, 1.0).astype(np.float32), pictures)
 
 
-def _read_frame(path: Path) -> dict[str, np.ndarray]:
+def _read_frame(path: Path, cameras: tuple[str, ...], size: int) -> dict[str, np.ndarray]:
     archive = _load(path)
     if isinstance(archive, np.ndarray):
         raise bad_input(path, "a single array", "an archive of arrays")
     with archive:
-        values = {field: _read_field(path, archive, field, dim) for field, dim in _FIELDS.items()}
+        values = {field: _read_numbers(path, archive, field, dim) for field, dim in _FIELDS.items()}
+        for camera in cameras:
+            values[camera] = read_picture(path, _read_field(path, archive, picture_field(camera)), camera, size)
     _check_actions(path, values["rel_actions"])
     lights = values["scene_obs"][[LIGHTBULB, LED]]
     if not np.isin(lights, (0.0, 1.0)).all():
@@ -195,14 +217,18 @@ def _read_frame(path: Path) -> dict[str, np.ndarray]:
     return values
 
 
-def _read_field(path: Path, archive: Any, field: str, dim: int) -> np.ndarray:
+def _read_field(path: Path, archive: Any, field: str) -> Any:
     if field not in archive.files:
         hint = "; 'actions' are absolute poses, and relative ones are needed" if field == "rel_actions" else ""
         raise bad_input(path, f"the fields {sorted(archive.files)}", f"this one among them{hint}", field=field)
     try:
-        value = archive[field]
+        return archive[field]
     except _UNREADABLE as error:
-        raise bad_input(path, f"nothing that can be read ({error})", f"{dim} numbers", field=field) from error
+        raise bad_input(path, f"nothing that can be read ({error})", "an array of numbers", field=field) from error
+
+
+def _read_numbers(path: Path, archive: Any, field: str, dim: int) -> np.ndarray:
+    value = _read_field(path, archive, field)
     if not isinstance(value, np.ndarray) or value.shape != (dim,):
         raise bad_input(path, f"shape {np.shape(value)}", f"({dim},)", field=field)
     if not (np.issubdtype(value.dtype, np.floating) or np.issubdtype(value.dtype, np.integer)):
