@@ -20,6 +20,10 @@ from burnish.evaluation.imagined_play import imagined_play
 
 RANDOM, ROLLOUT = "random", "policy"
 LEAST = 10
+LEAST_REPEATABILITY = 0.25
+"""A worth is raised at most fourfold for the luck of single replays."""
+
+_AGAIN = 104729
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,17 @@ class BackTest:
     only_real: int
     only_imagined: int
     neither: int
+    repeatability: float = 1.0
+    """φ of two replays of the same episodes: 1 where imagination says the same again, 0 where it throws dice."""
 
     @classmethod
-    def of(cls, found: Bool[Tensor, " E"], true: Bool[Tensor, " E"]) -> "BackTest":
-        """From imagined and real success of the same episodes."""
-        counts = (found & true, ~found & true, found & ~true, ~found & ~true)
-        return cls(*(int(each.sum()) for each in counts))
+    def of(
+        cls, found: Bool[Tensor, " E"], true: Bool[Tensor, " E"], again: Bool[Tensor, " E"] | None = None
+    ) -> "BackTest":
+        """From imagined and real success of the same episodes, and imagined success of a second replay."""
+        counts = (int(each.sum()) for each in (found & true, ~found & true, found & ~true, ~found & ~true))
+        alike = again is None or torch.equal(found, again)
+        return cls(*counts, 1.0 if alike else cls.of(found, again).skill)
 
     @property
     def episodes(self) -> int:
@@ -55,19 +64,26 @@ class BackTest:
 
     @property
     def transfer(self) -> tuple[float, float]:
-        """How much real success one imagined success is worth, and its standard error.
+        """How much real success a certain imagined success is worth, and its standard error.
 
-        P(real | imagined success) − P(real | imagined failure): the slope of the regression of one outcome on the
-        other.
+        P(real | imagined success) − P(real | imagined failure), the slope of the regression of one outcome on the
+        other, divided by `repeatability`: a single replay is a noisy measurement of how probable an episode's imagined
+        success is, which flattens the slope (attenuation: C. Spearman, 1904; R. J. Carroll et al., "Measurement Error
+        in Nonlinear Models", 2006, section 3.2).  A policy's imagined success is a mean over many episodes, and has
+        not this noise.  Not more than 1.
         """
         (after_success, first), (after_failure, second) = self._rates()
+        slope = after_success - after_failure
         variance = after_success * (1 - after_success) / first + after_failure * (1 - after_failure) / second
-        return after_success - after_failure, math.sqrt(variance)
+        reliability = max(self.repeatability, slope, LEAST_REPEATABILITY)
+        return slope / reliability, math.sqrt(variance) / reliability
 
     def expected(self, imagined: float) -> float:
         """The real success rate to expect of a policy with this imagined one."""
-        (after_success, _), (after_failure, _) = self._rates()
-        return imagined * after_success + (1 - imagined) * after_failure
+        (after_success, first), (after_failure, second) = self._rates()
+        replayed = first / (first + second)
+        real = replayed * after_success + (1 - replayed) * after_failure
+        return min(1.0, max(0.0, real + self.transfer[0] * (imagined - replayed)))
 
     def _rates(self) -> tuple[tuple[float, int], tuple[float, int]]:
         """Real success after an imagined success and after an imagined failure, each with its number of episodes.
@@ -82,8 +98,10 @@ class BackTest:
 def back_test(
     agent: Agent, worlds: Sequence[FrozenModels], held_out: Sequence[Dataset], steps: int, seed: int
 ) -> BackTest:
-    """How the outcomes of recorded episodes agree with those of one replay of each (`replay_all`)."""
-    return BackTest.of(*replay_all(agent, worlds, held_out, steps, seed))
+    """How the outcomes of recorded episodes agree with those of their replays (`replay_all`); there are two of each."""
+    found, true = replay_all(agent, worlds, held_out, steps, seed)
+    again, _ = replay_all(agent, worlds, held_out, steps, seed + _AGAIN)
+    return BackTest.of(found, true, again)
 
 
 def replay_all(

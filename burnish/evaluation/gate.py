@@ -218,7 +218,7 @@ def decide(
     """Accept the refined policy only where imagination is known to tell the truth and says that it is better.
 
     `pretrained` and `refined` hold one play a world, from the same starts.  The expected real difference is the
-    imagined one times what an imagined success was worth in the back-test; its error has the spread between worlds,
+    imagined one times what an imagined success is worth by the back-test; its error has the spread between worlds,
     the luck of the starts and the uncertainty of the back-test (variance of a product: L. A. Goodman, JASA 55, 1960).
     A second opinion by the recorded data alone is told and has no vote: where the truth is known, it contradicted a
     policy that gained 89 points, and preferred one that lost 14.

@@ -119,8 +119,9 @@ def _back_test_sentence(gate: Mapping[str, Any]) -> str:
         f"Each held-out world replayed episodes that it had not learned from, {imagined + other} in all. Of {imagined} "
         f"that succeed in imagination, {counts['both']} had succeeded in reality; of {other} that fail in imagination, "
         f"{counts['only_real']} had. Worlds that know the task come near all and near none. "
-        f"φ = {gate['skill']:.2f} sums this up: 1 is perfect, 0 no better than guessing. For what they get wrong, the "
-        f"gate multiplies an imagined gain by {gate['transfer']:.2f}."
+        f"φ = {gate['skill']:.2f} sums this up: 1 is perfect, 0 no better than guessing. Two replays of the same "
+        f"episode agree at {counts['repeatability']:.2f}. For what the worlds get wrong beyond this luck, the gate "
+        f"multiplies an imagined gain by {gate['transfer']:.2f}."
     )
 
 

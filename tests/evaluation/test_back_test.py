@@ -113,10 +113,42 @@ def test_transfer_by_hand():
     assert BackTest(0, 0, 0, 0).transfer == pytest.approx((0, math.sqrt(2 * 0.25 / 2)))
 
 
+def test_single_replays_flatten_the_worth():
+    """Each episode succeeds in imagination with a probability of its own, q, and in reality where a second throw of the
+    same dice does: the worth of q is 1, though one throw tells another at less than a half."""
+    generator = torch.Generator().manual_seed(0)
+    q = torch.rand(20_000, generator=generator)
+    found, again, true = (torch.rand(len(q), generator=generator) < q for _ in range(3))
+    tested = BackTest.of(found, true, again)
+    # Var(q) / Var(found) = (1 / 12) / (1 / 4)
+    assert tested.repeatability == pytest.approx(1 / 3, abs=0.03)
+    assert BackTest.of(found, true).transfer[0] == pytest.approx(1 / 3, abs=0.03)
+    assert tested.transfer[0] == pytest.approx(1, abs=0.1)
+    worth, error = tested.transfer
+    plain, plain_error = BackTest.of(found, true).transfer
+    assert worth / error == pytest.approx(plain / plain_error), "as sure as before that it is above zero"
+    # With half of reality independent of all this, half of the worth is left.
+    other = torch.where(torch.rand(len(q), generator=generator) < 0.5, true, torch.rand(len(q)) < 0.5)
+    assert BackTest.of(found, other, again).transfer[0] == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_worth_is_at_most_one_and_luck_is_not_divided_away():
+    assert BackTest(8, 1, 0, 7, repeatability=0.3).transfer[0] == 1
+    slope = BackTest(5, 4, 4, 5).transfer[0]
+    assert BackTest(5, 4, 4, 5, repeatability=0.0).transfer[0] == pytest.approx(4 * slope)
+    same = torch.tensor([True, True, False])
+    assert BackTest.of(same, same, same).repeatability == 1
+    assert BackTest.of(same | True, same, same | True).repeatability == 1, "nothing varies, nothing was luck"
+
+
 def test_expected_success_by_hand():
     tested = BackTest(both=8, only_real=1, only_imagined=0, neither=7)
     assert [tested.expected(rate) for rate in (0.0, 0.5, 1.0)] == pytest.approx([0.2, 0.55, 0.9])
     assert tested.expected(0.75) - tested.expected(0.25) == pytest.approx(0.5 * tested.transfer[0])
+    # Steeper by 1 / 0.8, around what was replayed: 10 of 20 successes, 0.55 of them real.
+    noisy = BackTest(8, 1, 0, 7, repeatability=0.8)
+    assert [noisy.expected(rate) for rate in (0.25, 0.5, 0.75)] == pytest.approx([0.55 - 0.21875, 0.55, 0.55 + 0.21875])
+    assert noisy.expected(1.0) == pytest.approx(0.55 + 0.5 * 0.875)
 
 
 # -- which episodes ----------------------------------------------------------------------------------------------------

@@ -310,6 +310,7 @@ def test_what_is_written_is_plain_json():
     for verdict in (found, replace(found, recorded=None)):
         written = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
         assert written["accepted"] is verdict.accepted and written["reasons"] == list(verdict.reasons)
-        assert written["back_test"] == {"both": 40, "only_real": 3, "only_imagined": 4, "neither": 40}
+        counts = {"both": 40, "only_real": 3, "only_imagined": 4, "neither": 40}
+        assert written["back_test"] == counts | {"repeatability": 1.0}
         assert written["checks"][1]["name"] == "gain" and len(written["refined"]["per_world"]) == 2
         assert written["recorded"] == (None if verdict.recorded is None else {"successes": 10, "episodes": 30})
