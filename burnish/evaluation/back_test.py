@@ -43,9 +43,11 @@ class BackTest:
         cls, found: Bool[Tensor, " E"], true: Bool[Tensor, " E"], again: Bool[Tensor, " E"] | None = None
     ) -> "BackTest":
         """From imagined and real success of the same episodes, and imagined success of a second replay."""
-        counts = (int(each.sum()) for each in (found & true, ~found & true, found & ~true, ~found & ~true))
-        alike = again is None or torch.equal(found, again)
-        return cls(*counts, 1.0 if alike else cls.of(found, again).skill)
+        both, neither = int((found & true).sum()), int((~found & ~true).sum())
+        counts = both, int((~found & true).sum()), int((found & ~true).sum()), neither
+        if again is None or torch.equal(found, again):
+            return cls(*counts)
+        return cls(*counts, repeatability=cls.of(found, again).skill)
 
     @property
     def episodes(self) -> int:
