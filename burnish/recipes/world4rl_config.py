@@ -136,7 +136,8 @@ def _pixels(config: World4RLConfig) -> World4RLConfig:
         observation="pixels",
         simulator=with_cameras(config.simulator, config.autoencoder),
         collect=replace(config.collect, noisy_expert_episodes=attempts),
-        history=replace(config.history, feature_frames=2),
+        # Latents have no inertia: with its regression imagination drifts away within forty steps.
+        history=replace(config.history, feature_frames=2, inertia=False),
         # Latents are less exact than states, and refinement in them is slower.
         refine=replace(config.refine, iterations=2 * config.refine.iterations),
     )

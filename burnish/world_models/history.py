@@ -54,6 +54,9 @@ class HistoryConfig:
     """K of the two-hot or one-hot encoding (World4RL: 21); dct quantises in steps of 2 / (K - 1)."""
     codes: int = 256
     """Size of the codebook of vq."""
+    inertia: bool = True
+    """Whether a linear regression on past changes and actions predicts first, and networks only what it leaves,
+    compressed.  For states with a meaning; learned latents do worse with it."""
 
 
 class ObservationHistory(nn.Module):
@@ -177,7 +180,7 @@ class TransitionSpace(ObservationHistory):
         self.register_buffer("delta_std", torch.ones(len(learned)))
         self.whole = Normaliser(observation_dim)
         h = config.frames
-        self.inertia = Inertia((h - 1) * len(learned) + h * action_dim, len(learned))
+        self.inertia = Inertia((h - 1) * len(learned) + h * action_dim, len(learned), config.inertia)
         self.context_dim = observation_dim + (h - 1) * len(learned) + self.encode.output_dim(action_dim, h) + h
         self.context_dim += 2 * len(differences)
 

@@ -24,53 +24,61 @@ class Inertia(nn.Module):
 
     What is left, `rest`, is asinh((change − expected) / k) / u: k is `KNEE` standard deviations of the regression's
     error, and u makes the deviation over the data 1.  Neither the expected change nor the rest leaves its range in the
-    data by more than `SLACK`.
+    data by more than `SLACK`.  With `linear` False there is no regression and no compression: the mean change is
+    expected, and the rest is standardised.
+
+    Attributes:
+        error_std: standard deviation (d,) of the regression's error over the data.
     """
 
     coefficients: Tensor
-    knee: Tensor
+    error_std: Tensor
     unit: Tensor
     change_range: Tensor
     rest_range: Tensor
 
-    def __init__(self, past_dim: int, change_dim: int) -> None:
+    def __init__(self, past_dim: int, change_dim: int, linear: bool = True) -> None:
         super().__init__()
+        self.linear = linear
         everything = torch.tensor([[-torch.inf], [torch.inf]]).repeat(1, change_dim)
         self.register_buffer("coefficients", torch.zeros(past_dim + 1, change_dim))
-        self.register_buffer("knee", torch.full((change_dim,), KNEE))
+        self.register_buffer("error_std", torch.ones(change_dim))
         self.register_buffer("unit", torch.ones(change_dim))
         self.register_buffer("change_range", everything.clone())
         self.register_buffer("rest_range", everything.clone())
 
-    @property
-    def error_std(self) -> Float[Tensor, " d"]:
-        """Standard deviation of the regression's error over the data."""
-        return self.knee / KNEE
-
     @torch.no_grad()
     def fit(self, past: Float[Tensor, "n p"], change: Float[Tensor, "n d"]) -> None:
         """Least squares with a penalty on all coefficients but the intercept; all units and ranges."""
+        if not self.linear:
+            self.coefficients[-1] = change.mean(0)
+            self.error_std.copy_(change.std(0).clamp(min=LEAST))
+            return
         rows, target = torch.cat([past, past.new_ones(len(past), 1)], dim=1).double(), change.double()
         penalty = torch.full((rows.shape[1],), RIDGE * len(rows), dtype=rows.dtype, device=rows.device)
         penalty[-1] = 0
         self.coefficients.copy_(torch.linalg.solve(rows.T @ rows + torch.diag(penalty), rows.T @ target))
         self.change_range.copy_(_range(change))
-        self.knee.copy_(KNEE * (change - self.expected(past)).std(0).clamp(min=LEAST))
+        self.error_std.copy_((change - self.expected(past)).std(0).clamp(min=LEAST))
         self.unit.fill_(1)
         self.unit.copy_(self.rest(past, change).std(0).clamp(min=LEAST))
         self.rest_range.copy_(_range(self.rest(past, change)))
 
     def expected(self, past: Float[Tensor, "B p"]) -> Float[Tensor, "B d"]:
         """The regression's prediction."""
+        if not self.linear:
+            return self.coefficients[-1]
         return (past @ self.coefficients[:-1] + self.coefficients[-1]).clamp(*self.change_range)
 
     def rest(self, past: Float[Tensor, "B p"], change: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
         """What it leaves of `change`, compressed and standardised."""
-        return ((change - self.expected(past)) / self.knee).asinh() / self.unit
+        error = (change - self.expected(past)) / self.error_std
+        return (error / KNEE).asinh() / self.unit if self.linear else error
 
     def change(self, past: Float[Tensor, "B p"], rest: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
         """The change of which `rest` is left: the inverse of `rest` within the data's range."""
-        return self.expected(past) + self.knee * (self.unit * rest.clamp(*self.rest_range)).sinh()
+        error = KNEE * (self.unit * rest.clamp(*self.rest_range)).sinh() if self.linear else rest
+        return self.expected(past) + self.error_std * error
 
 
 def _range(values: Float[Tensor, "n d"]) -> Float[Tensor, "2 d"]:
