@@ -186,7 +186,7 @@ def test_the_decision_by_hand():
     assert without == pytest.approx({"pretrained": (0.9 + 5 * 0.2) / 6, "refined": (5 * 0.9 + 0.2) / 6})
     assert found.reasons == (
         "the held-out worlds know this task: in 16 recorded episodes that they replayed, imagined and real outcomes "
-        "agree at φ = 0.88 (asked for: at least 0.35)",
+        "agree at φ = 0.88 (asked for: at least 0.40)",
         "in 2 held-out worlds the refined policy is expected to gain +47 points of real success, at least +20.5 with "
         "75 % confidence",
     )
@@ -238,7 +238,7 @@ def test_a_weak_back_test_alone_is_reason_enough():
     pretrained, refined = plays(0.1, 0.1, 0.1, 0.1), plays(1.0, 1.0, 1.0, 1.0)
     found = decide(pretrained, refined, weak, GateConfig())
     assert not found.accepted and found.low > 0 and len(found.reasons) == 1
-    assert "do not know this task" in found.reasons[0] and "φ = 0.15 (asked for: at least 0.35)" in found.reasons[0]
+    assert "do not know this task" in found.reasons[0] and "φ = 0.15 (asked for: at least 0.40)" in found.reasons[0]
     assert decide(pretrained, refined, weak, GateConfig(least_skill=0.15)).accepted
 
 
