@@ -7,6 +7,7 @@ holds the policy near the pretrained one.  All of it reads state vectors, or a c
 (`recipes/views.py`).
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -166,13 +167,14 @@ def steps(
             ),
         ),
     ]
+    held_out = replace(c, history=replace(c.history, inertia=c.held_out_inertia))
     learned += gate_steps(
-        c,
+        held_out,
         task,
         seed,
         view,
         {
-            "history": c.history,
+            "history": held_out.history,
             "world_model": c.world_model,
             "ensemble": c.ensemble,
             "support": c.support,

@@ -77,6 +77,9 @@ class World4RLConfig:
     ppo: PPOConfig = field(default_factory=PPOConfig)
     refine: RefineConfig = field(default_factory=lambda: RefineConfig(margin=0.02, average=0.9, patience=4))
     gate: GateConfig = field(default_factory=GateConfig)
+    held_out_inertia: bool = False
+    """`history.inertia` of the gate's held-out worlds.  Without it they are of another kind than the world in which the
+    policy was refined, and agree better with what happened (docs/trust.md)."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
