@@ -14,6 +14,7 @@ from burnish.errors import InputError
 from burnish.simulators.base import STATE, Expert, Observation, Painter, Renderer, Simulator, check_at_least_one
 from burnish.simulators.counter import count_control_step, count_reset
 from burnish.simulators.metaworld_tasks import task_class
+from burnish.simulators.quaternions import with_sign_of
 
 CONTROL_STEP_LIMIT = 500
 """Meta-World refuses to step further than this within one episode."""
@@ -34,6 +35,7 @@ CAMERAS = ("corner2", "corner", "corner3", "corner4", "topview", "behindGripper"
 # The scripted policies say this whenever they ask for full speed.
 warnings.filterwarnings("ignore", message="Constant\\(s\\) may be too high")
 
+_QUATERNIONS = (slice(7, 11), slice(14, 18))
 _CURRENT = 18  # Meta-World's 39 values: 18 now, 18 of the previous control step, 3 of the goal
 
 
@@ -43,7 +45,8 @@ class MetaWorldEnv:
     The observation is `{"observation.state": float32 (21,)}`: the 18 current values (hand, gripper, two objects with
     quaternions, zero where a task has fewer) and the 3 of the goal. Meta-World's own 39 values repeat the previous
     control step's 18 as well; they are left out because history is the business of windows. `raw_observation`
-    keeps all 39 for the scripted experts.
+    keeps all 39 for the scripted experts. Within an episode a quaternion's sign is continuous, which Meta-World's own is
+    not in tasks that compute it from a rotation matrix (soccer's ball flips it in three of four episodes).
 
     Meta-World ignores `reset(seed=)`, draws the start twice per reset (in several tasks the first observation then
     shows the first draw and the physics the second), may return a first observation that is out of date, and carries
@@ -68,6 +71,7 @@ class MetaWorldEnv:
         self._body_pos = self._env.model.body_pos.copy()
         self._site_pos = self._env.model.site_pos.copy()
         self._raw: np.ndarray | None = None
+        self._state = np.zeros(len(STATE_NAMES))
         self._had_success = False
 
     @property
@@ -80,8 +84,9 @@ class MetaWorldEnv:
     @property
     def observation(self) -> Observation:
         """The current observation, a new array at each call."""
-        raw = self.raw_observation
-        return {STATE: np.concatenate([raw[:_CURRENT], raw[-3:]]).astype(np.float32)}
+        if self._raw is None:
+            raise RuntimeError("call reset before reading observations")
+        return {STATE: self._state.astype(np.float32)}
 
     @property
     def simulator(self) -> Any:
@@ -109,7 +114,8 @@ class MetaWorldEnv:
         # simulation step brings up to date.
         env._freeze_rand_vec = True
         env.reset()
-        self._raw = _start_observation(env)
+        self._state[:] = 0
+        self._see(_start_observation(env))
         self._had_success = False
         return self.observation
 
@@ -128,7 +134,8 @@ class MetaWorldEnv:
         action = np.clip(np.asarray(action, dtype=np.float32), -1.0, 1.0)
         success, info, steps = False, {}, 0
         for _ in range(self.action_repeat):
-            self._raw, _, _, _, info = self._env.step(action)
+            raw, _, _, _, info = self._env.step(action)
+            self._see(raw)
             count_control_step()
             steps += 1
             success = bool(info["success"])
@@ -140,6 +147,13 @@ class MetaWorldEnv:
     def close(self) -> None:
         """Release Meta-World's environment."""
         self._env.close()
+
+    def _see(self, raw: np.ndarray) -> None:
+        """Take over Meta-World's observation, with each quaternion's sign as it was the step before."""
+        state = np.concatenate([raw[:_CURRENT], raw[-3:]])
+        for part in _QUATERNIONS:
+            state[part] = with_sign_of(self._state[part], state[part])
+        self._raw, self._state = raw, state
 
     def _restore(self) -> None:
         """Make the simulator and its Python object equal to new ones."""

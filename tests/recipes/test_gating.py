@@ -31,9 +31,10 @@ from burnish.recipes.gating import (
     time_limit,
     train_held_out_worlds,
 )
-from burnish.recipes.runs import reopen
+from burnish.recipes.runs import recipe_steps, reopen
 from burnish.recipes.views import StateView
 from burnish.storage import load_tensors, read_json
+from burnish.world_models import DiffusionWorldModel
 from tests.data.support import INFO, make_episode
 from tests.recipes.small_runs import TASK, finish, redone, stage_files, start, wait_for
 
@@ -83,6 +84,18 @@ def test_every_world_is_another_one(finished, gate):
             assert not any(same(one, other) for other in found[:number]), part
     assert len(held_out_worlds(finished / WORLDS)) == 2
     assert list((finished / WORLDS).rglob("resume.safetensors")) == []
+
+
+def test_worlds_are_of_another_kind_than_the_runs_own(finished):
+    """The run's world model starts from inertia; theirs do not, unless the configuration says so."""
+    assert reopen(finished).config.history.inertia
+    assert DiffusionWorldModel.load(finished / "world_model").space.inertia.linear
+    for world in held_out_worlds(finished / WORLDS):
+        assert not any(model.space.inertia.linear for model in (world.world_model, world.disagreement, world.support))
+    resolved = reopen(finished)
+    same_kind = replace(resolved, config=replace(resolved.config, held_out_inertia=True))
+    step = next(step for step in recipe_steps(same_kind, None) if step.name == WORLDS)
+    assert step.config["history"] == resolved.config.history
 
 
 def test_worlds_are_trained_for_their_share_of_the_steps(finished, gate):
