@@ -45,8 +45,8 @@ class MetaWorldEnv:
     The observation is `{"observation.state": float32 (21,)}`: the 18 current values (hand, gripper, two objects with
     quaternions, zero where a task has fewer) and the 3 of the goal. Meta-World's own 39 values repeat the previous
     control step's 18 as well; they are left out because history is the business of windows. `raw_observation`
-    keeps all 39 for the scripted experts. Within an episode a quaternion's sign is continuous, which Meta-World's own is
-    not in tasks that compute it from a rotation matrix (soccer's ball flips it in three of four episodes).
+    keeps all 39 for the scripted experts. Within an episode a quaternion's sign is continuous; Meta-World's own is not
+    in tasks that compute it from a rotation matrix (soccer's ball flips it in three of four episodes).
 
     Meta-World ignores `reset(seed=)`, draws the start twice per reset (in several tasks the first observation then
     shows the first draw and the physics the second), may return a first observation that is out of date, and carries

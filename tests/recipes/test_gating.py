@@ -31,6 +31,7 @@ from burnish.recipes.gating import (
     time_limit,
     train_held_out_worlds,
 )
+from burnish.recipes.recording import Recorder
 from burnish.recipes.runs import recipe_steps, reopen
 from burnish.recipes.views import StateView
 from burnish.storage import load_tensors, read_json
@@ -94,7 +95,8 @@ def test_worlds_are_of_another_kind_than_the_runs_own(finished):
         assert not any(model.space.inertia.linear for model in (world.world_model, world.disagreement, world.support))
     resolved = reopen(finished)
     same_kind = replace(resolved, config=replace(resolved.config, held_out_inertia=True))
-    step = next(step for step in recipe_steps(same_kind, None) if step.name == WORLDS)
+    with Recorder(TASK, 0, resolved.config.simulator, workers=1) as recorder:
+        step = next(step for step in recipe_steps(same_kind, recorder) if step.name == WORLDS)
     assert step.config["history"] == resolved.config.history
 
 
