@@ -79,7 +79,8 @@ class World4RLConfig:
     gate: GateConfig = field(default_factory=GateConfig)
     held_out_inertia: bool = False
     """`history.inertia` of the gate's held-out worlds.  Without it they are of another kind than the world in which the
-    policy was refined, and agree better with what happened (docs/trust.md)."""
+    policy was refined, so that what fools one need not fool the other; they agree with reality as well or a little
+    better (benchmarks/results)."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
