@@ -12,7 +12,7 @@ each of them this script
   of random weights in the held-out worlds, in the run's own world model, and in the real simulator.
 
 A stage that is done is not done again.  Writes benchmarks/results/NAME.md, .json, .html and .png.
-`--least-skill` decides by another φ than the one that the runs were judged by (what the held-out worlds said stays the
+`--least-skill` decides by one φ for all gains instead of the default rule (what the held-out worlds said stays the
 same), and NAME_thresholds.md has what each of several would decide.
 """
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--name", default="trust_study")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=50, help="of the two refinements that are set up to exploit")
-    parser.add_argument("--least-skill", type=float, help="the least φ of an accepted refinement; default: as judged")
+    parser.add_argument("--least-skill", type=float, help="one least φ for all gains; default: the gate's rule")
     parser.add_argument("--one", action="store_true", help="do the only run here, and write no page")
     args = parser.parse_args()
     if args.one:
@@ -105,11 +105,12 @@ def main() -> None:
 
 
 def judged_rows(run: Path, least_skill: float | None) -> dict[str, Any]:
-    """rows.json of a run; with `least_skill` accepted is what passes with it, whatever it was judged by."""
+    """rows.json of a run, decided anew: by the default rule, or by one threshold `least_skill` for all gains."""
+    rule = GateConfig() if least_skill is None else GateConfig(least_skill=least_skill, full_skill=least_skill)
     rows = read_json(run / JUDGED / "rows.json")
-    if least_skill is not None:
-        for row, verdict in zip(rows["decisions"], read_json(run / JUDGED / "gates.json").values(), strict=True):
-            row["accepted"] = verdict["skill"] >= least_skill and verdict["low"] > GateConfig().margin
+    for row, verdict in zip(rows["decisions"], read_json(run / JUDGED / "gates.json").values(), strict=True):
+        asked = rule.asked_gain(verdict["skill"])
+        row["accepted"] = asked is not None and verdict["low"] > asked
     return rows
 
 
@@ -125,14 +126,15 @@ def write_thresholds(runs: list[Path], name: str, command: str) -> None:
         "| φ at least | accepted | truly worse among them | truly better, rejected | mean real gain of the accepted |",
         "|---|---|---|---|---|",
     ]
-    for least in THRESHOLDS:
+    for least in (*THRESHOLDS, None):
         rows = [row for run in runs for row in judged_rows(run, least)["decisions"]]
         decisions = study_of([], rows, "rows.json").decisions
         rates = decision_rates(decisions, "test")
         gained = [decision.real_difference for decision in decisions if decision.accepted]
         mean = f"{100 * sum(gained) / len(gained):+.0f} points" if gained else "–"
         wrong, missed = rates.false_accepts_of_accepted, rates.false_rejects_of_better
-        lines.append(f"| {least:g} | {rates.accepted} | {_share(wrong)} | {_share(missed)} | {mean} |")
+        name_of = "the default rule" if least is None else f"{least:g}"
+        lines.append(f"| {name_of} | {rates.accepted} | {_share(wrong)} | {_share(missed)} | {mean} |")
     skills = {run.name: next(iter(read_json(run / JUDGED / "gates.json").values()))["skill"] for run in runs}
     ordered = sorted(skills.items(), key=lambda item: item[1])
     lines += ["", "φ of the runs: " + ", ".join(f"{run} {skill:.2f}" for run, skill in ordered) + "."]

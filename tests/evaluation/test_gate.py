@@ -124,8 +124,10 @@ def test_the_lower_bound_holds_about_as_often_as_it_says(spread):
         ({"confidence": 1.0}, "gate.confidence is 1.0"),
         ({"margin": -0.1}, "gate.margin is -0.1"),
         ({"margin": 1.0}, "gate.margin is 1.0"),
-        ({"least_skill": 1.0}, "gate.least_skill 1.0"),
-        ({"least_skill": -0.1}, "gate.least_skill -0.1"),
+        ({"least_skill": 1.0}, "gate.least_skill is 1.0"),
+        ({"least_skill": -0.1}, "gate.least_skill is -0.1"),
+        ({"full_skill": 1.0}, "gate.full_skill is 1.0"),
+        ({"doubtful_margin": math.nan}, "gate.doubtful_margin is nan"),
     ],
 )
 def test_a_gate_that_cannot_be_is_refused(wrong, named):
@@ -238,8 +240,35 @@ def test_a_weak_back_test_alone_is_reason_enough():
     pretrained, refined = plays(0.1, 0.1, 0.1, 0.1), plays(1.0, 1.0, 1.0, 1.0)
     found = decide(pretrained, refined, weak, GateConfig())
     assert not found.accepted and found.low > 0 and len(found.reasons) == 1
-    assert "do not know this task" in found.reasons[0] and "φ = 0.15 (asked for: at least 0.40)" in found.reasons[0]
+    assert "do not know this task" in found.reasons[0] and "φ = 0.15 (asked for: at least 0.30)" in found.reasons[0]
     assert decide(pretrained, refined, weak, GateConfig(least_skill=0.15)).accepted
+    assert decide(pretrained, refined, weak, GateConfig(least_skill=0.1, full_skill=0.15, doubtful_margin=0.9)).accepted
+
+
+def test_worlds_that_half_know_the_task_must_promise_much():
+    """φ = 0.35, between the two: large gains pass, and small ones only where the worlds know the task."""
+    half = BackTest(both=675, only_real=325, only_imagined=325, neither=675)
+    before, large, small = plays(0.1, 0.1, 0.1, 0.1), plays(0.8, 0.8, 0.8, 0.8), plays(0.4, 0.4, 0.4, 0.4)
+    assert half.skill == pytest.approx(0.35)
+    found = decide(before, large, half, GateConfig())
+    assert found.accepted and found.low > 0.1
+    assert "half know this task" in found.reasons[0]
+    assert "φ = 0.35 (asked for: at least 0.40, or 0.30 for a large gain)" in found.reasons[0]
+    assert found.reasons[1].endswith("with 95 % confidence (asked for: more than +10.0)")
+    refused = decide(before, small, half, GateConfig())
+    assert not refused.accepted and 0 < refused.low < 0.1
+    assert [check.name for check in refused.checks if not check.passed] == ["gain"]
+    assert decide(before, small, half, GateConfig(full_skill=0.3)).accepted
+    assert not decide(before, large, half, GateConfig(least_skill=0.4)).accepted
+
+
+@pytest.mark.parametrize(
+    ("skill", "asked"), [(0.29, None), (0.3, 0.1), (0.39, 0.1), (0.4, 0.0), (0.9, 0.0), (-0.5, None)]
+)
+def test_what_is_asked_for_by_skill(skill, asked):
+    assert GateConfig().asked_gain(skill) == asked
+    if asked is not None:
+        assert GateConfig(margin=0.2).asked_gain(skill) == 0.2
 
 
 def test_worlds_that_worsen_with_skill_below_zero_are_no_gain():
