@@ -12,8 +12,10 @@ each of them this script
   of random weights in the held-out worlds, in the run's own world model, and in the real simulator.
 
 A stage that is done is not done again.  Writes benchmarks/results/NAME.md, .json, .html and .png.
-`--least-skill` decides by one φ for all gains instead of the default rule (what the held-out worlds said stays the
-same), and NAME_thresholds.md has what each of several would decide.
+With `--more N` every policy plays N further starts in the simulator, and truth is what came of all of them: a hundred
+episodes cannot tell policies apart that succeed alike.  `--least-skill` decides by one φ for all gains instead of the
+default rule (what the held-out worlds said stays the same), and NAME_thresholds.md has what each of several would
+decide.
 """
 
 import argparse
@@ -78,43 +80,72 @@ def main() -> None:
     parser.add_argument("--name", default="trust_study")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=50, help="of the two refinements that are set up to exploit")
+    parser.add_argument("--more", type=int, default=0, help="real episodes of every policy beyond the hundred")
     parser.add_argument("--least-skill", type=float, help="one least φ for all gains; default: the gate's rule")
     parser.add_argument("--one", action="store_true", help="do the only run here, and write no page")
     args = parser.parse_args()
     if args.one:
         torch.set_num_threads(1)
-        study_run(args.runs[0], args.iterations)
+        study_run(args.runs[0], args.iterations, args.more)
         return
-    own = [sys.executable, "-W", "ignore", __file__, "--one", "--iterations", str(args.iterations), "--runs"]
+    own = [sys.executable, "-W", "ignore", __file__, "--one", "--iterations", str(args.iterations)]
+    own += ["--more", str(args.more), "--runs"]
     jobs = [Job((*own, str(run)), run.with_name(f"{run.name}-study.log")) for run in args.runs]
     codes = run_side_by_side(jobs, args.jobs, lambda n, code: print(f"{args.runs[n]}: exit code {code}", flush=True))
     done = [run for run, code in zip(args.runs, codes, strict=True) if code == 0]
-    rows = [judged_rows(run, args.least_skill) for run in done]
+    rows = [judged_rows(run, args.least_skill, args.more) for run in done]
     study = study_of(
         [row for each in rows for row in each["policies"]],
         [row for each in rows for row in each["decisions"]],
         source="rows.json",
         title="Can the trust gate be trusted?",
         command=f"python benchmarks/trust_study.py --runs {' '.join(map(str, args.runs))} --name {args.name}"
+        + (f" --more {args.more}" if args.more else "")
         + (f" --least-skill {args.least_skill:g}" if args.least_skill is not None else ""),
     )
     print(write_study(study, RESULTS, args.name))
-    write_thresholds(done, args.name, study.command)
+    write_thresholds(done, args.name, study.command, args.more)
     if len(done) < len(args.runs):
         raise SystemExit("some runs failed; their logs say why")
 
 
-def judged_rows(run: Path, least_skill: float | None) -> dict[str, Any]:
-    """rows.json of a run, decided anew: by the default rule, or by one threshold `least_skill` for all gains."""
+def judged_rows(run: Path, least_skill: float | None, more: int) -> dict[str, Any]:
+    """rows.json of a run, decided anew: by the default rule, or by one threshold `least_skill` for all gains.
+
+    Truth is that of the study's episodes and of `more` others.
+    """
     rule = GateConfig() if least_skill is None else GateConfig(least_skill=least_skill, full_skill=least_skill)
     rows = read_json(run / JUDGED / "rows.json")
     for row, verdict in zip(rows["decisions"], read_json(run / JUDGED / "gates.json").values(), strict=True):
         asked = rule.asked_gain(verdict["skill"])
         row["accepted"] = asked is not None and verdict["low"] > asked
+    if more:
+        real = {name: outcomes(run, name, more) for name in (row["policy"] for row in rows["policies"])}
+        for row in rows["policies"]:
+            row["real"] = {"successes": sum(real[row["policy"]]), "episodes": len(real[row["policy"]])}
+        for row, name in zip(rows["decisions"], SETTINGS, strict=True):
+            row.update(truth_of(real["policy"], real[name]))
     return rows
 
 
-def write_thresholds(runs: list[Path], name: str, command: str) -> None:
+def outcomes(run: Path, name: str, more: int) -> list[bool]:
+    """Every real episode of a policy."""
+    stages = [success_of(name), *([f"{name}_more"] if more else [])]
+    return [won for stage in stages for won in read_json(run / stage / "success.json")["success"]]
+
+
+def truth_of(pretrained: list[bool], refined: list[bool]) -> dict[str, Any]:
+    """A decision's truth from paired real episodes."""
+    found = paired_difference(pretrained, refined)
+    return {
+        "real_difference": found.difference,
+        "improved": found.improved,
+        "worsened": found.worsened,
+        "episodes": found.episodes,
+    }
+
+
+def write_thresholds(runs: list[Path], name: str, command: str, more: int) -> None:
     """NAME_thresholds.md: the decisions by several least φ, and each run's own."""
     lines = [
         "# The least φ of the back-test",
@@ -127,7 +158,7 @@ def write_thresholds(runs: list[Path], name: str, command: str) -> None:
         "|---|---|---|---|---|",
     ]
     for least in (*THRESHOLDS, None):
-        rows = [row for run in runs for row in judged_rows(run, least)["decisions"]]
+        rows = [row for run in runs for row in judged_rows(run, least, more)["decisions"]]
         decisions = study_of([], rows, "rows.json").decisions
         rates = decision_rates(decisions, "test")
         gained = [decision.real_difference for decision in decisions if decision.accepted]
@@ -148,7 +179,7 @@ def _share(share: Share) -> str:
     return f"{share.count} of {share.total}: {share.rate:.0%} ({share.low:.0%} to {share.high:.0%})"
 
 
-def study_run(folder: Path, iterations: int) -> None:
+def study_run(folder: Path, iterations: int, more: int) -> None:
     """Everything of one run folder, as stages in it."""
     resolved = reopen(folder)
     resolved = replace(resolved, config=replace(resolved.config, gate=GateConfig()))
@@ -175,6 +206,16 @@ def study_run(folder: Path, iterations: int) -> None:
             )
             for name in names
         ]
+        longer = [
+            Step(
+                f"{name}_more",
+                {"episodes": more},
+                (name,),
+                lambda s, n=name: measure(setting, n, s, range(EPISODES, EPISODES + more)),
+                alone=True,
+            )
+            for name in (names if more else [])
+        ]
         judged = Step(
             JUDGED,
             {"gate": resolved.config.gate, "seed": resolved.seed, "version": 4},
@@ -182,8 +223,8 @@ def study_run(folder: Path, iterations: int) -> None:
             lambda s: judge_all(setting, names, s),
         )
         # What `compare` made is taken as it is.
-        wanted = [step for step in [*steps, *measured, judged] if step.name not in COMPARED]
-        run_steps(shared, wanted, [JUDGED])
+        wanted = [step for step in [*steps, *measured, judged, *longer] if step.name not in COMPARED]
+        run_steps(shared, wanted, [JUDGED, *(step.name for step in longer)])
 
 
 def success_of(name: str) -> str:
@@ -295,7 +336,6 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
     for name, label in SETTINGS.items():
         # Fitted Q evaluation has no vote, and takes as long as all plays.
         verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded)
-        truth = paired_difference(real["policy"], real[name])
         details[name] = verdict.to_dict()
         decisions.append(
             {
@@ -308,10 +348,7 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
                 "estimate": verdict.estimate,
                 "low": verdict.low,
                 "high": verdict.high,
-                "real_difference": truth.difference,
-                "improved": truth.improved,
-                "worsened": truth.worsened,
-                "episodes": truth.episodes,
+                **truth_of(real["policy"], real[name]),
             }
         )
     write_json(stage.folder / "gates.json", details)

@@ -216,11 +216,11 @@ def _measuring(setting: Setting) -> dict[str, Any]:
     return {"simulator": setting.config.simulator, "episodes": setting.config.evaluation.episodes}
 
 
-def measure(setting: Setting, agent: str, stage: StageContext) -> None:
-    """Success of a saved policy on the evaluation's starts; success.json holds every outcome."""
+def measure(setting: Setting, agent: str, stage: StageContext, starts: range | None = None) -> None:
+    """Success of a saved policy on the evaluation's starts, or others of them; success.json holds every outcome."""
     from burnish.evaluation.actor import PolicyActor
 
-    _play(setting, PolicyActor, {"folder": stage.inputs[agent]}, stage)
+    _play(setting, PolicyActor, {"folder": stage.inputs[agent]}, stage, starts)
 
 
 def measure_planning(setting: Setting, stage: StageContext) -> None:
@@ -233,13 +233,20 @@ def measure_planning(setting: Setting, stage: StageContext) -> None:
     stage.record("imagined_steps", actor.planner.steps_per_decision * (decisions // actor.agent.observer.action_steps))
 
 
-def _play(setting: Setting, actor: Callable[..., Any], arguments: dict[str, Any], stage: StageContext) -> int:
+def _play(
+    setting: Setting,
+    actor: Callable[..., Any],
+    arguments: dict[str, Any],
+    stage: StageContext,
+    starts: range | None = None,
+) -> int:
     """Play, write success.json and return the number of executed actions."""
     from burnish.evaluation.real import evaluation_seeds, play_job
     from burnish.simulators.collect import CollectJob
 
     s, before = setting, simulator_steps()
-    seeds = evaluation_seeds(s.config.evaluation.episodes)
+    starts = range(s.config.evaluation.episodes) if starts is None else starts
+    seeds = evaluation_seeds(len(starts), offset=starts.start)
     with stage.progress(len(seeds), "episodes") as bar:
         job = CollectJob("evaluation", actor, seeds, arguments)
         played = play_job(job, s.task, s.config.simulator, s.recorder.pool, lambda done, total: bar.set(done))
