@@ -116,8 +116,8 @@ def _not_evaluated(report: Mapping[str, Any]) -> str:
         gate = report["gate"]
         before, after = (percent(gate["expected_success"][policy], 0) for policy in ("pretrained", "refined"))
         return (
-            f"The trust gate accepted the refined policy for {report['task']}: {gate['worlds']} held-out worlds that "
-            f"know this task expect real success of {after} instead of {before} ({_estimate(gate)}). "
+            f"The trust gate accepted the refined policy for {report['task']}: {gate['worlds']} held-out worlds "
+            f"expect real success of {after} instead of {before} ({_estimate(gate)}). "
             f"{_no_simulator(report)}"
         )
     imagined = report["imagined_success"]
