@@ -7,7 +7,7 @@ policies play from the same recorded starts in all of them, and a policy that le
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,8 @@ from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import student_quantile
 from burnish.evaluation.off_policy import FQEConfig, OffPolicyDifference
+
+Knowledge = Literal["know", "half know", "do not know"]
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,16 @@ class GateConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"gate.{name} is {getattr(self, name)}, expected at least 0 and below 1")
 
+    def knowledge(self, skill: float) -> Knowledge:
+        """What worlds with this φ are called."""
+        if skill < self.least_skill:
+            return "do not know"
+        return "know" if skill >= self.full_skill else "half know"
+
     def asked_gain(self, skill: float) -> float | None:
         """What worlds with this φ must promise at `confidence`, 0 to 1; None where no promise of theirs counts."""
-        if skill < self.least_skill:
-            return None
-        return self.margin if skill >= self.full_skill else max(self.margin, self.doubtful_margin)
+        asked = {"know": self.margin, "half know": max(self.margin, self.doubtful_margin), "do not know": None}
+        return asked[self.knowledge(skill)]
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,7 @@ class GateVerdict:
         low, high: one-sided bounds of it, each at `confidence`.
         imagined_difference: of pessimistic success, mean over worlds and starts, and its standard error.
         worlds, episodes: held-out worlds, and the starts from which each policy played in all of them.
+        knowledge: whether the worlds know the task, by the back-test.
         recorded: how the pretrained policy did in the data; None where it did not act there.
     """
 
@@ -176,6 +184,7 @@ class GateVerdict:
     pretrained: PolicyEvidence
     refined: PolicyEvidence
     back_test: BackTest
+    knowledge: Knowledge
     recorded: Recorded | None
     checks: tuple[Check, ...]
     second_opinion: dict[str, Any] | None
@@ -256,6 +265,7 @@ def decide(
         pretrained=PolicyEvidence.of(pretrained),
         refined=PolicyEvidence.of(refined),
         back_test=tested,
+        knowledge=config.knowledge(tested.skill),
         recorded=recorded,
         checks=tuple(checks),
         second_opinion=None if opinion is None else _opinion(opinion),
@@ -263,18 +273,18 @@ def decide(
 
 
 def _back_test_check(tested: BackTest, config: GateConfig) -> Check:
-    skill, full = tested.skill, max(config.least_skill, config.full_skill)
-    if skill >= full:
-        knowledge, asked = "know", f"asked for: at least {full:.2f}"
-    elif skill >= config.least_skill:
-        knowledge, asked = "half know", f"asked for: at least {full:.2f}, or {config.least_skill:.2f} for a large gain"
-    else:
-        knowledge, asked = "do not know", f"asked for: at least {config.least_skill:.2f}"
+    skill, least, full = tested.skill, config.least_skill, max(config.least_skill, config.full_skill)
+    knowledge = config.knowledge(skill)
+    asked = {
+        "know": f"at least {full:.2f}",
+        "half know": f"at least {full:.2f}, or {least:.2f} for a large gain",
+        "do not know": f"at least {least:.2f}",
+    }
     return Check(
         "back-test",
-        skill >= config.least_skill,
+        skill >= least,
         f"the held-out worlds {knowledge} this task: in {tested.episodes} recorded episodes that they replayed, "
-        f"imagined and real outcomes agree at φ = {skill:.2f} ({asked})",
+        f"imagined and real outcomes agree at φ = {skill:.2f} (asked for: {asked[knowledge]})",
     )
 
 

@@ -26,6 +26,7 @@ CONTRACT_KEYS = frozenset(
 )
 SECONDS_KEYS = ("collect", "world_model", "classifier", "pretrain", "refine", "evaluate")
 POLICIES = ("pretrained", "refined")
+KNOWLEDGE = ("know", "half know", "do not know")
 GATE_KEYS = (
     "estimate",
     "low",
@@ -163,6 +164,8 @@ def _validate_gate(check: Checker, report: Mapping[str, Any]) -> None:
     check.keys(gate["expected_success"], "gate.expected_success", POLICIES)
     for policy in POLICIES:
         check.number(gate["expected_success"][policy], f"gate.expected_success.{policy}", 0, 1)
+    if gate.get("knowledge", "know") not in KNOWLEDGE:
+        check.fail("gate.knowledge", gate["knowledge"], f"one of {', '.join(KNOWLEDGE)}")
     if "checks" in gate:
         check.mapping(gate["checks"], "gate.checks")
         for name, passed in gate["checks"].items():

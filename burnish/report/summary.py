@@ -130,13 +130,14 @@ def failures_removed(pretrained: SuccessCount | None, refined: SuccessCount | No
 def gate_summary(found: Mapping[str, Any]) -> dict[str, Any]:
     """What `report.json` says of the content of gate.json; without numbers where the gate could not judge.
 
-    "checks" tells of each check by name whether it passed.
+    "checks" tells of each check by name whether it passed; "knowledge" whether the worlds know the task.
     """
     told = {"accepted": found["accepted"], "reasons": list(found["reasons"])}
     if "estimate" not in found:
         return told
     checks = {check["name"]: check["passed"] for check in found["checks"]}
-    return {**told, "checks": checks, **{name: _rounded(found[name]) for name in GATE_KEYS}}
+    told |= {"knowledge": found.get("knowledge", "know"), "checks": checks}
+    return {**told, **{name: _rounded(found[name]) for name in GATE_KEYS}}
 
 
 def write_report(report: Mapping[str, Any], path: Path) -> None:

@@ -51,10 +51,7 @@ def _finding(report: Mapping[str, Any]) -> tuple[str, Tone]:
     if report.get("gate") is None:
         return words, tone
     gate, opinion = report["gate"], "wrongly accepted it" if tone == "worse" else "had accepted it"
-    return (
-        f"{words}. The trust gate {opinion} without the simulator: {gate['worlds']} held-out worlds that know this "
-        f"task expect {_estimate(gate)}"
-    ), tone
+    return f"{words}. The trust gate {opinion} without the simulator: {_worlds(gate)} expect {_estimate(gate)}", tone
 
 
 def _evaluated(report: Mapping[str, Any]) -> tuple[str, Tone]:
@@ -98,6 +95,10 @@ def _refused(report: Mapping[str, Any]) -> str:
     )
 
 
+def _worlds(gate: Mapping[str, Any]) -> str:
+    return f"{gate['worlds']} held-out worlds that {gate.get('knowledge', 'know')} this task"
+
+
 def _reasons(gate: Mapping[str, Any]) -> list[str]:
     """Why the gate rejected, short; a check that is not known here speaks for itself."""
     failed = [name for name, passed in gate.get("checks", {}).items() if not passed]
@@ -116,7 +117,7 @@ def _not_evaluated(report: Mapping[str, Any]) -> str:
         gate = report["gate"]
         before, after = (percent(gate["expected_success"][policy], 0) for policy in ("pretrained", "refined"))
         return (
-            f"The trust gate accepted the refined policy for {report['task']}: {gate['worlds']} held-out worlds "
+            f"The trust gate accepted the refined policy for {report['task']}: {_worlds(gate)} "
             f"expect real success of {after} instead of {before} ({_estimate(gate)}). "
             f"{_no_simulator(report)}"
         )

@@ -83,6 +83,7 @@ def test_the_gates_decision_is_in_the_report(summary, gate):
     found = gate()
     report = build_report(summary(gate=gate_summary(found)))["gate"]
     assert report["accepted"] is True and report["checks"] == {"back-test": True, "gain": True}
+    assert report["knowledge"] == "know"
     assert (report["worlds"], report["episodes"], report["confidence"]) == (4, 128, 0.95)
     assert report["low"] == pytest.approx(found["low"], abs=5e-5) and len(report["reasons"]) == 2
     gain = report["expected_success"]["refined"] - report["expected_success"]["pretrained"]
@@ -113,6 +114,7 @@ def test_without_a_gate_it_is_null_with_a_reason(summary):
         ({"worlds": 0}, r"gate\.worlds"),
         ({"expected_success": {"refined": 0.5}}, r"gate\.expected_success"),
         ({"checks": {"gain": "yes"}}, r"gate\.checks\.gain"),
+        ({"knowledge": "believe"}, r"gate\.knowledge: found 'believe', expected one of know, half know"),
         ({"second_opinion": {"later": "keys are let through"}}, None),
     ],
 )

@@ -1,5 +1,6 @@
 import pytest
 
+from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.intervals import paired_difference
 from burnish.report.summary import SuccessCount, build_report, gate_summary
 from burnish.report.verdict import verdict
@@ -90,6 +91,16 @@ def test_accepted_by_the_gate_and_evaluated(summary, gate):
         "task expect +31 points, at least +27 and at most +36, each with 95 % confidence; no simulator step was used "
         "for refinement."
     )
+
+
+def test_worlds_that_half_know_the_task_are_called_so(summary, gate):
+    half = BackTest(both=40, only_real=27, only_imagined=24, neither=69)
+    assert 0.3 < half.skill < 0.4
+    found = gate(before=(0.05, 0.08, 0.04, 0.06), after=(0.93, 0.96, 0.9, 0.94), tested=half)
+    assert found["accepted"] and found["knowledge"] == "half know"
+    for evaluated in ({}, OWN_DATA):
+        sentence = verdict(gated(summary, found, True, **evaluated)).sentence
+        assert "4 held-out worlds that half know this task expect" in sentence
 
 
 def test_a_wrong_acceptance_is_called_wrong(summary, gate):
