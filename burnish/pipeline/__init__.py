@@ -1,9 +1,27 @@
-"""The run folder: stages that are done once, resume after any interruption, and say what they do."""
+"""The run folder: a graph of stages that are done once, resume after any interruption, and say what they do."""
 
+from burnish.pipeline.execute import execute, placed, read_result
 from burnish.pipeline.exit_codes import run_command
+from burnish.pipeline.graph import Absent, External, Reading, Stage, naming, ordered, stage
 from burnish.pipeline.progress import Progress
 from burnish.pipeline.run import Run
 from burnish.pipeline.shared import SharedRun
 from burnish.pipeline.stages import StageContext
 
-__all__ = ["Progress", "Run", "SharedRun", "StageContext", "run_command"]
+__all__ = [
+    "Absent",
+    "External",
+    "Progress",
+    "Reading",
+    "Run",
+    "SharedRun",
+    "Stage",
+    "StageContext",
+    "execute",
+    "naming",
+    "ordered",
+    "placed",
+    "read_result",
+    "run_command",
+    "stage",
+]

@@ -13,14 +13,14 @@ import torch
 from burnish.config import config_hash, from_dict, load_yaml, save_yaml, to_dict
 from burnish.errors import BurnishError, InputError, RunError
 from burnish.evaluation.intervals import wilson_interval
-from burnish.pipeline import Run, SharedRun
+from burnish.pipeline import Run, SharedRun, Stage, execute, ordered
 from burnish.pipeline.exit_codes import run_command
 from burnish.pipeline.manifest import versions
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 from burnish.recipes.catalogue import entry
-from burnish.recipes.methods import BaselineConfig, Method, Setting, check_method, default_methods, method
-from burnish.recipes.runs import Config, Resolved, opened, recipe_steps
-from burnish.recipes.steps import Step, needed, run_steps
+from burnish.recipes.base import RunSpec
+from burnish.recipes.methods import BaselineConfig, check_method, default_methods, measured
+from burnish.recipes.runs import Config, Resolved
 from burnish.report.comparison import PUBLISHED_TASKS, Comparison, render_html, render_markdown
 from burnish.report.files import write_atomically
 from burnish.storage import read_json, write_json
@@ -48,10 +48,8 @@ class NewComparison(Generic[Config]):
     """Rows: bc filtered_bc td3_bc iql planning, RECIPE, RECIPE-gated (what the trust gate lets pass), and
     RECIPE-no-PART, where PART is one of halting, anchor, disagreement, distance, members, average, choice. By default
     all of these up to no-anchor."""
-    preset: str = "default"
+    preset: str | None = None
     """Where the configuration starts from; single settings can be changed below."""
-    observation: str = "state"
-    """What everything that learns looks at: `state` or `pixels`."""
     out: Path = Path("runs/compare")
     """Folder of the runs, the results and the table. The same command again does what is left to do."""
     workers: int = 2
@@ -154,20 +152,15 @@ def do_pair(out: Path, comparison: ResolvedComparison, task: str, seed: int) -> 
         RunError: a method failed; the others were done nevertheless.
     """
     c = comparison
-    resolved = Resolved(c.recipe, task, seed, c.config, None)
+    recipe, run_spec = entry(c.recipe), RunSpec(c.recipe, task, seed, None, task)
+    folder, settings = _folder(out, task, seed), Resolved(run_spec, c.config).settings()
     failed = []
-    with opened(_folder(out, task, seed), resolved) as (run, recorder):
-        assert run is not None and recorder is not None
-
-        def steps_of(config: Any) -> list[Step]:
-            return recipe_steps(replace(resolved, config=config), recorder)
-
-        setting = Setting(c.recipe, task, seed, c.config, c.baselines, recorder, steps_of)
+    with Run.create(folder, c.recipe, task, seed, settings) as run:
         for name in _missing(out, c, task, seed):
             result: dict[str, Any] = {"schema": 1, "identity": c.identity(task, seed, name), "recipe": c.recipe}
             result |= {"task": task, "seed": seed, "method": name, "success": None}
             try:
-                result |= _do_method(run, steps_of(c.config), method(name, setting))
+                result |= _do_method(run, measured(name, recipe, c.config, run_spec, c.baselines))
             except BurnishError as error:
                 _say(f"{name} failed: {error}")
                 failed.append(name)
@@ -177,26 +170,25 @@ def do_pair(out: Path, comparison: ResolvedComparison, task: str, seed: int) -> 
         raise RunError(f"{task}, seed {seed}: failed {', '.join(failed)}")
 
 
-def _do_method(run: Run, recipe: list[Step], wanted: Method) -> dict[str, Any]:
-    steps = [*recipe, *wanted.stages, wanted.measured]
-    run_steps(SharedRun(run, run.folder, ALONE), steps, [wanted.measured.name])
-    outcomes = read_json(run.folder / wanted.measured.name / "success.json")["success"]
+def _do_method(run: Run, wanted: Stage) -> dict[str, Any]:
+    execute([wanted], SharedRun(run, run.folder, ALONE))
+    outcomes = read_json(run.folder / wanted.name / "success.json")["success"]
     low, high = wilson_interval(sum(outcomes), len(outcomes))
     success = {"successes": sum(outcomes), "episodes": len(outcomes), "rate": sum(outcomes) / len(outcomes)}
-    measured = run.stage_info(wanted.measured.name)
-    before = {name: run.stage_info(name) for name in needed(steps, wanted.measured.inputs)}
-    everything = [measured, *before.values()]
+    found = run.stage_info(wanted.name)
+    before = {each.name: run.stage_info(each.name) for each in ordered([wanted]) if each is not wanted}
+    everything = [found, *before.values()]
     return {
         "success": {**success, "ci95": [round(low, 4), round(high, 4)]},
         "outcomes": outcomes,
         "seconds": {
             "collect": _seconds(before, collecting=True),
             "learn": _seconds(before, collecting=False),
-            "evaluate": measured["seconds"],
+            "evaluate": found["seconds"],
         },
         "imagined_steps": int(sum(info["outputs"].get("imagined_steps", 0) for info in everything)),
         "real_steps": sum(info["outputs"].get("simulator_steps", 0) for info in before.values()),
-        "evaluation_steps": measured["outputs"]["simulator_steps"],
+        "evaluation_steps": found["outputs"]["simulator_steps"],
         "versions": versions(),
     }
 

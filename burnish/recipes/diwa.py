@@ -1,224 +1,220 @@
 """DiWA (arXiv 2508.03645), read from top to bottom like its method section.
 
-A recurrent latent world model learns from play data and is frozen.  On its features a diffusion policy is cloned from a
-few demonstrations and a contrastive classifier learns what success is.  PPO then fine-tunes the policy over its last
-denoising steps, inside the world model.  Start states come from the data alone.  Beyond the paper, imagination halts
+A recurrent latent world model learns from play data and is frozen. On its features a diffusion policy is cloned from a
+few demonstrations and a contrastive classifier learns what success is. PPO then fine-tunes the policy over its last
+denoising steps, inside the world model. Start states come from the data alone. Beyond the paper, imagination halts
 where bootstrapped priors disagree.
 """
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from burnish.data import Dataset, Streams, in_chunks, require_successes
-from burnish.evaluation.agent import Agent, load_agent, save_agent
-from burnish.pipeline import StageContext
-from burnish.policies import DiffusionPolicy, GaussianPolicy
-from burnish.recipes.device import CPU
-from burnish.recipes.diwa_config import DiWAConfig
-from burnish.recipes.gating import gate_steps
-from burnish.recipes.own_data import OwnData, copy_own_data
-from burnish.recipes.parts import (
-    Imagination,
-    Split,
+from burnish.components import build, frozen
+from burnish.data import Dataset, Recording, Streams, in_chunks
+from burnish.evaluation.gate import GateConfig
+from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
+from burnish.imagination import ImaginationConfig
+from burnish.pipeline import Reading, StageContext, stage
+from burnish.policies import Agent, DiffusionPolicyConfig, GaussianPolicyConfig
+from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.stages.data import Split, check_cameras, encoder_of, own_data, seen_by
+from burnish.recipes.stages.finish import Parts, finish
+from burnish.recipes.stages.recording import Real
+from burnish.recipes.stages.refining import refine_policy
+from burnish.recipes.stages.training import (
+    Cloning,
     clone,
     cloned_episodes,
     recorded_features,
-    refine_in_imagination,
+    train,
     train_classifier,
     validation,
-    with_evaluation_and_report,
 )
-from burnish.recipes.steps import Step, store_dataset
-from burnish.recipes.views import StateView, view_of
-from burnish.rewards import ContrastiveClassifier
-from burnish.training import fit
-from burnish.world_models import RSSM, BootstrapTransitions, Encoded, LatentEnsemble, position_differences
+from burnish.rewards import ContrastiveConfig
+from burnish.rl import PPOConfig, RefineConfig
+from burnish.training import TrainingConfig
+from burnish.world_models import (
+    RSSM,
+    RSSM_PRESETS,
+    AutoencoderConfig,
+    BootstrapTransitions,
+    Encoded,
+    LatentEnsemble,
+    LatentEnsembleConfig,
+    RSSMConfig,
+    position_differences,
+)
 
-if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
-    from burnish.recipes.recording import Recorder
+
+@dataclass(frozen=True)
+class PlayConfig:
+    """What is recorded in the simulator, once and before any learning."""
+
+    demonstrations: int = 5
+    """Successful episodes of the scripted expert that the policy is cloned from (DiWA: 50 a skill)."""
+    demonstration_noise: float = 0.3
+    """Standard deviation of the temporally correlated noise on the expert's actions."""
+    play_episodes: int = 300
+    """Episodes of ever noisier experts, most of which fail: they stand for a person's play data (DiWA: 6 h)."""
+    play_noise: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    random_episodes: int = 30
+    frames_after_success: int = 8
+    """Decisions recorded after the first success, so that the classifier sees what success looks like."""
 
 
-def steps(
-    config: DiWAConfig,
-    task: str,
-    seed: int,
-    recorder: "Recorder | None" = None,
-    own: OwnData | None = None,
-    device: torch.device = CPU,
-) -> list[Step]:
-    """The method in its order: every stage, what of the configuration it depends on, and what it reads.
+@dataclass(frozen=True)
+class DiWA(RecipeConfig):
+    """Every setting of the method."""
 
-    Data come from the simulator of `recorder`, or from `own`.  Without a simulator nothing is evaluated in one.  Models
-    learn and imagine on `device`; an autoencoder of pictures, the gate's judgement and the evaluation are on the CPU.
-    """
-    c = config
-    simulator = c.simulator if recorder is not None else None
-    view = view_of(c.observation, c.autoencoder, c.autoencoder_training, simulator, c.held_out, seed)
-    seen = view.inputs
+    collect: PlayConfig = PlayConfig()
+    autoencoder: AutoencoderConfig | None = None
+    """Of pictures, where models read its latents instead of states."""
+    autoencoder_training: TrainingConfig = TrainingConfig(steps=7000, batch_size=16, learning_rate=2e-3)
+    """A batch is that many windows of three frames."""
+    world_model: RSSMConfig = RSSM_PRESETS["small"]
+    sequence_length: int = 20
+    """Frames of one training sequence; the state is carried from one to the next (DiWA: 50)."""
+    world_model_training: TrainingConfig = TrainingConfig(
+        steps=3000, batch_size=48, learning_rate=2e-3, ema_decay=None, gradient_clip=100.0
+    )
+    policy: DiffusionPolicyConfig | GaussianPolicyConfig = DiffusionPolicyConfig(
+        denoising_steps=10, fine_tuned_steps=5, width=192
+    )
+    """Half of DiWA's steps (20, the last 10 fine-tuned; preset `paper` has them): PPO's time goes here."""
+    pretraining: TrainingConfig = TrainingConfig(steps=3000, batch_size=256, weight_decay=1e-4)
+    cloning_noise: float = 0.05
+    """Noise on the features while cloning: imagined features are never exact."""
+    posterior_samples: int = 4
+    """Samples of the posterior that the policy is cloned from, beside its most likely classes."""
+    ensemble: LatentEnsembleConfig = LatentEnsembleConfig()
+    ensemble_training: TrainingConfig = TrainingConfig(steps=1500, batch_size=256, ema_decay=None)
+    classifier: ContrastiveConfig = ContrastiveConfig()
+    classifier_training: TrainingConfig = TrainingConfig(
+        steps=1000, batch_size=256, ema_decay=None, weight_decay=1e-3
+    )
+    imagination: ImaginationConfig = ImaginationConfig(num_envs=256, horizon=100)
+    ppo: PPOConfig = PPOConfig(
+        clip=0.05,
+        epochs=5,
+        minibatch_size=1024,
+        policy_learning_rate=3e-4,
+        anchor_weight=0.05,
+        target_kl=None,
+        gamma=0.99,
+    )
+    """The discount is per decision; the anchor's weight is DiWA's α_BC. Clip range and learning rate are wider than
+    DiWA's (0.01, 1e-5: preset `paper`), which has seven times as many imagined steps."""
+    refine: RefineConfig = RefineConfig(
+        iterations=80, rollout_steps=12, critic_warmup=5, margin=0.02, average=0.8, patience=4
+    )
+    gate: GateConfig = GateConfig(training_share=0.25)
 
-    def data(stage: StageContext) -> Dataset:
-        return view.dataset(stage).to(device)
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Whose pictures the models look at."""
+        return self.autoencoder.cameras if self.autoencoder is not None else ()
 
-    def vectors(stage: StageContext) -> Dataset:
-        return view.vectors(data(stage))
 
-    def split(stage: StageContext) -> Split:
-        return vectors(stage).split(c.held_out, seed=0)
-
-    def agent(stage: StageContext) -> Agent:
-        return load_agent(stage.inputs["policy"], task).to(device)
-
-    def world_model(stage: StageContext, where: torch.device = device) -> RSSM:
-        return RSSM.load(stage.inputs["world_model"]).to(where)
-
-    def classifier(stage: StageContext) -> ContrastiveClassifier:
-        return ContrastiveClassifier.load(stage.inputs["classifier"]).to(device)
-
-    def ensemble(stage: StageContext, where: torch.device = device) -> LatentEnsemble:
-        return LatentEnsemble.load(stage.inputs["ensemble"], world_model(stage, where)).to(where)
-
-    learning = {"held_out": c.held_out, "seed": seed}
-    if recorder is not None:
-        real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
-        first = Step("dataset", real, (), lambda s: collect_play(c, recorder, s), alone=True)
+def recipe(c: DiWA, run: RunSpec) -> Plan:
+    """The method in its order."""
+    if run.own is None:
+        if c.autoencoder is not None:
+            check_cameras(c.cameras, c.autoencoder.image_size, c.simulator)
+        data = stage(record_play, "dataset", alone=True, real=run.real(c), collect=c.collect)
     else:
-        assert own is not None
-        first = Step(
-            "dataset",
-            {"own_data": own.rule, "task": task},
-            own.inputs(view.cameras),
-            lambda s: copy_own_data(own, task, view.cameras, s),
-            alone=True,
-        )
-    learned = [
-        first,
-        *view.steps("dataset"),
-        *view.latents(),
-        Step(
-            "world_model",
-            {**learning, "model": c.world_model, "length": c.sequence_length, "training": c.world_model_training},
-            ("dataset", *seen),
-            lambda s: train_world_model(c, seed, split(s), s),
-        ),
-        Step(
-            "policy",
-            {
-                "family": c.policy,
-                "policy": c.diffusion if c.policy == "diffusion" else c.gaussian,
-                "training": c.pretraining,
-                "noise": c.cloning_noise,
-                "samples": c.posterior_samples,
-                "task": task,
-                "seed": seed,
-            },
-            ("dataset", "world_model", *seen),
-            lambda s: pretrain(c, task, seed, vectors(s), world_model(s), view, s),
-        ),
-        Step(
-            "ensemble",
-            {**learning, "model": c.ensemble, "training": c.ensemble_training},
-            ("dataset", "world_model", *seen),
-            lambda s: train_ensemble(c, seed, split(s), world_model(s), s),
-        ),
-        Step(
-            "classifier",
-            {**learning, "model": c.classifier, "training": c.classifier_training},
-            ("dataset", "world_model", *seen),
-            lambda s: train_success_classifier(c, seed, split(s), world_model(s), s),
-        ),
-        Step(
-            "refined",
-            {
-                "starts": c.starts,
-                "imagination": c.imagination,
-                "ppo": c.ppo if c.policy == "diffusion" else c.gaussian_ppo,
-                "refine": c.refine,
-                "imagined_episodes": c.evaluation.imagined_episodes,
-                "seed": seed,
-            },
-            ("dataset", "policy", "world_model", "classifier", "ensemble", *seen),
-            lambda s: refine_policy(
-                c,
-                task,
-                seed,
-                data(s),
-                agent(s),
-                view.outside(s, world_model(s)).to(device),
-                classifier(s),
-                ensemble(s),
-                s,
-            ),
-        ),
-    ]
-    learned += gate_steps(
-        c,
-        task,
-        seed,
-        view,
-        {
-            "world_model": c.world_model,
-            "length": c.sequence_length,
-            "ensemble": c.ensemble,
-            "classifier": c.classifier,
-        },
-        ("dataset", *seen),
-        lambda fewer_steps, seed, split, s: train_world(
-            fewer_steps, seed, (split[0].to(device), split[1].to(device)), s
-        ),
+        data = own_data(run.own, run.task, c.cameras)
+    encoder = encoder_of(c, data, run.seed)
+    recorded = seen_by(encoder, data, c.cameras)
+    imagined = models(c, recorded.split(c.held_out), run.seed)
+    policy = stage(
+        clone_policy,
+        "policy",
+        data=recorded.whole,
+        world=imagined.world,
+        how=Cloning(c.policy, c.pretraining, c.cloning_noise, c.posterior_samples),
+        seed=run.seed,
+        task=run.task,
+        encoder=encoder,
     )
-    return with_evaluation_and_report(
-        learned,
-        c,
-        task,
-        seed,
-        recorder,
-        view,
-        lambda s: world_model(s, CPU),
-        lambda s: ensemble(s, CPU),
+    refined = stage(
+        refine_policy,
+        "refined",
+        policy=policy,
+        data=recorded.whole,
+        models=imagined,
+        imagination=c.imagination,
+        learner=c.ppo,
+        refinement=c.refine,
+        seed=run.seed,
     )
+    return finish(run, c, models, Parts(data, recorded, policy, imagined, refined, encoder))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # 1. Play data, and a few demonstrations of the task.
 
 
-def collect_play(config: DiWAConfig, recorder: "Recorder", stage: StageContext) -> None:
+def record_play(context: StageContext, real: Real, collect: PlayConfig) -> Recording:
     """Successful demonstrations, play (ever noisier experts) and random motion: the whole offline data."""
-    c = config.collect
-    others = [
-        *recorder.noisy_experts(c.play_episodes, c.play_noise),
-        *recorder.random_motion(c.random_episodes),
-    ]
+    c, recorder = collect, real.recorder
+    others = [*recorder.noisy_experts(c.play_episodes, c.play_noise), *recorder.random_motion(c.random_episodes)]
     episodes = recorder.record_demonstrations(
-        c.demonstrations, c.demonstration_noise, others, c.frames_after_success, stage
+        c.demonstrations, c.demonstration_noise, others, c.frames_after_success, context
     )
-    store_dataset(stage.folder, episodes, recorder.info)
+    return Recording(episodes, recorder.info)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# 2. The world model: a recurrent state-space model (section 3.1), and bootstrapped priors that know where data ends.
+# 2. The world model: a recurrent state-space model (section 3.1), bootstrapped priors that know where data ends, and
+#    the reward: a latent success classifier (section 3.3).
 
 
-def train_world_model(config: DiWAConfig, seed: int, split: Split, stage: StageContext) -> None:
-    """Reconstruction and balanced KL on contiguous sequences, the recurrent state carried over."""
-    training, held_out = split
-    torch.manual_seed(seed)
-    world_model = RSSM(
-        training.observation_dim,
-        training.action_dim,
-        config.world_model,
-        position_differences(training, config.world_model.ignored),
-        training.info.state_names,
+def models(c: DiWA, data: Reading, seed: int) -> Models:
+    """Everything that imagines, from (training, held-out) episodes; the gate asks for it again, on other ones."""
+    world = stage(
+        train_world_model,
+        "world_model",
+        data=data,
+        model=c.world_model,
+        length=c.sequence_length,
+        training=c.world_model_training,
+        seed=seed,
     )
-    world_model.to(training.device).fit(training)
-    transitions, _ = in_chunks(shuffled(training, seed), config.world_model.action_steps)
-    streams = Streams(transitions, config.sequence_length)
-    schedule = config.world_model_training
-    validate = validation(world_model, training, held_out, schedule, seed)
-    with stage.progress(schedule.steps, "steps") as bar:
-        fit(world_model, streams, schedule, stage.folder, seed, on_step=bar.at, validate=validate)
-    world_model.save(stage.folder)
+    ensemble = stage(
+        train_ensemble,
+        "ensemble",
+        data=data,
+        world=world,
+        model=c.ensemble,
+        training=c.ensemble_training,
+        seed=seed,
+    )
+    reward = stage(
+        train_classifier,
+        "classifier",
+        data=data,
+        world=world,
+        model=c.classifier,
+        training=c.classifier_training,
+        seed=seed,
+    )
+    return Models(world, reward, (ensemble,))
+
+
+def train_world_model(
+    context: StageContext, data: Split, model: RSSMConfig, length: int, training: TrainingConfig, seed: int
+) -> RSSM:
+    """Reconstruction and balanced KL on contiguous sequences, the recurrent state carried over."""
+    episodes, held_out = data
+    torch.manual_seed(seed)
+    differences = position_differences(episodes, model.ignored)
+    world = RSSM(episodes.observation_dim, episodes.action_dim, model, differences, episodes.info.state_names)
+    world.to(episodes.device).fit(episodes)
+    transitions, _ = in_chunks(shuffled(episodes, seed), model.action_steps)
+    validate = validation(world, episodes, held_out, training, seed)
+    return train(context, world, Streams(transitions, length), training, seed, validate)
 
 
 def shuffled(dataset: Dataset, seed: int) -> Dataset:
@@ -227,88 +223,136 @@ def shuffled(dataset: Dataset, seed: int) -> Dataset:
     return dataset.subset(torch.randperm(dataset.num_episodes, generator=generator).tolist())
 
 
-def train_ensemble(config: DiWAConfig, seed: int, split: Split, world_model: RSSM, stage: StageContext) -> None:
-    """Bootstrapped predictors of the next latent; the halting threshold comes from held-out real transitions."""
-    training, held_out = split
+def train_ensemble(
+    context: StageContext,
+    data: Split,
+    world: RSSM,
+    model: LatentEnsembleConfig,
+    training: TrainingConfig,
+    seed: int,
+) -> LatentEnsemble:
+    """Bootstrapped predictors of the next latent; the threshold comes from held-out real transitions."""
+    episodes, held_out = data
     torch.manual_seed(seed + 1)
-    ensemble = LatentEnsemble(world_model, config.ensemble).to(training.device)
-    sampler = BootstrapTransitions(ensemble.transitions(training), config.ensemble.members, seed)
-    with stage.progress(config.ensemble_training.steps, "steps") as bar:
-        fit(ensemble, sampler, config.ensemble_training, stage.folder, seed, on_step=bar.at)
-    stage.record("halting", ensemble.calibrate(held_out))
-    ensemble.save(stage.folder)
+    ensemble = LatentEnsemble(frozen(world), model).to(episodes.device)
+    sampler = BootstrapTransitions(ensemble.transitions(episodes), model.members, seed)
+    train(context, ensemble, sampler, training, seed)
+    context.record("threshold", ensemble.calibrate(held_out))
+    return ensemble
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # 3. The policy, by behaviour cloning on the world model's features (section 3.2).
 
 
-def pretrain(
-    config: DiWAConfig,
-    task: str,
+def clone_policy(
+    context: StageContext,
+    data: Dataset,
+    world: RSSM,
+    how: Cloning,
     seed: int,
-    dataset: Dataset,
-    world_model: RSSM,
-    view: StateView,
-    stage: StageContext,
-) -> None:
-    """A diffusion policy on action chunks, cloned from the demonstrations' posterior features."""
+    task: str,
+    encoder: Any,
+) -> Agent:
+    """A policy on action chunks, cloned from the demonstrations' posterior features."""
+    world = frozen(world)
     torch.manual_seed(seed)
-    if config.policy == "diffusion":
-        policy = DiffusionPolicy(world_model.feature_dim, dataset.action_dim, config.diffusion)
-    else:
-        policy = GaussianPolicy(world_model.feature_dim, dataset.action_dim, config.gaussian)
-    policy.to(dataset.device)
-    chosen = cloned_episodes(dataset)
-    generator = torch.Generator(device=dataset.device).manual_seed(seed)
-    versions = [recorded_features(world_model, chosen)]
-    versions += [world_model.features(world_model.recorded(chosen, generator)) for _ in range(config.posterior_samples)]
-    clone(policy, versions, chosen, config.cloning_noise, config.pretraining, seed, stage)
+    policy = build(how.policy, world.feature_dim, data.action_dim).to(data.device)
+    chosen = cloned_episodes(data)
+    generator = torch.Generator(device=data.device).manual_seed(seed)
+    versions = [recorded_features(world, chosen)]
+    versions += [world.features(world.recorded(chosen, generator)) for _ in range(how.samples)]
+    clone(context, how, policy, versions, chosen, seed)
     policy.begin_refinement()
-    save_agent(stage.folder, Agent(view.outside(stage, world_model), policy).eval(), task)
+    return Agent(world if encoder is None else Encoded(encoder, world), policy, task)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# 4. The reward: a latent success classifier (section 3.3).
+# Presets.
+
+DEFAULT = DiWA()
+SMALL_LATENT = AutoencoderConfig(cameras=("corner3",), image_size=32, latent_dim=16, width=8, hidden=64)
+
+GAUSSIAN = replace(DEFAULT, policy=GaussianPolicyConfig(chunk=4), ppo=PPOConfig())
+"""A Gaussian policy over chunks instead of the diffusion policy."""
+
+CALVIN = replace(
+    DEFAULT,
+    simulator=SimulatorConfig(action_repeat=1, max_steps=72),
+    collect=replace(DEFAULT.collect, demonstrations=10, demonstration_noise=0.2, play_noise=(0.0, 0.1, 0.2, 0.3)),
+    # No skill needs the blocks, which lie elsewhere in every episode, and the arm's joints say little that the hand's
+    # pose does not.
+    world_model=replace(DEFAULT.world_model, ignored=("block", "joint")),
+    imagination=replace(DEFAULT.imagination, horizon=72),
+)
+"""For CALVIN's skills (`--task calvin:open_drawer`): DiWA's time limit, play of all eight skills."""
+
+TINY = replace(
+    DEFAULT,
+    collect=replace(DEFAULT.collect, play_episodes=24, random_episodes=6),
+    world_model=RSSM_PRESETS["tiny"],
+    world_model_training=replace(DEFAULT.world_model_training, steps=150, batch_size=24),
+    policy=DiffusionPolicyConfig(width=64, denoising_steps=8, fine_tuned_steps=4),
+    pretraining=replace(DEFAULT.pretraining, steps=300),
+    posterior_samples=1,
+    ensemble_training=replace(DEFAULT.ensemble_training, steps=200),
+    classifier=replace(DEFAULT.classifier, hidden=128, embedding=64),
+    classifier_training=replace(DEFAULT.classifier_training, steps=200),
+    imagination=replace(DEFAULT.imagination, num_envs=64),
+    refine=replace(DEFAULT.refine, iterations=10, critic_warmup=2),
+    gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
+    evaluation=EvaluationConfig(episodes=20, imagined_episodes=64, curve_points=2, curve_episodes=10, videos=1),
+)
+"""Every stage for real, in about a minute: for tests and continuous integration, not for good policies."""
+
+PAPER = replace(
+    DEFAULT,
+    simulator=SimulatorConfig(action_repeat=1, max_steps=72),
+    collect=replace(DEFAULT.collect, demonstrations=50, play_episodes=5000),
+    world_model=RSSM_PRESETS["published"],
+    sequence_length=50,
+    world_model_training=replace(DEFAULT.world_model_training, steps=100_000, batch_size=50, learning_rate=3e-4),
+    policy=DiffusionPolicyConfig(denoising_steps=20, fine_tuned_steps=10, width=512, depth=3),
+    pretraining=replace(DEFAULT.pretraining, steps=40_000, learning_rate=1e-4, weight_decay=1e-6),
+    imagination=replace(DEFAULT.imagination, num_envs=50, horizon=72),
+    ppo=replace(
+        DEFAULT.ppo, clip=0.01, gamma=0.999, epochs=10, minibatch_size=750, policy_learning_rate=1e-5, target_kl=1.0
+    ),
+    refine=replace(DEFAULT.refine, iterations=800, rollout_steps=36, critic_warmup=2, evaluate_every=25),
+)
+"""DiWA's own sizes and settings (CALVIN): for a GPU. 50 demonstrations, 5.76 million imagined steps."""
 
 
-def train_success_classifier(
-    config: DiWAConfig, seed: int, split: Split, world_model: RSSM, stage: StageContext
-) -> None:
-    """Supervised contrastive loss plus cross-entropy, on real and imagined latents; calibrated on held-out episodes."""
-    training, held_out = split
-    require_successes(training)
-    torch.manual_seed(seed + 2)
-    classifier = ContrastiveClassifier(world_model.feature_dim, config.classifier).to(training.device)
-    train_classifier(classifier, world_model, training, held_out, config.classifier_training, seed, stage)
+def pixels(c: DiWA, latent: AutoencoderConfig, steps: int = 7000) -> DiWA:
+    """A compact latent of pictures instead of states: nothing that learns sees a state vector."""
+    return replace(
+        c,
+        simulator=replace(c.simulator, cameras=latent.cameras, image_size=latent.image_size),
+        autoencoder=latent,
+        autoencoder_training=replace(c.autoencoder_training, steps=steps),
+        # Latents hold noise besides what matters; weighted as exactly as states, it would fill the recurrent state. And
+        # they have no names by which some could be ignored.
+        world_model=replace(c.world_model, state_weight=c.world_model.state_weight / 6, ignored=()),
+    )
 
 
-def train_world(config: DiWAConfig, seed: int, split: Split, stage: StageContext) -> None:
-    """Everything that imagines, on other episodes: for the trust gate's held-out worlds."""
-    stage.once("world_model", lambda s: train_world_model(config, seed, split, s))
-    world_model = RSSM.load(stage.folder / "world_model").to(split[0].device)
-    stage.once("ensemble", lambda s: train_ensemble(config, seed, split, world_model, s))
-    stage.once("classifier", lambda s: train_success_classifier(config, seed, split, world_model, s))
+PRESETS = {
+    "default": DEFAULT,
+    "gaussian": GAUSSIAN,
+    "calvin": CALVIN,
+    "paper": PAPER,
+    "tiny": TINY,
+    "pixels": pixels(DEFAULT, AutoencoderConfig()),
+    "pixels-calvin": pixels(CALVIN, AutoencoderConfig(cameras=("static", "gripper"))),
+    "pixels-tiny": pixels(TINY, SMALL_LATENT, steps=150),
+}
 
-
-# ---------------------------------------------------------------------------------------------------------------------
-# 5. Refinement: PPO in the Dream Diffusion MDP (section 3.4), without any interaction.
-
-
-def refine_policy(
-    config: DiWAConfig,
-    task: str,
-    seed: int,
-    dataset: Dataset,
-    agent: Agent,
-    world_model: "RSSM | Encoded",
-    classifier: ContrastiveClassifier,
-    ensemble: LatentEnsemble,
-    stage: StageContext,
-) -> None:
-    """Start states from the data, chunks from the policy, consequences from the prior, reward at the chunk's end."""
-    imagination = Imagination(world_model, classifier, ensemble, None, dataset, config.starts, config.imagination)
-    ppo = config.ppo if config.policy == "diffusion" else config.gaussian_ppo
-    judged = config.evaluation.imagined_episodes
-    stage.record("device", dataset.device.type)
-    refine_in_imagination(imagination, agent, task, ppo, config.refine, judged, seed, stage)
+RECIPE = Recipe(
+    name="diwa",
+    system="DiWA, on states or a compact latent of pictures",
+    paper="arXiv 2508.03645",
+    needs="a task with an expert, or your own data; for the published size a GPU",
+    status="works",
+    build=recipe,
+    presets=PRESETS,
+)

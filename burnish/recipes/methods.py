@@ -1,46 +1,40 @@
-"""The methods of a comparison: each is one or two more stages in the run folder of a recipe, on that run's data."""
+"""The methods of a comparison: each is one or two more stages in the graph of a recipe's run, on that run's data."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from burnish.baselines import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions, successful_episodes
+from burnish.data import Dataset, successful_episodes
 from burnish.errors import InputError
-from burnish.evaluation.agent import Agent, load_agent, save_agent
-from burnish.pipeline import StageContext
-from burnish.policies import GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
-from burnish.recipes.ablations import PARTS, REFINED, check_part, refinement_without
-from burnish.recipes.evaluating import simulator_steps
-from burnish.recipes.gating import ACCEPTED
-from burnish.recipes.parts import clone, recorded_features
-from burnish.recipes.steps import Step
-from burnish.recipes.views import StateView, view_of
+from burnish.pipeline import Stage, StageContext, stage
+from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
+from burnish.recipes.ablations import PARTS, check_part, without
+from burnish.recipes.base import Plan, Recipe, RunSpec
+from burnish.recipes.stages.recording import Real
+from burnish.recipes.stages.refining import inside, simulator_steps
+from burnish.recipes.stages.training import Cloning, clone, recorded_features, train
+from burnish.rl import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions
 from burnish.storage import write_json
-from burnish.training import TrainingConfig, fit
+from burnish.training import TrainingConfig
 
-if TYPE_CHECKING:
-    from burnish.recipes.recording import Recorder
-
-
-def _offline(**changes: Any) -> TrainingConfig:
-    # The published learners use Adam without decay and, in practice, without clipping.
-    settings = {"steps": 20_000, "learning_rate": 3e-4, "weight_decay": 0.0, "gradient_clip": 10.0, "ema_decay": None}
-    return TrainingConfig(**(settings | changes))
+# The published learners use Adam without decay and, in practice, without clipping.
+OFFLINE = TrainingConfig(steps=20_000, learning_rate=3e-4, weight_decay=0.0, gradient_clip=10.0, ema_decay=None)
 
 
 @dataclass(frozen=True)
 class BaselineConfig:
     """Every setting of the baselines; behaviour cloning has the recipe's own."""
 
-    td3_bc: TD3BCConfig = field(default_factory=TD3BCConfig)
-    td3_bc_policy: TanhPolicyConfig = field(default_factory=TanhPolicyConfig)
-    td3_bc_training: TrainingConfig = field(default_factory=_offline)
-    iql: IQLConfig = field(default_factory=IQLConfig)
-    iql_policy: GaussianPolicyConfig = field(default_factory=GaussianPolicyConfig)
-    iql_training: TrainingConfig = field(default_factory=_offline)
-    planning: PlanningConfig = field(default_factory=PlanningConfig)
+    td3_bc: TD3BCConfig = TD3BCConfig()
+    td3_bc_policy: TanhPolicyConfig = TanhPolicyConfig()
+    td3_bc_training: TrainingConfig = OFFLINE
+    iql: IQLConfig = IQLConfig()
+    iql_policy: GaussianPolicyConfig = GaussianPolicyConfig()
+    iql_training: TrainingConfig = OFFLINE
+    planning: PlanningConfig = PlanningConfig()
 
     def of(self, method: str) -> dict[str, Any]:
         """Those that a method depends on."""
@@ -48,28 +42,13 @@ class BaselineConfig:
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
 
-def baseline_preset(name: str) -> BaselineConfig:
-    """What a recipe's preset means for the baselines: only `tiny` is another size."""
-    if name != "tiny":
+def baseline_preset(name: str | None) -> BaselineConfig:
+    """What a recipe's preset means for the baselines: only the tiny ones are of another size."""
+    if name is None or not name.endswith("tiny"):
         return BaselineConfig()
-    short = _offline(steps=300)
+    short = replace(OFFLINE, steps=300)
     planning = PlanningConfig(horizon=4, iterations=1, samples=8, policy_samples=2, elites=2, judged=2)
     return BaselineConfig(td3_bc_training=short, iql_training=short, planning=planning)
-
-
-@dataclass(frozen=True)
-class Method:
-    """One row of a comparison.
-
-    Attributes:
-        name: as the table and the command line have it.
-        stages: its own stages; the last one leaves what `measured` reads.
-        measured: the stage that plays its policy in the simulator, from the evaluation's starts.
-    """
-
-    name: str
-    stages: tuple[Step, ...]
-    measured: Step
 
 
 BASELINES = ("bc", "filtered_bc", "td3_bc", "iql", "planning")
@@ -90,167 +69,146 @@ def check_method(name: str, recipe: str, config: Any) -> None:
     """InputError, which says what there is, where there is no such method or it makes no sense."""
     if name not in method_names(recipe):
         raise InputError(f"unknown method '{name}', expected some of: {', '.join(method_names(recipe))}")
-    if name == f"{recipe}-gated" and (not hasattr(config, "gate") or config.gate.worlds == 0):
+    if name == f"{recipe}-gated" and config.gate.worlds == 0:
         raise InputError(f"there is no '{name}' to compare: these settings have no trust gate")
     if name.startswith(f"{recipe}-no-"):
         check_part(name.removeprefix(f"{recipe}-no-"), config)
 
 
-@dataclass(frozen=True)
-class Setting:
-    """The run that methods are added to."""
+def measured(name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: BaselineConfig) -> Stage:
+    """The stage that plays a method's policy in the simulator, from the evaluation's starts.
 
-    recipe: str
-    task: str
-    seed: int
-    config: Any
-    baselines: BaselineConfig
-    recorder: "Recorder"
-    make_steps: Callable[[Any], list[Step]]
-    """The recipe's stages with a configuration."""
-
-    @property
-    def view(self) -> StateView:
-        """What the run's models look at."""
-        c = self.config
-        return view_of(c.observation, c.autoencoder, c.autoencoder_training, c.simulator, c.held_out, self.seed)
-
-
-def method(name: str, setting: Setting) -> Method:
-    """A method's stages; InputError where there is no such method."""
-    s, stage = setting, name.replace("-", "_")
-    check_method(name, s.recipe, s.config)
+    Raises:
+        InputError: there is no such method.
+    """
+    check_method(name, recipe.name, config)
+    plan, real = recipe.build(config, run), run.real(config)
+    play = {"alone": True, "real": real, "episodes": config.evaluation.episodes}
+    result = f"{name.replace('-', '_')}_success"
     if name == "planning":
-        models = ("policy", "world_model", "classifier", "ensemble")
-        planned = {**_measuring(s), "planning": s.baselines.planning, "seed": s.seed}
-        return Method(name, (), Step(f"{stage}_success", planned, models, lambda c: measure_planning(s, c), True))
-    own: tuple[Step, ...] = ()
+        models = {"world": plan.models.world.folder, "reward": plan.models.reward.folder}
+        models["uncertainties"] = tuple(each.folder for each in plan.models.uncertainties)
+        return stage(
+            measure_planning, result, **play, policy=plan.policy.folder, models=models, planning=baselines.planning
+        )
+    return stage(measure, result, **play, policy=_agent(name, recipe, config, run, baselines, plan).folder)
+
+
+def _agent(
+    name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: BaselineConfig, plan: Plan
+) -> Stage:
+    """The stage that leaves a method's policy."""
     if name == "bc":
-        agent = "policy"
-    elif name == s.recipe:
-        agent = REFINED
-    elif name == f"{s.recipe}-gated":
-        agent = ACCEPTED
-    elif name in _TRAINED:
-        agent, settings = stage, {**s.baselines.of(name), "task": s.task, "seed": s.seed}
-        if name == "filtered_bc":
-            settings |= {"training": s.config.pretraining, "noise": s.config.cloning_noise}
-        own = (Step(stage, settings, ("dataset", "policy", *s.view.inputs), lambda c: _TRAINED[name](s, c)),)
-    else:
-        agent, part = stage, name.removeprefix(f"{s.recipe}-no-")
-        own = (refinement_without(part, stage, s.config, s.make_steps),)
-    measured = Step(f"{stage}_success", _measuring(s), (agent,), lambda c: measure(s, agent, c), alone=True)
-    return Method(name, own, measured)
+        return plan.policy
+    if name == recipe.name:
+        return plan.refined
+    if name == f"{recipe.name}-gated":
+        assert plan.accepted is not None
+        return plan.accepted
+    if name == "filtered_bc":
+        how = Cloning(None, config.pretraining, config.cloning_noise)
+        return stage(train_filtered_bc, name, policy=plan.policy, data=plan.seen.whole, how=how, seed=run.seed)
+    if name in _TRAINED:
+        settings = {"data": plan.seen.whole, "policy": plan.policy, "baseline": baselines.of(name), "seed": run.seed}
+        return stage(_TRAINED[name], name, **settings)
+    part = name.removeprefix(f"{recipe.name}-no-")
+    return replace(recipe.build(without(part, config), run).refined, name=name.replace("-", "_"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Training, on everything that the run has recorded.
 
 
-def train_filtered_bc(setting: Setting, stage: StageContext) -> None:
+def train_filtered_bc(context: StageContext, policy: Agent, data: Dataset, how: Cloning, seed: int) -> Agent:
     """A policy of the pretrained one's family, cloned in the same way from all successful episodes."""
-    s = setting
-    pretrained = load_agent(stage.inputs["policy"], s.task)
-    episodes = successful_episodes(s.view.dataset(stage))
-    torch.manual_seed(s.seed)
-    fresh = type(pretrained.policy)(
-        pretrained.policy.feature_dim, pretrained.policy.action_dim, pretrained.policy.config
-    )
-    features = [recorded_features(pretrained.observer, episodes)]
-    clone(fresh, features, episodes, s.config.cloning_noise, s.config.pretraining, s.seed, stage)
+    agent = inside(policy)
+    episodes = successful_episodes(data)
+    torch.manual_seed(seed)
+    old = agent.policy
+    fresh = type(old)(old.feature_dim, old.action_dim, old.config)
+    clone(context, how, fresh, [recorded_features(agent.observer, episodes)], episodes, seed)
     fresh.begin_refinement()
-    save_agent(stage.folder, Agent(pretrained.observer, fresh).eval(), s.task)
+    return Agent(policy.observer, fresh, policy.task)
 
 
-def train_td3_bc(setting: Setting, stage: StageContext) -> None:
+def train_td3_bc(
+    context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int
+) -> Agent:
     """TD3+BC; states are normalised over all of the data, besides the observer's normalisation."""
-    s, b = setting, setting.baselines
-    observer, features, transitions = _offline_data(s, stage)
-    torch.manual_seed(s.seed)
-    config = replace(b.td3_bc_policy, chunk=observer.action_steps)
-    policy = TanhPolicy(observer.feature_dim, transitions.action.shape[1] // config.chunk, config)
+    observer, features, transitions = _offline_data(policy, data)
+    torch.manual_seed(seed)
+    config = replace(baseline["td3_bc_policy"], chunk=observer.action_steps)
+    learned = TanhPolicy(observer.feature_dim, data.action_dim, config)
     # The floor is the paper's ε: a dimension that hardly moves must not become the loudest.
-    policy.normaliser.fit(features, floor=1e-3)
-    _fit(TD3BC(policy, b.td3_bc), transitions, b.td3_bc_training, s.seed, stage)
-    save_agent(stage.folder, Agent(observer, policy).eval(), s.task)
+    learned.normaliser.fit(features, floor=1e-3)
+    train(context, TD3BC(learned, baseline["td3_bc"]), transitions, baseline["td3_bc_training"], seed)
+    return Agent(policy.observer, learned, policy.task)
 
 
-def train_iql(setting: Setting, stage: StageContext) -> None:
+def train_iql(
+    context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int
+) -> Agent:
     """IQL with advantage-weighted extraction of a Gaussian policy."""
-    s, b = setting, setting.baselines
-    observer, _, transitions = _offline_data(s, stage)
-    torch.manual_seed(s.seed)
-    config = replace(b.iql_policy, chunk=observer.action_steps)
-    policy = GaussianPolicy(observer.feature_dim, transitions.action.shape[1] // config.chunk, config)
-    _fit(IQL(policy, b.iql), transitions, b.iql_training, s.seed, stage)
-    save_agent(stage.folder, Agent(observer, policy).eval(), s.task)
+    observer, _, transitions = _offline_data(policy, data)
+    torch.manual_seed(seed)
+    config = replace(baseline["iql_policy"], chunk=observer.action_steps)
+    learned = GaussianPolicy(observer.feature_dim, data.action_dim, config)
+    train(context, IQL(learned, baseline["iql"]), transitions, baseline["iql_training"], seed)
+    return Agent(policy.observer, learned, policy.task)
 
 
-_TRAINED: Mapping[str, Callable[[Setting, StageContext], None]] = {
-    "filtered_bc": train_filtered_bc,
-    "td3_bc": train_td3_bc,
-    "iql": train_iql,
-}
+_TRAINED: Mapping[str, Callable[..., Agent]] = {"td3_bc": train_td3_bc, "iql": train_iql}
 
 
-def _offline_data(setting: Setting, stage: StageContext) -> tuple[Any, torch.Tensor, Transitions]:
+def _offline_data(policy: Agent, data: Dataset) -> tuple[Any, torch.Tensor, Transitions]:
     """The pretrained policy's observer, its features of every frame, and the transitions between them."""
-    observer = load_agent(stage.inputs["policy"], setting.task).observer
-    dataset = setting.view.dataset(stage)
-    features = recorded_features(observer, dataset)
-    return observer, features, Transitions(features, dataset, observer.action_steps)
-
-
-def _fit(
-    learner: torch.nn.Module, transitions: Transitions, training: TrainingConfig, seed: int, stage: StageContext
-) -> None:
-    with stage.progress(training.steps, "steps") as bar:
-        fit(learner, transitions, training, stage.folder, seed, on_step=bar.at)
+    observer = inside(policy).observer
+    features = recorded_features(observer, data)
+    return observer, features, Transitions(features, data, observer.action_steps)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The proof, the same for all of them.
 
 
-def _measuring(setting: Setting) -> dict[str, Any]:
-    return {"simulator": setting.config.simulator, "episodes": setting.config.evaluation.episodes}
-
-
-def measure(setting: Setting, agent: str, stage: StageContext, starts: range | None = None) -> None:
-    """Success of a saved policy on the evaluation's starts, or others of them; success.json holds every outcome."""
+def measure(context: StageContext, real: Real, episodes: int, policy: Path) -> None:
+    """Success of a saved policy on the evaluation's starts; success.json holds every outcome."""
     from burnish.evaluation.actor import PolicyActor
 
-    _play(setting, PolicyActor, {"folder": stage.inputs[agent]}, stage, starts)
+    play(context, real, PolicyActor, {"folder": policy}, range(episodes))
 
 
-def measure_planning(setting: Setting, stage: StageContext) -> None:
+def measure_planning(
+    context: StageContext,
+    real: Real,
+    episodes: int,
+    policy: Path,
+    models: Mapping[str, Any],
+    planning: PlanningConfig,
+) -> None:
     """Success of planning at every decision; its imagined steps are those of the decisions that were executed."""
     from burnish.evaluation.actor import PlanningActor
 
-    arguments = {**stage.inputs, "config": setting.baselines.planning}
-    decisions = _play(setting, PlanningActor, arguments, stage)
+    arguments = {"policy": policy, **models, "config": planning}
+    decisions = play(context, real, PlanningActor, arguments, range(episodes))
     actor = PlanningActor(**arguments)
-    stage.record("imagined_steps", actor.planner.steps_per_decision * (decisions // actor.agent.observer.action_steps))
+    imagined = actor.planner.steps_per_decision * (decisions // actor.agent.observer.action_steps)
+    context.record("imagined_steps", imagined)
 
 
-def _play(
-    setting: Setting,
-    actor: Callable[..., Any],
-    arguments: dict[str, Any],
-    stage: StageContext,
-    starts: range | None = None,
+def play(
+    context: StageContext, real: Real, actor: Callable[..., Any], arguments: Mapping[str, Any], starts: Sequence[int]
 ) -> int:
-    """Play, write success.json and return the number of executed actions."""
+    """Play from the evaluation's starts, write success.json and return the number of executed actions."""
     from burnish.evaluation.real import evaluation_seeds, play_job
     from burnish.simulators.collect import CollectJob
 
-    s, before = setting, simulator_steps()
-    starts = range(s.config.evaluation.episodes) if starts is None else starts
-    seeds = evaluation_seeds(len(starts), offset=starts.start)
-    with stage.progress(len(seeds), "episodes") as bar:
-        job = CollectJob("evaluation", actor, seeds, arguments)
-        played = play_job(job, s.task, s.config.simulator, s.recorder.pool, lambda done, total: bar.set(done))
+    before = simulator_steps()
+    seeds = evaluation_seeds(len(starts), offset=starts[0])
+    with context.progress(len(seeds), "episodes") as bar:
+        job = CollectJob("evaluation", actor, seeds, dict(arguments))
+        played = play_job(job, real.task, real.simulator, real.recorder.pool, lambda done, total: bar.set(done))
     outcomes = [bool(episode.success.any()) for episode in played]
-    write_json(stage.folder / "success.json", {"seeds": seeds, "success": outcomes})
-    stage.record("simulator_steps", simulator_steps() - before)
+    write_json(context.folder / "success.json", {"seeds": seeds, "success": outcomes})
+    context.record("simulator_steps", simulator_steps() - before)
     return sum(len(episode) - 1 for episode in played)

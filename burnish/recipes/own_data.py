@@ -1,4 +1,4 @@
-"""A run that starts from the user's own data set: how it is read, and its copy in the run folder."""
+"""A run that starts from the user's own data set: where it lies, and how it is read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,10 +6,7 @@ from pathlib import Path
 
 from burnish.data import ACTION, STATE, Dataset, SuccessRule, read_dataset, require_successes
 from burnish.errors import InputError
-from burnish.pipeline import Run, StageContext
-from burnish.recipes.steps import store_dataset
-
-_PARTS = {"own_data": "data", "own_meta": "meta", "own_videos": "videos"}
+from burnish.pipeline import External
 
 
 @dataclass(frozen=True)
@@ -33,10 +30,12 @@ class OwnData:
     path: Path
     rule: ReadingRule = field(default_factory=ReadingRule)
 
-    def inputs(self, cameras: Sequence[str]) -> tuple[str, ...]:
-        """The external inputs of a run that looks at `cameras`: the tables, and the videos where there are any."""
-        with_videos = bool(cameras) and (self.path / "videos").is_dir()
-        return ("own_data", "own_meta", "own_videos") if with_videos else ("own_data", "own_meta")
+    def parts(self, cameras: Sequence[str]) -> dict[str, External]:
+        """The folders that a run which looks at `cameras` depends on: the tables, and the videos where there are any."""
+        names = ["data", "meta"]
+        if cameras and (self.path / "videos").is_dir():
+            names.append("videos")
+        return {name: External(f"own_{name}", self.path / name) for name in names}
 
     def read(self, cameras: Sequence[str] = ()) -> Dataset:
         """Read and check it, with the pictures of `cameras`.
@@ -63,17 +62,3 @@ class OwnData:
         if wanted is not None and wanted not in names:
             raise InputError(f"{self.path}: found no task '{wanted}', expected one of: {', '.join(names)}")
         return wanted or names[0]
-
-    def register(self, run: Run) -> None:
-        """Make its content known to the run as an input."""
-        for name, part in _PARTS.items():
-            if (self.path / part).is_dir():
-                run.external_input(name, self.path / part)
-
-
-def copy_own_data(own: OwnData, task: str, cameras: Sequence[str], stage: StageContext) -> None:
-    """Keep what the run reads of the data set (this task's observations, actions and success) in the run folder."""
-    dataset = own.read(cameras)
-    chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
-    require_successes(chosen, f"{own.path}, task '{task}'")
-    store_dataset(stage.folder, chosen.to_episodes(), chosen.info)

@@ -1,47 +1,28 @@
 """Runs of recipes: new ones, finished ones that are looked at again, and single stages of them."""
 
-import contextlib
-import functools
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
 import tyro
 import yaml
 
-from burnish.config import from_dict, to_dict
+from burnish.config import check, from_dict, to_dict
 from burnish.errors import InputError
-from burnish.pipeline import Run, SharedRun
+from burnish.pipeline import Run, SharedRun, Stage, execute
 from burnish.pipeline.run import read_settings
+from burnish.recipes.base import Plan, RunSpec
 from burnish.recipes.catalogue import entry
-from burnish.recipes.device import CPU, chosen_device
 from burnish.recipes.own_data import OwnData, ReadingRule
-from burnish.recipes.reporting import publish
-from burnish.recipes.steps import Step, run_steps
+from burnish.recipes.stages.reporting import publish
 from burnish.report.summary import read_report
-from burnish.training import ALONE, Processes, join
+from burnish.training import join
 
-if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
-    from burnish.recipes.recording import Recorder
-
-STAGES = {
-    "collect": ("dataset",),
-    "pretrain": ("policy",),
-    "train-world-model": ("world_model", "ensemble"),
-    "train-classifier": ("classifier",),
-    "refine": ("refined",),
-    "gate": ("accepted",),
-    "evaluate": ("evaluation",),
-    "report": ("report",),
-}
-"""Commands for single stages, and the stages that they do (with those that these need)."""
-_DATA = "dataset"  # where a run's configuration keeps its own data set
-
-
+_RUN = "run"  # where recipe.yaml keeps what is said of a run beside the recipe's settings
 Config = TypeVar("Config")
 
 
@@ -53,18 +34,17 @@ class NewRun(Generic[Config]):
     """Every setting of the recipe."""
 
     task: str | None = None
-    """Task to learn; with a data set of your own, the default is its only task."""
+    """Task to learn: drawer-open-v3, gym:ID, module:function. With a data set of your own: where to judge the policy."""
     seed: int = 0
     """Seed of the data, of all training and of refinement."""
     out: Path | None = None
     """Run folder; default runs/RECIPE-TASK-SEED. The same command again resumes or redoes what changed."""
-    preset: str = "default"
+    preset: str | None = None
     """Where the configuration starts from; single settings can be changed below."""
-    observation: str | None = None
-    """What everything that learns looks at: `state`, `pixels` (a compact latent of camera pictures), or, in world4rl,
-    `frames`, the pictures themselves.  Default: the recipe's first."""
     dataset: Path | None = None
-    """Your own LeRobotDataset v3.0; then no simulator is used."""
+    """Your own LeRobotDataset; models learn from it alone."""
+    data_task: str | None = None
+    """The task of your data set to learn; default its only one."""
     reading: Annotated[ReadingRule, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadingRule)
     """How your own data set is read."""
     threads: int | None = None
@@ -72,52 +52,71 @@ class NewRun(Generic[Config]):
     processes: int | None = None
     """Processes that train together, on this machine; default one, or as many as torchrun started."""
     device: str = "cpu"
-    """Where models train and imagine: cpu, or cuda where the recipe can."""
+    """Where models train and imagine: cpu or cuda."""
+    verify: bool = False
+    """Read every file of finished stages again and compare its hash."""
     dry_run: bool = False
-    """Print the resolved configuration and do nothing."""
+    """Print the resolved configuration and what would be done, and do nothing."""
 
     def resolve(self, recipe: str) -> "Resolved":
-        """Check the task (or take the data set's) before a run folder is made; InputError where it is wrong."""
+        """Check everything that can be before a run folder is made; InputError where it is wrong."""
         if self.seed < 0:
             raise InputError(f"the seed is {self.seed}, expected 0 or more")
+        check(self.config)
         if self.dataset is not None:
-            own = OwnData(self.dataset.absolute(), self.reading)
-            return Resolved(recipe, own.task(self.task), self.seed, self.config, own)
-        if self.reading != ReadingRule():
+            return self._own(recipe, OwnData(self.dataset.absolute(), self.reading))
+        if self.reading != ReadingRule() or self.data_task is not None:
             raise InputError("it was said how to read your own data set, but not which: name it with --dataset")
         if self.task is None:
             raise InputError("which task? name one with --task, or your own data set with --dataset")
         from burnish.simulators.tasks import check_task
 
         check_task(self.task)
-        return Resolved(recipe, self.task, self.seed, self.config, None)
+        return Resolved(RunSpec(recipe, self.task, self.seed, None, self.task), self.config)
+
+    def _own(self, recipe: str, own: OwnData) -> "Resolved":
+        # A bare name is one of the data set's tasks; one with a suite before it is where the policy is judged.
+        judged = self.task is not None and ":" in self.task
+        if self.task is not None and self.data_task is not None and not judged:
+            raise InputError(f"found the tasks '{self.task}' and '{self.data_task}' of your data set, expected one")
+        task = own.task(self.data_task or (None if judged else self.task))
+        simulator = self.task if judged else None
+        if simulator is not None:
+            from burnish.recipes.recording import check_same_spaces
+
+            check_same_spaces(own.read(), simulator)
+        return Resolved(RunSpec(recipe, task, self.seed, own, simulator), self.config)
 
     def folder(self, resolved: "Resolved") -> Path:
         """The run folder."""
         if self.out is not None:
             return self.out
-        task = re.sub(r"[^A-Za-z0-9._-]+", "-", resolved.task)[:60].strip(".-")
-        return Path("runs") / f"{resolved.recipe}-{task}-{resolved.seed}"
+        task = re.sub(r"[^A-Za-z0-9._-]+", "-", resolved.run.task)[:60].strip(".-")
+        return Path("runs") / f"{resolved.run.recipe}-{task}-{resolved.run.seed}"
 
 
 @dataclass(frozen=True)
 class Resolved:
     """A run with everything decided, before anything is done."""
 
-    recipe: str
-    task: str
-    seed: int
+    run: RunSpec
     config: Any
-    own: OwnData | None
+
+    @property
+    def plan(self) -> Plan:
+        """The graph of its stages."""
+        return entry(self.run.recipe).build(self.config, self.run)
 
     def settings(self) -> dict[str, Any]:
         """What recipe.yaml keeps as the run's configuration."""
-        own = {"path": str(self.own.path), **to_dict(self.own.rule)} if self.own else None
-        return {**to_dict(self.config), _DATA: own}
+        own = self.run.own
+        data = {"path": str(own.path), **to_dict(own.rule)} if own else None
+        return {**to_dict(self.config), _RUN: {"dataset": data, "simulator": self.run.simulator}}
 
     def to_yaml(self) -> str:
         """The resolved configuration, in the form of recipe.yaml."""
-        plain = {"recipe": self.recipe, "task": self.task, "seed": self.seed, "config": self.settings()}
+        r = self.run
+        plain = {"recipe": r.recipe, "task": r.task, "seed": r.seed, "config": self.settings()}
         return yaml.safe_dump(plain, sort_keys=False)
 
 
@@ -125,80 +124,94 @@ def reopen(folder: Path) -> Resolved:
     """What an existing run folder's recipe.yaml says."""
     settings = read_settings(folder)
     source = str(folder / "recipe.yaml")
-    config_class = entry(settings["recipe"]).config_class
     config = dict(settings["config"])
-    data = config.pop(_DATA, None)
-    own = None
+    said = config.pop(_RUN, None)
+    if not isinstance(said, dict) or not isinstance(said.get("simulator"), str | None) or settings["task"] is None:
+        raise InputError(
+            f"{source}: found {said!r} as field 'config.{_RUN}' and {settings['task']!r} as 'task', expected where the "
+            "data come from and a task; runs of Burnish before 0.2 are made again"
+        )
+    data, own = said.get("dataset"), None
     if data is not None:
         if not isinstance(data, dict) or not isinstance(data.get("path"), str):
-            raise InputError(f"{source}: field 'config.dataset': expected a path and how it is read, found {data!r}")
+            raise InputError(f"{source}: field 'config.{_RUN}.dataset': expected a path and how it is read")
         rule = {key: value for key, value in data.items() if key != "path"}
         own = OwnData(Path(data["path"]), from_dict(ReadingRule, rule, source))
-    if settings["task"] is None:
-        raise InputError(f"{source}: field 'task' is missing")
-    return Resolved(
-        settings["recipe"], settings["task"], settings["seed"], from_dict(config_class, config, source), own
-    )
+    recipe = entry(settings["recipe"])
+    run = RunSpec(settings["recipe"], settings["task"], settings["seed"], own, said["simulator"])
+    return Resolved(run, from_dict(recipe.config_class, config, source))
 
 
-def run_recipe(
-    folder: Path,
-    resolved: Resolved,
-    targets: Sequence[str] = ("report",),
-    threads: int | None = None,
-    processes: int | None = None,
-    device: str = "cpu",
-) -> dict[str, Any] | None:
-    """Do what is left to do in a run folder for the stages `targets`.
+@dataclass(frozen=True)
+class How:
+    """With what a run is worked on; nothing of it is part of the configuration.
 
-    threads: for PyTorch, default one for each core; on a CPU the weights are the same bit for bit for the same number.
-    processes: that train together (docs/multi_device.md); every one of them calls this, and only the first one writes.
-    device: cpu or cuda; it is no part of the configuration, so a run may change it.
-
-    Returns report.json's content when the report was asked for, else None.
+    Attributes:
+        threads: for PyTorch, default one for each core; on a CPU the weights are the same bit for bit for the same
+            number.
+        processes: that train together (docs/multi_device.md); every one of them works, and only the first one writes.
+        device: cpu or cuda.
+        verify: whether the files of finished stages are read again.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}, expected at least 1")
-    recipe, where = entry(resolved.recipe), chosen_device(device)
-    if where.type != "cpu" and not recipe.gpu:
-        raise InputError(f"{recipe.name} runs on the CPU only; expected --device cpu")
-    group = join(processes, where.type)
-    torch.set_num_threads(threads or max(1, _cores() // group.local))
-    with group.explained(), contextlib.ExitStack() as stack:
-        run, recorder = stack.enter_context(opened(folder, resolved, group, device))
-        run_steps(SharedRun(run, folder, group), recipe_steps(resolved, recorder, where), targets)
-        report = publish(run) if "report" in targets and run is not None else None
-        group.agree(True)  # the others wait for the report
-        return report if group.first or "report" not in targets else read_report(folder / "report.json")
+
+    threads: int | None = None
+    processes: int | None = None
+    device: str = "cpu"
+    verify: bool = False
 
 
-@contextlib.contextmanager
-def opened(
-    folder: Path, resolved: Resolved, group: Processes = ALONE, device: str = "cpu"
-) -> "Iterator[tuple[Run | None, Recorder | None]]":
-    """The run folder (the first process has it), and the simulator where the run has one; closed afterwards."""
-    r = resolved
-    with contextlib.ExitStack() as stack:
+def run_recipe(folder: Path, resolved: Resolved, command: str = "report", how: How = How()) -> dict[str, Any] | None:
+    """Do what is left to do in a run folder for a command (`Plan.commands`).
+
+    Returns:
+        report.json's content when the report was asked for, else None.
+
+    Raises:
+        InputError: the recipe's settings have nothing for this command, or the machine has no such device.
+    """
+    targets = resolved.plan.commands[command]
+    if not targets:
+        raise InputError(f"{command}: these settings have no such stage (gate.worlds is 0, so there is no gate)")
+    report = execute_targets(folder, resolved, targets, how)
+    return report if command == "report" else None
+
+
+def execute_targets(folder: Path, resolved: Resolved, targets: Sequence[Stage], how: How) -> dict[str, Any] | None:
+    """Do any stages of a run's graph; the report's content where it is among them."""
+    if how.threads is not None and how.threads < 1:
+        raise InputError(f"threads is {how.threads}, expected at least 1")
+    where, r = chosen_device(how.device), resolved.run
+    group = join(how.processes, where.type)
+    torch.set_num_threads(how.threads or max(1, _cores() // group.local))
+    reported = any(target.name == "report" for target in targets)
+    with group.explained():
         run = None
         if group.first:
-            run = stack.enter_context(Run.create(folder, r.recipe, r.task, r.seed, r.settings(), device))
-            for name, path in entry(r.recipe).external_inputs(r.config).items():
-                run.external_input(name, path)
-        if r.own is not None:
+            run = Run.create(folder, r.recipe, r.task, r.seed, resolved.settings(), how.device)
+        try:
+            execute(targets, SharedRun(run, folder, group), where)
+            report = publish(run) if reported and run is not None else None
+        finally:
             if run is not None:
-                r.own.register(run)
-            yield run, None
-        else:
-            from burnish.recipes.recording import Recorder
-
-            yield run, stack.enter_context(Recorder(r.task, r.seed, r.config.simulator))
+                run.close()
+        group.agree(True)  # the others wait for the report
+        return report if group.first or not reported else read_report(folder / "report.json")
 
 
-def recipe_steps(resolved: Resolved, recorder: "Recorder | None", device: torch.device = CPU) -> list[Step]:
-    """The recipe's stages with this run's settings, on `device` where the recipe can use another one than the CPU."""
-    r, recipe = resolved, entry(resolved.recipe)
-    steps = functools.partial(recipe.steps, device=device) if recipe.gpu else recipe.steps
-    return steps(r.config, r.task, r.seed, recorder, r.own)
+def chosen_device(name: str) -> torch.device:
+    """The device of this name (`cpu`, `cuda`), after a look whether the machine has it.
+
+    Raises:
+        InputError: no such device, or the machine has none.
+    """
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"unknown device '{name}', expected cpu or cuda")
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError("device cuda: PyTorch finds no GPU on this machine; use --device cpu")
+        # Batches have one shape for thousands of steps: worth trying which convolution is the fastest.
+        torch.backends.cudnn.benchmark = True
+    return torch.device(name)
 
 
 def _cores() -> int:

@@ -1,313 +1,412 @@
 """World4RL (arXiv 2509.19080), read from top to bottom like its method section.
 
 Three networks learn, separately, from offline data: a behaviour-cloned policy, a diffusion transition model and a
-success classifier.  They are frozen, and PPO refines the policy inside the world that they imagine.  Beyond the paper,
+success classifier. They are frozen, and PPO refines the policy inside the world that they imagine. Beyond the paper,
 imagination is pessimistic: an ensemble and the distance to the data halt episodes that leave the data, and an anchor
-holds the policy near the pretrained one.  All of it reads state vectors, or a compact latent of camera pictures
-(`recipes/views.py`).
+holds the policy near the pretrained one.
+
+Three presets see the same method in three ways: state vectors (`default`), a compact latent of camera pictures
+(`pixels`), or frames in and frames imagined, which is the published form (`frames`).
 """
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from burnish.data import Dataset, Windows, read_dataset, require_successes
-from burnish.evaluation.agent import Agent, load_agent, save_agent
-from burnish.pipeline import StageContext
-from burnish.policies import GaussianPolicy
-from burnish.recipes.gating import gate_steps
-from burnish.recipes.own_data import OwnData, copy_own_data
-from burnish.recipes.parts import (
-    Imagination,
-    Split,
-    clone,
-    cloned_episodes,
-    recorded_features,
-    refine_in_imagination,
-    train_classifier,
-    validation,
-    with_evaluation_and_report,
-)
-from burnish.recipes.steps import Step, store_dataset
-from burnish.recipes.views import StateView, view_of
-from burnish.recipes.world4rl_config import CollectConfig, World4RLConfig
-from burnish.rewards import SuccessClassifier
-from burnish.training import fit
+from burnish.components import build
+from burnish.data import Dataset, Recording
+from burnish.errors import InputError
+from burnish.evaluation.gate import GateConfig
+from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
+from burnish.imagination import ImaginationConfig
+from burnish.pipeline import External, Reading, Stage, StageContext, stage
+from burnish.policies import Agent, GaussianPolicyConfig, PicturePolicyConfig
+from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.stages.data import Recorded, check_cameras, encoder_of, own_data, seen_by
+from burnish.recipes.stages.finish import Parts, finish
+from burnish.recipes.stages.recording import Real, record_rollouts
+from burnish.recipes.stages.refining import refine_policy
+from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, recorded_features, train_classifier
+from burnish.recipes.stages.transitions import fit_support, take_over_world_model, train_ensemble, train_world_model
+from burnish.rewards import ClassifierConfig, FrameClassifierConfig
+from burnish.rl import PPOConfig, RefineConfig
+from burnish.training import TrainingConfig
 from burnish.world_models import (
-    DataSupport,
-    DiffusionWorldModel,
-    DisagreementEnsemble,
+    AutoencoderConfig,
+    DiffusionConfig,
     Encoded,
+    EnsembleConfig,
+    HistoryConfig,
     ObservationHistory,
-    TransitionSpace,
-    learned_dimensions,
-    position_differences,
+    PixelDiffusionConfig,
+    PixelHistory,
+    PixelHistoryConfig,
+    SamplerConfig,
+    SpeedConfig,
+    SupportConfig,
 )
 
-if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
-    from burnish.recipes.recording import Recorder
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What is recorded in the simulator before any learning, and with the pretrained policy."""
+
+    demonstrations: int = 5
+    """Successful episodes of the scripted expert that the policy is cloned from."""
+    demonstration_noise: float = 0.3
+    """Standard deviation of the temporally correlated noise on the expert's actions; 0 for perfect demonstrations."""
+    policy_episodes: int = 150
+    """Rollouts of the pretrained policy (World4RL: 150)."""
+    policy_noise: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4)
+    """Graded noise: rollouts are shared evenly between these standard deviations."""
+    random_episodes: int = 30
+    """Uniformly random motion (World4RL: 30)."""
+    noisy_expert_episodes: int = 0
+    """Further expert episodes with graded noise, for the world model and the classifier only."""
+    noisy_expert_noise: tuple[float, ...] = (0.2, 0.4, 0.8)
+    frames_after_success: int = 8
+    """Decisions recorded after the first success, so that the classifier sees what success looks like."""
 
 
-def steps(
-    config: World4RLConfig, task: str, seed: int, recorder: "Recorder | None" = None, own: OwnData | None = None
-) -> list[Step]:
-    """The method in its order: every stage, what of the configuration it depends on, and what it reads.
+@dataclass(frozen=True)
+class World4RL(RecipeConfig):
+    """Every setting of the method; `history` decides whether models see vectors or frames."""
 
-    Data come from the simulator of `recorder`, or from `own`.  Without a simulator nothing is evaluated in one.
-    """
-    c = config
-    simulator = c.simulator if recorder is not None else None
-    view = view_of(c.observation, c.autoencoder, c.autoencoder_training, simulator, c.held_out, seed)
-
-    def data(stage: StageContext) -> Dataset:
-        return view.dataset(stage)
-
-    def vectors(stage: StageContext) -> Dataset:
-        return view.vectors(view.dataset(stage))
-
-    def split(stage: StageContext) -> Split:
-        return vectors(stage).split(c.held_out, seed=0)
-
-    def agent(stage: StageContext) -> Agent:
-        return load_agent(stage.inputs["policy"], task)
-
-    def world_model(stage: StageContext) -> DiffusionWorldModel:
-        return DiffusionWorldModel.load(stage.inputs["world_model"])
-
-    def classifier(stage: StageContext) -> SuccessClassifier:
-        return SuccessClassifier.load(stage.inputs["classifier"])
-
-    def ensemble(stage: StageContext) -> DisagreementEnsemble:
-        return DisagreementEnsemble.load(stage.inputs["ensemble"])
-
-    def support(stage: StageContext) -> DataSupport:
-        return DataSupport.load(stage.inputs["ensemble"] / "support")
-
-    cloning = {"history": c.history, "policy": c.policy, "training": c.pretraining, "noise": c.cloning_noise}
-    cloning |= {"seed": seed, "task": task}
-    space = {"held_out": c.held_out, "history": c.history, "seed": seed}
-    seen = view.inputs
-    if recorder is not None:
-        real = {"simulator": c.simulator, "collect": c.collect, "task": task, "seed": seed}
-        sequence = [
-            Step("demonstrations", real, (), lambda s: collect_demonstrations(c.collect, recorder, s), alone=True),
-            *view.steps("demonstrations"),
-            Step(
-                "policy",
-                cloning,
-                ("demonstrations", *seen[:1]),
-                lambda s: pretrain(c, task, seed, "demonstrations", view, s),
-            ),
-            Step(
-                "dataset",
-                real,
-                ("demonstrations", "policy"),
-                lambda s: collect_rollouts(c.collect, recorder, s),
-                alone=True,
-            ),
-            *view.latents(),
-        ]
-    else:
-        assert own is not None
-        sequence = [
-            Step(
-                "dataset",
-                {"own_data": own.rule, "task": task},
-                own.inputs(view.cameras),
-                lambda s: copy_own_data(own, task, view.cameras, s),
-                alone=True,
-            ),
-            *view.steps("dataset"),
-            *view.latents(),
-            Step("policy", cloning, ("dataset", *seen), lambda s: pretrain(c, task, seed, "dataset", view, s)),
-        ]
-    learned = [
-        *sequence,
-        Step(
-            "world_model",
-            {**space, "model": c.world_model, "training": c.world_model_training},
-            ("dataset", "policy", *seen),
-            lambda s: train_world_model(c, seed, split(s), agent(s), s),
-        ),
-        Step(
-            "ensemble",
-            {**space, "model": c.ensemble, "training": c.ensemble_training, "support": c.support},
-            ("dataset", "policy", *seen),
-            lambda s: train_ensemble(c, seed, split(s), agent(s), s),
-        ),
-        Step(
-            "classifier",
-            {**space, "model": c.classifier, "training": c.classifier_training},
-            ("dataset", "world_model", *seen),
-            lambda s: train_success_classifier(c, seed, split(s), world_model(s), s),
-        ),
-        Step(
-            "refined",
-            {
-                "starts": c.starts,
-                "imagination": c.imagination,
-                "ppo": c.ppo,
-                "refine": c.refine,
-                "imagined_episodes": c.evaluation.imagined_episodes,
-                "seed": seed,
-            },
-            ("dataset", "policy", "world_model", "classifier", "ensemble", *seen),
-            lambda s: refine_policy(
-                c,
-                task,
-                seed,
-                data(s),
-                agent(s),
-                view.outside(s, world_model(s)),
-                classifier(s),
-                ensemble(s),
-                support(s),
-                s,
-            ),
-        ),
-    ]
-    held_out = replace(c, history=replace(c.history, inertia=c.held_out_inertia))
-    learned += gate_steps(
-        held_out,
-        task,
-        seed,
-        view,
-        {
-            "history": held_out.history,
-            "world_model": c.world_model,
-            "ensemble": c.ensemble,
-            "support": c.support,
-            "classifier": c.classifier,
-        },
-        ("dataset", "policy", *seen),
-        lambda fewer_steps, seed, split, s: train_world(fewer_steps, seed, split, agent(s), s),
+    collect: CollectConfig = CollectConfig()
+    autoencoder: AutoencoderConfig | None = None
+    """Of pictures, where models read its latents instead of states."""
+    autoencoder_training: TrainingConfig = TrainingConfig(steps=7000, batch_size=16, learning_rate=2e-3)
+    """A batch is that many windows of three frames."""
+    history: HistoryConfig | PixelHistoryConfig = HistoryConfig()
+    policy: GaussianPolicyConfig | PicturePolicyConfig = GaussianPolicyConfig()
+    pretraining: TrainingConfig = TrainingConfig(steps=600, batch_size=256, ema_decay=None, weight_decay=1e-3)
+    cloning_noise: float = 0.1
+    """Noise on the normalised features while cloning. Imagined features are never exact, so a policy must not hang on
+    the last digit of a dimension that hardly moved in the few demonstrations: it would not work in imagination."""
+    world_model: DiffusionConfig | PixelDiffusionConfig = DiffusionConfig()
+    world_model_training: TrainingConfig = TrainingConfig(steps=3000, batch_size=256, learning_rate=2e-3)
+    world_model_from: str | None = None
+    """Folder of a world model of frames that was trained elsewhere, for several tasks at once, say: it is taken over,
+    after a check that it sees what `history` says, instead of training one."""
+    ensemble: EnsembleConfig = EnsembleConfig()
+    ensemble_training: TrainingConfig = TrainingConfig(steps=2500, batch_size=256, ema_decay=None)
+    support: SupportConfig = SupportConfig()
+    classifier: ClassifierConfig | FrameClassifierConfig = ClassifierConfig()
+    classifier_training: TrainingConfig = TrainingConfig(
+        steps=2500, batch_size=256, ema_decay=None, weight_decay=1e-3
     )
-    return with_evaluation_and_report(learned, c, task, seed, recorder, view, world_model, ensemble)
+    imagination: ImaginationConfig = ImaginationConfig(member_share=0.5)
+    ppo: PPOConfig = PPOConfig()
+    refine: RefineConfig = RefineConfig(margin=0.02, average=0.9, patience=4)
+    held_out_inertia: bool = False
+    """`history.inertia` of the gate's held-out worlds. Without it they are of another kind than the world in which the
+    policy was refined, so that what fools one need not fool the other; they agree with reality as well or a little
+    better (benchmarks/results)."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Whose pictures the models look at."""
+        if isinstance(self.history, PixelHistoryConfig):
+            return self.history.cameras
+        return self.autoencoder.cameras if self.autoencoder is not None else ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.history, PixelHistoryConfig) and self.autoencoder is not None:
+            raise InputError("config.autoencoder: models of frames need no latents, expected none")
+
+
+def recipe(c: World4RL, run: RunSpec) -> Plan:
+    """The method in its order."""
+    if run.own is None:
+        if c.cameras:
+            check_cameras(c.cameras, image_size(c), c.simulator)
+        real = run.real(c)
+        demonstrations = stage(record_demonstrations, "demonstrations", alone=True, real=real, collect=c.collect)
+        encoder = encoder_of(c, demonstrations, run.seed)
+        policy = cloned(c, run, seen_by(encoder, demonstrations, c.cameras, "demonstration_latents"), encoder)
+        data = stage(
+            record_rollouts,
+            "dataset",
+            alone=True,
+            real=real,
+            earlier=Recorded(demonstrations, c.simulator.cameras).whole,
+            policy=policy.folder,
+            episodes=c.collect.policy_episodes,
+            noise=c.collect.policy_noise,
+            frames_after_success=c.collect.frames_after_success,
+        )
+    else:
+        data = own_data(run.own, run.task, c.cameras)
+        encoder = encoder_of(c, data, run.seed)
+        policy = cloned(c, run, seen_by(encoder, data, c.cameras), encoder)
+    recorded = seen_by(encoder, data, c.cameras)
+    imagined = models(c, recorded.split(c.held_out), run.seed, policy)
+    refined = stage(
+        refine_policy,
+        "refined",
+        policy=policy,
+        data=recorded.whole,
+        models=imagined,
+        imagination=c.imagination,
+        learner=c.ppo,
+        refinement=c.refine,
+        seed=run.seed,
+    )
+
+    def held_out(config: World4RL, fold: Reading, seed: int) -> Models:
+        return models(of_another_kind(config), fold, seed, policy)
+
+    return finish(run, c, held_out, Parts(data, recorded, policy, imagined, refined, encoder))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # 1. Data: D_exp, D_random, and later D_rollout (section III-A).
 
 
-def collect_demonstrations(config: CollectConfig, recorder: "Recorder", stage: StageContext) -> None:
+def record_demonstrations(context: StageContext, real: Real, collect: CollectConfig) -> Recording:
     """Expert demonstrations (the successful ones), random motion, and graded noisy experts if asked for."""
-    c = config
+    c, recorder = collect, real.recorder
     others = [
         *recorder.random_motion(c.random_episodes),
         *recorder.noisy_experts(c.noisy_expert_episodes, c.noisy_expert_noise),
     ]
     episodes = recorder.record_demonstrations(
-        c.demonstrations, c.demonstration_noise, others, c.frames_after_success, stage
+        c.demonstrations, c.demonstration_noise, others, c.frames_after_success, context
     )
-    store_dataset(stage.folder, episodes, recorder.info)
-
-
-def collect_rollouts(config: CollectConfig, recorder: "Recorder", stage: StageContext) -> None:
-    """Rollouts of the pretrained policy with graded noise, joined to the demonstrations: the whole offline data."""
-    earlier = read_dataset(stage.inputs["demonstrations"]).to_episodes()
-    jobs = recorder.rollouts(stage.inputs["policy"], config.policy_episodes, config.policy_noise)
-    episodes = earlier + recorder.record(jobs, config.frames_after_success, stage)
-    store_dataset(stage.folder, episodes, recorder.info)
+    return Recording(episodes, recorder.info)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # 2. The policy π_ξ, by behaviour cloning (Eqs. 1–2).
 
 
-def pretrain(config: World4RLConfig, task: str, seed: int, source: str, view: StateView, stage: StageContext) -> None:
-    """Negative log-likelihood of the actions in stage `source`; its normaliser is the one that every model shares."""
-    demonstrations = view.vectors(view.dataset(stage, source))
-    observer = ObservationHistory(demonstrations.observation_dim, demonstrations.action_dim, config.history)
-    observer.fit(demonstrations)
-    torch.manual_seed(seed)
-    policy = GaussianPolicy(observer.feature_dim, demonstrations.action_dim, config.policy)
-    chosen = cloned_episodes(demonstrations)
-    seen = [recorded_features(observer, chosen)]
-    clone(policy, seen, chosen, config.cloning_noise, config.pretraining, seed, stage)
-    save_agent(stage.folder, Agent(view.outside(stage, observer), policy).eval(), task)
+def cloned(c: World4RL, run: RunSpec, data: Recorded, encoder: Stage | None) -> Stage:
+    """The pretrained policy."""
+    return stage(
+        clone_policy,
+        "policy",
+        data=data.whole,
+        history=c.history,
+        how=Cloning(sized(c.policy, c.history), c.pretraining, c.cloning_noise),
+        seed=run.seed,
+        task=run.task,
+        encoder=encoder,
+    )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# 3. The transition model D_θ (Eqs. 4–7), and an ensemble beside it that knows where the data ends.
-
-
-def train_world_model(config: World4RLConfig, seed: int, split: Split, agent: Agent, stage: StageContext) -> None:
-    """EDM-preconditioned diffusion over the next observation, given H frames and two-hot actions."""
-    training, held_out = split
-    torch.manual_seed(seed)
-    world_model = DiffusionWorldModel(transition_space(config, training, agent), config.world_model)
-    windows = Windows(training, history=config.history.frames, horizon=config.world_model.rollout_steps)
-    schedule = config.world_model_training
-    validate = validation(world_model, training, held_out, schedule, seed)
-    with stage.progress(schedule.steps, "steps") as bar:
-        fit(world_model, windows, schedule, stage.folder, seed, on_step=bar.at, validate=validate)
-    world_model.save(stage.folder)
-
-
-def train_ensemble(config: World4RLConfig, seed: int, split: Split, agent: Agent, stage: StageContext) -> None:
-    """Bootstrapped predictors of the mean change; the halting threshold comes from held-out real windows."""
-    training, held_out = split
-    torch.manual_seed(seed + 1)
-    ensemble = DisagreementEnsemble(transition_space(config, training, agent), config.ensemble)
-    sampler = ensemble.bootstrap(training, seed)
-    with stage.progress(config.ensemble_training.steps, "steps") as bar:
-        fit(ensemble, sampler, config.ensemble_training, stage.folder, seed, on_step=bar.at)
-    stage.record("halting", ensemble.calibrate(held_out))
-    ensemble.save(stage.folder)
-    support = DataSupport.fit(ensemble.space, config.support, training, held_out, seed)
-    support.save(stage.folder / "support")
-
-
-def train_world(config: World4RLConfig, seed: int, split: Split, agent: Agent, stage: StageContext) -> None:
-    """Everything that imagines, on other episodes: for the trust gate's held-out worlds."""
-    stage.once("world_model", lambda s: train_world_model(config, seed, split, agent, s))
-    stage.once("ensemble", lambda s: train_ensemble(config, seed, split, agent, s))
-    world_model = DiffusionWorldModel.load(stage.folder / "world_model")
-    stage.once("classifier", lambda s: train_success_classifier(config, seed, split, world_model, s))
-
-
-def transition_space(config: World4RLConfig, training: Dataset, agent: Agent) -> TransitionSpace:
-    """The space in which transitions are predicted, with the policy's normaliser."""
-    learned = learned_dimensions(training)
-    differences = position_differences(training)
-    space = TransitionSpace(training.observation_dim, training.action_dim, learned, config.history, differences)
-    space.normaliser.load_state_dict(agent.observer.normaliser.state_dict())  # type: ignore[union-attr]
-    return space.fit(training)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# 4. The reward r_t = C_ψ(x_{t+1}): a binary success classifier.
-
-
-def train_success_classifier(
-    config: World4RLConfig, seed: int, split: Split, world_model: DiffusionWorldModel, stage: StageContext
-) -> None:
-    """Binary cross-entropy on real frames and on imagined continuations of them; calibrated on held-out episodes."""
-    training, held_out = split
-    require_successes(training)
-    torch.manual_seed(seed + 2)
-    classifier = SuccessClassifier(world_model.feature_dim, config.classifier)
-    train_classifier(classifier, world_model, training, held_out, config.classifier_training, seed, stage)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# 5. Refinement: PPO inside the frozen world model (Eqs. 8–9), without any interaction.
-
-
-def refine_policy(
-    config: World4RLConfig,
-    task: str,
+def clone_policy(
+    context: StageContext,
+    data: Dataset,
+    history: HistoryConfig | PixelHistoryConfig,
+    how: Cloning,
     seed: int,
-    dataset: Dataset,
-    agent: Agent,
-    world_model: "DiffusionWorldModel | Encoded",
-    classifier: SuccessClassifier,
-    ensemble: DisagreementEnsemble,
-    support: DataSupport,
-    stage: StageContext,
-) -> None:
-    """Start states from the data, actions from the policy, consequences from the world model, reward from C_ψ."""
-    imagination = Imagination(world_model, classifier, ensemble, support, dataset, config.starts, config.imagination)
-    judged = config.evaluation.imagined_episodes
-    refine_in_imagination(imagination, agent, task, config.ppo, config.refine, judged, seed, stage)
+    task: str,
+    encoder: Any,
+) -> Agent:
+    """Negative log-likelihood of the demonstrated actions; its normaliser is the one that every model shares."""
+    if isinstance(history, PixelHistoryConfig):
+        observer = PixelHistory(data.action_dim, history).to(context.device)
+    else:
+        observer = ObservationHistory(data.observation_dim, data.action_dim, history).to(context.device).fit(data)
+    torch.manual_seed(seed)
+    policy = build(how.policy, observer.feature_dim, data.action_dim).to(context.device)
+    chosen = cloned_episodes(data)
+    clone(context, how, policy, [recorded_features(observer, chosen)], chosen, seed)
+    return Agent(observer if encoder is None else Encoded(encoder, observer), policy, task)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 3. The transition model D_θ (Eqs. 4–7), the reward r_t = C_ψ(x_{t+1}), and what knows where the data end.
+
+
+def models(c: World4RL, data: Reading, seed: int, policy: Stage) -> Models:
+    """Everything that imagines, from (training, held-out) episodes; the gate asks for it again, on other ones."""
+    space = {"data": data, "policy": policy, "history": c.history}
+    if c.world_model_from is None:
+        training = c.world_model_training
+        world = stage(train_world_model, "world_model", **space, model=c.world_model, training=training, seed=seed)
+    else:
+        source = External("world_model_from", Path(c.world_model_from).absolute())
+        world = stage(take_over_world_model, "world_model", source=source, **space, model=c.world_model)
+    reward = stage(
+        train_classifier,
+        "classifier",
+        data=data,
+        world=world,
+        model=sized(c.classifier, c.history),
+        training=c.classifier_training,
+        seed=seed,
+    )
+    if isinstance(c.history, PixelHistoryConfig):
+        return Models(world, reward)
+    ensemble = stage(
+        train_ensemble, "ensemble", **space, model=c.ensemble, training=c.ensemble_training, seed=seed
+    )
+    return Models(world, reward, (ensemble, stage(fit_support, "support", data=data, ensemble=ensemble,
+                                                  model=c.support, seed=seed)))
+
+
+def of_another_kind(c: World4RL) -> World4RL:
+    """The configuration of the gate's held-out worlds."""
+    if isinstance(c.history, PixelHistoryConfig):
+        return c
+    return replace(c, history=replace(c.history, inertia=c.held_out_inertia))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures: what depends on their size.
+
+
+def image_size(c: World4RL) -> int:
+    """Height and width of the pictures that models look at."""
+    if isinstance(c.history, PixelHistoryConfig):
+        return c.history.image_size
+    assert c.autoencoder is not None
+    return c.autoencoder.image_size
+
+
+def sized(config: Any, history: HistoryConfig | PixelHistoryConfig) -> Any:
+    """A policy's or classifier's configuration with the sizes of the pictures that it reads."""
+    if not isinstance(history, PixelHistoryConfig):
+        return config
+    pictures = {"frames": history.feature_frames, "channels": 3 * len(history.cameras), "image_size": history.image_size}
+    return replace(config, **pictures)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Presets.
+
+DEFAULT = World4RL()
+SMALL_LATENT = AutoencoderConfig(cameras=("corner3",), image_size=32, latent_dim=16, width=8, hidden=64)
+
+CONTACTS = replace(
+    DEFAULT,
+    collect=CollectConfig(demonstrations=10, policy_episodes=300),
+    ensemble=replace(DEFAULT.ensemble, halt_quantile=0.985),
+    support=replace(DEFAULT.support, halt_quantile=0.96),
+    refine=replace(DEFAULT.refine, iterations=200),
+)
+"""For tasks that hang on contacts: more data where the world model errs, stricter halting, a longer refinement."""
+
+PAPER = replace(
+    DEFAULT,
+    simulator=SimulatorConfig(action_repeat=3, max_steps=50),
+    collect=CollectConfig(demonstrations=50, demonstration_noise=0.0, policy_noise=(0.0,)),
+    pretraining=replace(DEFAULT.pretraining, steps=3000),
+)
+"""World4RL's own data: 50 clean expert, 150 policy and 30 random episodes of 50 decisions (action repeat 3)."""
+
+TINY = replace(
+    DEFAULT,
+    collect=CollectConfig(policy_episodes=24, random_episodes=6),
+    pretraining=replace(DEFAULT.pretraining, steps=300),
+    world_model_training=replace(DEFAULT.world_model_training, steps=300),
+    ensemble_training=replace(DEFAULT.ensemble_training, steps=200),
+    classifier_training=replace(DEFAULT.classifier_training, steps=200),
+    imagination=replace(DEFAULT.imagination, num_envs=128),
+    refine=replace(DEFAULT.refine, iterations=10, critic_warmup=2),
+    gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
+    evaluation=EvaluationConfig(
+        episodes=20, imagined_episodes=128, curve_points=2, curve_episodes=10, videos=1
+    ),
+)
+"""Every stage for real, in about a minute: for tests and continuous integration, not for good policies."""
+
+
+def pixels(c: World4RL, latent: AutoencoderConfig, steps: int = 7000) -> World4RL:
+    """A compact latent of pictures instead of states: nothing that learns sees a state vector."""
+    # The autoencoder learns before there is a policy: failed attempts show it what rollouts will look like.
+    attempts = max(c.collect.noisy_expert_episodes, 2 * c.collect.policy_episodes // 5)
+    return replace(
+        c,
+        simulator=replace(c.simulator, cameras=latent.cameras, image_size=latent.image_size),
+        autoencoder=latent,
+        autoencoder_training=replace(c.autoencoder_training, steps=steps),
+        collect=replace(c.collect, noisy_expert_episodes=attempts),
+        # Latents have no inertia: with its regression imagination drifts away within forty steps.
+        history=replace(c.history, feature_frames=2, inertia=False),
+        # Latents are less exact than states, and refinement in them is slower.
+        refine=replace(c.refine, iterations=2 * c.refine.iterations),
+    )
+
+
+FRAMES = World4RL(
+    simulator=SimulatorConfig(cameras=("corner3",)),
+    collect=CollectConfig(demonstrations=10),
+    history=PixelHistoryConfig(cameras=("corner3",)),
+    policy=PicturePolicyConfig(),
+    pretraining=TrainingConfig(steps=1500, batch_size=128, ema_decay=None, weight_decay=1e-3),
+    cloning_noise=0.0,
+    world_model=PixelDiffusionConfig(preset="diamond"),
+    # AdamW with DIAMOND's weight decay and batch size.
+    world_model_training=TrainingConfig(
+        steps=20_000, batch_size=32, learning_rate=2e-4, weight_decay=1e-2, ema_decay=0.999, checkpoint_seconds=60.0
+    ),
+    # Without imagined frames, as published: they cost 20,000 imagined pictures.
+    classifier=FrameClassifierConfig(imagined_share=0.0, hard_share=0.5),
+    classifier_training=TrainingConfig(steps=1500, batch_size=128, ema_decay=None, weight_decay=1e-3),
+    imagination=ImaginationConfig(num_envs=64, halting=False),
+    ppo=PPOConfig(minibatch_size=256),
+    refine=RefineConfig(margin=0.02, average=0.9, patience=4, checkpoint_seconds=60.0),
+    gate=GateConfig(worlds=0),
+    )
+"""The published form: frames in, frames imagined, never halted. For good policies a GPU."""
+
+FRAMES_TINY = replace(
+    FRAMES,
+    simulator=replace(FRAMES.simulator, image_size=32, max_steps=60),
+    collect=CollectConfig(demonstrations=3, policy_episodes=6, policy_noise=(0.0, 0.4), random_episodes=3),
+    held_out=0.25,
+    history=replace(FRAMES.history, image_size=32),
+    policy=PicturePolicyConfig(widths=(8, 16, 16, 32), embedding=64, hidden=(64,), shift=2),
+    pretraining=replace(FRAMES.pretraining, steps=150, batch_size=32),
+    world_model=PixelDiffusionConfig(preset="xs", sampler=SamplerConfig(steps=2, sigma_min=2e-3)),
+    world_model_training=replace(FRAMES.world_model_training, steps=80, batch_size=8, learning_rate=1e-3),
+    classifier=replace(FRAMES.classifier, shift=2),
+    classifier_training=replace(FRAMES.classifier_training, steps=40, batch_size=32),
+    imagination=replace(FRAMES.imagination, num_envs=16, horizon=20),
+    ppo=replace(FRAMES.ppo, minibatch_size=64, epochs=2),
+    refine=replace(FRAMES.refine, iterations=4, rollout_steps=8, critic_warmup=1, evaluate_every=2),
+    evaluation=EvaluationConfig(
+        episodes=4, imagined_episodes=8, curve_points=1, curve_episodes=2, videos=1, picture_windows=6
+    ),
+)
+
+FRAMES_PAPER = replace(
+    FRAMES,
+    simulator=replace(FRAMES.simulator, action_repeat=3, max_steps=50),
+    collect=CollectConfig(demonstrations=50, demonstration_noise=0.0, policy_noise=(0.0,)),
+    pretraining=replace(FRAMES.pretraining, steps=5000),
+    world_model=PixelDiffusionConfig(preset="published", speed=SpeedConfig(precision="bfloat16", compile=True)),
+    world_model_training=replace(
+        FRAMES.world_model_training, steps=100_000, batch_size=64, learning_rate=1e-4, checkpoint_seconds=300.0
+    ),
+    classifier=replace(FRAMES.classifier, network="resnet18", hard_share=0.0),
+    classifier_training=replace(FRAMES.classifier_training, learning_rate=3e-4),
+)
+"""World4RL's own data and sizes: a U-Net of 330 M weights and a ResNet-18; for a GPU."""
+
+PRESETS = {
+    "default": DEFAULT,
+    "contacts": CONTACTS,
+    "paper": PAPER,
+    "tiny": TINY,
+    "pixels": pixels(DEFAULT, AutoencoderConfig()),
+    "pixels-contacts": pixels(CONTACTS, AutoencoderConfig()),
+    "pixels-tiny": pixels(TINY, SMALL_LATENT, steps=150),
+    "frames": FRAMES,
+    "frames-tiny": FRAMES_TINY,
+    "frames-paper": FRAMES_PAPER,
+}
+
+RECIPE = Recipe(
+    name="world4rl",
+    system="World4RL, on states, on a compact latent of pictures, or on frames as published",
+    paper="arXiv 2509.19080",
+    needs="a task with an expert, or your own data; frames-paper: a GPU",
+    status="works",
+    build=recipe,
+    presets=PRESETS,
+)

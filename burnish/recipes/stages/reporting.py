@@ -33,13 +33,13 @@ _TRAINING = {
 # The contract's names of what takes time, and the stages behind them.
 _SECONDS = {
     "collect": ("demonstrations", "dataset"),
-    "autoencoder": ("autoencoder", "latents"),
+    "autoencoder": ("autoencoder", "latents", "demonstration_latents"),
     "pretrain": ("policy",),
     "world_model": ("world_model",),
-    "ensemble": ("ensemble",),
+    "ensemble": ("ensemble", "support"),
     "classifier": ("classifier",),
     "refine": ("refined",),
-    "gate": ("held_out_worlds", "accepted"),
+    "gate": ("gate/", "accepted"),
     "evaluate": ("evaluation",),
 }
 _WHERE_PRESENT = ("autoencoder", "gate")
@@ -48,17 +48,17 @@ NO_ENSEMBLE = "This recipe has no ensemble: as published, imagination is not hal
 NO_SIMULATOR = "the run started from a data set of the user's own, and no simulator was used"
 
 
-def report(stage: StageContext) -> None:
+def report(context: StageContext, run: dict[str, Any], stages: dict[str, Path]) -> None:
     """Write report.json, report.html and videos/ into the stage's folder."""
-    manifests = {name: read_json(folder / STAGE_FILE) for name, folder in stage.inputs.items()}
-    evaluation = stage.inputs["evaluation"]
+    manifests = {name: read_json(folder / STAGE_FILE) for name, folder in stages.items()}
+    evaluation = stages["evaluation"]
     settings = load_yaml(evaluation.parent / RECIPE_FILE)
     videos, no_videos = _videos(evaluation)
-    gate, no_gate = _gate(settings, stage)
+    gate, no_gate = _gate(settings, stages)
     skipped = {name: reason for name, reason in (("videos", no_videos), ("gate", no_gate)) if reason}
     summary = _summary(settings, manifests, evaluation, gate, skipped)
     contract = build_report(summary)
-    rows = _refinement_rows(stage.inputs["refined"], evaluation)
+    rows = _refinement_rows(stages["refined"], evaluation)
     chosen = int(manifests["refined"]["outputs"]["iteration"])
     measured: dict[str, Any] = {
         name: read_json(evaluation / f"{name}.json") if (evaluation / f"{name}.json").exists() else None
@@ -75,21 +75,21 @@ def report(stage: StageContext) -> None:
     inputs = ReportInputs(
         report=contract,
         configuration=yaml.safe_dump(settings, sort_keys=False),
-        data=_data_rows(read_dataset(stage.inputs["dataset"], cameras=())),
+        data=_data_rows(read_dataset(stages["dataset"], cameras=())),
         refinement=rows,
         chosen_iteration=chosen or None,
         refinement_stopped=manifests["refined"]["outputs"].get("stopped"),
-        training={title: _metrics(stage.inputs[name]) for name, title in _TRAINING.items() if name in stage.inputs},
-        calibration=read_json(stage.inputs["classifier"] / "calibration.json"),
+        training={title: _metrics(stages[name]) for name, title in _TRAINING.items() if name in stages},
+        calibration=read_json(stages["classifier"] / "calibration.json"),
         **measured,
         gate=gate,
         videos=videos,
         missing={name: reason for name, reason in missing.items() if reason},
     )
     for video in videos:
-        write_atomically(stage.folder / video["path"], video["mp4"])
-    write_html(inputs, stage.folder / "report.html")
-    write_report(contract, stage.folder / "report.json")
+        write_atomically(context.folder / video["path"], video["mp4"])
+    write_html(inputs, context.folder / "report.html")
+    write_report(contract, context.folder / "report.json")
 
 
 def publish(run: Run) -> dict[str, Any]:
@@ -135,9 +135,9 @@ def _summary(
     else:
         skipped = {"evaluation": NO_SIMULATOR, **skipped}
     seconds = {
-        name: sum(manifests[stage]["seconds"] for stage in stages if stage in manifests)
+        name: sum(manifests[stage]["seconds"] for stage in manifests if stage.startswith(stages))
         for name, stages in _SECONDS.items()
-        if name not in _WHERE_PRESENT or any(stage in manifests for stage in stages)
+        if name not in _WHERE_PRESENT or any(stage.startswith(stages) for stage in manifests)
     }
     return RunSummary(
         recipe=settings["recipe"],
@@ -164,10 +164,10 @@ def _summary(
     )
 
 
-def _gate(settings: dict[str, Any], stage: StageContext) -> tuple[dict[str, Any] | None, str]:
+def _gate(settings: dict[str, Any], stages: dict[str, Path]) -> tuple[dict[str, Any] | None, str]:
     """What the trust gate found, or why the run has none."""
-    if "accepted" in stage.inputs:
-        return read_json(stage.inputs["accepted"] / "gate.json"), ""
+    if "accepted" in stages:
+        return read_json(stages["accepted"] / "gate.json"), ""
     if "gate" in settings["config"]:
         return None, "The trust gate was left out: gate.worlds is 0, so there are no held-out worlds to ask."
     return None, f"The recipe {settings['recipe']} has no trust gate."

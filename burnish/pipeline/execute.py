@@ -1,0 +1,132 @@
+"""Does the stages of a graph that are not done yet, in a run folder, on a device."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from burnish.components import Component, load, save
+from burnish.data import Dataset, read_dataset, store_dataset
+from burnish.errors import InputError
+from burnish.pipeline.graph import Absent, External, Reading, Stage, map_inputs, ordered
+from burnish.pipeline.memory import memory_explained
+from burnish.pipeline.shared import SharedRun
+from burnish.pipeline.stages import StageContext, finished_manifest
+from burnish.training import current
+
+CPU = torch.device("cpu")
+
+
+def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU) -> None:
+    """Do the targets and everything that they need; what is up to date stays.
+
+    Raises:
+        InputError: the graph is none (`ordered`), or a target is absent for a reason in the data.
+    """
+    stages = ordered(targets)
+    for each in stages:
+        for outside in each.inputs:
+            if isinstance(outside, External) and run.run is not None:
+                run.run.external_input(outside.name, outside.path)
+    for number, each in enumerate(stages, start=1):
+        run.announce(number, len(stages))
+        inputs = [each_input.name for each_input in each.inputs]
+        run.stage(each.name, each.describe(), inputs, _body(each, device), each.alone)
+    for target in targets:
+        absent = _absent(run.folder / target.name)
+        if absent is not None:
+            raise InputError(str(absent))
+
+
+def _body(each: Stage, device: torch.device) -> Any:
+    """What `Run.stage` calls: loads the inputs, does the work, and keeps its result."""
+    where = CPU if each.alone else device
+
+    def work(context: StageContext) -> None:
+        context.device = where
+        # A result is the same bit for bit only for the same number of threads and processes.
+        context.record("threads", torch.get_num_threads())
+        context.record("processes", current().count)
+        context.record("device", where.type)
+        try:
+            arguments = {
+                name: map_inputs(value, lambda found: _loaded(found, context, each.lenient))
+                for name, value in each.arguments.items()
+            }
+            with memory_explained(each.name, each.describe()):
+                result = each.body(context, **arguments)
+        except Absent as reason:
+            context.record("absent", str(reason))
+            return
+        _keep(context, result)
+
+    return work
+
+
+def _loaded(found: Stage | Reading | External, context: StageContext, lenient: bool) -> Any:
+    if isinstance(found, External):
+        return found.path
+    source = found.stage if isinstance(found, Reading) else found
+    folder = context.inputs[source.name]
+    absent = _absent(folder)
+    if absent is not None:
+        if lenient:
+            return absent
+        raise absent
+    try:
+        result = found.function(folder, **found.settings) if isinstance(found, Reading) else read_result(folder)
+    except Absent as reason:
+        if lenient:
+            return reason
+        raise
+    return placed(result, context.device)
+
+
+def placed(result: Any, device: torch.device) -> Any:
+    """A result, or a tuple of results, on a device."""
+    if isinstance(result, tuple) and not hasattr(result, "to"):
+        return tuple(placed(each, device) for each in result)
+    if isinstance(result, Dataset):
+        return result.to(device) if fits(result, device) else result
+    return result.to(device) if isinstance(result, Component) else result
+
+
+def fits(dataset: Dataset, device: torch.device) -> bool:
+    """Whether a data set takes at most half of the free memory of a GPU; else its windows are moved batch by batch."""
+    if device.type == "cpu":
+        return True
+    tensors = [dataset.actions, dataset.success, *dataset.observations.values()]
+    return 2 * sum(tensor.nbytes for tensor in tensors) <= torch.cuda.mem_get_info(device)[0]
+
+
+def read_result(folder: Path) -> Any:
+    """What a finished stage's body returned; the folder where it left files only."""
+    outputs = _outputs(folder)
+    kind = outputs.get("result", "files")
+    if kind == "component":
+        return load(folder, Component)
+    return read_dataset(folder, cameras=()) if kind == "dataset" else folder
+
+
+def _keep(context: StageContext, result: Any) -> None:
+    if result is None:
+        context.record("result", "files")
+    elif isinstance(result, Component):
+        save(context.folder, result)
+        context.record("result", "component")
+    elif isinstance(result, Dataset):
+        store_dataset(context.folder, result.to(CPU))
+        context.record("result", "dataset")
+    else:
+        raise TypeError(f"stage '{context.name}' returned a {type(result).__name__}, expected a Component or a Dataset")
+
+
+def _absent(folder: Path) -> Absent | None:
+    reason = _outputs(folder).get("absent")
+    return None if reason is None else Absent(str(reason))
+
+
+def _outputs(folder: Path) -> Mapping[str, Any]:
+    manifest = finished_manifest(folder)
+    return {} if manifest is None else manifest["outputs"]

@@ -1,0 +1,1 @@
+"""The bodies of stages that published systems share."""

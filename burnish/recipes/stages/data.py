@@ -1,0 +1,157 @@
+"""Data: recorded in a simulator or brought along, and the ways in which stages read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from burnish.data import Dataset, Windows, folds, is_image_key, read_dataset, require_successes
+from burnish.errors import InputError
+from burnish.evaluation.settings import SimulatorConfig
+from burnish.pipeline import Absent, External, Reading, Stage, StageContext, stage
+from burnish.recipes.own_data import OwnData, ReadingRule
+from burnish.recipes.stages.training import train
+from burnish.training import TrainingConfig
+from burnish.world_models import Autoencoder, AutoencoderConfig, as_states, with_latents
+
+Split = tuple[Dataset, Dataset]
+"""Episodes that a model learns from, and others that calibrate it."""
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading.
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A data set as the stages of a run read it: whole, split for training and validation, or a fold of the gate.
+
+    Attributes:
+        stage: the one that left it.
+        cameras: whose pictures are read.
+        states: whether the state vector is.
+    """
+
+    stage: Stage
+    cameras: tuple[str, ...] = ()
+    states: bool = True
+
+    @property
+    def whole(self) -> Reading:
+        """All episodes."""
+        return self.stage.read(whole, cameras=self.cameras, states=self.states)
+
+    def split(self, share: float) -> Reading:
+        """(training, held out), by episode."""
+        return self.stage.read(split, cameras=self.cameras, states=self.states, share=share)
+
+    def fold(self, number: int, count: int, seed: int) -> Reading:
+        """(training, held out) of one of `count` folds."""
+        return self.stage.read(fold, cameras=self.cameras, states=self.states, number=number, count=count, seed=seed)
+
+
+def whole(folder: Path, cameras: Sequence[str], states: bool) -> Dataset:
+    """The data set; without its state vectors where models see pictures alone."""
+    dataset = read_dataset(folder, cameras=tuple(cameras))
+    if states:
+        return dataset
+    pictures = {key: values for key, values in dataset.observations.items() if is_image_key(key)}
+    return replace(dataset, observations=pictures)
+
+
+def split(folder: Path, cameras: Sequence[str], states: bool, share: float) -> Split:
+    """Training and held-out episodes; the same ones for every model."""
+    return whole(folder, cameras, states).split(share, seed=0)
+
+
+def fold(folder: Path, cameras: Sequence[str], states: bool, number: int, count: int, seed: int) -> Split:
+    """One of the gate's folds; Absent where the data are too little for them."""
+    dataset = whole(folder, cameras, states)
+    reason = lacking(dataset, count, seed)
+    if reason is not None:
+        raise Absent(reason)
+    return folds(dataset, count, seed)[number]
+
+
+def lacking(dataset: Dataset, worlds: int, seed: int) -> str | None:
+    """Why the data is too little for so many held-out worlds; None where it is enough."""
+    if dataset.num_episodes < worlds:
+        return f"the data has {dataset.num_episodes} episodes, too few for {worlds} held-out worlds"
+    if int((~dataset.success[dataset.starts]).sum()) < 2:
+        return "fewer than 2 episodes of the data do not begin in success, too few to play from"
+    if not all(bool(part.success.any()) for parts in folds(dataset, worlds, seed) for part in parts):
+        successes = int(dataset.episode_success.sum())
+        return f"the data has {successes} successful episodes, too few for {worlds} held-out worlds"
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures as a compact latent.
+
+
+def train_autoencoder(
+    context: StageContext, data: Split, model: AutoencoderConfig, training: TrainingConfig, seed: int
+) -> Autoencoder:
+    """Pictures to a few numbers and back, from short windows; frozen afterwards."""
+    episodes, held_out = data
+    torch.manual_seed(seed)
+    autoencoder = Autoencoder(episodes.action_dim, model).to(context.device).fit(episodes)
+    autoencoder = autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    train(context, autoencoder, Windows(episodes, history=1, horizon=2), training, seed)
+    context.record("held_out_psnr", autoencoder.eval().psnr(held_out))
+    return autoencoder
+
+
+def encoder_of(c: Any, data: Stage, seed: int) -> Stage | None:
+    """The stage that learns to make a few numbers of every picture; None where models do not read such."""
+    if c.autoencoder is None:
+        return None
+    pictures = Recorded(data, c.cameras).split(c.held_out)
+    return stage(
+        train_autoencoder, "autoencoder", data=pictures, model=c.autoencoder, training=c.autoencoder_training, seed=seed
+    )
+
+
+def seen_by(encoder: Stage | None, data: Stage, cameras: tuple[str, ...], name: str = "latents") -> Recorded:
+    """The data as models see them: states, an encoder's latents in their place, or (cameras alone) frames."""
+    if encoder is None:
+        return Recorded(data, cameras, states=not cameras)
+    return Recorded(stage(encode, name, alone=True, data=Recorded(data, cameras).whole, encoder=encoder))
+
+
+def encode(context: StageContext, data: Dataset, encoder: Any) -> Dataset:
+    """Every picture once: the latents as state vectors, which is how models of vectors learn from them."""
+    return as_states(with_latents(data, encoder.encode_dataset(data)))
+
+
+def check_cameras(cameras: Sequence[str], image_size: int, simulator: SimulatorConfig) -> None:
+    """Raise InputError where the simulator does not record what the models look at."""
+    missing = [name for name in cameras if name not in simulator.cameras]
+    if missing or simulator.image_size != image_size:
+        raise InputError(
+            f"the models look at {', '.join(cameras)} in {image_size} pixels, the simulator records "
+            f"{', '.join(simulator.cameras) or 'no camera'} in {simulator.image_size}; set config.simulator.cameras "
+            "and config.simulator.image_size to the same"
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data that were brought along.
+
+
+def own_data(own: OwnData, task: str, cameras: tuple[str, ...]) -> Stage:
+    """The stage that copies what a run reads of them into the run folder."""
+    return stage(take_own_data, "dataset", alone=True, parts=own.parts(cameras), rule=own.rule, task=task,
+                 cameras=cameras)
+
+
+def take_own_data(
+    context: StageContext, parts: dict[str, Path], rule: ReadingRule, task: str, cameras: tuple[str, ...]
+) -> Dataset:
+    """Keep this task's observations, actions and success."""
+    own = OwnData(parts["meta"].parent, rule)
+    dataset = own.read(cameras)
+    chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
+    require_successes(chosen, f"{own.path}, task '{task}'")
+    return chosen

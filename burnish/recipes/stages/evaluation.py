@@ -1,0 +1,209 @@
+"""The evaluation stage: how good the refined policy is for real, and how far the models behind it could be trusted.
+
+Nothing here feeds back into learning. Real success is measured after refinement has made its choice.
+"""
+
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from burnish.components import frozen, load, save
+from burnish.data import STATE, Dataset, Episode
+from burnish.errors import BurnishError, InputError
+from burnish.evaluation.action_following import action_following
+from burnish.evaluation.correlation import spearman
+from burnish.evaluation.failure_fidelity import failure_fidelity
+from burnish.evaluation.fidelity import picture_fidelity
+from burnish.evaluation.prediction import OpenLoop, open_loop
+from burnish.evaluation.settings import EvaluationConfig
+from burnish.evaluation.uncertainty import uncertainty
+from burnish.pipeline import StageContext
+from burnish.policies import Agent
+from burnish.recipes.base import Models
+from burnish.recipes.stages.recording import Real
+from burnish.recipes.stages.refining import frozen_models, simulator_steps
+from burnish.storage import load_tensors, write_json
+from burnish.world_models import Encoded
+
+HORIZON = 20
+PICTURE_HORIZON = 10
+_CURVE_OFFSET = 500_000  # the curve's starts are none of the evaluation's
+_PAIRS = 2000
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The data of an evaluation; stages in a graph.
+
+    Attributes:
+        data: (training, held out) as the models see them.
+        pictures: the same with pictures, where an encoder stands between.
+        encoder: that one.
+    """
+
+    data: Any
+    pictures: Any = None
+    encoder: Any = None
+
+
+def evaluate(
+    context: StageContext,
+    real: Real | None,
+    seed: int,
+    evaluation: EvaluationConfig,
+    shown: Shown,
+    policies: dict[str, Path],
+    models: Models,
+) -> None:
+    """Everything that is measured, as JSON files in the stage's folder; without a simulator only the models.
+
+    Args:
+        real: the simulator; None where there is none.
+        policies: the folders of the pretrained and the refined one, by name.
+    """
+    before = simulator_steps()
+    models, folder, held_out = frozen_models(models), context.folder, shown.data[1]
+    outer = models.world if shown.encoder is None else Encoded(frozen(shown.encoder), models.world).eval()
+    if STATE in held_out.observations:
+        measure_models(held_out, models, seed, folder)
+    else:
+        measure_failures(held_out, models, seed, folder, evaluation.picture_windows)
+    if shown.pictures is not None or STATE not in held_out.observations:
+        seen = held_out if shown.pictures is None else shown.pictures[1]
+        measure_pictures(seen, outer, seed, folder, evaluation.picture_windows)
+    if real is not None:
+        episodes = measure_success(context, real, evaluation.episodes, policies)
+        measure_curve(context, real, evaluation, policies["refined"])
+        make_videos(context, real, evaluation, episodes, outer)
+    context.record("simulator_steps", simulator_steps() - before)
+
+
+def measure_models(held_out: Dataset, models: Models, seed: int, folder: Path) -> None:
+    """Open-loop error against hold-last, and whether the ensemble's disagreement knows of it; on held-out episodes.
+
+    uncertainty.json holds a reason under "missing" where there are too few of them.
+    """
+    ensemble = models.uncertainties[0] if models.uncertainties else None
+    horizon = max(1, min(HORIZON, int(held_out.lengths.max()) - 1) // models.world.action_steps)
+    result = open_loop(models.world, held_out, horizon, seed, ensemble)
+    write_json(folder / "prediction.json", result.summary())
+    if ensemble is None or result.disagreement is None:
+        return
+    spread, error = result.disagreement[:, 0], result.model_error[:, 0]
+    correlation = spearman(spread, error)
+    write_json(
+        folder / "disagreement.json",
+        {
+            "threshold": float(ensemble.threshold),
+            "spearman": None if math.isnan(correlation) else correlation,
+            "pairs": torch.stack([spread, error], 1)[:_PAIRS].tolist(),
+        },
+    )
+    write_json(folder / "uncertainty.json", _calibration(result, seed))
+
+
+def _calibration(result: OpenLoop, seed: int) -> dict[str, Any]:
+    try:
+        return uncertainty(result, seed).summary()
+    except InputError as error:
+        return {"missing": f"Whether disagreement is calibrated was not measured: {error}."}
+
+
+def measure_pictures(held_out: Dataset, world: Any, seed: int, folder: Path, windows: int) -> None:
+    """How true imagined pictures are, and whether they follow the actions; on held-out episodes, fidelity.json."""
+    horizon = max(1, min(PICTURE_HORIZON, int(held_out.lengths.max()) - 1) // world.action_steps)
+    fidelity = picture_fidelity(world, held_out, horizon, seed, limit=windows)
+    following = action_following(world, held_out, horizon, seed, limit=windows)
+    write_json(folder / "fidelity.json", {**fidelity.summary(), "action_following": following.summary()})
+
+
+def measure_failures(held_out: Dataset, models: Models, seed: int, folder: Path, episodes: int) -> None:
+    """Whether an imagined failure stays one, by the classifier; on held-out episodes, failure_fidelity.json."""
+    found = failure_fidelity(models.world, models.reward, held_out, seed, limit=episodes)
+    write_json(folder / "failure_fidelity.json", found.summary())
+
+
+def measure_success(
+    context: StageContext, real: Real, count: int, policies: dict[str, Path]
+) -> dict[str, list[Episode]]:
+    """All policies from the same starts, which no training saw; success.json holds every episode's outcome."""
+    from burnish.evaluation.real import evaluation_seeds, play
+
+    seeds, episodes = evaluation_seeds(count), dict[str, list[Episode]]()
+    pool = real.recorder.pool
+    with context.progress(len(policies) * count, "episodes") as bar:
+        for index, (name, policy) in enumerate(policies.items()):
+            offset = index * count
+            episodes[name] = play(
+                policy, real.task, real.simulator, seeds, pool, lambda done, total, offset=offset: bar.set(offset + done)
+            )
+    outcomes = {name: [bool(episode.success.any()) for episode in played] for name, played in episodes.items()}
+    write_json(context.folder / "success.json", {"seeds": seeds, **outcomes})
+    return episodes
+
+
+def measure_curve(context: StageContext, real: Real, evaluation: EvaluationConfig, refined: Path) -> None:
+    """Real success of a few iterates of refinement, for the report's curve only; curve.json."""
+    from burnish.evaluation.real import evaluation_seeds, real_success
+
+    iterates = sorted((refined / "iterates").glob("*.safetensors"))
+    seeds = evaluation_seeds(evaluation.curve_episodes, offset=_CURVE_OFFSET)
+    pool, rows = real.recorder.pool, []
+    for path in _spread(iterates, evaluation.curve_points if seeds else 0):
+        agent = load(refined, Agent)
+        agent.policy.load_state_dict(load_tensors(path)[0])
+        folder = context.folder / "iterate"
+        save(folder, agent)
+        result = real_success(folder, real.task, real.simulator, seeds, pool)
+        rows.append({"iteration": int(path.stem), **result.to_dict()})
+        shutil.rmtree(folder)
+    write_json(context.folder / "curve.json", rows)
+
+
+def make_videos(
+    context: StageContext, real: Real, evaluation: EvaluationConfig, episodes: dict[str, list[Episode]], world: Any
+) -> None:
+    """Videos and videos.json; where they cannot be made, the reason is recorded and the run goes on."""
+    from burnish.recipes.videos import before_and_after, real_and_imagined
+
+    info = real.recorder.info
+    folder = context.folder / "videos"
+    videos: list[dict[str, str]] = []
+    missing = "" if evaluation.videos else "No video was asked for."
+    pairs = _telling(episodes["pretrained"], episodes["refined"])[: evaluation.videos]
+    for number, (before, after) in enumerate(pairs, start=1):
+        size, rate = evaluation.video_size, info.fps / 2
+        try:
+            videos.append(before_and_after(folder, number, before, after, real.simulator, size, rate))
+        except BurnishError as error:
+            # A machine without OpenGL or PyAV: the numbers do not need pictures.
+            missing = f"No picture could be drawn: {error}"
+        try:
+            videos += real_and_imagined(folder, number, after, world, info, real.seed, size, rate)
+        except BurnishError as error:
+            missing = missing or str(error)
+    write_json(context.folder / "videos.json", {"videos": videos, "missing": missing})
+
+
+def _telling(before: list[Episode], after: list[Episode]) -> list[tuple[Episode, Episode]]:
+    """Pairs of the same start, those first whose outcomes differ (improvements and setbacks in turn)."""
+    pairs = list(zip(before, after, strict=True))
+    outcome = [(bool(b.success.any()), bool(a.success.any())) for b, a in pairs]
+    better, worse, same = (
+        [pair for pair, (old, new) in zip(pairs, outcome, strict=True) if new - old == change] for change in (1, -1, 0)
+    )
+    turns = [pair for index in range(len(pairs)) for group in (better, worse) for pair in group[index : index + 1]]
+    return turns + same
+
+
+def _spread(items: list[Path], count: int) -> list[Path]:
+    """`count` of the items, evenly spread, the first and the last among them."""
+    if count >= len(items):
+        return items
+    if count < 2:
+        return items[-1:] if count else []
+    return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]

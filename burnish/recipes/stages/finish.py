@@ -1,0 +1,60 @@
+"""The end of every recipe: the trust gate, the evaluation, and the report."""
+
+from dataclasses import dataclass, fields
+
+from burnish.pipeline import Stage, ordered, stage
+from burnish.recipes.base import HeldOut, Models, Plan, RecipeConfig, RunSpec
+from burnish.recipes.stages.data import Recorded
+from burnish.recipes.stages.evaluation import Shown, evaluate
+from burnish.recipes.stages.gate import gated
+from burnish.recipes.stages.reporting import report
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a recipe made before its end.
+
+    Attributes:
+        data: the data set as it was recorded or brought along.
+        seen: how models see it.
+        encoder: what stands between pictures and models of vectors, if anything.
+    """
+
+    data: Stage
+    seen: Recorded
+    policy: Stage
+    models: Models
+    refined: Stage
+    encoder: Stage | None = None
+
+
+def finish(run: RunSpec, c: RecipeConfig, models: HeldOut, parts: Parts) -> Plan:
+    """Gate (with `models` on folds of the data), evaluation and report."""
+    accepted = gated(c, run.seed, models, parts.seen, parts.policy, parts.refined)
+    cameras = getattr(c, "cameras", ())
+    pictures = None if parts.encoder is None else Recorded(parts.data, cameras).split(c.held_out)
+    evaluation = stage(
+        evaluate,
+        "evaluation",
+        alone=True,
+        real=None if run.simulator is None else run.real(c),
+        seed=run.seed,
+        evaluation=c.evaluation,
+        shown=Shown(parts.seen.split(c.held_out), pictures, parts.encoder),
+        policies={"pretrained": parts.policy.folder, "refined": parts.refined.folder},
+        models=parts.models,
+    )
+    done = ordered([evaluation, *([accepted] if accepted is not None else [])])
+    reported = stage(
+        report,
+        "report",
+        alone=True,
+        run={"recipe": run.recipe, "task": run.task, "seed": run.seed},
+        stages={each.name: each.folder for each in done},
+    )
+    return Plan(
+        **{each.name: getattr(parts, each.name) for each in fields(Parts)},
+        accepted=accepted,
+        evaluation=evaluation,
+        report=reported,
+    )

@@ -1,0 +1,123 @@
+"""The trust gate's stages: held-out worlds, and the decision which policy a run hands out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from burnish.data import Dataset, folds
+from burnish.errors import RunError
+from burnish.evaluation.back_test import back_test, on_policy
+from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
+from burnish.evaluation.imagined_play import FrozenModels, ImaginedPlay, imagined_play
+from burnish.pipeline import Absent, Reading, Stage, StageContext, naming, stage
+from burnish.policies import Agent
+from burnish.recipes import base
+from burnish.recipes.stages import data as reading
+from burnish.recipes.stages.refining import frozen_models, inside, simulator_steps, time_limit
+from burnish.storage import write_json
+
+GATE_FILE = "gate.json"
+_SEED_STRIDE = 7919
+
+
+def gated(
+    c: base.RecipeConfig, seed: int, models: base.HeldOut, data: "reading.Recorded", policy: Stage, refined: Stage
+) -> Stage | None:
+    """The policy that the gate lets pass; None where the configuration has no held-out worlds.
+
+    Each world learns from other episodes with another seed and a success classifier of its own, never used in
+    refinement.
+    """
+    gate = c.gate
+    if gate.worlds == 0:
+        return None
+    shorter, worlds = base.shortened(c, gate.training_share), []
+    for number in range(gate.worlds):
+        with naming(f"gate/world_{number}"):
+            fold = data.fold(number, gate.worlds, seed)
+            worlds.append(models(shorter, fold, seed + _SEED_STRIDE * (number + 1)))
+    return stage(
+        accept,
+        "accepted",
+        lenient=True,
+        worlds=tuple(worlds),
+        data=data.whole,
+        policy=policy,
+        refined=refined,
+        gate=gate,
+        seed=seed,
+    )
+
+
+def accept(
+    context: StageContext,
+    worlds: Sequence[base.Models],
+    data: Dataset,
+    policy: Agent,
+    refined: Agent,
+    gate: GateConfig,
+    seed: int,
+) -> Agent:
+    """Decide, write gate.json, and leave the policy that the run hands out: refined or pretrained."""
+    before = simulator_steps()
+    reason = next((each.world for each in worlds if isinstance(each.world, Absent)), None)
+    if reason is None:
+        found = verdict(gate, seed, data, (inside(policy), inside(refined)), worlds).to_dict()
+    else:
+        found = {"accepted": False, "reasons": [str(reason)]}
+    write_json(context.folder / GATE_FILE, found)
+    context.record("accepted", found["accepted"])
+    if simulator_steps() != before:
+        raise RunError("the trust gate touched the simulator; this is a bug: no part of it may")
+    return refined if found["accepted"] else policy
+
+
+def verdict(
+    gate: GateConfig, seed: int, data: Dataset, agents: tuple[Agent, Agent], worlds: Sequence[base.Models]
+) -> GateVerdict:
+    """The decision on (pretrained, refined), from held-out worlds and the `data` that they were trained on folds of."""
+    pretrained, refined = agents
+    frozen = [as_frozen(each) for each in worlds]
+    held_out = [episodes for _, episodes in folds(data, len(worlds), seed)]
+    return decide(
+        plays(pretrained, frozen, data, gate.episodes, seed),
+        plays(refined, frozen, data, gate.episodes, seed),
+        back_test(pretrained, frozen, held_out, time_limit(data), seed),
+        gate,
+        recorded_success(pretrained, data),
+    )
+
+
+def as_frozen(models: base.Models) -> FrozenModels:
+    """What an imagined play is played in."""
+    models = frozen_models(models)
+    disagreement, support = (*models.uncertainties, None, None)[:2]
+    return FrozenModels(models.world, models.reward, disagreement, support)
+
+
+def plays(
+    agent: Agent, worlds: Sequence[FrozenModels], data: Dataset, episodes: int, seed: int
+) -> list[ImaginedPlay]:
+    """One play from each of the same `episodes` recorded episode starts in every world."""
+    frames = gate_starts(data, episodes, seed)
+    observation = {key: values[frames] for key, values in data.observations.items()}
+    limit = time_limit(data)
+    return [
+        imagined_play(agent, world, world.world_model.recorded(data).rows(frames), observation, limit, seed + number)
+        for number, world in enumerate(worlds)
+    ]
+
+
+def gate_starts(dataset: Dataset, episodes: int, seed: int) -> torch.Tensor:
+    """First frames of recorded episodes that do not begin in success, drawn without replacement (as far as they go)."""
+    first = dataset.starts[~dataset.success[dataset.starts]]
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(first), generator=generator)[:episodes]
+    return first[order.to(first.device)]
+
+
+def recorded_success(agent: Agent, dataset: Dataset) -> Recorded | None:
+    """How often the agent succeeded in those recorded episodes in which it acted, without noise; None without any."""
+    own = on_policy(agent, dataset)
+    return Recorded(int(dataset.episode_success[own].sum()), int(own.sum())) if bool(own.any()) else None

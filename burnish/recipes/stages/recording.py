@@ -1,0 +1,44 @@
+"""Stages that record episodes in the simulator; the only ones before the evaluation that touch it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from burnish.data import Dataset, Recording
+from burnish.evaluation.settings import SimulatorConfig
+from burnish.pipeline import StageContext
+
+if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
+    from burnish.recipes.recording import Recorder
+
+
+@dataclass(frozen=True)
+class Real:
+    """The simulator of a run: what its episodes depend on beside who acts."""
+
+    task: str
+    seed: int
+    simulator: SimulatorConfig
+
+    @property
+    def recorder(self) -> "Recorder":
+        """The simulator itself, with worker processes that live as long as this process."""
+        from burnish.recipes.recording import Recorder
+        from burnish.simulators.parallel import shared_pool
+
+        return Recorder(self.task, self.seed, self.simulator, shared_pool())
+
+
+def record_rollouts(
+    context: StageContext,
+    real: Real,
+    earlier: Dataset,
+    policy: Path,
+    episodes: int,
+    noise: tuple[float, ...],
+    frames_after_success: int,
+) -> Recording:
+    """Rollouts of a policy with graded noise, joined to the earlier episodes: the whole offline data."""
+    recorder = real.recorder
+    played = recorder.record(recorder.rollouts(policy, episodes, noise), frames_after_success, context)
+    return Recording([*earlier.to_episodes(), *played], recorder.info)

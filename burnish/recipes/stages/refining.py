@@ -1,0 +1,98 @@
+"""Refinement in imagination: the learner, the start states of the data, and the choice of the iterate."""
+
+import sys
+from dataclasses import replace
+
+import torch
+
+from burnish.components import frozen
+from burnish.data import Dataset
+from burnish.errors import RunError
+from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_success
+from burnish.pipeline import StageContext
+from burnish.policies import Agent, check_same_features
+from burnish.recipes.base import Models
+from burnish.rl import PPOConfig, RefineConfig, refine
+from burnish.training import current
+from burnish.world_models import Encoded, WorldModel
+
+
+def refine_policy(
+    context: StageContext,
+    policy: Agent,
+    data: Dataset,
+    models: Models,
+    imagination: ImaginationConfig,
+    learner: PPOConfig,
+    refinement: RefineConfig,
+    seed: int,
+) -> Agent:
+    """Start states from the data, actions from the policy, consequences from the world model, reward from `models`.
+
+    Without any interaction: the simulator's steps are counted, and one is an error.
+    """
+    before = simulator_steps()
+    agent, models = inside(policy), frozen_models(models)
+    check_same_features(agent, models.world, {k: v[data.starts[:8]] for k, v in data.observations.items()})
+    start_from = start_states(imagination.starts, data, models.world)
+    chunk = agent.policy.config.chunk
+    shared = current().share(imagination.num_envs, "imagination.num_envs")
+    rules = replace(imagination, chunk=chunk, num_envs=shared)
+    unhurried = replace(rules, num_envs=refinement.imagined_episodes, horizon=10**9)
+    env = _environment(models, start_from, data.action_dim, rules, seed)
+    scored_in = _environment(models, start_from, data.action_dim, unhurried, seed + 1)
+    scored_from = start_from.episode_starts(refinement.imagined_episodes)
+    limit = -(-time_limit(data) // chunk)
+    with context.progress(refinement.iterations, "iterations") as bar:
+        result = refine(
+            agent.policy,
+            env,
+            refinement,
+            learner,
+            lambda candidate: imagined_success(scored_in, candidate, scored_from, limit, seed),
+            context.folder,
+            seed,
+            on_iteration=bar.at,
+        )
+    if simulator_steps() != before:
+        raise RunError("refinement touched the simulator; this is a bug: no part of it may")
+    context.record("simulator_steps", 0)
+    for name, value in result.items():
+        context.record(name, value)
+    return policy
+
+
+def simulator_steps() -> int:
+    """Control steps of real simulators since this process began; 0 where none was ever imported."""
+    counter = sys.modules.get("burnish.simulators.counter")
+    return counter.simulator_use().control_steps if counter is not None else 0
+
+
+def inside(agent: Agent) -> Agent:
+    """The agent without its encoder: what models of vectors imagine are its observations."""
+    if not isinstance(agent.observer, Encoded):
+        return agent
+    return Agent(agent.observer.inner, agent.policy, agent.task).eval()
+
+
+def frozen_models(models: Models) -> Models:
+    """Without gradients."""
+    return Models(frozen(models.world), frozen(models.reward), tuple(frozen(each) for each in models.uncertainties))
+
+
+def time_limit(dataset: Dataset) -> int:
+    """Actions after which an episode has failed."""
+    return dataset.info.max_steps or int(dataset.lengths.max())
+
+
+def start_states(config: StartConfig, dataset: Dataset, world: WorldModel) -> StartStates:
+    """The state at every recorded frame."""
+    frames = torch.arange(dataset.num_frames, device=dataset.device)
+    return StartStates(dataset, world.recorded(dataset), frames, config)
+
+
+def _environment(
+    models: Models, starts: StartStates, action_dim: int, rules: ImaginationConfig, seed: int
+) -> ImaginedEnv:
+    disagreement, support = (*models.uncertainties, None, None)[:2]
+    return ImaginedEnv(models.world, models.reward, starts, action_dim, rules, disagreement, seed, support)

@@ -1,0 +1,181 @@
+"""Training: everything with a `loss` learns in the one supervised loop; cloning and classifiers are shared by systems."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from burnish.components import build, frozen
+from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes, successful_episodes
+from burnish.errors import InputError
+from burnish.evaluation.prediction import open_loop
+from burnish.evaluation.replay import replay, state_judge
+from burnish.pipeline import StageContext
+from burnish.policies import Policy
+from burnish.rewards import BalancedFrames, CalibratedClassifier
+from burnish.storage import write_json
+from burnish.training import Sampler, TrainingConfig, Validate, fit
+from burnish.world_models import WorldModel
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def train(
+    context: StageContext,
+    model: Model,
+    sampler: Sampler,
+    training: TrainingConfig,
+    seed: int,
+    validate: Validate | None = None,
+) -> Model:
+    """Train `model` in place, resumable in the stage's folder, with a progress bar."""
+    with context.progress(training.steps, "steps") as bar:
+        fit(model, sampler, training, context.folder, seed, on_step=bar.at, validate=validate)
+    return model
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Behaviour cloning.
+
+
+@dataclass(frozen=True)
+class Cloning:
+    """How a policy is cloned.
+
+    Attributes:
+        policy: its family's configuration.
+        noise: standard deviation of Gaussian noise on the features; 0 for pictures, where the policy's own `augment`
+            takes its place.
+        samples: versions of the features beside the most likely one, where the observer can draw them.
+    """
+
+    policy: Any
+    training: TrainingConfig
+    noise: float
+    samples: int = 0
+
+
+def cloned_episodes(dataset: Dataset) -> Dataset:
+    """What the policy is cloned from: the expert's episodes where there are any, else the successful ones."""
+    require_successes(dataset)
+    if "expert" in dataset.sources:
+        return dataset.with_sources(["expert"])
+    return successful_episodes(dataset)
+
+
+def clone(
+    context: StageContext, how: Cloning, policy: Policy, features: Sequence[Tensor], episodes: Dataset, seed: int
+) -> None:
+    """Train `policy` on the chunks of actions that `episodes` show at each frame.
+
+    `features` are one or several versions (F, feature_dim) of what the observer makes of the frames.
+    """
+    frames, chunks = action_chunks(episodes, policy.config.chunk)
+    pairs = _Pairs(torch.cat([version[frames] for version in features]), chunks.repeat(len(features), 1, 1), how.noise)
+    train(context, policy, pairs, how.training, seed)
+
+
+class _Pairs:
+    """Uniform batches of (features, action chunk), with noise on the features."""
+
+    def __init__(self, inputs: Tensor, chunks: Tensor, noise: float) -> None:
+        self.inputs, self.chunks, self.noise = inputs, chunks, noise
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        index = torch.randint(len(self.inputs), (batch_size,), generator=generator, device=self.inputs.device)
+        inputs = self.inputs[index]
+        if self.noise == 0:
+            return inputs, self.chunks[index]
+        disturbance = torch.randn(inputs.shape, generator=generator, device=inputs.device)
+        return inputs + self.noise * disturbance, self.chunks[index]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# World models.
+
+
+def validation(
+    world: WorldModel, training: Dataset, held_out: Dataset, config: TrainingConfig, seed: int
+) -> Validate | None:
+    """What a world model is validated by, where the configuration asks for it, on episodes that it does not learn from.
+
+    "open_loop_error" is `held_out_error`. "outcome_error" is 1 − the correlation of imagined and recorded success of
+    replayed episodes (`evaluation.replay`): the trust gate's score, asked while the model still learns. It is left out
+    where the held-out episodes do not have both outcomes, or training has no success.
+
+    Raises:
+        InputError: training is to stop by another number, or by one that is left out here.
+    """
+    if config.validate_every is None:
+        return None
+    outcomes = held_out.episode_success
+    score = None
+    if bool(training.success.any()) and bool(outcomes.any()) and not bool(outcomes.all()):
+        score = state_judge(training, seed)
+    names = ["open_loop_error"] if score is None else ["open_loop_error", "outcome_error"]
+    if config.stop_by not in (None, *names):
+        raise InputError(
+            f"world_model_training.stop_by: found '{config.stop_by}', expected one of: {', '.join(names)}"
+            + (" (the data lacks successes or failures to compare outcomes by)" if score is None else "")
+        )
+
+    def measure() -> dict[str, float]:
+        found = held_out_error(world, held_out, seed)
+        if score is not None:
+            found["outcome_error"] = 1 - replay(world, score, held_out, seed).correlation
+        return found
+
+    return measure
+
+
+def held_out_error(
+    world: WorldModel, held_out: Dataset, seed: int, horizon: int = 10, limit: int = 256
+) -> dict[str, float]:
+    """The median error of open-loop prediction over windows, at the last horizon, in standard deviations of the data.
+
+    The training loss tells of one step from recorded states, at all levels of noise; refinement lives on many steps
+    from imagined ones.
+    """
+    reach = min(horizon, int(held_out.lengths.max()) - 1)
+    found = open_loop(world, held_out, max(1, reach // world.action_steps), seed, limit=limit)
+    return {"open_loop_error": float(found.model_error[:, -1].quantile(0.5))}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Success classifiers.
+
+
+def train_classifier(
+    context: StageContext,
+    data: tuple[Dataset, Dataset],
+    world: Any,
+    model: Any,
+    training: TrainingConfig,
+    seed: int,
+) -> CalibratedClassifier:
+    """On features of recorded frames and of imagined continuations of them; calibrated on held-out episodes."""
+    episodes, held_out = data
+    world = frozen(world)
+    require_successes(episodes)
+    torch.manual_seed(seed + 2)
+    classifier = build(model, world.feature_dim).to(episodes.device)
+    share = model.imagined_share
+    sources = [(1 - share, recorded_features(world, episodes), episodes.success)]
+    if share > 0:
+        sources.append((share, *imagined_frames(world, episodes, seed)))
+    frames = BalancedFrames(
+        sources, model.positive_share, classifier.members, classifier.hard_share, classifier.probability
+    )
+    train(context, classifier, frames, training, seed)
+    clear = ~about_to_succeed(held_out, model.grace_frames)
+    calibration = classifier.calibrate(recorded_features(world, held_out)[clear], held_out.success[clear])
+    write_json(context.folder / "calibration.json", calibration.to_dict())
+    return classifier
+
+
+@torch.no_grad()
+def recorded_features(observer: Any, dataset: Dataset) -> Tensor:
+    """What the policy and the classifier read at every frame, (F, feature_dim)."""
+    return observer.features(observer.recorded(dataset))

@@ -1,0 +1,127 @@
+"""Bodies of models of transitions between observations or frames, and of what knows where their data end."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from burnish.components import load
+from burnish.data import Dataset, WindowBatch, Windows
+from burnish.errors import InputError
+from burnish.pipeline import StageContext
+from burnish.policies import Agent
+from burnish.recipes.stages.data import Split
+from burnish.recipes.stages.training import train, validation
+from burnish.training import TrainingConfig
+from burnish.world_models import (
+    DataSupport,
+    DiffusionConfig,
+    DiffusionWorldModel,
+    DisagreementEnsemble,
+    EnsembleConfig,
+    HistoryConfig,
+    PixelDiffusion,
+    PixelDiffusionConfig,
+    PixelHistory,
+    PixelHistoryConfig,
+    SupportConfig,
+    TransitionSpace,
+    learned_dimensions,
+    position_differences,
+)
+
+
+def train_world_model(
+    context: StageContext,
+    data: Split,
+    policy: Agent,
+    history: HistoryConfig | PixelHistoryConfig,
+    model: DiffusionConfig | PixelDiffusionConfig,
+    training: TrainingConfig,
+    seed: int,
+) -> DiffusionWorldModel | PixelDiffusion:
+    """EDM-preconditioned diffusion over the next observation or frame, given H of them and two-hot actions."""
+    episodes, held_out = data
+    torch.manual_seed(seed)
+    if isinstance(model, PixelDiffusionConfig):
+        world = PixelDiffusion(PixelHistory(episodes.action_dim, history), model).fit(episodes)
+    else:
+        world = DiffusionWorldModel(transition_space(history, episodes, policy), model)
+    windows = windows_for(episodes, history.frames, model.rollout_steps, context.device)
+    validate = validation(world, episodes, held_out, training, seed)
+    return train(context, world.to(context.device), windows, training, seed, validate)
+
+
+def take_over_world_model(
+    context: StageContext,
+    source: Path,
+    data: Split,
+    policy: Agent,
+    history: PixelHistoryConfig,
+    model: PixelDiffusionConfig,
+) -> PixelDiffusion:
+    """A frozen world model of frames that was trained elsewhere; how fast it is, this run says.
+
+    Raises:
+        InputError: it is none, or it was made for other pictures or actions than this run's.
+    """
+    found = load(source, PixelDiffusion).check(data[0])
+    if found.history.config != history:
+        raise InputError(f"{source}: this world model sees {found.history.config}, expected config.history, {history}")
+    same = PixelDiffusion(found.history, replace(found.config, speed=model.speed))
+    same.load_state_dict(found.state_dict())
+    return same
+
+
+def train_ensemble(
+    context: StageContext,
+    data: Split,
+    policy: Agent,
+    history: HistoryConfig,
+    model: EnsembleConfig,
+    training: TrainingConfig,
+    seed: int,
+) -> DisagreementEnsemble:
+    """Bootstrapped predictors of the mean change; the threshold comes from held-out real windows."""
+    episodes, held_out = data
+    torch.manual_seed(seed + 1)
+    ensemble = DisagreementEnsemble(transition_space(history, episodes, policy), model).to(context.device)
+    train(context, ensemble, ensemble.bootstrap(episodes, seed), training, seed)
+    context.record("threshold", ensemble.calibrate(held_out))
+    return ensemble
+
+
+def fit_support(
+    context: StageContext, data: Split, ensemble: DisagreementEnsemble, model: SupportConfig, seed: int
+) -> DataSupport:
+    """The distance to the data, in the ensemble's space; the threshold comes from held-out windows."""
+    return DataSupport.fit(ensemble.space, model, *data, seed)
+
+
+def transition_space(history: HistoryConfig, training: Dataset, policy: Agent) -> TransitionSpace:
+    """The space in which transitions are predicted, with the policy's normaliser."""
+    learned, differences = learned_dimensions(training), position_differences(training)
+    space = TransitionSpace(training.observation_dim, training.action_dim, learned, history, differences)
+    space.normaliser.load_state_dict(policy.observer.normaliser.state_dict())
+    return space.to(training.device).fit(training)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data that are larger than the device.
+
+
+def windows_for(dataset: Dataset, history: int, horizon: int, device: torch.device) -> "Windows | MovedWindows":
+    """Windows on `device`: of a dataset that lies there, else batch by batch."""
+    windows = Windows(dataset, history, horizon)
+    return windows if dataset.device.type == device.type else MovedWindows(windows, device)
+
+
+class MovedWindows:
+    """Windows of a dataset elsewhere, each batch on `device`."""
+
+    def __init__(self, windows: Windows, device: torch.device) -> None:
+        self.windows, self.device = windows, device
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> WindowBatch:
+        """As `Windows.sample`."""
+        return self.windows.sample(batch_size, generator).to(self.device)
