@@ -9,8 +9,7 @@ import torch
 
 from burnish.data import STATE
 from burnish.errors import InputError
-from burnish.evaluation.agent import Agent, load_agent, save_agent
-from burnish.policies import Decision, GaussianPolicy, GaussianPolicyConfig
+from burnish.policies import Agent, Decision, GaussianPolicy, GaussianPolicyConfig, load_agent
 from burnish.world_models import HistoryConfig, ObservationHistory
 
 

@@ -8,9 +8,8 @@ from torch import nn
 
 from burnish.data import STATE
 from burnish.errors import InputError
-from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.networks import PictureNetwork
-from burnish.policies import PicturePolicy, PicturePolicyConfig
+from burnish.policies import Agent, PicturePolicy, PicturePolicyConfig, load_agent
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import HistoryConfig, ObservationHistory
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from burnish.evaluation.agent import Agent, load_agent, save_agent
-from burnish.policies import TanhPolicy, TanhPolicyConfig
+from burnish.policies import Agent, TanhPolicy, TanhPolicyConfig, load_agent
 from burnish.world_models import HistoryConfig, ObservationHistory
 
 

@@ -9,8 +9,7 @@ import torch
 from burnish.cli import main
 from burnish.data import STATE, read_dataset
 from burnish.errors import InputError
-from burnish.evaluation.agent import Agent, check_same_features, load_agent
-from burnish.policies import DiffusionPolicy, GaussianPolicy
+from burnish.policies import Agent, DiffusionPolicy, GaussianPolicy, check_same_features, load_agent
 from burnish.recipes.diwa_config import CONFIG, OBSERVATIONS, PRESETS
 from burnish.report.contract import validate_report
 from burnish.storage import load_tensors

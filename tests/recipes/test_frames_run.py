@@ -11,7 +11,7 @@ import yaml
 from burnish.cli import main
 from burnish.data import read_dataset, write_dataset
 from burnish.errors import InputError
-from burnish.evaluation.agent import load_agent
+from burnish.policies import load_agent
 from burnish.recipes.catalogue import entry
 from burnish.recipes.device import chosen_device
 from burnish.recipes.runs import reopen, run_recipe

@@ -10,10 +10,10 @@ import torch
 
 from burnish.cli import main
 from burnish.data import Dataset, Windows, folds, read_dataset, write_dataset
-from burnish.evaluation.agent import load_agent
 from burnish.evaluation.gate import Recorded
 from burnish.evaluation.imagined_play import imagined_play
 from burnish.pipeline import StageContext
+from burnish.policies import load_agent
 from burnish.recipes import gating
 from burnish.recipes.catalogue import entry
 from burnish.recipes.gating import (

@@ -9,6 +9,7 @@ import torch
 
 from burnish.data import STATE, Windows
 from burnish.errors import InputError
+from burnish.networks import preconditioning
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (
     DiffusionConfig,
@@ -17,7 +18,6 @@ from burnish.world_models import (
     EnsembleConfig,
     SamplerConfig,
 )
-from burnish.world_models.diffusion import preconditioning
 from tests.world_models.linear_system import fitted_space, linear_system, positions
 
 SMALL = DiffusionConfig(width=64, depth=2, rollout_steps=2, sampler=SamplerConfig(steps=3))

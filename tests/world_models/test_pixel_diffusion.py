@@ -9,7 +9,7 @@ import torch
 
 from burnish.data import Windows
 from burnish.errors import InputError
-from burnish.networks import DiTConfig, UNetConfig
+from burnish.networks import DiTConfig, UNetConfig, preconditioning
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (
     NoiseLevels,
@@ -20,7 +20,6 @@ from burnish.world_models import (
     SamplerConfig,
     SpeedConfig,
 )
-from burnish.world_models.diffusion import preconditioning
 from burnish.world_models.pixel_history import signed
 from burnish.world_models.pixel_speed import CACHE_BYTES, FrozenNetwork
 from burnish.world_models.sampler import offset_noise
