@@ -28,7 +28,6 @@ from typing import Any
 import torch
 
 from burnish.evaluation.agent import Agent, load_agent, save_agent
-from burnish.evaluation.agreement import Share, decision_rates
 from burnish.evaluation.back_test import back_test
 from burnish.evaluation.frozen import load_frozen
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected_success
@@ -43,9 +42,10 @@ from burnish.recipes.parts import cloned_episodes, recorded_features
 from burnish.recipes.runs import opened, recipe_steps, reopen
 from burnish.recipes.steps import Step, run_steps
 from burnish.recipes.world4rl import train_world_model
-from burnish.report.study import study_of, write_study
 from burnish.storage import load_tensors, read_json, save_tensors, write_json
 from burnish.training import ALONE, TrainingConfig
+from studies.agreement import Share, decision_rates
+from studies.page import study_of, write_study
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = {
@@ -334,7 +334,6 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
     ]
     decisions, details = [], {}
     for name, label in SETTINGS.items():
-        # Fitted Q evaluation has no vote, and takes as long as all plays.
         verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded)
         details[name] = verdict.to_dict()
         decisions.append(
