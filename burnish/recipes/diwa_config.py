@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.off_policy import FQEConfig
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import DiffusionPolicyConfig, GaussianPolicyConfig
@@ -120,7 +119,7 @@ def _tiny(config: DiWAConfig) -> DiWAConfig:
         classifier_training=replace(config.classifier_training, steps=200),
         imagination=replace(config.imagination, num_envs=64),
         refine=replace(config.refine, iterations=10, critic_warmup=2),
-        gate=replace(config.gate, worlds=2, training_share=0.5, episodes=16, second_opinion=FQEConfig(steps=50)),
+        gate=replace(config.gate, worlds=2, training_share=0.5, episodes=16),
         evaluation=replace(
             config.evaluation, episodes=20, imagined_episodes=64, curve_points=2, curve_episodes=10, videos=1
         ),

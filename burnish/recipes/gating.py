@@ -14,10 +14,9 @@ from burnish.evaluation.back_test import back_test, on_policy
 from burnish.evaluation.frozen import FrozenModels, load_frozen
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
 from burnish.evaluation.imagined_play import ImaginedPlay, imagined_play
-from burnish.evaluation.off_policy import OffPolicyDifference, compare_off_policy, evaluate_off_policy
 from burnish.pipeline import StageContext
 from burnish.recipes.evaluating import simulator_steps
-from burnish.recipes.parts import Split, recorded_features
+from burnish.recipes.parts import Split
 from burnish.recipes.steps import Step
 from burnish.recipes.views import StateView
 from burnish.storage import write_json
@@ -145,8 +144,7 @@ def accept(config: GateConfig, seed: int, view: StateView, task: str, stage: Sta
     reason = lacking(dataset, config.worlds, seed)
     if reason is None:
         worlds, agents = held_out_worlds(stage.inputs[WORLDS]), (view.inside(pretrained), view.inside(refined))
-        opinion = second_opinion(config, seed, dataset, *agents, stage)
-        found = judge(config, seed, dataset, *agents, worlds, opinion).to_dict()
+        found = judge(config, seed, dataset, *agents, worlds).to_dict()
     else:
         found = {"accepted": False, "reasons": [reason]}
     write_json(stage.folder / GATE_FILE, found)
@@ -163,7 +161,6 @@ def judge(
     pretrained: Agent,
     refined: Agent,
     worlds: list[FrozenModels],
-    opinion: OffPolicyDifference | None = None,
 ) -> GateVerdict:
     """The gate's decision on two agents, from held-out worlds and the `dataset` that they were trained on folds of."""
     limit, held_out = time_limit(dataset), held_out_splits(dataset, len(worlds), seed)
@@ -173,25 +170,7 @@ def judge(
         back_test(pretrained, worlds, held_out, limit, seed),
         config,
         recorded_success(pretrained, dataset),
-        opinion,
     )
-
-
-def second_opinion(
-    config: GateConfig, seed: int, dataset: Dataset, pretrained: Agent, refined: Agent, stage: StageContext
-) -> OffPolicyDifference | None:
-    """Fitted Q evaluation of both agents; None where the configuration does without."""
-    fqe = config.second_opinion
-    if fqe.steps == 0:
-        return None
-    values = []
-    for name, agent in (("pretrained", pretrained), ("refined", refined)):
-        features = recorded_features(agent.observer, dataset)
-        part = stage.part(f"second_opinion/{name}")
-        with stage.progress(fqe.steps, "steps") as bar:
-            values.append(evaluate_off_policy(agent.policy, features, dataset, fqe, part.folder, seed, bar.at))
-        (part.folder / "resume.safetensors").unlink(missing_ok=True)
-    return compare_off_policy(*values)
 
 
 def recorded_success(agent: Agent, dataset: Dataset) -> Recorded | None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 
 from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.off_policy import FQEConfig
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import GaussianPolicyConfig
@@ -97,7 +96,7 @@ def _tiny(config: World4RLConfig) -> World4RLConfig:
         classifier_training=replace(config.classifier_training, steps=200),
         imagination=replace(config.imagination, num_envs=128),
         refine=replace(config.refine, iterations=10, critic_warmup=2),
-        gate=replace(config.gate, worlds=2, training_share=0.5, episodes=16, second_opinion=FQEConfig(steps=50)),
+        gate=replace(config.gate, worlds=2, training_share=0.5, episodes=16),
         evaluation=replace(
             config.evaluation, episodes=20, imagined_episodes=128, curve_points=2, curve_episodes=10, videos=1
         ),
