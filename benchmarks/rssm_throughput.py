@@ -1,6 +1,6 @@
 """Speed of the recurrent world model by preset: training and imagination, and where imagination's time goes.
 
-    python benchmarks/rssm_throughput.py [--device cpu] [--threads 2] [--seconds 3] [--cameras 0]
+    python benchmarks/rssm_throughput.py [--device cpu] [--threads 2] [--seconds 3]
 
 Measured on random data of Meta-World's sizes (21 values of state, 4 of action); the weights do not matter for speed.
 Training is one batch of sequences (forward, backward, AdamW); imagination steps many environments at once, as
@@ -8,7 +8,6 @@ refinement does, with the decoder not being run.  Writes benchmarks/results/rssm
 """
 
 import argparse
-import dataclasses
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,7 +18,6 @@ import torch
 
 from burnish.data import STATE, Dataset, DatasetInfo, Episode, Streams
 from burnish.world_models import RSSM, RSSM_PRESETS, RSSMConfig
-from burnish.world_models.rssm import IMAGE_KEY
 
 RESULTS = Path(__file__).parent / "results"
 STATE_DIM, ACTION_DIM = 21, 4
@@ -27,7 +25,7 @@ BATCHES = {"tiny": (48, 20), "small": (48, 20), "published": (50, 50)}
 """Sequences and frames of a training batch (published: DiWA's)."""
 
 
-def random_data(cameras: tuple[str, ...], frames: int, device: str) -> Dataset:
+def random_data(frames: int, device: str) -> Dataset:
     """Episodes of 100 frames of noise."""
     rng = np.random.default_rng(0)
     episodes = [
@@ -41,11 +39,7 @@ def random_data(cameras: tuple[str, ...], frames: int, device: str) -> Dataset:
         )
         for seed in range(frames // 100)
     ]
-    data = Dataset.from_episodes(episodes, DatasetInfo(fps=10))
-    pictures = {
-        IMAGE_KEY + name: torch.randint(0, 256, (data.num_frames, 64, 64, 3), dtype=torch.uint8) for name in cameras
-    }
-    return dataclasses.replace(data, observations={**data.observations, **pictures}).to(device)
+    return Dataset.from_episodes(episodes, DatasetInfo(fps=10)).to(device)
 
 
 def seconds_each(function: Callable[[], object], device: str, budget: float) -> float:
@@ -65,7 +59,7 @@ def measure(name: str, config: RSSMConfig, device: str, envs: int, budget: float
     """Rates and shares of one preset."""
     torch.manual_seed(0)
     sequences, length = BATCHES[name]
-    data = random_data(config.cameras, 5000, device)
+    data = random_data(5000, device)
     model = RSSM(STATE_DIM, ACTION_DIM, config).to(device).fit(data)
     streams, generator = Streams(data, length), torch.Generator(device=device).manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
@@ -104,14 +98,11 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=256)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--presets", nargs="+", default=list(RSSM_PRESETS))
-    parser.add_argument("--cameras", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    cameras = tuple(f"camera{i}" for i in range(args.cameras))
     rows = []
     for name in args.presets:
-        config = dataclasses.replace(RSSM_PRESETS[name], cameras=cameras)
-        found = measure(name, config, args.device, args.envs, args.seconds)
+        found = measure(name, RSSM_PRESETS[name], args.device, args.envs, args.seconds)
         rows.append((name, found))
         print(name, {key: round(value, 3) for key, value in found.items()}, flush=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
@@ -119,8 +110,7 @@ def main() -> None:
     lines = [
         "# Recurrent world model: speed",
         "",
-        f"`python benchmarks/rssm_throughput.py --device {args.device} --threads {args.threads} "
-        f"--cameras {args.cameras}`,",
+        f"`python benchmarks/rssm_throughput.py --device {args.device} --threads {args.threads}`,",
         f"commit {commit}, torch {torch.__version__}, {where}, {args.envs} imagined environments; state of {STATE_DIM} "
         f"values, action of {ACTION_DIM}.",
         "",
@@ -135,7 +125,6 @@ def main() -> None:
     ]
     RESULTS.mkdir(exist_ok=True)
     suffix = "" if args.device == "cpu" else f"_{args.device}"
-    suffix += f"_{args.cameras}_cameras" if args.cameras else ""
     (RESULTS / f"rssm_throughput{suffix}.md").write_text("\n".join(lines) + "\n")
 
 

@@ -33,12 +33,12 @@ import torch
 from burnish.errors import BurnishError
 from burnish.networks import UNET_PRESETS
 from burnish.recipes.catalogue import entry
-from burnish.recipes.cost import predicted
-from burnish.recipes.export import export_half, import_half
-from burnish.recipes.joint import train_joint
 from burnish.recipes.runs import Resolved, run_recipe
 from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 from burnish.storage import write_bytes_atomic, write_json
+from studies.cost import predicted
+from studies.export import export_half, import_half
+from studies.joint import train_joint
 
 RECIPE = "world4rl-frames"
 PAPER = {

@@ -11,6 +11,7 @@ episodes) is given beside them.  Writes benchmarks/results/success_classifiers.m
 """
 
 import argparse
+import itertools
 import json
 import tempfile
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from burnish.components import frozen, load
 from burnish.data import Dataset, read_dataset
 from burnish.evaluation.filming import film
-from burnish.networks import MLP, ImageEncoder, to_signed
+from burnish.networks import MLP
 from burnish.recipes.parts import recorded_features
 from burnish.recipes.runs import reopen
 from burnish.rewards import BalancedFrames, ContrastiveClassifier
@@ -33,13 +34,22 @@ from burnish.world_models import RSSM
 RESULTS = Path(__file__).parent / "results"
 
 
+def to_signed(images: Tensor) -> Tensor:
+    """uint8 (…, 64, 64, 3) as floats in [-1, 1], channels first."""
+    return images.movedim(-1, -3).to(torch.float32) / 127.5 - 1
+
+
 class PixelClassifier(nn.Module):
     """Four convolutions and an MLP; images (B, 64, 64, 3) uint8."""
 
     def __init__(self, depth: int = 24) -> None:
         super().__init__()
-        self.encoder = ImageEncoder(depth)
-        self.head = MLP(self.encoder.output_dim, (256,), 1)
+        channels = (3, depth, 2 * depth, 4 * depth, 8 * depth)
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(channels):
+            layers += [nn.Conv2d(before, after, 4, stride=2), nn.ELU()]
+        self.encoder = nn.Sequential(*layers, nn.Flatten())
+        self.head = MLP(32 * depth, (256,), 1)
 
     def probability(self, images: Tensor) -> Tensor:
         """Probability that the picture shows success."""

@@ -27,15 +27,13 @@ from typing import Any
 
 import torch
 
-from burnish.components import save
-from burnish.evaluation.agreement import Share, decision_rates
+from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.evaluation.back_test import back_test
 from burnish.evaluation.frozen import load_frozen
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected_success
 from burnish.evaluation.intervals import paired_difference
 from burnish.pipeline import SharedRun, StageContext
 from burnish.pipeline.side_by_side import Job, run_side_by_side
-from burnish.policies import Agent, load_agent
 from burnish.recipes.ablations import REFINED
 from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success
 from burnish.recipes.methods import BaselineConfig, Setting, measure
@@ -44,9 +42,10 @@ from burnish.recipes.parts import cloned_episodes, recorded_features
 from burnish.recipes.runs import opened, recipe_steps, reopen
 from burnish.recipes.steps import Step, run_steps
 from burnish.recipes.world4rl import train_world_model
-from burnish.report.study import study_of, write_study
 from burnish.storage import load_tensors, read_json, save_tensors, write_json
 from burnish.training import ALONE, TrainingConfig
+from studies.agreement import Share, decision_rates
+from studies.page import study_of, write_study
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = {
@@ -280,7 +279,7 @@ def others(setting: Setting) -> list[Step]:
         agent, found = load_agent(stage.inputs[REFINED], s.task), sorted((stage.inputs[REFINED] / "iterates").glob("*"))
         judged = found[1:] or found  # the first one is the pretrained policy
         agent.policy.load_state_dict(load_tensors(judged[round(place * (len(judged) - 1))])[0])
-        save(stage.folder, agent)
+        save_agent(stage.folder, agent, s.task)
 
     def fresh(stage: StageContext, steps: int) -> None:
         trained = load_agent(stage.inputs["policy"], s.task)
@@ -291,7 +290,7 @@ def others(setting: Setting) -> list[Step]:
             training = replace(s.config.pretraining, steps=steps)
             seen = [recorded_features(trained.observer, episodes)]
             clone_policy(policy, seen, episodes, s.config.cloning_noise, training, s.seed, stage)
-        save(stage.folder, Agent(trained.observer, policy, task=s.task))
+        save_agent(stage.folder, Agent(trained.observer, policy).eval(), s.task)
 
     settings = {"seed": s.seed, "task": s.task}
     iterates = [
@@ -335,7 +334,6 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
     ]
     decisions, details = [], {}
     for name, label in SETTINGS.items():
-        # Fitted Q evaluation has no vote, and takes as long as all plays.
         verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded)
         details[name] = verdict.to_dict()
         decisions.append(

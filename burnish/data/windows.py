@@ -49,15 +49,13 @@ class Windows:
         present_frames: int64 (N,): every frame that can be a present.
     """
 
-    def __init__(self, dataset: Dataset, history: int, horizon: int, *, horizon_padding: bool = False) -> None:
+    def __init__(self, dataset: Dataset, history: int, horizon: int) -> None:
         """Find the windows.
 
         Args:
             dataset: where the frames come from.
             history: frames up to and with the present, >= 1.
             horizon: frames that follow the present, >= 0.
-            horizon_padding: also allow presents near an episode's end; the missing frames repeat the last one and
-                are marked as padding.
 
         Raises:
             InputError: an impossible history or horizon, or no episode is long enough.
@@ -69,7 +67,7 @@ class Windows:
         self._first = dataset.starts[episode]
         self._last = self._first + dataset.lengths[episode] - 1
         frames = torch.arange(dataset.num_frames, device=dataset.device)
-        self.present_frames = frames if horizon_padding else frames[frames + horizon <= self._last]
+        self.present_frames = frames[frames + horizon <= self._last]
         self._offsets = torch.arange(1 - history, horizon + 1, device=dataset.device)
         if not len(self.present_frames):
             longest = int(dataset.lengths.max())

@@ -6,7 +6,7 @@ policies play from the same recorded starts in all of them, and a policy that le
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -17,7 +17,6 @@ from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.crossed import crossed_mean
 from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import student_quantile
-from burnish.evaluation.off_policy import FQEConfig, OffPolicyDifference
 
 Knowledge = Literal["know", "half know", "do not know"]
 
@@ -44,9 +43,6 @@ class GateConfig:
     half know a task are right about large gains far more often than about small ones (docs/trust.md)."""
     margin: float = 0.0
     """Gain in real success, 0 to 1, that the refined policy must have at that confidence."""
-    second_opinion: FQEConfig = field(default_factory=lambda: FQEConfig(steps=1000))
-    """Fitted Q evaluation of both policies on the recorded data, which is told beside the decision; with 0 steps there
-    is none."""
 
     def __post_init__(self) -> None:
         if self.worlds < 0 or self.worlds == 1:
@@ -153,7 +149,6 @@ class GateVerdict:
     knowledge: Knowledge
     recorded: Recorded | None
     checks: tuple[Check, ...]
-    second_opinion: dict[str, Any] | None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -196,7 +191,6 @@ def decide(
     tested: BackTest,
     config: GateConfig,
     recorded: Recorded | None = None,
-    opinion: OffPolicyDifference | None = None,
 ) -> GateVerdict:
     """Accept the refined policy only where imagination is known to tell the truth and says that it is better.
 
@@ -205,8 +199,6 @@ def decide(
     `pretrained` and `refined` hold one play a world, from the same starts.  The expected real difference is the
     imagined one times what an imagined success is worth by the back-test; its error has the spread between worlds,
     the luck of the starts and the uncertainty of the back-test (variance of a product: L. A. Goodman, JASA 55, 1960).
-    A second opinion by the recorded data alone is told and has no vote: where the truth is known, it contradicted a
-    policy that gained 89 points, and preferred one that lost 14.
     """
     change = [new.pessimistic.double() - old.pessimistic.double() for old, new in zip(pretrained, refined, strict=True)]
     imagined = crossed_mean(torch.stack(change))
@@ -234,7 +226,6 @@ def decide(
         knowledge=config.knowledge(tested.skill),
         recorded=recorded,
         checks=tuple(checks),
-        second_opinion=None if opinion is None else _opinion(opinion),
     )
 
 
@@ -264,12 +255,3 @@ def _gain_check(estimate: float, low: float, worlds: int, skill: float, config: 
         f"in {worlds} held-out worlds the refined policy is expected to gain {100 * estimate:+.0f} points of real "
         f"success, at least {100 * low:+.1f} with {100 * config.confidence:.0f} % confidence{wanted}",
     )
-
-
-def _opinion(opinion: OffPolicyDifference) -> dict[str, Any]:
-    contradicts = opinion.mean + 2 * opinion.spread < 0
-    sentence = (
-        f"fitted Q evaluation on the recorded data alone {'contradicts' if contradicts else 'does not contradict'}: "
-        f"its discounted value changes by {opinion.mean:+.2f} ± {opinion.spread:.2f}"
-    )
-    return {**opinion.summary(), "contradicts": contradicts, "sentence": sentence}

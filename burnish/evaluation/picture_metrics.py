@@ -1,4 +1,4 @@
-"""How far pictures are from the true ones: PSNR, PSNR where something moves, SSIM, and the Fréchet distance.
+"""How far pictures are from the true ones: PSNR, PSNR where something moves, and SSIM.
 
 Pictures are uint8, (…, H, W, 3), RGB.  Every number is per picture; leading dimensions are kept.
 """
@@ -74,36 +74,6 @@ def ssim(pictures: UInt8[Tensor, "*batch H W 3"], target: UInt8[Tensor, "*batch 
     luminance = (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1)
     structure = (2 * covariance + _SSIM_C2) / (var_x + var_y + _SSIM_C2)
     return (luminance * structure).mean(-1).view(*pictures.shape[:-3], 3).mean(-1)
-
-
-def frechet_distance(first: Float[Tensor, "N D"], second: Float[Tensor, "M D"]) -> float:
-    """Squared Fréchet distance of the Gaussians with the means and covariances of two sets of features.
-
-    |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½), as FID and FVD use it (M. Heusel et al., NeurIPS 2017; T. Unterthiner et
-    al., arXiv 1812.01717).  With centred features A, Σ₁ = AᵀA and Σ₂ = BᵀB, the eigenvalues of Σ₁ Σ₂ are the squared
-    singular values of A Bᵀ: their sum is the trace of the root, without a matrix root and without a ridge where the
-    covariances are singular (fewer features than dimensions).  The estimate is biased upwards for few features.
-
-    Raises InputError where a set has fewer than two rows, another width, or a value that is not finite.
-    """
-    for features in (first, second):
-        if features.ndim != 2 or len(features) < 2 or features.shape[1] != first.shape[1]:
-            found = f"shapes {tuple(first.shape)} and {tuple(second.shape)}"
-            raise InputError(f"a Fréchet distance: found features of {found}, expected (N, D) and (M, D), N and M >= 2")
-        if not bool(features.isfinite().all()):
-            raise InputError("a Fréchet distance: found features that are not finite, expected finite ones")
-    (mean_1, root_1), (mean_2, root_2) = (_mean_and_root(features.double()) for features in (first, second))
-    overlap = torch.linalg.svdvals(root_1 @ root_2.T).sum()
-    distance = (mean_1 - mean_2).square().sum() + root_1.square().sum() + root_2.square().sum() - 2 * overlap
-    # Rounding may leave −1e-12 for two equal sets.
-    return max(0.0, float(distance))
-
-
-def _mean_and_root(features: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean (D,) and a triangular R (min(N, D), D) with RᵀR the unbiased covariance."""
-    mean = features.mean(0)
-    root = torch.linalg.qr((features - mean) / (len(features) - 1) ** 0.5, mode="r").R
-    return mean, root
 
 
 def _squares(pictures: Tensor, target: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from burnish.networks.action_encoding import ActionEncoding, action_encoding
 from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_widths, picture_channels
 from burnish.networks.conditioning import ContextEmbedding, StepCondition
-from burnish.networks.conv import ImageDecoder, ImageEncoder, to_bytes, to_signed
 from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.edm import denoising_error, preconditioning
 from burnish.networks.ensemble import EnsembleMLP
@@ -24,8 +23,6 @@ __all__ = [
     "DiTConfig",
     "EnsembleMLP",
     "FourierFeatures",
-    "ImageDecoder",
-    "ImageEncoder",
     "LatentDecoder",
     "LatentEncoder",
     "PictureEncoder",
@@ -48,6 +45,4 @@ __all__ = [
     "resnet",
     "sample_one_hot",
     "straight_through",
-    "to_bytes",
-    "to_signed",
 ]

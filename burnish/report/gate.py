@@ -1,7 +1,7 @@
 """The trust gate's evidence in words and tables, for somebody who must decide what may run on the robot."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from burnish.evaluation.intervals import wilson_interval
@@ -13,18 +13,14 @@ _POLICIES = ("pretrained", "refined")
 
 
 def gate_words(gate: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    """What stands above the plots: how it was decided, what to do, warnings, and each check."""
+    """What stands above the plots: how it was decided, what to do, and each check."""
     parts = [f"<p>{prose(_method(gate))}</p>"] if judged(gate) else []
     parts.append(f"<p>{prose(_advice(gate, report))}</p>")
-    parts += [f"<p><strong>{prose(warning)}</strong></p>" for warning in _warnings(gate)]
     if judged(gate):
         rows = [
             [_unbroken(check["name"]), _unbroken(_outcome(check)), _sentence(check["sentence"])]
             for check in gate["checks"]
         ]
-        opinion = gate.get("second_opinion")
-        if opinion is not None:
-            rows.append([_unbroken("second opinion"), _unbroken("has no vote"), _sentence(opinion["sentence"])])
         parts.append(table(["Check", "result", "what was found"], rows, texts=3))
     else:
         parts.append(f'<p class="missing">{prose(_sentence("; ".join(gate["reasons"])))}.</p>')
@@ -86,11 +82,6 @@ def _advice(gate: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         "No refined policy was better in imagination, so the run hands out the pretrained one (accepted/ in the run "
         "folder), and the gate compared it with itself."
     )
-
-
-def _warnings(gate: Mapping[str, Any]) -> Iterator[str]:
-    parts = [gate, *(part for part in gate.values() if isinstance(part, Mapping))]
-    return (part["warning"] for part in parts if isinstance(part.get("warning"), str))
 
 
 def _policy_rows(gate: Mapping[str, Any]) -> list[list[str]]:

@@ -177,13 +177,12 @@ def plot_outcomes(name: str, rows: Rows) -> Plot | None:
 def plot_pictures(fidelity: Mapping[str, Any]) -> list[Plot]:
     """How true imagined pictures are by horizon, a plot for each metric that was measured; hold-last is dashed.
 
-    `fidelity`: "horizon" (transitions) and "sources"; each source has "windows" and some of "psnr_moving", "ssim" and
-    "lpips", a mapping with the means of "model" and "hold_last" by horizon (None where there is none).
+    `fidelity`: "horizon" (transitions) and "sources"; each source has "windows" and some of "psnr_moving" and
+    "ssim", a mapping with the means of "model" and "hold_last" by horizon (None where there is none).
     """
     wanted = {
         "psnr_moving": ("Imagined pictures: PSNR where something moves", "PSNR of moving pixels (dB)", "higher"),
         "ssim": ("Imagined pictures: SSIM", "structural similarity", "higher"),
-        "lpips": ("Imagined pictures: LPIPS", "perceptual distance", "lower"),
     }
     measured = [metric for metric in wanted if any(metric in told for told in fidelity["sources"].values())]
     return [_draw_fidelity(fidelity, metric, *wanted[metric]) for metric in measured]

@@ -10,9 +10,6 @@ import numpy as np
 
 from burnish.errors import InputError
 
-STATE = "observation.state"
-"""LeRobot's key of the state observation."""
-
 Observation = dict[str, np.ndarray]
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from burnish.data.episodes import STATE
 from burnish.errors import InputError
-from burnish.simulators.base import STATE, Expert, Observation, Painter, Renderer, Simulator, check_at_least_one
+from burnish.simulators.base import Expert, Observation, Painter, Renderer, Simulator, check_at_least_one
 from burnish.simulators.counter import count_control_step, count_reset
 from burnish.simulators.metaworld_tasks import task_class
 from burnish.simulators.quaternions import with_sign_of

@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from burnish.data.episodes import image_key
+from burnish.data.episodes import STATE, image_key
 from burnish.errors import InputError
-from burnish.simulators.base import STATE, Observation, SimulatorEnv
+from burnish.simulators.base import Observation, SimulatorEnv
 from burnish.simulators.painting import painter_of
 from burnish.simulators.tasks import simulator_of
 

@@ -1,6 +1,5 @@
 """The supervised loop: anything with `loss(batch) -> (loss, metrics)` trains here, and resumes where it was killed."""
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -257,8 +256,3 @@ class _Resumable:
         if torch.cuda.is_available() and "cuda_rng" in state:
             torch.cuda.set_rng_state(torch.atleast_2d(state["cuda_rng"])[rank].clone())
         return step
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics.jsonl."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line]

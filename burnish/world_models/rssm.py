@@ -11,20 +11,14 @@ from burnish.data import Dataset, Normaliser, SequenceBatch, in_chunks
 from burnish.errors import InputError
 from burnish.networks import (
     MLP,
-    ImageDecoder,
-    ImageEncoder,
     RSSMCell,
     categorical_kl,
     sample_one_hot,
     straight_through,
-    to_bytes,
-    to_signed,
 )
 from burnish.world_models.base import State
 from burnish.world_models.bodies import BodyDifferences
 from burnish.world_models.history import STATE_KEY, STD_FLOOR
-
-IMAGE_KEY = "observation.images."
 
 
 @dataclass(frozen=True)
@@ -45,30 +39,23 @@ class RSSMConfig:
     hidden: int = 192
     action_steps: int = 1
     """Actions of one transition; T_a makes it a model of whole action chunks (as DiWA's authors later did)."""
-    state: bool = True
-    """Whether the state vector is encoded and decoded."""
     ignored: tuple[str, ...] = ()
     """Beginnings of the names of state dimensions that are neither seen nor predicted.  What differs from episode to
     episode and has no part in the task would take up most of the latent state."""
-    cameras: tuple[str, ...] = ()
-    """Cameras that are encoded and decoded, 64×64."""
-    image_depth: int = 16
-    """Channels of the first convolution; the published size is 48."""
     kl_weight: float = 0.3
     kl_balance: float = 0.8
     """Share of the KL term that trains the prior; the rest trains the posterior (DreamerV2, Algorithm 2)."""
     state_weight: float = 300.0
     """Weight of ½‖x̂ - x‖² on the normalised state.  A normalised state is decided by centimetres, hundredths of a
     standard deviation; with weight 1 the KL term would find them too dear to remember."""
-    image_weight: float = 1.0
     reset_probability: float = 0.01
     """Chance at every frame to forget the past in training, so that short histories stay in distribution."""
 
 
 RSSM_PRESETS = {
-    "tiny": RSSMConfig(deterministic=64, groups=8, classes=8, hidden=64, image_depth=4),
+    "tiny": RSSMConfig(deterministic=64, groups=8, classes=8, hidden=64),
     "small": RSSMConfig(),
-    "published": RSSMConfig(deterministic=1024, groups=32, classes=32, hidden=1000, image_depth=48, state_weight=1.0),
+    "published": RSSMConfig(deterministic=1024, groups=32, classes=32, hidden=1000, state_weight=1.0),
 }
 
 
@@ -90,8 +77,6 @@ class RSSM(Component):
         state_names: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__()
-        if not config.state and not config.cameras:
-            raise InputError("world model: found neither the state nor a camera to encode, expected at least one")
         self.config, self.observation_dim, self.action_dim = config, observation_dim, action_dim
         self.action_steps = config.action_steps
         self.normaliser, self.bodies = Normaliser(observation_dim), BodyDifferences(differences)
@@ -99,25 +84,17 @@ class RSSM(Component):
         kept = kept_dimensions(observation_dim, state_names, config.ignored)
         self.register_buffer("kept", torch.tensor(kept, dtype=torch.long), persistent=False)
         self.state_dim = len(kept) + 2 * len(differences)
-        self.image_encoders = nn.ModuleDict({name: ImageEncoder(config.image_depth) for name in config.cameras})
-        embedding = len(config.cameras) * 32 * config.image_depth
-        if config.state:
-            self.state_encoder = MLP(self.state_dim, (config.hidden,), config.hidden)
-            embedding += config.hidden
+        self.state_encoder = MLP(self.state_dim, (config.hidden,), config.hidden)
         self.cell = RSSMCell(
             action_dim * config.action_steps,
-            embedding,
+            config.hidden,
             config.deterministic,
             config.groups,
             config.classes,
             config.hidden,
         )
         self.feature_dim = config.deterministic + self.cell.stochastic
-        if config.state:
-            self.state_decoder = MLP(self.feature_dim, (config.hidden, config.hidden), self.state_dim)
-        self.image_decoders = nn.ModuleDict(
-            {name: ImageDecoder(self.feature_dim, config.image_depth) for name in config.cameras}
-        )
+        self.state_decoder = MLP(self.feature_dim, (config.hidden, config.hidden), self.state_dim)
 
     # -- the contract of a world model ---------------------------------------------------------------------------------
 
@@ -154,17 +131,12 @@ class RSSM(Component):
         return torch.cat([state.h, state.z], dim=-1)
 
     def decode(self, state: RSSMState) -> dict[str, Tensor]:
-        """The observation that the state stands for, in the data's units (images uint8, channels last)."""
+        """The observation that the state stands for, in the data's units."""
         features = self.features(state)
-        decoded = {}
-        if self.config.state:
-            # What is ignored, and what never changed in the data (an absent object, say), is the data's mean.
-            normalised = features.new_zeros(*features.shape[:-1], self.observation_dim)
-            normalised[..., self.kept] = self.state_decoder(features)[..., : len(self.kept)]
-            decoded[STATE_KEY] = self.normaliser.denormalise(normalised.masked_fill(self.normaliser.constant, 0.0))
-        for name, decoder in self.image_decoders.items():
-            decoded[IMAGE_KEY + name] = to_bytes(decoder(features))
-        return decoded
+        # What is ignored, and what never changed in the data (an absent object, say), is the data's mean.
+        normalised = features.new_zeros(*features.shape[:-1], self.observation_dim)
+        normalised[..., self.kept] = self.state_decoder(features)[..., : len(self.kept)]
+        return {STATE_KEY: self.normaliser.denormalise(normalised.masked_fill(self.normaliser.constant, 0.0))}
 
     @torch.no_grad()
     def recorded(self, dataset: Dataset, generator: torch.Generator | None = None) -> RSSMState:
@@ -193,8 +165,8 @@ class RSSM(Component):
         state = self.initial(count)
         if carried is not None and len(carried["h"]) == count:
             state = RSSMState(carried["h"], carried["z"])
-        target = self._targets(batch.observation)
-        embedding = cell.from_embedding(self._embed(target))
+        target = self._target(batch.observation)
+        embedding = cell.from_embedding(self.state_encoder(target))
         actions = cell.from_action(batch.previous_action)
         reset = batch.begins | (torch.rand(batch.begins.shape, device=embedding.device) < config.reset_probability)
         keep = (~reset).to(embedding.dtype).unsqueeze(-1)
@@ -215,42 +187,20 @@ class RSSM(Component):
         kl_posterior = categorical_kl(posterior, prior.detach()).mean()
         loss = config.kl_weight * (config.kl_balance * kl + (1 - config.kl_balance) * kl_posterior)
         metrics = {"kl": kl.detach()}
-        for name, (weight, error) in self._errors(features, target).items():
-            loss = loss + 0.5 * weight * error.square().flatten(2).sum(-1).mean()
-            metrics[f"mse_{name}"] = error.detach().square().mean()
+        error = self.state_decoder(features) - target
+        loss = loss + 0.5 * config.state_weight * error.square().sum(-1).mean()
+        metrics["mse_state"] = error.detach().square().mean()
         return loss, metrics
 
     def embed(self, observation: dict[str, Tensor]) -> Float[Tensor, "*batch E"]:
-        """What the encoders make of observations in the data's units."""
-        return self._embed(self._targets(observation))
+        """What the encoder makes of observations in the data's units."""
+        return self.state_encoder(self._target(observation))
 
-    def _targets(self, observation: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Observations as networks see and draw them."""
-        targets = {}
-        for name in self.config.cameras:
-            key = IMAGE_KEY + name
-            if key not in observation:
-                raise InputError(f"world model: found no '{key}' among {sorted(observation)}, expected camera '{name}'")
-            targets[name] = to_signed(observation[key])
-        if self.config.state:
-            frames = observation[STATE_KEY]
-            normalised = self.normaliser.normalise(frames)[..., self.kept]
-            targets[STATE_KEY] = torch.cat([normalised, self.bodies.magnified(frames)], dim=-1)
-        return targets
-
-    def _embed(self, targets: dict[str, Tensor]) -> Tensor:
-        parts = [encoder(targets[name]) for name, encoder in self.image_encoders.items()]
-        if self.config.state:
-            parts.append(self.state_encoder(targets[STATE_KEY]))
-        return torch.cat(parts, dim=-1)
-
-    def _errors(self, features: Tensor, targets: dict[str, Tensor]) -> dict[str, tuple[float, Tensor]]:
-        errors = {}
-        if self.config.state:
-            errors["state"] = (self.config.state_weight, self.state_decoder(features) - targets[STATE_KEY])
-        for name, decoder in self.image_decoders.items():
-            errors[name] = (self.config.image_weight, decoder(features) - targets[name])
-        return errors
+    def _target(self, observation: dict[str, Tensor]) -> Float[Tensor, "*batch D"]:
+        """Observations as the networks see and draw them."""
+        frames = observation[STATE_KEY]
+        normalised = self.normaliser.normalise(frames)[..., self.kept]
+        return torch.cat([normalised, self.bodies.magnified(frames)], dim=-1)
 
     def _posterior(
         self, state: RSSMState, action: Tensor, embedding: Tensor, generator: torch.Generator | None = None

@@ -33,36 +33,25 @@ def test_by_hand() -> None:
     assert batch.success.tolist() == [[False] * 4, [False] * 4, [False, False, False, True]]
 
 
-def test_horizon_padding_by_hand() -> None:
-    windows = Windows(numbered([3, 2]), history=1, horizon=2, horizon_padding=True)
-    assert windows.present_frames.tolist() == [0, 1, 2, 3, 4]
-    batch = windows.gather(windows.present_frames)
-    assert batch.observation[STATE][..., 1].tolist() == [[0, 1, 2], [1, 2, 2], [2, 2, 2], [0, 1, 1], [1, 1, 1]]
-    assert batch.valid.tolist() == [[True, True, True], [True, True, False], [True, False, False],
-                                    [True, True, False], [True, False, False]]  # fmt: skip
-    assert batch.action[..., 0].tolist() == [[1, 2, 3], [2, 3, 0], [3, 0, 0], [4, 5, 0], [5, 0, 0]]
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     lengths=st.lists(st.integers(2, 7), min_size=1, max_size=6),
     history=st.integers(1, 9),
     horizon=st.integers(0, 4),
-    padded=st.booleans(),
 )
-def test_never_across_a_border(lengths: list[int], history: int, horizon: int, padded: bool) -> None:
+def test_never_across_a_border(lengths: list[int], history: int, horizon: int) -> None:
     dataset = numbered(lengths)
     expected_presents = [
         start + frame
         for start, length in zip(dataset.starts.tolist(), lengths, strict=True)
         for frame in range(length)
-        if padded or frame + horizon < length
+        if frame + horizon < length
     ]
     if not expected_presents:
         with pytest.raises(InputError, match="no episode longer than"):
-            Windows(dataset, history, horizon, horizon_padding=padded)
+            Windows(dataset, history, horizon)
         return
-    windows = Windows(dataset, history, horizon, horizon_padding=padded)
+    windows = Windows(dataset, history, horizon)
     assert windows.present_frames.tolist() == expected_presents
     batch = windows.gather(windows.present_frames)
     episodes = dataset.episode_of_frame.tolist()

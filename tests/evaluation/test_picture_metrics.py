@@ -1,17 +1,14 @@
-"""PSNR, SSIM and the Fréchet distance against numbers by hand and by other means."""
+"""PSNR and SSIM against numbers by hand and by other means."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from burnish.errors import InputError
 from burnish.evaluation.picture_metrics import (
     PSNR_CAP,
-    frechet_distance,
     moving_error,
     moving_pixels,
     moving_psnr,
@@ -94,53 +91,3 @@ def test_ssim_keeps_leading_dimensions_and_knows_equal_pictures():
 def test_ssim_needs_its_window():
     with pytest.raises(InputError, match="10×10 pixels, expected at least 11×11"):
         ssim(flat(0, 10), flat(0, 10))
-
-
-def with_moments(mean, covariance, count, seed):
-    """Rows whose sample mean and unbiased covariance are exactly these."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(count, len(mean), generator=generator, dtype=torch.float64)
-    x = x - x.mean(0)
-    whitened = torch.linalg.qr(x).Q * (count - 1) ** 0.5
-    return torch.as_tensor(mean, dtype=torch.float64) + whitened @ torch.linalg.cholesky(covariance).T
-
-
-def test_frechet_distance_of_diagonal_gaussians():
-    """|μ₁ − μ₂|² + Σ (σ₁ − σ₂)²: 9 + 16 + (1 − 3)² + (2 − 5)² = 38."""
-    first = with_moments([0.0, 0.0], torch.diag(torch.tensor([1.0, 4.0], dtype=torch.float64)), 50, seed=0)
-    second = with_moments([3.0, 4.0], torch.diag(torch.tensor([9.0, 25.0], dtype=torch.float64)), 80, seed=1)
-    assert frechet_distance(first, second) == pytest.approx(38, rel=1e-10)
-
-
-def test_frechet_distance_of_gaussians_that_do_not_commute():
-    """The root of the product of the covariances, by SciPy."""
-    linalg = pytest.importorskip("scipy.linalg", reason="compared with scipy, which only the simulators bring along")
-    generator = torch.Generator().manual_seed(5)
-    a, b = (torch.randn(4, 4, generator=generator, dtype=torch.float64) for _ in range(2))
-    one, two = a @ a.T + 0.1 * torch.eye(4), b @ b.T + 0.1 * torch.eye(4)
-    root = linalg.sqrtm((one @ two).numpy()).real
-    expected = 4 + np.trace(one.numpy() + two.numpy() - 2 * root)
-    found = frechet_distance(with_moments([0.0] * 4, one, 30, 0), with_moments([1.0] * 4, two, 40, 1))
-    assert found == pytest.approx(expected, rel=1e-9)
-
-
-@given(st.integers(2, 12), st.integers(1, 20), st.integers(0, 1000))
-def test_frechet_distance_of_moved_and_stretched_features(count, width, seed):
-    """Also where features have more dimensions than rows: a shift costs its square, a stretch (1 − s)² of the trace."""
-    x = torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    shift = torch.linspace(-1, 2, width, dtype=torch.float64)
-    trace = x.var(0).sum().item()
-    mean = x.mean(0)
-    assert frechet_distance(x, x.flip(0)) == pytest.approx(0, abs=1e-9)
-    assert frechet_distance(x, x + shift) == pytest.approx(shift.square().sum().item(), abs=1e-9)
-    assert frechet_distance(3 * (x - mean) + mean, x) == pytest.approx(4 * trace, rel=1e-9)
-
-
-def test_frechet_distance_is_symmetric_and_needs_two_rows():
-    x, y = torch.randn(20, 6), torch.rand(30, 6)
-    assert frechet_distance(x, y) == pytest.approx(frechet_distance(y, x), rel=1e-9)
-    for bad in (y[:1], y[:, :5], y.flatten()):
-        with pytest.raises(InputError, match="Fréchet"):
-            frechet_distance(x, bad)
-    with pytest.raises(InputError, match="not finite"):
-        frechet_distance(x, y / 0 * 0)

@@ -27,7 +27,6 @@ from burnish.recipes.gating import (
     lacking,
     plays,
     recorded_success,
-    second_opinion,
     time_limit,
     train_held_out_worlds,
 )
@@ -146,17 +145,16 @@ def test_the_policy_that_is_handed_out(finished):
     assert found["accepted"] == all(check["passed"] for check in found["checks"]) and found["reasons"]
 
 
-def judged(finished, data, gate, folder):
+def judged(finished, data, gate):
     """What the gate finds, from the run's files alone."""
     pretrained, refined = (load_agent(finished / name, TASK) for name in ("policy", "refined"))
-    opinion = second_opinion(gate, 0, data, pretrained, refined, stage(folder, finished))
-    return judge(gate, 0, data, pretrained, refined, held_out_worlds(finished / WORLDS), opinion)
+    return judge(gate, 0, data, pretrained, refined, held_out_worlds(finished / WORLDS))
 
 
-def test_the_decision_can_be_taken_again(finished, data, gate, tmp_path):
+def test_the_decision_can_be_taken_again(finished, data, gate):
     """Bit for bit, whatever the global generator was at."""
     torch.manual_seed(99)
-    found = judged(finished, data, gate, tmp_path / "again").to_dict()
+    found = judged(finished, data, gate).to_dict()
     written = json.loads((finished / ACCEPTED / "gate.json").read_text(), parse_constant=pytest.fail)
     assert json.loads(json.dumps(found, allow_nan=False)) == written
 
@@ -166,9 +164,7 @@ def test_either_decision_hands_out_its_policy(accepted, finished, data, gate, tm
     """The stage itself, on the run's models; the verdict alone is turned."""
     monkeypatch.setattr(gating, "judge", lambda *given: replace(judge(*given), accepted=accepted))
     context = stage(tmp_path / "accepted", finished, "dataset", "policy", "refined", WORLDS)
-    accept(
-        replace(gate, episodes=4, second_opinion=replace(gate.second_opinion, steps=0)), 0, StateView(), TASK, context
-    )
+    accept(replace(gate, episodes=4), 0, StateView(), TASK, context)
     chosen = finished / ("refined" if accepted else "policy")
     assert same(weights(context.folder), weights(chosen))
     assert read_json(context.folder / "gate.json")["accepted"] is accepted

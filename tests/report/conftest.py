@@ -8,7 +8,6 @@ from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, Recorded, decide
 from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import paired_difference
-from burnish.evaluation.off_policy import OffPolicyDifference
 from burnish.report.inputs import ReportInputs
 from burnish.report.summary import RunSummary, SuccessCount, build_report
 
@@ -19,7 +18,6 @@ AFTER = [True] * 46 + [True] * 49 + [False] * 2 + [False] * 3
 CANNOT_JUDGE = {"accepted": False, "reasons": ["the data has 1 successful episodes, too few for 4 held-out worlds"]}
 KNOWS = BackTest(both=61, only_real=6, only_imagined=9, neither=84)
 RECORDED = Recorded(successes=71, episodes=150)
-OPINION = OffPolicyDifference(torch.tensor([0.25, 0.125, 0.375]))
 GUESSES = BackTest(both=30, only_real=37, only_imagined=28, neither=65)
 
 
@@ -35,7 +33,7 @@ def make_gate(before=(0.42, 0.5, 0.38, 0.46), after=(0.86, 0.91, 0.8, 0.88), tes
             found.append(ImaginedPlay(success, halted, torch.zeros(128), torch.full((128,), 0.3 + 0.1 * seed)))
         return found
 
-    return decide(plays(before, 0), plays(after, 1), tested, GateConfig(), recorded, OPINION).to_dict()
+    return decide(plays(before, 0), plays(after, 1), tested, GateConfig(), recorded).to_dict()
 
 
 def make_summary(**changes):

@@ -26,8 +26,6 @@ def test_an_accepted_policys_evidence(inputs, summary, gate):
         "Accepted: the run hands out the refined policy",
         "back-test|✓ passed|The held-out worlds know this task",
         "gain|✓ passed|In 4 held-out worlds the refined policy is expected to gain +31 points of real success",
-        "opinion|has no vote|Fitted Q evaluation on the recorded data alone does not contradict: its discounted value "
-        "changes by +0.25 ± 0.12",
         "imagined success, halted episodes as failures|41 %|80.9 %",
         "mean distance to the data (halted at 1)|0.30|0.40",
         "expected real success|47.4 %|78.6 %",
@@ -71,18 +69,9 @@ def test_where_no_iterate_was_better_refined_is_the_pretrained_policy(inputs, su
     assert "the gate compared it with itself" in page.words() and "trust gate" not in page.words("dt")
 
 
-def test_the_gates_warnings_are_shown(inputs, summary, gate):
-    for warning in ("The second opinion did not converge.", None):
-        found = gate()
-        page = page_of(
-            inputs, summary, found | {"second_opinion": {**found["second_opinion"], "warning": warning}}, True
-        )
-        assert page.words("strong") == (warning or "")
-
-
 def test_whatever_gate_json_says_is_escaped(inputs, summary, gate):
     hostile = "<script>alert(1)</script>"
-    found = gate() | {"checks": [{"name": hostile, "passed": True, "sentence": hostile}], "warning": hostile}
+    found = gate() | {"checks": [{"name": hostile, "passed": True, "sentence": hostile}]}
     assert "script" not in page_of(inputs, summary, found, True).tags
 
 

@@ -5,10 +5,10 @@ def fidelity():
     def told(windows, moving, held, **more):
         return {"windows": windows, "psnr_moving": {"model": moving, "hold_last": held}, **more}
 
-    lpips = {"lpips": {"model": [0.01, 0.04], "hold_last": [0.02, 0.1]}}
+    ssim = {"ssim": {"model": [0.01, 0.04], "hold_last": [0.02, 0.1]}}
     sources = {
-        "expert": told(18, [30.0, 25.0], [5.0, 4.0], **lpips),
-        "random": told(9, [28.0, None], [6.0, None], **lpips),
+        "expert": told(18, [30.0, 25.0], [5.0, 4.0], **ssim),
+        "random": told(9, [28.0, None], [6.0, None], **ssim),
     }
     return {"horizon": [1, 2], "sources": sources}
 
@@ -17,7 +17,7 @@ def test_each_source_beside_hold_last():
     moving, perceptual = plot_pictures(fidelity())
     assert (moving.title, perceptual.title) == (
         "Imagined pictures: PSNR where something moves",
-        "Imagined pictures: LPIPS",
+        "Imagined pictures: SSIM",
     )
     lines = perceptual.figure.axes[0].get_lines()
     assert [line.get_label() for line in lines][::2] == ["expert", "random", "hold the last picture"]
@@ -25,7 +25,7 @@ def test_each_source_beside_hold_last():
     assert [line.get_linestyle() for line in lines[:2]] == ["-", "--"]
     assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
     assert "expert 0.04, hold-last 0.1; random 0.04, hold-last 0.1" in perceptual.alt
-    assert "18 expert, 9 random" in perceptual.caption and "lower is better" in perceptual.caption
+    assert "18 expert, 9 random" in perceptual.caption and "higher is better" in perceptual.caption
 
 
 def test_a_number_that_is_missing_is_a_gap():

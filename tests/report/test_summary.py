@@ -115,7 +115,7 @@ def test_without_a_gate_it_is_null_with_a_reason(summary):
         ({"expected_success": {"refined": 0.5}}, r"gate\.expected_success"),
         ({"checks": {"gain": "yes"}}, r"gate\.checks\.gain"),
         ({"knowledge": "believe"}, r"gate\.knowledge: found 'believe', expected one of know, half know"),
-        ({"second_opinion": {"later": "keys are let through"}}, None),
+        ({"third_opinion": {"later": "keys are let through"}}, None),
     ],
 )
 def test_a_broken_gate_is_named(summary, gate, changes, message):

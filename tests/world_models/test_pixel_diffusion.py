@@ -134,8 +134,8 @@ def test_loss_is_finite_with_padded_windows(backbone, frames, encoding):
 def test_padding_does_not_count():
     """What follows an episode's end is a repeated frame; other pictures there change nothing."""
     model = untrained(disturb_context=False)
-    windows = Windows(moving_dot(2, length=4), history=2, horizon=2, horizon_padding=True)
-    batch = windows.gather(windows.present_frames)
+    data = moving_dot(2, length=4)
+    batch = Windows(data, history=2, horizon=2).gather(torch.arange(data.num_frames))  # also those that end too early
     pictures = batch.observation[KEY].clone()
     pictures[~batch.valid] = 255
     pictures[:, :2] = batch.observation[KEY][:, :2]

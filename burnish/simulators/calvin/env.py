@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from burnish.data.episodes import STATE
 from burnish.errors import InputError
-from burnish.simulators.base import STATE, Observation, check_at_least_one
+from burnish.simulators.base import Observation, check_at_least_one
 from burnish.simulators.calvin.install import configuration
 from burnish.simulators.calvin.skills import DRAWER, JOINT_RANGES, LED, LIGHTBULB, SKILLS, SLIDER, SWITCH, skill_of
 from burnish.simulators.calvin.state import state_vector

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from burnish.errors import InputError
-from burnish.report.study import read_study, render_html, render_markdown, study_of, write_study
-from burnish.report.study_plots import plot_decisions, plot_policies
-from burnish.report.study_tables import (
+from studies.page import read_study, render_html, render_markdown, study_of, write_study
+from studies.plots import plot_decisions, plot_policies
+from studies.tables import (
     agreement_table,
     decisions_table,
     gains_table,

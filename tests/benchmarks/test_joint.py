@@ -9,15 +9,15 @@ import torch
 from burnish.data import read_dataset, write_dataset
 from burnish.errors import InputError, RunError
 from burnish.networks import UNetConfig
-from burnish.recipes import joint
 from burnish.recipes.catalogue import entry
-from burnish.recipes.cost import evaluation_steps, imagined_steps, predicted
-from burnish.recipes.joint import train_joint
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.runs import Resolved, run_recipe
 from burnish.storage import load_tensors, read_json
 from burnish.training import TrainingConfig
 from burnish.world_models import PixelDiffusion, PixelDiffusionConfig
+from studies import joint
+from studies.cost import evaluation_steps, imagined_steps, predicted
+from studies.joint import train_joint
 from tests.evaluation.moving_square import CAMERA, squares
 
 SMALL = PixelDiffusionConfig(preset="custom", unet=UNetConfig((8, 8), (1, 1), (False, False), 16))

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from burnish.evaluation.agreement import (
+from burnish.report.wording import percent, signed
+from studies.agreement import (
     Agreement,
     DecisionRates,
     Gains,
@@ -17,7 +18,6 @@ from burnish.evaluation.agreement import (
     gains,
     mean_agreement,
 )
-from burnish.report.wording import percent, signed
 
 Table = tuple[list[str], list[list[str]]]
 MEAN = "mean over tasks"

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.errors import InputError
-from burnish.evaluation.agreement import (
+from burnish.evaluation.intervals import discordant_interval, wilson_interval
+from studies.agreement import (
     Agreement,
     GateDecision,
     ScoredPolicy,
@@ -22,7 +23,6 @@ from burnish.evaluation.agreement import (
     rank_correlation,
     share,
 )
-from burnish.evaluation.intervals import discordant_interval, wilson_interval
 
 # improved, worsened of 20 paired episodes.  McNemar's exact p: 2 / 2^6 = 0.031, 2 / 2^5 = 0.0625.
 PROVEN, LUCKY = (6, 0), (5, 0)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
-from burnish.evaluation.agreement import GateDecision, ScoredPolicy, mean_agreement
 from burnish.report.figures import png_bytes
 from burnish.report.files import write_atomically
 from burnish.report.page import plot_figure, whole_page
 from burnish.report.sections import markdown_table, prose, table, tiles_row
-from burnish.report.study_plots import plot_decisions, plot_policies
-from burnish.report.study_rows import decisions_from, policies_from
-from burnish.report.study_tables import (
+from burnish.report.wording import points
+from studies.agreement import GateDecision, ScoredPolicy, mean_agreement
+from studies.plots import plot_decisions, plot_policies
+from studies.rows import decisions_from, policies_from
+from studies.tables import (
     MEAN,
     Numbers,
     Table,
@@ -28,7 +29,6 @@ from burnish.report.study_tables import (
     rates_table,
     share_text,
 )
-from burnish.report.wording import points
 
 SCHEMA = 1
 TITLE = "The trust gate against the real simulator"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parent.parent / "benchmarks" / "six_tasks.py"
+FILE = Path(__file__).parent.parent.parent / "benchmarks" / "six_tasks.py"
 
 
 @pytest.fixture(scope="module")

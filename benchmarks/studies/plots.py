@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from burnish.evaluation.agreement import GateDecision, ScoredPolicy
 from burnish.evaluation.intervals import discordant_interval
 from burnish.report.figures import BLUE, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, Plot, house_style, new_figure
 from burnish.report.wording import count
+from studies.agreement import GateDecision, ScoredPolicy
 
 # A kind's colour and marker; others take the rest in turn.
 _KINDS = {

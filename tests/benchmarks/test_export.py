@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from burnish.errors import InputError
-from burnish.recipes.export import INDEX, export_half, import_half
 from burnish.storage import load_tensors, read_json, save_module, write_json
+from studies.export import INDEX, export_half, import_half
 
 
 @pytest.fixture
