@@ -2,14 +2,13 @@
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.config import LATER
 from burnish.errors import InputError
 from burnish.networks import ConditionalResidualMLP
 from burnish.policies.base import Decision, Policy
@@ -51,7 +50,7 @@ class DiffusionPolicyConfig:
     """PPO's clip range at the noisiest fine-tuned step, as a share of that at the last one (DPPO: 0.001 of 0.01)."""
     clip_rate: float = 3.0
     """How late the clip range grows from the one to the other."""
-    process: Literal["diffusion", "flow"] = field(default="diffusion", metadata=LATER)
+    process: Literal["diffusion", "flow"] = "diffusion"
     """`diffusion` predicts the noise on a cosine schedule; `flow` the velocity on straight lines from noise to action
     (flow matching)."""
 

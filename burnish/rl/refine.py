@@ -4,13 +4,12 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
 
-from burnish.config import LATER
 from burnish.errors import InputError
 from burnish.imagination import ImaginedEnv, ImaginedSuccess
 from burnish.policies import Policy
@@ -41,7 +40,7 @@ class RefineConfig:
     patience: int | None = None
     """Stop after this many evaluations without a better one."""
     checkpoint_seconds: float = 10.0
-    max_distance_growth: float | None = field(default=None, metadata=LATER)
+    max_distance_growth: float | None = None
     """Stop where the judged policy's mean distance to the data (where none is measured: the ensemble's disagreement)
     is more than this many times the pretrained policy's, and do not choose that iterate.  Imagined episodes halt at
     the threshold, so the mean hardly passes it, and useful factors are not far above 1."""

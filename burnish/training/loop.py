@@ -3,14 +3,13 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from burnish.config import LATER
 from burnish.errors import InputError, RunError
 from burnish.storage import save_state
 from burnish.training.ema import ExponentialMovingAverage
@@ -33,14 +32,14 @@ class TrainingConfig:
     ema_decay: float | None = 0.995
     log_every: int = 50
     checkpoint_seconds: float = 10.0
-    validate_every: int | None = field(default=None, metadata=LATER)
+    validate_every: int | None = None
     """Steps between two validations on held-out data; None: none.  Only some stages have something to validate."""
-    patience: int | None = field(default=None, metadata=LATER)
+    patience: int | None = None
     """Stop after this many validations without a better one, and end with the best validated weights.  None: all
     steps, and the last weights.  The learning rate falls along a cosine over all planned steps, so weights from before
     its end are worse by construction: patience saves time where a model overfits, or where too many steps are planned,
     and is no way to better weights."""
-    stop_by: str | None = field(default=None, metadata=LATER)
+    stop_by: str | None = None
     """The number of the validation that patience goes by; None: its first.  World models of vectors have
     `open_loop_error` and `outcome_error`."""
 

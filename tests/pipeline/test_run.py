@@ -7,12 +7,12 @@ import shutil
 import signal
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from burnish.config import LATER, load_yaml
+from burnish.config import load_yaml
 from burnish.errors import InputError, RunError
 from burnish.pipeline import Run
 from burnish.pipeline.run import read_settings
@@ -149,22 +149,6 @@ def test_a_change_redoes_what_it_touches(tmp_path):
     assert do(2, 3) == (2, 3, 1)
     assert do(2, 3, version=2) == (2, 4, 1)
     assert do(2, 3, version=2) == (2, 4, 1)
-
-
-def test_a_setting_that_comes_later_redoes_nothing(tmp_path):
-    """A finished stage of before there was the field is found again, until the field is used."""
-
-    @dataclass(frozen=True)
-    class Later(Settings):
-        patience: int | None = field(default=None, metadata=LATER)
-
-    body = Body()
-    with create(tmp_path) as run:
-        run.stage("world_model", {"training": Settings()}, [], body)
-        run.stage("world_model", {"training": Later()}, [], body)
-        assert body.calls == 1
-        run.stage("world_model", {"training": Later(patience=2)}, [], body)
-    assert body.calls == 2
 
 
 @pytest.mark.parametrize("damage", ["remove", "truncate", "manifest"])
