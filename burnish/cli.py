@@ -48,7 +48,7 @@ def demo(args: list[str]) -> int:
         from burnish.recipes.catalogue import entry
         from burnish.recipes.runs import NewRun
 
-        config = entry(DEMO_RECIPE).preset("default")
+        config = entry(DEMO_RECIPE).preset()
         # On this easy task half of the training is enough for the gate's worlds.
         config = replace(config, gate=replace(config.gate, training_share=0.5))
         _run(DEMO_RECIPE, NewRun(config=config, task=DEMO_TASK, seed=seed, out=out, threads=threads))
@@ -72,9 +72,8 @@ def run(args: list[str]) -> int:
         from burnish.recipes.catalogue import entry
         from burnish.recipes.runs import NewRun
 
-        observation = _value_of("--observation", args)
-        recipe = entry(args[0]).looking_at(observation)
-        default = NewRun(config=recipe.preset(_value_of("--preset", args) or "default", observation))
+        recipe = entry(args[0])
+        default = NewRun(config=recipe.preset(_value_of("--preset", args)))
         described = (
             f"{recipe.system} ({recipe.paper}): all its stages, from data to report. "
             f"Presets: {', '.join(recipe.presets)}."
@@ -106,11 +105,11 @@ def stage(command: str) -> Callable[[list[str]], int]:
                 processes: Processes that train together, on this machine; default one, or as many as torchrun started.
                 device: Where models train and imagine: cpu, or cuda where the recipe can.
             """
-            from burnish.recipes.reporting import closing_words
-            from burnish.recipes.runs import STAGES, reopen, run_recipe
+            from burnish.recipes.stages.reporting import closing_words
+            from burnish.recipes.runs import How, reopen, run_recipe
             from burnish.training import current
 
-            report = run_recipe(run, reopen(run), STAGES[command], threads, processes, device)
+            report = run_recipe(run, reopen(run), command, How(threads, processes, device))
             if report is not None and current().first:
                 print(closing_words(report, run))
 
@@ -133,8 +132,8 @@ def compare(args: list[str]) -> int:
         from burnish.recipes.methods import baseline_preset
 
         recipe = entry(_value_of("--recipe", args) or DEMO_RECIPE)
-        preset = _value_of("--preset", args) or "default"
-        config = recipe.preset(preset, _value_of("--observation", args) or "state")
+        preset = _value_of("--preset", args)
+        config = recipe.preset(preset)
         default = NewComparison(config=config, recipe=recipe.name, baselines=baseline_preset(preset))
         new = tyro.cli(
             NewComparison[recipe.config_class],
@@ -180,8 +179,8 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 
 
 def _run(recipe: str, new: "NewRun[Any]") -> None:
-    from burnish.recipes.reporting import closing_words
-    from burnish.recipes.runs import run_recipe
+    from burnish.recipes.stages.reporting import closing_words
+    from burnish.recipes.runs import How, run_recipe
     from burnish.training import current
 
     resolved = new.resolve(recipe)
@@ -189,7 +188,7 @@ def _run(recipe: str, new: "NewRun[Any]") -> None:
         print(resolved.to_yaml(), end="")
         return
     folder = new.folder(resolved)
-    report = run_recipe(folder, resolved, threads=new.threads, processes=new.processes, device=new.device)
+    report = run_recipe(folder, resolved, how=How(new.threads, new.processes, new.device, new.verify))
     assert report is not None
     if current().first:
         print(closing_words(report, folder))

@@ -136,6 +136,19 @@ def frozen(component: ComponentT) -> ComponentT:
     return component
 
 
+def build(config: Any, *arguments: Any) -> Any:
+    """The component that a configuration is of: `Family(*arguments, config)`.
+
+    Raises:
+        TypeError: no family, or more than one, takes such a configuration; a mistake in the code.
+    """
+    found = [family for family in _FAMILIES.values() if _config_of(family) is type(config)]
+    if len(found) != 1:
+        names = ", ".join(family.__name__ for family in found) or "no component"
+        raise TypeError(f"{names} takes a {type(config).__name__} as `config`, expected exactly one")
+    return found[0](*arguments, config)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Writing.
 
@@ -301,6 +314,13 @@ def _signature(cls: type[Component]) -> inspect.Signature:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     return inspect.Signature([parameter for parameter in parameters if parameter.kind not in variable])
+
+
+@functools.cache
+def _config_of(cls: type[Component]) -> Any:
+    """The configuration that a family is made from: its attribute's where it narrows its base's constructor."""
+    narrowed = vars(cls).get("__annotations__", {}).get("config")
+    return narrowed if narrowed not in (None, Any) else typing.get_type_hints(cls.__init__).get("config")
 
 
 @functools.cache

@@ -136,6 +136,11 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain
 
 
+def plain_value(value: Any) -> Any:
+    """JSON-able data of any setting (`to_dict`); TypeError for what has no plain form."""
+    return _plain(value, type(value).__name__)
+
+
 def _plain(value: Any, where: str) -> Any:
     if value is None or isinstance(value, (bool, str)) or type(value) in (int, float):
         return value.value if isinstance(value, Enum) else value
@@ -207,6 +212,8 @@ def _build_leaf(hint: Any, kind: Any, value: Any, name: str) -> Any:
         return float(value)
     if kind is Path and isinstance(value, str):
         return Path(value)
+    if isinstance(kind, type) and isinstance(value, kind) and kind not in (int, float, str, bool):
+        return value  # what was built already
     if isinstance(kind, type) and issubclass(kind, Enum):
         hint = Literal[tuple(member.value for member in kind)]
         found = [member for member in kind if member.value == value]

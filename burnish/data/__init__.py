@@ -5,14 +5,14 @@ anybody's LeRobotDataset, as a `Dataset` of tensors. `Windows` cuts it into trai
 `Normaliser` is fitted once and saved with every model.
 """
 
-from burnish.data.dataset import Dataset, DatasetInfo
+from burnish.data.dataset import Dataset, DatasetInfo, Recording
 from burnish.data.episodes import ACTION, IMAGES, STATE, Episode, image_key, is_image_key
 from burnish.data.folds import folds
 from burnish.data.lerobot_reader import read_dataset
-from burnish.data.lerobot_writer import write_dataset
+from burnish.data.lerobot_writer import store_dataset, write_dataset
 from burnish.data.normalisation import Normaliser
 from burnish.data.streams import SequenceBatch, Streams, in_chunks
-from burnish.data.success import SuccessRule, about_to_succeed, require_successes
+from burnish.data.success import SuccessRule, about_to_succeed, require_successes, successful_episodes
 from burnish.data.windows import WindowBatch, Windows, action_chunks
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "DatasetInfo",
     "Episode",
     "Normaliser",
+    "Recording",
     "SequenceBatch",
     "Streams",
     "SuccessRule",
@@ -36,5 +37,7 @@ __all__ = [
     "is_image_key",
     "read_dataset",
     "require_successes",
+    "store_dataset",
+    "successful_episodes",
     "write_dataset",
 ]

@@ -36,6 +36,14 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True)
+class Recording:
+    """Episodes on their way to disk, and what holds for all of them."""
+
+    episodes: Iterable[Episode]
+    info: DatasetInfo
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Episodes as tensors on one device, all frames concatenated in episode order.
 

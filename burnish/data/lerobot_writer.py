@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
-from burnish.data.dataset import DatasetInfo, check_same_shapes
+from burnish.data.dataset import DatasetInfo, Recording, check_same_shapes
 from burnish.data.episodes import ACTION, STATE, Episode, is_image_key
 from burnish.data.lerobot_format import Feature
 from burnish.data.parquet_shards import ParquetShards
@@ -281,3 +281,17 @@ def _environment_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise RunError(f"the dataset cannot be written to {path}: {reason}; nothing was left there") from error
+
+
+_UNFINISHED = "unfinished"
+
+
+def store_dataset(folder: Path, recording: Recording) -> None:
+    """Make a stage's folder itself a LeRobotDataset v3.0; what a killed attempt left there is removed."""
+    for leftover in (*folder.glob(f".{_UNFINISHED}*"), folder / _UNFINISHED, folder / "data", folder / "meta"):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    write_dataset(folder / _UNFINISHED, recording.episodes, recording.info)
+    for part in sorted((folder / _UNFINISHED).iterdir()):
+        part.rename(folder / part.name)
+    (folder / _UNFINISHED).rmdir()

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from burnish.errors import InputError
-from burnish.imagination.start_states import StartStates
+from burnish.imagination.start_states import StartConfig, StartStates
 from burnish.world_models.base import State, WorldModel
 
 
@@ -63,6 +63,7 @@ class ImaginationConfig:
     where they led (DiWA, section 3).  Recipes set it to the policy's."""
     halting: bool = True
     """End an episode, without reward, where disagreement or the distance to the data passes its threshold."""
+    starts: StartConfig = StartConfig()
     member_share: float = 0.0
     """Share of imagined episodes that follow one member of the ensemble instead of the world model.  What works in
     one model only is a flaw of that model; what works in all of them may be real."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from burnish.components import Component, load, save
-from burnish.data import Dataset, read_dataset, store_dataset
+from burnish.data import Dataset, Recording, read_dataset, store_dataset
 from burnish.errors import InputError
 from burnish.pipeline.graph import Absent, External, Reading, Stage, map_inputs, ordered
 from burnish.pipeline.memory import memory_explained
@@ -115,8 +115,11 @@ def _keep(context: StageContext, result: Any) -> None:
     elif isinstance(result, Component):
         save(context.folder, result)
         context.record("result", "component")
+    elif isinstance(result, Recording):
+        store_dataset(context.folder, result)
+        context.record("result", "dataset")
     elif isinstance(result, Dataset):
-        store_dataset(context.folder, result.to(CPU))
+        store_dataset(context.folder, Recording(result.to(CPU).to_episodes(), result.info))
         context.record("result", "dataset")
     else:
         raise TypeError(f"stage '{context.name}' returned a {type(result).__name__}, expected a Component or a Dataset")

@@ -69,8 +69,9 @@ class Stage:
         Raises:
             InputError: an argument that is neither configuration nor a stage.
         """
-        described = {name: _described(value, f"stage '{self.name}', argument '{name}'") for name, value in
-                     self.arguments.items()}
+        described = {
+            name: _described(value, f"stage '{self.name}', argument '{name}'") for name, value in self.arguments.items()
+        }
         return {"body": self.body.__qualname__, **described}
 
 

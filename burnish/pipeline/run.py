@@ -75,6 +75,7 @@ class Run:
         self.config: dict[str, Any] = settings["config"]
         self._lock = lock
         self._external: dict[str, tuple[Path, str]] = {}
+        self.place = ""
 
     @classmethod
     def create(
@@ -179,7 +180,7 @@ class Run:
         return self._external[name][0] if name in self._external else self.folder / name
 
     def _identity(self, name: str, config: Any, inputs: Sequence[str], version: int) -> tuple[str, dict[str, str]]:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*", name):
             raise ValueError(f"a stage name is lower case with underscores, not {name!r}")
         fingerprints = {
             key: self._external[key][1] if key in self._external else self.stage_info(key)["content"] for key in inputs

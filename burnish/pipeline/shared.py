@@ -43,6 +43,11 @@ class SharedRun:
         self.run.stage(name, config, inputs, body if alone else announced)
         self._say(_FINISHED)
 
+    def announce(self, number: int, count: int) -> None:
+        """Say which of how many stages follows."""
+        if self.run is not None:
+            self.run.place = f"{number} of {count}"
+
     def _help(self, name: str, inputs: Sequence[str], body: StageBody) -> None:
         with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
             own, first = Path(scratch, name), self.folder / PARTIAL / name

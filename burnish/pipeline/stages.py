@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from burnish.errors import BurnishError
 from burnish.pipeline.manifest import list_files
 from burnish.pipeline.progress import Progress
@@ -30,6 +32,7 @@ class StageContext:
 
     def __init__(self, name: str, folder: Path, inputs: Mapping[str, Path], identity: str) -> None:
         self.name = name
+        self.device = torch.device("cpu")
         self.folder = folder
         self.inputs = dict(inputs)
         self._root, self._prefix = folder, ""

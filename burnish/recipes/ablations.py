@@ -17,24 +17,12 @@ def _refine(**changes: Any) -> Change:
     return lambda config: replace(config, refine=replace(config.refine, **changes))
 
 
-def _unused(name: str) -> Change:
-    def change(config: Any) -> Any:
-        pessimism = config.imagination.pessimism
-        use = tuple(each for each in pessimism.use if each != name)
-        return replace(config, imagination=replace(config.imagination, pessimism=replace(pessimism, use=use)))
-
-    return change
-
-
 def _without_halting(config: Any) -> Any:
-    pessimism = replace(config.imagination.pessimism, rule="none")
-    return replace(config, imagination=replace(config.imagination, pessimism=pessimism))
+    return replace(config, imagination=replace(config.imagination, halting=False))
 
 
 _CHANGES: dict[str, tuple[str, Change]] = {
     "halting": ("imagination never halts", _without_halting),
-    "disagreement": ("the ensemble's disagreement does not halt", _unused("disagreement")),
-    "distance": ("the distance to the data does not halt", _unused("distance")),
     "anchor": (
         "nothing holds the policy near the pretrained one",
         lambda config: replace(config, ppo=replace(config.ppo, anchor_weight=0.0)),

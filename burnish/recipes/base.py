@@ -87,8 +87,9 @@ class Plan:
     accepted: Stage | None
     evaluation: Stage
     report: Stage
-    seen: "Any"
+    seen: Any
     """How stages read the data (`stages.data.Recorded`)."""
+    encoder: Stage | None = None
 
     @property
     def commands(self) -> dict[str, tuple[Stage, ...]]:

@@ -17,8 +17,8 @@ from burnish.pipeline import Run, SharedRun, Stage, execute, ordered
 from burnish.pipeline.exit_codes import run_command
 from burnish.pipeline.manifest import versions
 from burnish.pipeline.side_by_side import Job, run_side_by_side
-from burnish.recipes.catalogue import entry
 from burnish.recipes.base import RunSpec
+from burnish.recipes.catalogue import entry
 from burnish.recipes.methods import BaselineConfig, check_method, default_methods, measured
 from burnish.recipes.runs import Config, Resolved
 from burnish.report.comparison import PUBLISHED_TASKS, Comparison, render_html, render_markdown

@@ -91,9 +91,7 @@ class DiWA(RecipeConfig):
     ensemble: LatentEnsembleConfig = LatentEnsembleConfig()
     ensemble_training: TrainingConfig = TrainingConfig(steps=1500, batch_size=256, ema_decay=None)
     classifier: ContrastiveConfig = ContrastiveConfig()
-    classifier_training: TrainingConfig = TrainingConfig(
-        steps=1000, batch_size=256, ema_decay=None, weight_decay=1e-3
-    )
+    classifier_training: TrainingConfig = TrainingConfig(steps=1000, batch_size=256, ema_decay=None, weight_decay=1e-3)
     imagination: ImaginationConfig = ImaginationConfig(num_envs=256, horizon=100)
     ppo: PPOConfig = PPOConfig(
         clip=0.05,
@@ -299,9 +297,9 @@ TINY = replace(
     classifier=replace(DEFAULT.classifier, hidden=128, embedding=64),
     classifier_training=replace(DEFAULT.classifier_training, steps=200),
     imagination=replace(DEFAULT.imagination, num_envs=64),
-    refine=replace(DEFAULT.refine, iterations=10, critic_warmup=2),
+    refine=replace(DEFAULT.refine, iterations=10, critic_warmup=2, imagined_episodes=64),
     gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
-    evaluation=EvaluationConfig(episodes=20, imagined_episodes=64, curve_points=2, curve_episodes=10, videos=1),
+    evaluation=EvaluationConfig(episodes=20, curve_points=2, curve_episodes=10, videos=1),
 )
 """Every stage for real, in about a minute: for tests and continuous integration, not for good policies."""
 

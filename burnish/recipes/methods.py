@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from burnish.baselines import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions
 from burnish.data import Dataset, successful_episodes
 from burnish.errors import InputError
 from burnish.pipeline import Stage, StageContext, stage
@@ -16,7 +17,6 @@ from burnish.recipes.base import Plan, Recipe, RunSpec
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import inside, simulator_steps
 from burnish.recipes.stages.training import Cloning, clone, recorded_features, train
-from burnish.rl import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions
 from burnish.storage import write_json
 from burnish.training import TrainingConfig
 
@@ -94,9 +94,7 @@ def measured(name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: Ba
     return stage(measure, result, **play, policy=_agent(name, recipe, config, run, baselines, plan).folder)
 
 
-def _agent(
-    name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: BaselineConfig, plan: Plan
-) -> Stage:
+def _agent(name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: BaselineConfig, plan: Plan) -> Stage:
     """The stage that leaves a method's policy."""
     if name == "bc":
         return plan.policy
@@ -131,9 +129,7 @@ def train_filtered_bc(context: StageContext, policy: Agent, data: Dataset, how: 
     return Agent(policy.observer, fresh, policy.task)
 
 
-def train_td3_bc(
-    context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int
-) -> Agent:
+def train_td3_bc(context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int) -> Agent:
     """TD3+BC; states are normalised over all of the data, besides the observer's normalisation."""
     observer, features, transitions = _offline_data(policy, data)
     torch.manual_seed(seed)
@@ -145,9 +141,7 @@ def train_td3_bc(
     return Agent(policy.observer, learned, policy.task)
 
 
-def train_iql(
-    context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int
-) -> Agent:
+def train_iql(context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int) -> Agent:
     """IQL with advantage-weighted extraction of a Gaussian policy."""
     observer, _, transitions = _offline_data(policy, data)
     torch.manual_seed(seed)

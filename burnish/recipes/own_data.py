@@ -31,7 +31,7 @@ class OwnData:
     rule: ReadingRule = field(default_factory=ReadingRule)
 
     def parts(self, cameras: Sequence[str]) -> dict[str, External]:
-        """The folders that a run which looks at `cameras` depends on: the tables, and the videos where there are any."""
+        """The folders that a run which looks at `cameras` depends on: tables, and videos where there are any."""
         names = ["data", "meta"]
         if cameras and (self.path / "videos").is_dir():
             names.append("videos")

@@ -1,7 +1,6 @@
 """Recording episodes in the simulator for a recipe; only runs that have a simulator import this module."""
 
 from pathlib import Path
-from typing import Any
 
 from burnish.data import DatasetInfo, Episode
 from burnish.errors import InputError, RunError
@@ -11,7 +10,7 @@ from burnish.pipeline import StageContext
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
-from burnish.simulators.parallel import WorkerPool, default_workers
+from burnish.simulators.parallel import WorkerPool
 from burnish.simulators.tasks import check_task, simulator_of
 from burnish.simulators.vector import COLLECTION_SEEDS, EVALUATION_SEEDS
 
@@ -23,7 +22,7 @@ _BEYOND_EVALUATION = 100 * EVALUATION_SEEDS
 
 
 class Recorder:
-    """One task in the simulator, with worker processes that live as long as the run (a context manager).
+    """One task in the simulator, with worker processes that play its episodes.
 
     `expert`, `random_motion`, `noisy_experts` and `rollouts` say who acts; `record` plays their episodes.
 
@@ -31,13 +30,13 @@ class Recorder:
         task: its name chooses the simulator (`burnish.simulators.tasks`).
         seed: the run's; with the kind of an episode it decides the episode's seed.
         simulator: the real environment's settings.
-        workers: processes; default one for each core.
+        pool: worker processes that play the episodes.
 
     Raises:
         InputError: unknown task or camera, negative seed, an episode too long, or the simulator not installed.
     """
 
-    def __init__(self, task: str, seed: int, simulator: SimulatorConfig, workers: int | None = None) -> None:
+    def __init__(self, task: str, seed: int, simulator: SimulatorConfig, pool: WorkerPool) -> None:
         check_task(task)
         self._of_task = simulator_of(task)
         self._of_task.check_episode_length(simulator.max_steps, simulator.action_repeat)
@@ -45,13 +44,7 @@ class Recorder:
         if seed < 0:
             raise InputError(f"the seed is {seed}, expected 0 or more")
         self.task, self.seed, self.simulator = task, seed, simulator
-        self.pool = WorkerPool(default_workers() if workers is None else workers)
-
-    def __enter__(self) -> "Recorder":
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self.pool.__exit__(*exception)
+        self.pool = pool
 
     def expert(self, count: int, noise: float) -> list[CollectJob]:
         """The scripted expert with temporally correlated noise."""

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -34,7 +34,7 @@ class NewRun(Generic[Config]):
     """Every setting of the recipe."""
 
     task: str | None = None
-    """Task to learn: drawer-open-v3, gym:ID, module:function. With a data set of your own: where to judge the policy."""
+    """Task to learn: drawer-open-v3, gym:ID, module:function. With data of your own: where it is judged."""
     seed: int = 0
     """Seed of the data, of all training and of refinement."""
     out: Path | None = None

@@ -94,9 +94,7 @@ class World4RL(RecipeConfig):
     ensemble_training: TrainingConfig = TrainingConfig(steps=2500, batch_size=256, ema_decay=None)
     support: SupportConfig = SupportConfig()
     classifier: ClassifierConfig | FrameClassifierConfig = ClassifierConfig()
-    classifier_training: TrainingConfig = TrainingConfig(
-        steps=2500, batch_size=256, ema_decay=None, weight_decay=1e-3
-    )
+    classifier_training: TrainingConfig = TrainingConfig(steps=2500, batch_size=256, ema_decay=None, weight_decay=1e-3)
     imagination: ImaginationConfig = ImaginationConfig(member_share=0.5)
     ppo: PPOConfig = PPOConfig()
     refine: RefineConfig = RefineConfig(margin=0.02, average=0.9, patience=4)
@@ -241,11 +239,12 @@ def models(c: World4RL, data: Reading, seed: int, policy: Stage) -> Models:
     )
     if isinstance(c.history, PixelHistoryConfig):
         return Models(world, reward)
-    ensemble = stage(
-        train_ensemble, "ensemble", **space, model=c.ensemble, training=c.ensemble_training, seed=seed
+    ensemble = stage(train_ensemble, "ensemble", **space, model=c.ensemble, training=c.ensemble_training, seed=seed)
+    return Models(
+        world,
+        reward,
+        (ensemble, stage(fit_support, "support", data=data, ensemble=ensemble, model=c.support, seed=seed)),
     )
-    return Models(world, reward, (ensemble, stage(fit_support, "support", data=data, ensemble=ensemble,
-                                                  model=c.support, seed=seed)))
 
 
 def of_another_kind(c: World4RL) -> World4RL:
@@ -271,7 +270,11 @@ def sized(config: Any, history: HistoryConfig | PixelHistoryConfig) -> Any:
     """A policy's or classifier's configuration with the sizes of the pictures that it reads."""
     if not isinstance(history, PixelHistoryConfig):
         return config
-    pictures = {"frames": history.feature_frames, "channels": 3 * len(history.cameras), "image_size": history.image_size}
+    pictures = {
+        "frames": history.feature_frames,
+        "channels": 3 * len(history.cameras),
+        "image_size": history.image_size,
+    }
     return replace(config, **pictures)
 
 
@@ -306,11 +309,9 @@ TINY = replace(
     ensemble_training=replace(DEFAULT.ensemble_training, steps=200),
     classifier_training=replace(DEFAULT.classifier_training, steps=200),
     imagination=replace(DEFAULT.imagination, num_envs=128),
-    refine=replace(DEFAULT.refine, iterations=10, critic_warmup=2),
+    refine=replace(DEFAULT.refine, iterations=10, critic_warmup=2, imagined_episodes=128),
     gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
-    evaluation=EvaluationConfig(
-        episodes=20, imagined_episodes=128, curve_points=2, curve_episodes=10, videos=1
-    ),
+    evaluation=EvaluationConfig(episodes=20, curve_points=2, curve_episodes=10, videos=1),
 )
 """Every stage for real, in about a minute: for tests and continuous integration, not for good policies."""
 
@@ -349,9 +350,9 @@ FRAMES = World4RL(
     classifier_training=TrainingConfig(steps=1500, batch_size=128, ema_decay=None, weight_decay=1e-3),
     imagination=ImaginationConfig(num_envs=64, halting=False),
     ppo=PPOConfig(minibatch_size=256),
-    refine=RefineConfig(margin=0.02, average=0.9, patience=4, checkpoint_seconds=60.0),
+    refine=RefineConfig(imagined_episodes=64, margin=0.02, average=0.9, patience=4, checkpoint_seconds=60.0),
     gate=GateConfig(worlds=0),
-    )
+)
 """The published form: frames in, frames imagined, never halted. For good policies a GPU."""
 
 FRAMES_TINY = replace(
@@ -368,10 +369,10 @@ FRAMES_TINY = replace(
     classifier_training=replace(FRAMES.classifier_training, steps=40, batch_size=32),
     imagination=replace(FRAMES.imagination, num_envs=16, horizon=20),
     ppo=replace(FRAMES.ppo, minibatch_size=64, epochs=2),
-    refine=replace(FRAMES.refine, iterations=4, rollout_steps=8, critic_warmup=1, evaluate_every=2),
-    evaluation=EvaluationConfig(
-        episodes=4, imagined_episodes=8, curve_points=1, curve_episodes=2, videos=1, picture_windows=6
+    refine=replace(
+        FRAMES.refine, iterations=4, imagined_episodes=8, rollout_steps=8, critic_warmup=1, evaluate_every=2
     ),
+    evaluation=EvaluationConfig(episodes=4, curve_points=1, curve_episodes=2, videos=1, picture_windows=6),
 )
 
 FRAMES_PAPER = replace(

@@ -25,6 +25,8 @@ class RefineConfig:
     """Length of refinement and how often it is judged."""
 
     iterations: int = 60
+    imagined_episodes: int = 160
+    """Imagined episodes that score an iterate."""
     rollout_steps: int = 16
     critic_warmup: int = 10
     """Iterations at the beginning in which only the critic learns; a critic that knows nothing yet would lead the

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -221,3 +223,11 @@ def _main_script_hidden() -> Iterator[None]:
         yield
     finally:
         vars(main).update(hidden)
+
+
+@functools.cache
+def shared_pool() -> WorkerPool:
+    """Worker processes, one for each core, that live as long as this process."""
+    pool = WorkerPool(default_workers())
+    atexit.register(pool.close)
+    return pool

@@ -10,7 +10,7 @@ import torch
 from burnish.data import Dataset, Windows, folds, is_image_key, read_dataset, require_successes
 from burnish.errors import InputError
 from burnish.evaluation.settings import SimulatorConfig
-from burnish.pipeline import Absent, External, Reading, Stage, StageContext, stage
+from burnish.pipeline import Absent, Reading, Stage, StageContext, stage
 from burnish.recipes.own_data import OwnData, ReadingRule
 from burnish.recipes.stages.training import train
 from burnish.training import TrainingConfig
@@ -142,8 +142,9 @@ def check_cameras(cameras: Sequence[str], image_size: int, simulator: SimulatorC
 
 def own_data(own: OwnData, task: str, cameras: tuple[str, ...]) -> Stage:
     """The stage that copies what a run reads of them into the run folder."""
-    return stage(take_own_data, "dataset", alone=True, parts=own.parts(cameras), rule=own.rule, task=task,
-                 cameras=cameras)
+    return stage(
+        take_own_data, "dataset", alone=True, parts=own.parts(cameras), rule=own.rule, task=task, cameras=cameras
+    )
 
 
 def take_own_data(

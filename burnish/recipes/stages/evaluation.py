@@ -139,7 +139,12 @@ def measure_success(
         for index, (name, policy) in enumerate(policies.items()):
             offset = index * count
             episodes[name] = play(
-                policy, real.task, real.simulator, seeds, pool, lambda done, total, offset=offset: bar.set(offset + done)
+                policy,
+                real.task,
+                real.simulator,
+                seeds,
+                pool,
+                lambda done, total, offset=offset: bar.set(offset + done),
             )
     outcomes = {name: [bool(episode.success.any()) for episode in played] for name, played in episodes.items()}
     write_json(context.folder / "success.json", {"seeds": seeds, **outcomes})

@@ -1,7 +1,6 @@
 """The trust gate's stages: held-out worlds, and the decision which policy a run hands out."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -10,7 +9,7 @@ from burnish.errors import RunError
 from burnish.evaluation.back_test import back_test, on_policy
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
 from burnish.evaluation.imagined_play import FrozenModels, ImaginedPlay, imagined_play
-from burnish.pipeline import Absent, Reading, Stage, StageContext, naming, stage
+from burnish.pipeline import Absent, Stage, StageContext, naming, stage
 from burnish.policies import Agent
 from burnish.recipes import base
 from burnish.recipes.stages import data as reading
@@ -96,9 +95,7 @@ def as_frozen(models: base.Models) -> FrozenModels:
     return FrozenModels(models.world, models.reward, disagreement, support)
 
 
-def plays(
-    agent: Agent, worlds: Sequence[FrozenModels], data: Dataset, episodes: int, seed: int
-) -> list[ImaginedPlay]:
+def plays(agent: Agent, worlds: Sequence[FrozenModels], data: Dataset, episodes: int, seed: int) -> list[ImaginedPlay]:
     """One play from each of the same `episodes` recorded episode starts in every world."""
     frames = gate_starts(data, episodes, seed)
     observation = {key: values[frames] for key, values in data.observations.items()}

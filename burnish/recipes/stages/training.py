@@ -1,4 +1,4 @@
-"""Training: everything with a `loss` learns in the one supervised loop; cloning and classifiers are shared by systems."""
+"""Training: everything with a `loss` learns in the one supervised loop; cloning and classifiers are shared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -179,3 +179,29 @@ def train_classifier(
 def recorded_features(observer: Any, dataset: Dataset) -> Tensor:
     """What the policy and the classifier read at every frame, (F, feature_dim)."""
     return observer.features(observer.recorded(dataset))
+
+
+@torch.no_grad()
+def imagined_frames(
+    world_model: WorldModel, dataset: Dataset, seed: int, steps: int = 8, limit: int = 20_000
+) -> tuple[Tensor, Tensor]:
+    """Features after 1 … `steps` imagined steps under the recorded actions, labelled by what really happened.
+
+    Windows that end in success are drawn more often, because they are rare.
+    """
+    chunk, device = world_model.action_steps, dataset.device
+    steps = max(1, steps // chunk)
+    present = Windows(dataset, history=1, horizon=steps * chunk).present_frames
+    generator = torch.Generator(device=device).manual_seed(seed)
+    succeeds = dataset.success[present + steps * chunk]
+    weights = torch.where(succeeds, 0.3 / succeeds.sum().clamp(min=1), 0.7 / (~succeeds).sum().clamp(min=1))
+    drawn = present[torch.multinomial(weights, max(1, limit // steps), replacement=True, generator=generator)]
+    state = world_model.recorded(dataset).rows(drawn)
+    rows, labels = [], []
+    for step in range(steps):
+        now = drawn + step * chunk
+        action = dataset.actions[now[:, None] + torch.arange(chunk, device=device)].flatten(1)
+        state = world_model.imagine(state, action, generator)
+        rows.append(world_model.features(state))
+        labels.append(dataset.success[now + chunk])
+    return torch.cat(rows), torch.cat(labels)
