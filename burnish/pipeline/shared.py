@@ -1,5 +1,6 @@
 """A run that several processes work on: the first one decides and writes, the others help where there is training."""
 
+import contextlib
 import io
 import shutil
 import tempfile
@@ -11,8 +12,9 @@ import torch
 
 from burnish.pipeline.progress import Progress
 from burnish.pipeline.run import Run, StageBody
-from burnish.pipeline.stages import PARTIAL, StageContext
+from burnish.pipeline.stages import StageContext, partial_folder
 from burnish.training import Processes
+from burnish.training.resume import DamagedResume
 
 _FINISHED, _WORK = 0, 1
 
@@ -33,7 +35,9 @@ class SharedRun:
         """Make sure that a stage is done; `alone` says that only the first process does its work."""
         if self.run is None:
             while self._hear() == _WORK:
-                self._help(name, inputs, body)
+                # The first process has the same trouble, and begins again.
+                with contextlib.suppress(DamagedResume):
+                    self._help(name, inputs, body)
             return
 
         def announced(stage: StageContext) -> dict[str, Any] | None:
@@ -45,7 +49,8 @@ class SharedRun:
 
     def _help(self, name: str, inputs: Sequence[str], body: StageBody) -> None:
         with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
-            own, first = Path(scratch, name), self.folder / PARTIAL / name
+            first = partial_folder(self.folder, name)
+            own = Path(scratch, first.name)
             body(_QuietContext(name, own, {key: self.folder / key for key in inputs}, first))
 
     def _say(self, word: int) -> None:

@@ -16,7 +16,7 @@ import yaml
 from burnish.config import from_dict, to_dict
 from burnish.errors import InputError
 from burnish.pipeline import Run, SharedRun
-from burnish.pipeline.run import read_settings
+from burnish.pipeline.run_folder import read_settings
 from burnish.recipes.catalogue import entry
 from burnish.recipes.device import CPU, chosen_device
 from burnish.recipes.own_data import OwnData, ReadingRule

@@ -38,6 +38,8 @@ class Step:
 def run_steps(run: SharedRun, steps: Sequence[Step], targets: Sequence[str]) -> None:
     """Do the steps `targets` and those that they need, in their order."""
     wanted = needed(steps, targets)
+    if run.run is not None:
+        run.run.check_places(step.name for step in steps if step.name in wanted)
     for step in steps:
         if step.name in wanted:
             run.stage(step.name, step.config, step.inputs, _recording_threads(step.body), step.alone)
