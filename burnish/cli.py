@@ -105,8 +105,8 @@ def stage(command: str) -> Callable[[list[str]], int]:
                 processes: Processes that train together, on this machine; default one, or as many as torchrun started.
                 device: Where models train and imagine: cpu, or cuda where the recipe can.
             """
-            from burnish.recipes.stages.reporting import closing_words
             from burnish.recipes.runs import How, reopen, run_recipe
+            from burnish.recipes.stages.reporting import closing_words
             from burnish.training import current
 
             report = run_recipe(run, reopen(run), command, How(threads, processes, device))
@@ -179,8 +179,8 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 
 
 def _run(recipe: str, new: "NewRun[Any]") -> None:
-    from burnish.recipes.stages.reporting import closing_words
     from burnish.recipes.runs import How, run_recipe
+    from burnish.recipes.stages.reporting import closing_words
     from burnish.training import current
 
     resolved = new.resolve(recipe)

@@ -97,7 +97,9 @@ def read_bytes(path: str | Path) -> bytes:
 
 def write_json(path: str | Path, data: Any) -> None:
     """Write plain data as indented JSON, atomically."""
-    write_bytes_atomic(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+    # A lone surrogate (a file name or an argument that is no UTF-8) becomes its own JSON escape.
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    write_bytes_atomic(path, text.encode(errors="backslashreplace"))
 
 
 def read_json(path: str | Path) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.pipeline import Run, StageContext
-from burnish.pipeline.stages import finished_manifest
+from burnish.pipeline.finished import finished_manifest
 from burnish.recipes.device import chosen_device
 from burnish.recipes.memory import memory_explained
 from burnish.recipes.runs import reopen

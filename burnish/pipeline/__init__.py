@@ -5,6 +5,7 @@ from burnish.pipeline.exit_codes import run_command
 from burnish.pipeline.graph import Absent, External, Reading, Stage, naming, ordered, stage
 from burnish.pipeline.progress import Progress
 from burnish.pipeline.run import Run
+from burnish.pipeline.run_folder import RunFolder
 from burnish.pipeline.shared import SharedRun
 from burnish.pipeline.stages import StageContext
 
@@ -14,6 +15,7 @@ __all__ = [
     "Progress",
     "Reading",
     "Run",
+    "RunFolder",
     "SharedRun",
     "Stage",
     "StageContext",

@@ -9,10 +9,11 @@ import torch
 from burnish.components import Component, load, save
 from burnish.data import Dataset, Recording, read_dataset, store_dataset
 from burnish.errors import InputError
+from burnish.pipeline.finished import finished_manifest
 from burnish.pipeline.graph import Absent, External, Reading, Stage, map_inputs, ordered
 from burnish.pipeline.memory import memory_explained
 from burnish.pipeline.shared import SharedRun
-from burnish.pipeline.stages import StageContext, finished_manifest
+from burnish.pipeline.stages import StageContext
 from burnish.training import current
 
 CPU = torch.device("cpu")
@@ -29,8 +30,9 @@ def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU
         for outside in each.inputs:
             if isinstance(outside, External) and run.run is not None:
                 run.run.external_input(outside.name, outside.path)
-    for number, each in enumerate(stages, start=1):
-        run.announce(number, len(stages))
+    if run.run is not None:
+        run.run.check_places(each.name for each in stages)
+    for each in stages:
         inputs = [each_input.name for each_input in each.inputs]
         run.stage(each.name, each.describe(), inputs, _body(each, device), each.alone)
     for target in targets:

@@ -12,7 +12,7 @@ from typing import Any
 
 import burnish
 from burnish.errors import InputError
-from burnish.storage import TEMPORARY_SUFFIX
+from burnish.pipeline.finished import hash_file
 
 _PACKAGES = ("torch", "numpy", "gymnasium", "lightning-fabric", "pyarrow", "metaworld", "mujoco", "pybullet")
 
@@ -44,30 +44,15 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def list_files(folder: Path) -> dict[str, int]:
-    """All files below `folder`: relative path (with /) to size in bytes, in a stable order."""
-    found: dict[str, int] = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            found[path.relative_to(folder).as_posix()] = path.stat().st_size
-    return dict(sorted(found.items()))
-
-
 def hash_files(path: Path) -> str:
-    """SHA-256 (hex) over the names, sizes and contents of a file or of all the files in a folder."""
+    """SHA-256 (hex) over the names, sizes and contents of a file from outside or of all the files in a folder."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    files = {path.name: path} if path.is_file() else {name: path / name for name in list_files(path)}
+    files = {path.name: path}
+    if not path.is_file():
+        found = (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
+        files = {file.relative_to(path).as_posix(): file for file in found}
     digest = hashlib.sha256()
-    for name, file in files.items():
-        with open(file, "rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{name}\0{file.stat().st_size}\0{content}\n".encode())
+    for name, file in sorted(files.items()):
+        digest.update(f"{name}\0{file.stat().st_size}\0{hash_file(file)}\n".encode(errors="backslashreplace"))
     return digest.hexdigest()
-
-
-def remove_temporaries(folder: Path) -> None:
-    """Remove what an interrupted atomic write may have left behind."""
-    for leftover in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
-        leftover.unlink()

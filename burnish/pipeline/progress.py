@@ -1,13 +1,17 @@
 """Progress of long steps: a bar with rate and ETA on a terminal, now and then a plain line elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+import torch
 from tqdm import tqdm
 
 LINE_INTERVAL = 10.0  # seconds between two plain lines
+_BUSY = 1.5  # times as much to do as there are cores
+_warned: list[bool] = []
 
 
 class Progress:
@@ -113,22 +117,34 @@ class Progress:
 
 def report_stage_start(name: str, seconds_before: float = 0.0) -> None:
     """Say that a stage starts, or goes on after `seconds_before` seconds of earlier work."""
-    _say(f"{name}: resuming after {seconds_before:.1f} s" if seconds_before > 0 else f"{name}: started")
+    say(f"{name}: resuming after {seconds_before:.1f} s" if seconds_before > 0 else f"{name}: started")
 
 
 def report_stage_finish(name: str, seconds: float) -> None:
     """Say that a stage is finished and how long it took in all."""
-    _say(f"{name}: finished in {seconds:.1f} s")
+    say(f"{name}: finished in {seconds:.1f} s")
 
 
 def report_stage_skip(name: str) -> None:
     """Say that a stage's earlier result is used."""
-    _say(f"{name}: up to date")
+    say(f"{name}: up to date")
 
 
 def report_stage_redo(name: str, reason: str) -> None:
     """Say why an earlier result is not used."""
-    _say(f"{name}: {reason}; doing it again")
+    say(f"{name}: {reason}; doing it again, and the earlier result stays until the new one is complete")
+
+
+def warn_if_busy() -> None:
+    """Say once that threads which wait for each other are slow on a machine that has more to do than it has cores."""
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    load = os.getloadavg()[0]
+    if not _warned and threads > 1 and load > _BUSY * cores:
+        _warned.append(True)
+        say(
+            f"this machine is busy (load {load:.1f} on {cores} cores), and {threads} threads that wait for each other "
+            "may be many times slower than one; --threads 1 helps"
+        )
 
 
 def format_duration(seconds: float) -> str:
@@ -145,5 +161,6 @@ def _format_number(value: Any) -> str:
     return f"{number:.0f}" if number.is_integer() and abs(number) < 1e9 else f"{number:.3g}"
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Tell the user something in one line."""
     print(f"[burnish] {message}", file=sys.stderr, flush=True)

@@ -4,46 +4,40 @@
         run.stage("dataset", config.collection, inputs=[], body=collect)
         run.stage("world_model", config.world_model, inputs=["dataset"], body=train)
 
-A stage is done when its folder holds a manifest (stage.json) with the same identity: its name, code version,
-configuration, and the content of its inputs.  Otherwise it works in a partial folder that survives a kill, and that
-is renamed into place when it is finished.  So running the same program again goes on where the last one stopped.
+A stage is done when its folder holds a manifest (stage.json) with the same identity (its name, code version,
+configuration, and the content of its inputs) and all files as they were written. Otherwise it works in a partial
+folder that survives a kill, and that is renamed into place when it is finished. So running the same program again goes
+on where the last one stopped. A folder may come from anywhere: no link is followed out of it, and what its files say
+is checked.
 """
 
 import contextlib
+import errno
 import fcntl
-import hashlib
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from burnish.config import config_hash, load_yaml, save_yaml, to_dict
+from burnish.config import config_hash, save_yaml, to_dict
 from burnish.errors import BurnishError, InputError, RunError
 from burnish.pipeline import progress
-from burnish.pipeline.manifest import (
-    hash_files,
-    invocation,
-    list_files,
-    now,
-    remove_temporaries,
-    versions,
+from burnish.pipeline.finished import STAGE_FILE, complete
+from burnish.pipeline.manifest import invocation, now, versions
+from burnish.pipeline.run_folder import (
+    LOCK_FILE,
+    MANIFEST_FILE,
+    RECIPE_FILE,
+    RunFolder,
+    identity,
+    read_settings,
 )
-from burnish.pipeline.stages import (
-    PARTIAL,
-    STAGE_FILE,
-    StageContext,
-    finished_manifest,
-    put_in_place,
-    recover,
-    sync_tree,
-)
+from burnish.pipeline.stages import StageContext, free_name, partial_folder, put_in_place, recover, sync_tree
 from burnish.storage import TEMPORARY_SUFFIX, is_environment_error, raise_run_error, read_json, write_json
+from burnish.training.resume import DamagedResume
 
-RECIPE_FILE = "recipe.yaml"
-MANIFEST_FILE = "manifest.json"
-_LOCK_FILE = ".lock"
 _IDENTIFYING = ("recipe", "task", "seed")
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 StageBody = Callable[[StageContext], dict[str, Any] | None]
 
@@ -60,35 +54,51 @@ def _release_locks_in_child() -> None:
 os.register_at_fork(after_in_child=_release_locks_in_child)
 
 
-class Run:
+class Run(RunFolder):
     """A run folder, locked for this process until `close` (use it as a context manager).
 
-    Attributes: folder; recipe, task and seed, which identify the run; config, the resolved configuration (plain data).
+    Attributes:
+        folder: The folder.
+        recipe, task, seed: What identifies the run.
+        config: The resolved configuration (plain data).
     """
 
-    def __init__(self, folder: Path, lock: TextIO, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, lock: TextIO, settings: dict[str, Any], verify: bool = False) -> None:
         """Use Run.create or Run.open instead."""
-        self.folder = folder
+        super().__init__(folder, verify)
         self.recipe: str = settings["recipe"]
         self.task: str | None = settings["task"]
         self.seed: int = settings["seed"]
         self.config: dict[str, Any] = settings["config"]
         self._lock = lock
-        self._external: dict[str, tuple[Path, str]] = {}
-        self.place = ""
 
     @classmethod
     def create(
-        cls, folder: str | Path, recipe: str, task: str | None, seed: int, config: Any, device: str = "cpu"
+        cls,
+        folder: str | Path,
+        recipe: str,
+        task: str | None,
+        seed: int,
+        config: Any,
+        device: str = "cpu",
+        verify: bool = False,
     ) -> "Run":
         """Make a new run folder, or go on with one of the same recipe, task and seed.
 
-        A changed `config` is fine: the stages that it touches are done again.  Raises InputError where the folder
-        holds something else, RunError where another process has it or it cannot be written.
+        A changed `config` is fine: the stages that it touches are done again. With `verify` the hash of every file of a
+        finished stage is checked, also where size and time are as they were.
+
+        Raises:
+            InputError: Where the folder holds something else, or a link in the place of something of Burnish's.
+            RunError: Where another process has it or it cannot be written.
         """
         folder = Path(folder)
         settings = {"recipe": recipe, "task": task, "seed": seed, "config": to_dict(config)}
         _check_is_free_or_run(folder)
+        try:
+            RunFolder(folder).check_links()
+        except OSError as error:
+            raise_run_error(error, error.filename or folder)
         lock = _lock(folder)
         try:
             if (folder / RECIPE_FILE).exists():
@@ -102,13 +112,13 @@ class Run:
             if isinstance(error, OSError):
                 raise_run_error(error, folder)
             raise
-        return cls(folder, lock, settings)
+        return cls(folder, lock, settings, verify)
 
     @classmethod
-    def open(cls, folder: str | Path, device: str = "cpu") -> "Run":
+    def open(cls, folder: str | Path, device: str = "cpu", verify: bool = False) -> "Run":
         """Go on with an existing run folder, with the configuration that it holds."""
-        settings = read_settings(folder)
-        return cls.create(folder, settings["recipe"], settings["task"], settings["seed"], settings["config"], device)
+        found = read_settings(folder)
+        return cls.create(folder, found["recipe"], found["task"], found["seed"], found["config"], device, verify)
 
     def close(self) -> None:
         """Give the folder free for other processes."""
@@ -121,125 +131,93 @@ class Run:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def external_input(self, name: str, path: str | Path) -> Path:
-        """Make a file or folder from outside (a user's dataset) known as an input, by its content."""
-        path = Path(path)
-        if name in self._external and self._external[name][0] == path:
-            return path
-        try:
-            self._external[name] = (path, hash_files(path))
-        except OSError as error:
-            raise_run_error(error, path)
-        return path
-
     def stage(self, name: str, config: Any, inputs: Sequence[str], body: StageBody, version: int = 1) -> Path:
         """Make sure that stage `name` is done, and return its folder.
 
-        config: a dataclass or mapping with everything that the result depends on.
-        inputs: names of stages (or external inputs) whose content the result depends on.
-        body: does the work in context.folder; a dict that it returns is added to the recorded outputs.
-        version: the version of the body's code; a new one makes old results stale.
+        Args:
+            name: Its folder in the run folder; a nested one has slashes.
+            config: A dataclass or mapping with everything that the result depends on.
+            inputs: Names of stages (or external inputs) whose content the result depends on.
+            body: Does the work in context.folder; a dict that it returns is added to the recorded outputs. It may be
+                called again with an empty folder, where its resume state turns out to be damaged.
+            version: The version of the body's code; a new one makes old results stale.
         """
-        identity, fingerprints = self._identity(name, config, inputs, version)
-        final, partial = self.folder / name, self.folder / PARTIAL / name
-        if _has_identity(final, identity):
-            progress.report_stage_skip(name)
-            return final
-        if final.exists():
-            progress.report_stage_redo(name, "its settings or inputs changed, or files are missing")
+        final, partial = self.folder / name, partial_folder(self.folder, name)
         try:
-            if not _has_identity(partial, identity):
+            # Its inputs must be done, whatever it looks like itself.
+            contents = {key: self._content(key) or self.stage_info(key)["content"] for key in inputs}
+            due = self._reason(name, config, contents, version)
+            if due is None:
+                self._note_times(name)
+                progress.report_stage_skip(name)
+                return final
+            if final.exists():
+                progress.report_stage_redo(name, due)
+            wanted = identity(name, config, contents, version)
+            finding = self._inspector.look(partial)
+            if finding.manifest is None or finding.manifest["identity"] != wanted:
                 (partial / STAGE_FILE).unlink(missing_ok=True)
-                context = StageContext(name, partial, {key: self._path(key) for key in inputs}, identity)
-                self._work(context, body, self._manifest(identity, config, fingerprints, version))
-            put_in_place(self.folder, name)
+                manifest = {"identity": wanted, "version": version, "config": to_dict(config), "inputs": contents}
+                self._work(name, partial, {key: self._path(key) for key in inputs}, body, manifest)
+            kept = put_in_place(self.folder, name)
+            if kept is not None:
+                progress.say(f"{name}: the earlier folder holds files that are not Burnish's; it is kept as {kept}")
         except OSError as error:
             if is_environment_error(error):
                 raise_run_error(error, error.filename or final)
             raise
         return final
 
-    def is_done(self, name: str, config: Any, inputs: Sequence[str], version: int = 1) -> bool:
-        """Whether `stage` with these arguments would have nothing to do."""
-        return _has_identity(self.folder / name, self._identity(name, config, inputs, version)[0])
-
-    def stage_info(self, name: str) -> dict[str, Any]:
-        """The manifest of a finished stage: identity, config, inputs, seconds, outputs, files, versions."""
-        manifest = finished_manifest(self.folder / name)
-        if manifest is None:
-            raise InputError(f"{self.folder / name}: this stage is not done yet; run it first")
-        return manifest
-
-    def seconds(self) -> dict[str, float]:
-        """Seconds of work of every finished stage, resumed attempts added up."""
-        manifests = {path.parent.name: finished_manifest(path.parent) for path in self.folder.glob(f"*/{STAGE_FILE}")}
-        done = {name: manifest for name, manifest in manifests.items() if manifest is not None}
-        return {name: done[name]["seconds"] for name in sorted(done, key=lambda name: done[name]["finished"])}
-
     def _path(self, name: str) -> Path:
         return self._external[name][0] if name in self._external else self.folder / name
 
-    def _identity(self, name: str, config: Any, inputs: Sequence[str], version: int) -> tuple[str, dict[str, str]]:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*", name):
-            raise ValueError(f"a stage name is lower case with underscores, not {name!r}")
-        fingerprints = {
-            key: self._external[key][1] if key in self._external else self.stage_info(key)["content"] for key in inputs
-        }
-        # Not as plain data: that would not know any more which fields came later.
-        parts = {"name": name, "version": version, "config": config, "inputs": fingerprints}
-        return config_hash(parts), fingerprints
+    def _note_times(self, name: str) -> None:
+        finding = self._look(name)
+        if finding.moved:
+            with contextlib.suppress(BurnishError):  # only saves time at the next look
+                self._inspector.note_times(self.folder / name, finding)
 
-    def _manifest(self, identity: str, config: Any, fingerprints: dict[str, str], version: int) -> dict[str, Any]:
-        return {"identity": identity, "version": version, "config": to_dict(config), "inputs": fingerprints}
-
-    def _work(self, context: StageContext, body: StageBody, manifest: dict[str, Any]) -> None:
+    def _work(
+        self, name: str, partial: Path, inputs: dict[str, Path], body: StageBody, manifest: dict[str, Any]
+    ) -> None:
         """Run the body, then complete the partial folder by its manifest."""
-        progress.report_stage_start(context.name, context.seconds_before)
+        progress.warn_if_busy()
+        context = StageContext(name, partial, inputs, manifest["identity"])
+        progress.report_stage_start(name, context.seconds_before)
         try:
-            outputs = body(context)
-        except BaseException:
-            # Whatever went wrong is what the user must hear of, even if the clock cannot be written either.
-            with contextlib.suppress(BurnishError):
-                context.save()
-            raise
+            outputs = _call(body, context)
+        except DamagedResume as error:
+            progress.say(f"{name}: {error}; so this stage's work starts again")
+            context.discard()
+            context = StageContext(name, partial, inputs, manifest["identity"])
+            outputs = _call(body, context)
         context.outputs.update(outputs or {})
         context.save()
-        remove_temporaries(context.folder)
-        sync_tree(context.folder)
-        files = list_files(context.folder)
+        sync_tree(partial)
         manifest |= {"seconds": round(context.seconds, 3), "outputs": context.outputs, "finished": now()}
-        # The identity is part of the content: a stage of other settings is another input even if its files are alike.
-        content = hashlib.sha256(f"{manifest['identity']} {hash_files(context.folder)}".encode()).hexdigest()
-        write_json(context.folder / STAGE_FILE, manifest | {"versions": versions(), "content": content, "files": files})
-        progress.report_stage_finish(context.name, context.seconds)
+        complete(partial, manifest | {"versions": versions()})
+        progress.report_stage_finish(name, context.seconds)
 
 
-def read_settings(folder: str | Path) -> dict[str, Any]:
-    """Read a run folder's recipe.yaml: {"recipe": str, "task": str | None, "seed": int, "config": dict}."""
-    folder = Path(folder)
-    path = folder / RECIPE_FILE
-    if not path.exists():
-        raise InputError(f"{folder}: not a run folder ({RECIPE_FILE} is missing)")
-    settings = load_yaml(path)
-    expected = {"recipe": str, "task": (str, type(None)), "seed": int, "config": dict}
-    for name, kind in expected.items():
-        if name not in settings or not isinstance(settings[name], kind):
-            raise InputError(f"{path}: field '{name}' is missing or wrong, found {settings.get(name)!r}")
-    return settings
-
-
-def _has_identity(folder: Path, identity: str) -> bool:
-    manifest = finished_manifest(folder)
-    return manifest is not None and manifest.get("identity") == identity
+def _call(body: StageBody, context: StageContext) -> dict[str, Any] | None:
+    try:
+        return body(context)
+    except BaseException:
+        # Whatever went wrong is what the user must hear of, even if the clock cannot be written either.
+        with contextlib.suppress(BurnishError):
+            context.save()
+        raise
 
 
 def _check_is_free_or_run(folder: Path) -> None:
     """A run goes into a new or empty folder, or into one of its own."""
+    if folder.is_symlink() and not folder.exists():
+        raise InputError(f"{folder}: a link to nowhere; make the folder that it points to, or use another --out")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: expected a folder, found a file; use another --out")
     if not folder.exists() or (folder / RECIPE_FILE).exists():
         return
-    foreign = sorted(name for name in os.listdir(folder) if name != _LOCK_FILE and not name.endswith(TEMPORARY_SUFFIX))
+    foreign = sorted(name for name in os.listdir(folder) if name != LOCK_FILE and not name.endswith(TEMPORARY_SUFFIX))
     if foreign:
         raise InputError(f"{folder}: not a run folder and not empty (it holds '{foreign[0]}'); use another --out")
 
@@ -258,7 +236,8 @@ def _lock(folder: Path) -> TextIO:
     """Take the folder for this process; the system gives it free when the process ends, however it ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / _LOCK_FILE, "a")  # noqa: SIM115  (held open as long as the run)
+        # No link is followed; held open as long as the run.
+        lock = os.fdopen(os.open(folder / LOCK_FILE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "w")
     except OSError as error:
         raise_run_error(error, folder)
     try:
@@ -268,6 +247,11 @@ def _lock(folder: Path) -> TextIO:
         raise RunError(f"{folder}: another process is working on this run; wait for it or use another --out") from None
     except OSError as error:
         lock.close()
+        if error.errno in _NO_LOCKS:
+            raise RunError(
+                f"{folder}: this file system cannot lock files ({error.strerror}), so nothing would keep a second "
+                "process from spoiling the run; use --out on another disk"
+            ) from None
         raise_run_error(error, folder)
     _held_locks.add(lock)
     return lock
@@ -277,12 +261,23 @@ def _note_invocation(folder: Path, settings: dict[str, Any], device: str) -> Non
     """Write manifest.json; the history of earlier invocations is kept."""
     path = folder / MANIFEST_FILE
     entry = {**invocation(device), "config_hash": config_hash(settings["config"])}
-    history: list[Any] = []
-    created = entry["time"]
-    if path.exists():
-        present = read_json(path)
-        if isinstance(present, dict):
-            history, created = present.get("invocations", []), present.get("created", created)
+    history, created = _history(path, entry["time"])
     manifest = {name: settings[name] for name in _IDENTIFYING}
     manifest |= {"schema": 1, "created": created, "device": device, "versions": versions()}
     write_json(path, manifest | {"invocations": [*history, entry]})
+
+
+def _history(path: Path, created: str) -> tuple[list[Any], str]:
+    """Earlier invocations, and when the first was; a file that cannot be read is kept aside."""
+    if not path.exists():
+        return [], created
+    try:
+        present = read_json(path)
+        if isinstance(present, dict) and isinstance(present.get("invocations"), list):
+            return present["invocations"], str(present.get("created", created))
+    except InputError:
+        pass
+    kept = free_name(path)
+    os.replace(path, kept)
+    progress.say(f"{path}: this history of the run cannot be read; it is kept as {kept}, and a new one begins")
+    return [], created

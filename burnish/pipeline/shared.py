@@ -1,9 +1,9 @@
 """A run that several processes work on: the first one decides and writes, the others help where there is training."""
 
+import contextlib
 import io
-import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 
 from burnish.pipeline.progress import Progress
 from burnish.pipeline.run import Run, StageBody
-from burnish.pipeline.stages import PARTIAL, StageContext
+from burnish.pipeline.stages import StageContext, partial_folder
 from burnish.training import Processes
+from burnish.training.resume import DamagedResume
 
 _FINISHED, _WORK = 0, 1
 
@@ -33,7 +34,9 @@ class SharedRun:
         """Make sure that a stage is done; `alone` says that only the first process does its work."""
         if self.run is None:
             while self._hear() == _WORK:
-                self._help(name, inputs, body)
+                # The first process has the same trouble, and begins again.
+                with contextlib.suppress(DamagedResume):
+                    self._help(name, inputs, body)
             return
 
         def announced(stage: StageContext) -> dict[str, Any] | None:
@@ -43,15 +46,10 @@ class SharedRun:
         self.run.stage(name, config, inputs, body if alone else announced)
         self._say(_FINISHED)
 
-    def announce(self, number: int, count: int) -> None:
-        """Say which of how many stages follows."""
-        if self.run is not None:
-            self.run.place = f"{number} of {count}"
-
     def _help(self, name: str, inputs: Sequence[str], body: StageBody) -> None:
         with tempfile.TemporaryDirectory(prefix="burnish-") as scratch:
-            own, first = Path(scratch, name), self.folder / PARTIAL / name
-            body(_QuietContext(name, own, {key: self.folder / key for key in inputs}, first))
+            own = Path(scratch, partial_folder(self.folder, name).name)
+            body(_QuietContext(name, own, {key: self.folder / key for key in inputs}, identity=""))
 
     def _say(self, word: int) -> None:
         self.processes.of_first(torch.tensor(word))
@@ -61,15 +59,7 @@ class SharedRun:
 
 
 class _QuietContext(StageContext):
-    """A stage of a process that helps: nobody looks at its progress.  `first` is the first process's folder of it."""
-
-    def __init__(self, name: str, folder: Path, inputs: Mapping[str, Path], first: Path) -> None:
-        super().__init__(name, folder, inputs, identity="")
-        self._first = first
-
-    def catch_up(self) -> None:
-        """Copy what the first process has of a part that is finished."""
-        shutil.copytree(self._first / self.folder.relative_to(self._root), self.folder, dirs_exist_ok=True)
+    """A stage of a process that helps: nobody looks at its progress."""
 
     def progress(self, total: int | None, unit: str = "steps", description: str = "", initial: int = 0) -> Progress:
         return Progress(total, unit, description or self.name, initial, stream=io.StringIO())

@@ -1,24 +1,24 @@
 """One stage's bookkeeping: the folder that it works in, its clock, what it records, and the move into place."""
 
-import copy
+import itertools
+import math
 import os
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from burnish.errors import BurnishError
-from burnish.pipeline.manifest import list_files
+from burnish.errors import InputError
+from burnish.pipeline.finished import finished_manifest, foreign_files
+from burnish.pipeline.own_files import check_own, remove_if_empty, remove_own, remove_scratch
 from burnish.pipeline.progress import Progress
 from burnish.storage import read_json, sync_folder, write_json
-from burnish.training import current
 
-STAGE_FILE = "stage.json"
 PARTIAL = ".partial"
 TRASH = ".trash"
+_SLASH = "-"  # for one in a stage's name; no other can be there
 _SAVE_INTERVAL = 2.0  # seconds of work that a kill may remove from the clock
 
 
@@ -28,20 +28,18 @@ class StageContext:
     folder: the stage's own folder, kept between attempts: look there for a checkpoint to resume from.
     inputs: the folders of the input stages (or the paths of external inputs) by name.
     outputs: what was recorded so far, earlier attempts included.
+    device: where the stage's models and data lie.
     """
 
     def __init__(self, name: str, folder: Path, inputs: Mapping[str, Path], identity: str) -> None:
         self.name = name
-        self.device = torch.device("cpu")
         self.folder = folder
         self.inputs = dict(inputs)
-        self._root, self._prefix = folder, ""
+        self.device = torch.device("cpu")
         self._identity = identity
         self._notes = partial_notes(folder)
         if self._notes.get("identity") != identity or not folder.exists():
-            # The notes go first: they must never speak for a folder that is half removed.
-            _notes_path(folder).unlink(missing_ok=True)
-            _remove(folder)
+            self.discard()
             self._notes = {"identity": identity, "seconds": 0.0, "outputs": {}}
             write_json(_notes_path(folder), self._notes)
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,29 +67,14 @@ class StageContext:
 
     def record(self, key: str, value: Any) -> None:
         """Keep a plain value in the stage's manifest (written at once: not meant for every step)."""
-        self.outputs[self._prefix + key] = value
+        self.outputs[key] = value
         self.save()
 
-    def part(self, name: str) -> "StageContext":
-        """A part of the stage's work, with a folder of its own in the stage's; what it records is named NAME/KEY."""
-        part = copy.copy(self)
-        part.folder, part._prefix = self.folder / name, f"{self._prefix}{name}/"
-        part.folder.mkdir(parents=True, exist_ok=True)
-        return part
-
-    def once(self, name: str, body: "Callable[[StageContext], object]") -> None:
-        """Do a part of the work that an earlier attempt may have finished (the first of several processes knows)."""
-        part = self.part(name)
-        if current().agree(bool(self.outputs.get(f"{part._prefix}done"))):
-            part.catch_up()
-            return
-        body(part)
-        # Four times the model's size, and nobody's input.
-        (part.folder / "resume.safetensors").unlink(missing_ok=True)
-        part.record("done", True)
-
-    def catch_up(self) -> None:
-        """Make sure that what an earlier attempt left in the folder is there."""
+    def discard(self) -> None:
+        """Throw away the stage's unfinished work."""
+        # The notes go first: they must never speak for a folder that is half removed.
+        _notes_path(self.folder).unlink(missing_ok=True)
+        remove_own(self.folder)
 
     def tick(self) -> None:
         """Write the clock if the last time was a few seconds ago."""
@@ -101,30 +84,24 @@ class StageContext:
     def save(self) -> None:
         """Write the clock and the recorded values."""
         self._saved = time.monotonic()
-        write_json(_notes_path(self._root), {**self._notes, "seconds": self.seconds})
+        write_json(_notes_path(self.folder), {**self._notes, "seconds": self.seconds})
 
 
 def partial_notes(folder: Path) -> dict[str, Any]:
     """Identity, seconds and outputs of an unfinished stage; empty where there is none or it cannot be used."""
+    check_own(_notes_path(folder), folder=False)
     try:
         notes = read_json(_notes_path(folder))
-    except BurnishError:
+    except InputError:
         return {}
-    usable = isinstance(notes, dict) and {"identity", "seconds", "outputs"} <= set(notes)
-    return notes if usable else {}
+    kinds = {"identity": str, "seconds": (int, float), "outputs": dict}
+    usable = isinstance(notes, dict) and all(isinstance(notes.get(name), kind) for name, kind in kinds.items())
+    return notes if usable and 0 <= notes["seconds"] < math.inf else {}
 
 
-def finished_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a finished stage folder, or None where there is none or files are missing or cut off."""
-    try:
-        manifest = read_json(folder / STAGE_FILE)
-    except BurnishError:
-        return None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        return None
-    present = list_files(folder)
-    complete = all(present.get(name) == size for name, size in manifest["files"].items())
-    return manifest if complete else None
+def partial_folder(run_folder: Path, name: str) -> Path:
+    """Where a stage works until it is done: nested stages lie beside the others, under a name without slashes."""
+    return run_folder / PARTIAL / _flat(name)
 
 
 def sync_tree(folder: Path) -> None:
@@ -136,49 +113,63 @@ def sync_tree(folder: Path) -> None:
         sync_folder(parent)
 
 
-def put_in_place(run_folder: Path, name: str) -> None:
+def put_in_place(run_folder: Path, name: str) -> Path | None:
     """Move a finished partial folder to its name; an older result goes only when the new one is there.
 
-    Killed at any point, `recover` (or this function again) brings it to the end.
+    Killed at any point, `recover` (or this function again) brings it to the end. An older folder that holds files which
+    no stage wrote is not removed, but moved aside.
+
+    Returns:
+        Where the older folder was moved to, None where it was removed or there was none.
     """
-    partial, final, trash = run_folder / PARTIAL / name, run_folder / name, run_folder / TRASH / name
+    partial, final, trash = partial_folder(run_folder, name), run_folder / name, run_folder / TRASH / _flat(name)
+    remove_scratch(partial)
+    kept = None
     if final.exists():
-        _remove(trash)
-        trash.parent.mkdir(exist_ok=True)
-        os.replace(final, trash)
+        kept = free_name(final) if foreign_files(final) else None
+        if kept is None:
+            remove_own(trash)
+            trash.parent.mkdir(exist_ok=True)
+        os.replace(final, kept or trash)
+    final.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial, final)
-    sync_folder(run_folder)
-    _remove(trash)
+    for parent in [*final.parents][: name.count("/") + 1]:
+        sync_folder(parent)
+    remove_own(trash)
     _notes_path(partial).unlink(missing_ok=True)
-    _remove_if_empty(trash.parent)
-    _remove_if_empty(partial.parent)
+    remove_if_empty(trash.parent)
+    remove_if_empty(partial.parent)
+    return kept
 
 
 def recover(run_folder: Path) -> None:
     """Repair what a kill between the renames of `put_in_place` left behind."""
     trash = run_folder / TRASH
     for old in sorted(trash.iterdir()) if trash.is_dir() else []:
-        final, partial = run_folder / old.name, run_folder / PARTIAL / old.name
+        if not old.is_dir():
+            continue
+        final, partial = run_folder / old.name.replace(_SLASH, "/"), run_folder / PARTIAL / old.name
         if not final.exists():
             # The old result was already moved away, so the new one was complete.
+            final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(partial if finished_manifest(partial) is not None else old, final)
-        _remove(old)
+        remove_own(old)
     for notes in (run_folder / PARTIAL).glob("*.json"):
         if not notes.with_suffix("").exists():
             notes.unlink()
-    _remove_if_empty(trash)
-    _remove_if_empty(run_folder / PARTIAL)
+    remove_if_empty(trash)
+    remove_if_empty(run_folder / PARTIAL)
+
+
+def _flat(name: str) -> str:
+    return name.replace("/", _SLASH)
 
 
 def _notes_path(partial: Path) -> Path:
     return partial.with_name(f"{partial.name}.json")
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+def free_name(path: Path) -> Path:
+    """A name beside `path` under which it can be kept; no stage's name, as it has a dot."""
+    names = (path.with_name(f"{path.name}.kept{number}") for number in itertools.count(1))
+    return next(name for name in names if not os.path.lexists(name))

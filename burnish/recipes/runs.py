@@ -14,7 +14,7 @@ import yaml
 from burnish.config import check, from_dict, to_dict
 from burnish.errors import InputError
 from burnish.pipeline import Run, SharedRun, Stage, execute
-from burnish.pipeline.run import read_settings
+from burnish.pipeline.run_folder import read_settings
 from burnish.recipes.base import Plan, RunSpec
 from burnish.recipes.catalogue import entry
 from burnish.recipes.own_data import OwnData, ReadingRule
@@ -187,7 +187,7 @@ def execute_targets(folder: Path, resolved: Resolved, targets: Sequence[Stage], 
     with group.explained():
         run = None
         if group.first:
-            run = Run.create(folder, r.recipe, r.task, r.seed, resolved.settings(), how.device)
+            run = Run.create(folder, r.recipe, r.task, r.seed, resolved.settings(), how.device, how.verify)
         try:
             execute(targets, SharedRun(run, folder, group), where)
             report = publish(run) if reported and run is not None else None

@@ -18,6 +18,7 @@ from burnish.rl.rollout import Rollout, collect_rollout
 from burnish.storage import save_state, save_tensors
 from burnish.training.metrics import MetricsLog
 from burnish.training.processes import Processes, current
+from burnish.training.resume import RESUME_FILE, taking_up
 
 
 @dataclass(frozen=True)
@@ -104,21 +105,21 @@ def refine(
     ppo = PPO(policy, env.feature_dim, ppo_config, processes)
     generator = torch.Generator(device=env.device).manual_seed(processes.seed(seed))
     log = MetricsLog(folder, silent=not processes.first)
-    path = folder / "resume.safetensors"
+    path = folder / RESUME_FILE
     features, _ = env.reset(seed=processes.seed(seed))
     averaged = copy.deepcopy(policy)
     best, best_weights, start = _Best(), _copy(policy), 0
     pretrained: dict[str, float] = {}
     stopped = _OVER
-    saved = processes.load_state(path)
-    if saved is not None:
-        ppo.load_state_dict(saved["ppo"])
-        averaged.load_state_dict(saved["averaged"])
-        best_weights = saved["best_weights"]
-        best, start = _Best(**saved["best"]), saved["iteration"]
-        # What an earlier version left holds the rate alone; the rest is only asked for by settings that it had not.
-        pretrained = saved.get("pretrained") or {"eval/success": saved["pretrained_rate"]}
-        features = _take_up(saved, env, generator, processes, seed)
+    with taking_up(path, processes):
+        saved = processes.load_state(path)
+        if saved is not None:
+            ppo.load_state_dict(saved["ppo"])
+            averaged.load_state_dict(saved["averaged"])
+            best_weights = saved["best_weights"]
+            best, start = _Best(**saved["best"]), int(saved["iteration"])
+            pretrained = dict(saved["pretrained"])
+            features = _take_up(saved, env, generator, processes, seed)
     log.rewind(start - 1)
 
     saved_at = time.monotonic()

@@ -15,6 +15,7 @@ from burnish.storage import save_state
 from burnish.training.ema import ExponentialMovingAverage
 from burnish.training.metrics import MetricsLog
 from burnish.training.processes import Processes, current
+from burnish.training.resume import RESUME_FILE, taking_up
 from burnish.training.validation import Validate, Validation
 
 
@@ -72,7 +73,8 @@ def fit(
 
     `folder` receives metrics.jsonl, TensorBoard events and `resume.safetensors`; with the latter present, training
     goes on from it and ends, on a CPU, with the same bits as if it had never stopped.  `on_step(step, metrics)` is for
-    progress bars.  Raises RunError where the loss is no longer finite.
+    progress bars.  Raises RunError where the loss is no longer finite,
+    DamagedResume (a RunError) where the resume state cannot be taken up.
 
     `validate()` measures `model` on held-out data, where the configuration asks for it: with averaged weights where
     there are any, in evaluation mode, without gradients, and without a trace in the training's random numbers.  What it
@@ -102,9 +104,10 @@ def fit(
     log = MetricsLog(folder, silent=not processes.first)
     rows = config.batch_size if shared else None
     validation = _validation(config, folder.name, model, ema, validate, processes)
-    path = folder / "resume.safetensors"
+    path = folder / RESUME_FILE
     run = _Resumable(path, model, optimizer, ema, validation, generator, sampler, rows, processes)
-    start = run.restore(seed)
+    with taking_up(path, processes):
+        start = run.restore(seed)
     log.rewind(start)
 
     model.train()

@@ -29,13 +29,13 @@ class MetricsLog:
             return
         rows = []
         if self.path.exists():
-            for line in self.path.read_text().splitlines():
+            for line in self.path.read_text(errors="replace").splitlines():
                 try:
                     row = json.loads(line)
-                except json.JSONDecodeError:  # a line cut short by a kill
+                    if row["step"] <= step:
+                        rows.append(json.dumps(row))
+                except (ValueError, TypeError, LookupError):  # a line cut short by a kill, or damaged
                     continue
-                if row["step"] <= step:
-                    rows.append(json.dumps(row))
         write_bytes_atomic(self.path, "".join(row + "\n" for row in rows).encode())
         self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
 

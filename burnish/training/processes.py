@@ -140,6 +140,8 @@ class Processes:
         size = int(self.of_first(size))
         if size < 0:
             return None
+        if size == 0:
+            raise InputError(f"{path}: expected a safetensors file, found an empty file")
         if self.first:
             self.of_first(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8))
             return load_state(path)
@@ -155,8 +157,7 @@ class Processes:
         try:
             yield
         except RuntimeError as error:
-            lost = isinstance(error, distributed.DistError) or any(word in str(error) for word in ("gloo", "NCCL"))
-            if self.count == 1 or not lost:
+            if self.count == 1 or not is_lost(error):
                 raise
             raise RunError(
                 f"process {self.rank + 1} of {self.count} lost touch with another one, which has ended; "
@@ -165,6 +166,11 @@ class Processes:
 
     def _group(self, tensor: Tensor) -> Any:
         return self._patient if tensor.device.type == "cpu" else None
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether this is what one sees of another process's end."""
+    return isinstance(error, distributed.DistError) or any(word in str(error) for word in ("gloo", "NCCL"))
 
 
 ALONE = Processes()

@@ -127,7 +127,9 @@ def test_single_replays_flatten_the_worth():
     plain, plain_error = BackTest.of(found, true).transfer
     assert worth / error == pytest.approx(plain / plain_error), "as sure as before that it is above zero"
     # With half of reality independent of all this, half of the worth is left.
-    other = torch.where(torch.rand(len(q), generator=generator) < 0.5, true, torch.rand(len(q)) < 0.5)
+    other = torch.where(
+        torch.rand(len(q), generator=generator) < 0.5, true, torch.rand(len(q), generator=generator) < 0.5
+    )
     assert BackTest.of(found, other, again).transfer[0] == pytest.approx(0.5, abs=0.1)
 
 

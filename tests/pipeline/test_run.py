@@ -15,7 +15,7 @@ import pytest
 from burnish.config import load_yaml
 from burnish.errors import InputError, RunError
 from burnish.pipeline import Run
-from burnish.pipeline.run import read_settings
+from burnish.pipeline.run_folder import read_settings
 from burnish.storage import load_state, read_json, save_state, write_json
 
 

@@ -1,7 +1,6 @@
 """The report stage: report.json, report.html and videos/ from what the other stages left in the run folder."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from burnish.data import Dataset, read_dataset
 from burnish.errors import RunError
 from burnish.evaluation.intervals import paired_difference
 from burnish.pipeline import Run, StageContext
+from burnish.pipeline.finished import STAGE_FILE
 from burnish.pipeline.manifest import versions
-from burnish.pipeline.run import RECIPE_FILE
-from burnish.pipeline.stages import STAGE_FILE
+from burnish.pipeline.publishing import publish_stage
+from burnish.pipeline.run_folder import RECIPE_FILE
 from burnish.report.files import write_atomically
 from burnish.report.html import write_html
 from burnish.report.inputs import ReportInputs
@@ -94,19 +94,7 @@ def report(context: StageContext, run: dict[str, Any], stages: dict[str, Path]) 
 
 def publish(run: Run) -> dict[str, Any]:
     """Put the finished report at the run folder's top level, and return report.json's content."""
-    source = run.folder / "report"
-    wanted = [source / "report.html", *sorted((source / "videos").glob("*.mp4")), source / "report.json"]
-    for path in wanted:
-        target = run.folder / path.relative_to(source)
-        content = path.read_bytes()
-        if not target.exists() or target.read_bytes() != content:
-            write_atomically(target, content)
-    keep = {path.name for path in wanted}
-    for old in (run.folder / "videos").glob("*.mp4"):
-        if old.name not in keep:
-            old.unlink()
-    if (run.folder / "videos").is_dir() and not any((run.folder / "videos").iterdir()):
-        shutil.rmtree(run.folder / "videos")
+    publish_stage(run, "report")
     return read_report(run.folder / "report.json")
 
 
