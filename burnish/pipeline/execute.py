@@ -33,7 +33,7 @@ def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU
     if run.run is not None:
         run.run.check_places(each.name for each in stages)
     for each in stages:
-        inputs = [each_input.name for each_input in each.inputs]
+        inputs = list(dict.fromkeys(found.name for found in each.inputs))
         run.stage(each.name, each.describe(), inputs, _body(each, device), each.alone)
     for target in targets:
         absent = _absent(run.folder / target.name)

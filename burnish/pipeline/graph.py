@@ -57,10 +57,10 @@ class Stage:
     @property
     def inputs(self) -> tuple["Stage | External", ...]:
         """Everything that the arguments hold of stages and of files from outside, each once, in their order."""
-        found: dict[str, Stage | External] = {}
+        found: dict[int, Stage | External] = {}
         for value in self.arguments.values():
             for each in _inputs(value):
-                found.setdefault(each.name, each)
+                found.setdefault(id(each), each)
         return tuple(found.values())
 
     def describe(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def make(context: StageContext, size: Size, value: float) -> Weights:
 def add(context: StageContext, pair: Pair, scale: float = 1.0) -> Weights:
     CALLS.append(context.name)
     total = pair.first.values + scale * sum(each.values.sum() for each in pair.others)
-    return Weights(len(total), float(total[0]))
+    return Weights(len(total), float(total[0].detach()))
 
 
 def count_letters(context: StageContext, text: Path) -> None:
