@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from burnish.config import LATER, config_hash, from_dict, load_yaml, save_yaml, to_dict
 from burnish.errors import InputError
-from burnish.rl import RefineConfig
 from burnish.training import TrainingConfig
 
 
@@ -171,11 +170,9 @@ def test_a_later_field_counts_only_away_from_its_default(tmp_path):
 
 
 def test_hashes_of_released_configurations():
-    """As they were before TrainingConfig had validation and RefineConfig a limit of the distance."""
+    """As they were before TrainingConfig had validation."""
     assert config_hash(TrainingConfig()) == "2fb5c4d30fca1740061d713a78756d6022d5575b0f4e0ba53fd25e68ae19847a"
-    assert config_hash(RefineConfig()) == "bec7f5971e0a90504f9651489731b204e670862b2918d6c761600cc76b225450"
     assert config_hash(TrainingConfig(patience=3)) != config_hash(TrainingConfig())
-    assert config_hash(RefineConfig(max_distance_growth=1.5)) != config_hash(RefineConfig())
 
 
 def test_yaml_reads_exponents_as_numbers(tmp_path):

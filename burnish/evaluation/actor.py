@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from burnish.baselines import Planner, PlanningConfig
 from burnish.evaluation.agent import Agent, PlanningAgent, load_agent
 from burnish.evaluation.frozen import load_frozen
+from burnish.rl import Planner, PlanningConfig
 from burnish.simulators.base import Observation
 from burnish.simulators.noise import CorrelatedNoise
 from burnish.simulators.vector import SimulatorVectorEnv

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from burnish.baselines.planning import Planner
 from burnish.config import from_dict
 from burnish.errors import InputError
 from burnish.policies import (
@@ -21,6 +20,7 @@ from burnish.policies import (
     TanhPolicy,
     TanhPolicyConfig,
 )
+from burnish.rl.planning import Planner
 from burnish.storage import load_module, load_module_config, save_module
 from burnish.world_models import RSSM, Encoded, ObservationHistory, PixelHistory, State
 

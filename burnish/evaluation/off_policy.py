@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from burnish.baselines.transitions import TransitionBatch, Transitions, follow
 from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.networks import EnsembleMLP
 from burnish.policies import Policy
+from burnish.rl.transitions import TransitionBatch, Transitions, follow
 from burnish.training import TrainingConfig, fit
 from burnish.training.loop import OnStep
 

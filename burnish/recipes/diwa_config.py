@@ -81,6 +81,8 @@ class DiWAConfig:
     imagination: ImaginationConfig = field(default_factory=lambda: ImaginationConfig(num_envs=256, horizon=100))
     ppo: PPOConfig = field(
         default_factory=lambda: PPOConfig(
+            rollout_steps=12,
+            critic_warmup=5,
             clip=0.05,
             epochs=5,
             minibatch_size=1024,
@@ -92,12 +94,10 @@ class DiWAConfig:
     )
     """For the diffusion policy.  The discount is per decision; the anchor's weight is DiWA's α_BC.  Clip range and
     learning rate are wider than DiWA's (0.01, 1e-5: preset `paper`), which has seven times as many imagined steps."""
-    gaussian_ppo: PPOConfig = field(default_factory=PPOConfig)
+    gaussian_ppo: PPOConfig = field(default_factory=lambda: PPOConfig(rollout_steps=12, critic_warmup=5))
     """For the Gaussian policy."""
     refine: RefineConfig = field(
-        default_factory=lambda: RefineConfig(
-            iterations=80, rollout_steps=12, critic_warmup=5, margin=0.02, average=0.8, patience=4
-        )
+        default_factory=lambda: RefineConfig(iterations=80, margin=0.02, average=0.8, patience=4)
     )
     gate: GateConfig = field(default_factory=lambda: GateConfig(training_share=0.25))
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -119,7 +119,9 @@ def _tiny(config: DiWAConfig) -> DiWAConfig:
         classifier=replace(config.classifier, hidden=128, embedding=64),
         classifier_training=replace(config.classifier_training, steps=200),
         imagination=replace(config.imagination, num_envs=64),
-        refine=replace(config.refine, iterations=10, critic_warmup=2),
+        ppo=replace(config.ppo, critic_warmup=2),
+        gaussian_ppo=replace(config.gaussian_ppo, critic_warmup=2),
+        refine=replace(config.refine, iterations=10),
         gate=replace(config.gate, worlds=2, training_share=0.5, episodes=16, second_opinion=FQEConfig(steps=50)),
         evaluation=replace(
             config.evaluation, episodes=20, imagined_episodes=64, curve_points=2, curve_episodes=10, videos=1
@@ -154,9 +156,17 @@ def _paper(config: DiWAConfig) -> DiWAConfig:
         pretraining=replace(config.pretraining, steps=40_000, learning_rate=1e-4, weight_decay=1e-6),
         imagination=replace(config.imagination, num_envs=50, horizon=72),
         ppo=replace(
-            config.ppo, clip=0.01, gamma=0.999, epochs=10, minibatch_size=750, policy_learning_rate=1e-5, target_kl=1.0
+            config.ppo,
+            rollout_steps=36,
+            critic_warmup=2,
+            clip=0.01,
+            gamma=0.999,
+            epochs=10,
+            minibatch_size=750,
+            policy_learning_rate=1e-5,
+            target_kl=1.0,
         ),
-        refine=replace(config.refine, iterations=800, rollout_steps=36, critic_warmup=2, evaluate_every=25),
+        refine=replace(config.refine, iterations=800, evaluate_every=25),
     )
 
 

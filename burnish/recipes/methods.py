@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from burnish.baselines import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions, successful_episodes
+from burnish.data import successful_episodes
 from burnish.errors import InputError
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
@@ -17,6 +17,7 @@ from burnish.recipes.gating import ACCEPTED
 from burnish.recipes.parts import clone, recorded_features
 from burnish.recipes.steps import Step
 from burnish.recipes.views import StateView, view_of
+from burnish.rl import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions
 from burnish.storage import write_json
 from burnish.training import TrainingConfig, fit
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from burnish.baselines import successful_episodes
-from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes
+from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes, successful_episodes
 from burnish.errors import InputError, RunError
 from burnish.evaluation.agent import Agent, check_same_features, save_agent
 from burnish.evaluation.prediction import open_loop
@@ -21,7 +20,7 @@ from burnish.recipes.reporting import report
 from burnish.recipes.steps import Step
 from burnish.recipes.views import StateView
 from burnish.rewards import BalancedFrames, CalibratedClassifier
-from burnish.rl import PPOConfig, RefineConfig, refine
+from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
 from burnish.storage import write_json
 from burnish.training import TrainingConfig, Validate, current, fit
 from burnish.world_models import WorldModel
@@ -233,13 +232,15 @@ def refine_in_imagination(
     )
     judged = starts.episode_starts(judged_episodes)
     limit = -(-(dataset.info.max_steps or int(dataset.lengths.max())) // chunk)
+    # The same on every process: the critic begins with the same weights.
+    torch.manual_seed(seed)
+    learner = PPO(agent.policy, env.feature_dim, ppo, current())
     with stage.progress(config.iterations, "iterations") as bar:
         result = refine(
-            agent.policy,
-            env,
+            learner,
+            EnvExperience(env, current().seed(seed)),
+            lambda policy: Judgement.of_success(imagined_success(judge, policy, judged, limit, seed)),
             config,
-            ppo,
-            lambda policy: imagined_success(judge, policy, judged, limit, seed),
             stage.folder,
             seed,
             on_iteration=bar.at,
@@ -248,7 +249,7 @@ def refine_in_imagination(
         raise RunError("refinement touched the simulator; this is a bug: no part of it may")
     stage.record("simulator_steps", 0)
     for name, value in result.items():
-        stage.record(name, value)
+        stage.record(name.replace("score", "imagined_success"), value)
     save_agent(stage.folder, agent, task)
 
 

@@ -96,7 +96,8 @@ def _tiny(config: World4RLConfig) -> World4RLConfig:
         ensemble_training=replace(config.ensemble_training, steps=200),
         classifier_training=replace(config.classifier_training, steps=200),
         imagination=replace(config.imagination, num_envs=128),
-        refine=replace(config.refine, iterations=10, critic_warmup=2),
+        ppo=replace(config.ppo, critic_warmup=2),
+        refine=replace(config.refine, iterations=10),
         gate=replace(config.gate, worlds=2, training_share=0.5, episodes=16, second_opinion=FQEConfig(steps=50)),
         evaluation=replace(
             config.evaluation, episodes=20, imagined_episodes=128, curve_points=2, curve_episodes=10, videos=1

@@ -90,8 +90,8 @@ def _tiny(config: World4RLFramesConfig) -> World4RLFramesConfig:
         classifier=replace(config.classifier, shift=2),
         classifier_training=replace(config.classifier_training, steps=40, batch_size=32),
         imagination=replace(config.imagination, num_envs=16, horizon=20),
-        ppo=replace(config.ppo, minibatch_size=64, epochs=2),
-        refine=replace(config.refine, iterations=4, rollout_steps=8, critic_warmup=1, evaluate_every=2),
+        ppo=replace(config.ppo, rollout_steps=8, critic_warmup=1, minibatch_size=64, epochs=2),
+        refine=replace(config.refine, iterations=4, evaluate_every=2),
         evaluation=replace(
             config.evaluation, episodes=4, imagined_episodes=8, curve_points=1, curve_episodes=2, videos=1
         ),

@@ -20,8 +20,8 @@ from burnish.evaluation.off_policy import (
 )
 from burnish.policies import TanhPolicy, TanhPolicyConfig
 from burnish.training import fit
-from tests.baselines.point_mass import GOAL, STEP, mixed_data
 from tests.imagination.counter_world import dataset
+from tests.rl.point_mass import GOAL, STEP, mixed_data
 
 CONFIG = FQEConfig(members=3, hidden=(32, 32), gamma=0.9, steps=1000, batch_size=128, learning_rate=2e-3)
 
