@@ -18,13 +18,12 @@ from pathlib import Path
 
 import torch
 
-from burnish.components import save
+from burnish.evaluation.agent import load_agent, save_agent
 from burnish.evaluation.real import evaluation_seeds, real_success
 from burnish.evaluation.real_env import RealEnv
-from burnish.imagination import ImaginedSuccess
-from burnish.policies import Policy, load_agent
+from burnish.policies import Policy
 from burnish.recipes.runs import reopen
-from burnish.rl import refine
+from burnish.rl import PPO, EnvExperience, Judgement, refine
 from burnish.simulators.parallel import WorkerPool
 
 RESULTS = Path(__file__).parent / "results"
@@ -49,27 +48,29 @@ def online(folder: Path, out: Path, limit: int, envs: int, episodes: int, anchor
     env = RealEnv(run.task, agent.observer, envs, config.simulator, agent.policy.config.chunk, seed=run.seed)
     curve: list[tuple[int, float]] = []
 
-    def judge(policy: Policy) -> ImaginedSuccess:
+    def judge(policy: Policy) -> Judgement:
         agent.policy.load_state_dict(policy.state_dict())
         with tempfile.TemporaryDirectory() as path:
-            save(Path(path), agent)
+            save_agent(Path(path), agent, run.task)
             found = rate(Path(path))
         curve.append((env.real_steps, found))
         print(f"{run.task} {run.seed}: {env.real_steps} real steps, {found:.2f} (target {target:.2f})", flush=True)
         if env.real_steps >= limit or matched(curve, target):
             raise Enough
-        count = round(found * episodes)
-        return ImaginedSuccess(torch.arange(episodes) < count, torch.zeros(episodes, dtype=torch.bool))
+        return Judgement(found, {"success": found})
 
     ppo = config.ppo if config.policy == "diffusion" else config.gaussian_ppo
     policy = load_agent(folder / "policy", run.task).policy
+    torch.manual_seed(run.seed)
+    learner = PPO(policy, env.feature_dim, dataclasses.replace(ppo, anchor_weight=anchor))
     with contextlib.suppress(Enough):
         refine(
-            policy,
-            env,  # type: ignore[arg-type]  (the same interface, other consequences)
-            dataclasses.replace(config.refine, iterations=10**6, evaluate_every=10, patience=None, average=0.0),
-            dataclasses.replace(ppo, anchor_weight=anchor),
+            learner,
+            EnvExperience(env, run.seed),
             judge,
+            dataclasses.replace(
+                config.refine, iterations=10**6, evaluate_every=10, patience=None, average=0.0, preflight=False
+            ),
             out,
             run.seed,
         )

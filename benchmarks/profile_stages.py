@@ -25,7 +25,7 @@ from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import SuccessClassifier
 from burnish.rl.ppo import PPO
-from burnish.rl.rollout import collect_rollout
+from burnish.rl.rollout import EnvExperience
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import DataSupport, DiffusionWorldModel, DisagreementEnsemble
 
@@ -66,16 +66,16 @@ def refinement(folder: Path, config: World4RLConfig) -> tuple[Callable[[], None]
     )
     generator = torch.Generator().manual_seed(0)
     ppo = PPO(agent.policy, world_model.feature_dim, config.ppo)
-    features, _ = env.reset(seed=0)
-    rollout, _ = collect_rollout(env, agent.policy, features, config.refine.rollout_steps, generator)
+    experience, steps = EnvExperience(env, 0), config.ppo.rollout_steps
+    rollout = experience.rollout(agent.policy, steps, generator)
 
     def imagine() -> None:
         for _ in range(ITERATIONS):
-            collect_rollout(env, agent.policy, features, config.refine.rollout_steps, generator)
+            experience.rollout(agent.policy, steps, generator)
 
     def update() -> None:
         for _ in range(ITERATIONS):
-            ppo.update(rollout, generator)
+            ppo.learn(rollout, generator)
 
     return imagine, update
 

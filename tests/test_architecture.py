@@ -13,8 +13,7 @@ MODELS = {"networks", "data"}
 TRAINING = {"data"}
 IMAGINATION = {"world_models", "policies", "rewards", "training", *MODELS}
 RL = {"imagination", *IMAGINATION}
-BASELINES = {"imagination", *IMAGINATION}
-EVALUATION = {"rl", "baselines", "simulators", *RL}
+EVALUATION = {"rl", "simulators", *RL}
 REPORT = {"evaluation", *EVALUATION}
 PIPELINE = {"report", *REPORT}
 RECIPES = {"pipeline", *PIPELINE}
@@ -29,7 +28,6 @@ ALLOWED = {
     # No simulator here: refinement happens in imagination alone.
     "imagination": IMAGINATION,
     "rl": RL,
-    "baselines": BASELINES,
     "evaluation": EVALUATION,
     "report": REPORT,
     "pipeline": PIPELINE,

@@ -53,9 +53,9 @@ def predicted(config: World4RLFramesConfig, action_dim: int) -> Cost:
 def imagined_steps(config: World4RLFramesConfig) -> int:
     """Frames that one refinement imagines at most, its judgings among them."""
     r = config.refine
-    judged = [i for i in range(0, r.iterations + 1, r.evaluate_every) if i == 0 or i > r.critic_warmup]
+    judged = [i for i in range(0, r.iterations + 1, r.evaluate_every) if i == 0 or i > config.ppo.critic_warmup]
     judgings = len({*judged, r.iterations})
-    learned_from = r.iterations * r.rollout_steps * config.imagination.num_envs
+    learned_from = r.iterations * config.ppo.rollout_steps * config.imagination.num_envs
     return learned_from + judgings * config.evaluation.imagined_episodes * config.simulator.max_steps
 
 

@@ -97,6 +97,19 @@ def require_successes(dataset: Dataset, where: object = "the dataset") -> None:
         raise bad_input(where, found, "at least one successful episode", field="success")
 
 
+def successful_episodes(dataset: Dataset) -> Dataset:
+    """The successful episodes: demonstrations, and rollouts that got there.
+
+    Cloning them alone is the filter "%BC" of Decision Transformer (arXiv 2106.01345, section 5.1) with success as the
+    return.
+
+    Raises:
+        InputError: no episode succeeded.
+    """
+    require_successes(dataset)
+    return dataset.subset(torch.nonzero(dataset.episode_success).flatten().tolist())
+
+
 def about_to_succeed(dataset: Dataset, frames: int) -> Tensor:
     """Frames (F,) of failure that success follows within `frames` frames: to call it a moment early is no mistake."""
     soon = torch.zeros_like(dataset.success)

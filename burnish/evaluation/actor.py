@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from burnish.baselines import Planner, PlanningConfig
-from burnish.baselines.planning_agent import PlanningAgent
 from burnish.evaluation.frozen import load_frozen
 from burnish.policies import Agent, load_agent
+from burnish.rl import Planner, PlanningAgent, PlanningConfig
 from burnish.simulators.base import Observation
 from burnish.simulators.noise import CorrelatedNoise
 from burnish.simulators.vector import SimulatorVectorEnv

@@ -39,6 +39,8 @@ class RealEnv(VectorEnv):
     """
 
     imagined_steps = 0
+    resumable = False
+    """A simulator cannot be saved: where training goes on, new episodes begin."""
 
     def __init__(
         self, task: str, observer: Observer, num_envs: int, simulator: SimulatorConfig, chunk: int, seed: int = 0

@@ -94,6 +94,8 @@ class DiWA(RecipeConfig):
     classifier_training: TrainingConfig = TrainingConfig(steps=1000, batch_size=256, ema_decay=None, weight_decay=1e-3)
     imagination: ImaginationConfig = ImaginationConfig(num_envs=256, horizon=100)
     ppo: PPOConfig = PPOConfig(
+        rollout_steps=12,
+        critic_warmup=5,
         clip=0.05,
         epochs=5,
         minibatch_size=1024,
@@ -104,9 +106,7 @@ class DiWA(RecipeConfig):
     )
     """The discount is per decision; the anchor's weight is DiWA's α_BC. Clip range and learning rate are wider than
     DiWA's (0.01, 1e-5: preset `paper`), which has seven times as many imagined steps."""
-    refine: RefineConfig = RefineConfig(
-        iterations=80, rollout_steps=12, critic_warmup=5, margin=0.02, average=0.8, patience=4
-    )
+    refine: RefineConfig = RefineConfig(iterations=80, margin=0.02, average=0.8, patience=4)
     gate: GateConfig = GateConfig(training_share=0.25)
 
     @property
@@ -271,7 +271,7 @@ def clone_policy(
 DEFAULT = DiWA()
 SMALL_LATENT = AutoencoderConfig(cameras=("corner3",), image_size=32, latent_dim=16, width=8, hidden=64)
 
-GAUSSIAN = replace(DEFAULT, policy=GaussianPolicyConfig(chunk=4), ppo=PPOConfig())
+GAUSSIAN = replace(DEFAULT, policy=GaussianPolicyConfig(chunk=4), ppo=PPOConfig(rollout_steps=12, critic_warmup=5))
 """A Gaussian policy over chunks instead of the diffusion policy."""
 
 CALVIN = replace(
@@ -297,7 +297,8 @@ TINY = replace(
     classifier=replace(DEFAULT.classifier, hidden=128, embedding=64),
     classifier_training=replace(DEFAULT.classifier_training, steps=200),
     imagination=replace(DEFAULT.imagination, num_envs=64),
-    refine=replace(DEFAULT.refine, iterations=10, critic_warmup=2, imagined_episodes=64),
+    ppo=replace(DEFAULT.ppo, critic_warmup=2),
+    refine=replace(DEFAULT.refine, iterations=10, imagined_episodes=64),
     gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
     evaluation=EvaluationConfig(episodes=20, curve_points=2, curve_episodes=10, videos=1),
 )
@@ -314,9 +315,17 @@ PAPER = replace(
     pretraining=replace(DEFAULT.pretraining, steps=40_000, learning_rate=1e-4, weight_decay=1e-6),
     imagination=replace(DEFAULT.imagination, num_envs=50, horizon=72),
     ppo=replace(
-        DEFAULT.ppo, clip=0.01, gamma=0.999, epochs=10, minibatch_size=750, policy_learning_rate=1e-5, target_kl=1.0
+        DEFAULT.ppo,
+        rollout_steps=36,
+        critic_warmup=2,
+        clip=0.01,
+        gamma=0.999,
+        epochs=10,
+        minibatch_size=750,
+        policy_learning_rate=1e-5,
+        target_kl=1.0,
     ),
-    refine=replace(DEFAULT.refine, iterations=800, rollout_steps=36, critic_warmup=2, evaluate_every=25),
+    refine=replace(DEFAULT.refine, iterations=800, evaluate_every=25),
 )
 """DiWA's own sizes and settings (CALVIN): for a GPU. 50 demonstrations, 5.76 million imagined steps."""
 

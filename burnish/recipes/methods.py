@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from burnish.baselines import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions
 from burnish.data import Dataset, successful_episodes
 from burnish.errors import InputError
 from burnish.pipeline import Stage, StageContext, stage
@@ -17,6 +16,7 @@ from burnish.recipes.base import Plan, Recipe, RunSpec
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import inside, simulator_steps
 from burnish.recipes.stages.training import Cloning, clone, recorded_features, train
+from burnish.rl import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions
 from burnish.storage import write_json
 from burnish.training import TrainingConfig
 

@@ -309,7 +309,8 @@ TINY = replace(
     ensemble_training=replace(DEFAULT.ensemble_training, steps=200),
     classifier_training=replace(DEFAULT.classifier_training, steps=200),
     imagination=replace(DEFAULT.imagination, num_envs=128),
-    refine=replace(DEFAULT.refine, iterations=10, critic_warmup=2, imagined_episodes=128),
+    ppo=replace(DEFAULT.ppo, critic_warmup=2),
+    refine=replace(DEFAULT.refine, iterations=10, imagined_episodes=128),
     gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
     evaluation=EvaluationConfig(episodes=20, curve_points=2, curve_episodes=10, videos=1),
 )
@@ -368,7 +369,7 @@ FRAMES_TINY = replace(
     classifier=replace(FRAMES.classifier, shift=2),
     classifier_training=replace(FRAMES.classifier_training, steps=40, batch_size=32),
     imagination=replace(FRAMES.imagination, num_envs=16, horizon=20),
-    ppo=replace(FRAMES.ppo, minibatch_size=64, epochs=2),
+    ppo=replace(FRAMES.ppo, rollout_steps=8, critic_warmup=1, minibatch_size=64, epochs=2),
     refine=replace(
         FRAMES.refine, iterations=4, imagined_episodes=8, rollout_steps=8, critic_warmup=1, evaluate_every=2
     ),

@@ -1,16 +1,36 @@
-"""Reinforcement learning: rollout storage, advantages, PPO."""
+"""Reinforcement learning: experience, learners, the choice of the best iterate."""
 
 from burnish.rl.advantages import generalised_advantages
+from burnish.rl.iql import IQL, IQLConfig
+from burnish.rl.learner import Experience, Judgement, Learner, Score
+from burnish.rl.planning import Planner, PlanningConfig
+from burnish.rl.planning_agent import PlanningAgent
 from burnish.rl.ppo import PPO, PPOConfig
-from burnish.rl.refine import RefineConfig, refine
-from burnish.rl.rollout import Rollout, collect_rollout
+from burnish.rl.refine import RefineConfig, Refinement, refine
+from burnish.rl.rollout import EnvExperience, Rollout
+from burnish.rl.td3_bc import TD3BC, TD3BCConfig
+from burnish.rl.transitions import TransitionBatch, Transitions
 
 __all__ = [
+    "IQL",
     "PPO",
+    "TD3BC",
+    "EnvExperience",
+    "Experience",
+    "IQLConfig",
+    "Judgement",
+    "Learner",
     "PPOConfig",
+    "Planner",
+    "PlanningAgent",
+    "PlanningConfig",
     "RefineConfig",
+    "Refinement",
     "Rollout",
-    "collect_rollout",
+    "Score",
+    "TD3BCConfig",
+    "TransitionBatch",
+    "Transitions",
     "generalised_advantages",
     "refine",
 ]

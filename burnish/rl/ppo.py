@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from burnish.errors import InputError
 from burnish.policies import Policy
 from burnish.rl.advantages import generalised_advantages
+from burnish.rl.learner import Experience
 from burnish.rl.rollout import Rollout
 from burnish.training.processes import ALONE, Processes
 
@@ -18,6 +20,11 @@ from burnish.training.processes import ALONE, Processes
 class PPOConfig:
     """PPO's settings."""
 
+    rollout_steps: int = 16
+    """Decisions of each environment that one iteration learns from."""
+    critic_warmup: int = 10
+    """Iterations at the beginning in which only the critic learns; a critic that knows nothing yet would lead the
+    policy away from what it can do."""
     gamma: float = 0.99
     lam: float = 0.95
     clip: float = 0.2
@@ -34,8 +41,11 @@ class PPOConfig:
     """Stop the epochs of an iteration once the mean KL to the acting policy passes this."""
     critic_hidden: tuple[int, ...] = (256, 256)
     augment: bool = False
-    """Learn from the policy's own augmentation of each minibatch.  The acting policy's log-probabilities stay those of
+    """Learn from the policy's own augmentation of each minibatch. The acting policy's log-probabilities stay those of
     what it saw, so where the augmentation still changes decisions the ratios do not begin at one."""
+
+
+_PARTS = ("policy", "base", "critic", "policy_optimizer", "value_optimizer")
 
 
 class PPO:
@@ -52,7 +62,7 @@ class PPO:
             )
         self.config, self.processes = config, processes
         self.minibatch_size = processes.share(config.minibatch_size, "ppo.minibatch_size")
-        self.policy = policy
+        self.policy, self.updates = policy, 0
         policy.begin_refinement()
         self.base = copy.deepcopy(policy).requires_grad_(False).eval()
         self.critic = policy.trunk(config.critic_hidden, 1)
@@ -71,26 +81,17 @@ class PPO:
         """V(x)."""
         return self.critic(features).squeeze(-1)
 
-    def update(self, rollout: Rollout, generator: torch.Generator, policy_too: bool = True) -> dict[str, float]:
-        """One PPO iteration on a rollout; with `policy_too` false only the critic learns (its warm-up)."""
+    def update(self, experience: Experience, generator: torch.Generator) -> dict[str, float]:
+        """One iteration on a fresh rollout; the first `critic_warmup` ones leave the policy as it is."""
+        rollout = experience.rollout(self.policy, self.config.rollout_steps, generator)
+        self.updates += 1
+        return self.learn(rollout, generator, policy_too=self.updates > self.config.critic_warmup)
+
+    def learn(self, rollout: Rollout, generator: torch.Generator, policy_too: bool = True) -> dict[str, float]:
+        """All epochs on a rollout; with `policy_too` false only the critic learns."""
         config, processes = self.config, self.processes
-        with torch.no_grad():
-            value, next_value = self.value(rollout.features), self.value(rollout.next_features)
-            advantages = generalised_advantages(
-                rollout.reward, value, next_value, rollout.terminated, rollout.truncated, config.gamma, config.lam
-            )
-            anchor = self.base.act(rollout.features.flatten(0, 1), False, generator).trace
-        returns = (advantages + value).flatten()
-        everywhere = processes.gather(advantages)
-        advantages = (advantages - everywhere.mean()) / (everywhere.std() + 1e-8)
-        flat = {
-            "features": rollout.features.flatten(0, 1),
-            "trace": rollout.trace.flatten(0, 1),
-            "log_prob": rollout.log_prob.flatten(0, 1),
-            "advantage": advantages.flatten(),
-            "return": returns,
-            "anchor": anchor,
-        }
+        flat = self._flat(rollout, generator)
+        returns = flat["return"]
         totals: dict[str, Tensor] = {}
         count = 0
         for _ in range(config.epochs):
@@ -112,12 +113,40 @@ class PPO:
             if config.target_kl is not None and policy_too and float(processes.mean(kl)) > config.target_kl:
                 break
         result = processes.mean_of({name: float(total) / count for name, total in totals.items()})
-        returns, value = processes.gather(returns), processes.gather(value.flatten())
+        returns, value = processes.gather(returns), processes.gather(flat["value"])
         result["explained_variance"] = float(1 - (returns - value).var() / (returns.var() + 1e-8))
         return result
 
+    def loss(self, rollout: Rollout, generator: torch.Generator) -> Tensor:
+        """The policy's and the critic's loss on the first minibatch of a rollout."""
+        batch = {name: rows[: self.minibatch_size] for name, rows in self._flat(rollout, generator).items()}
+        return policy_loss(self.policy, batch, self.config)[0] + self._value_loss(batch)
+
+    @torch.no_grad()
+    def _flat(self, rollout: Rollout, generator: torch.Generator) -> dict[str, Tensor]:
+        """What both losses are made of, a row for each decision."""
+        config = self.config
+        value, next_value = self.value(rollout.features), self.value(rollout.next_features)
+        advantages = generalised_advantages(
+            rollout.reward, value, next_value, rollout.terminated, rollout.truncated, config.gamma, config.lam
+        )
+        anchor = self.base.act(rollout.features.flatten(0, 1), False, generator).trace
+        everywhere = self.processes.gather(advantages)
+        return {
+            "features": rollout.features.flatten(0, 1),
+            "trace": rollout.trace.flatten(0, 1),
+            "log_prob": rollout.log_prob.flatten(0, 1),
+            "advantage": ((advantages - everywhere.mean()) / (everywhere.std() + 1e-8)).flatten(),
+            "return": (advantages + value).flatten(),
+            "value": value.flatten(),
+            "anchor": anchor,
+        }
+
+    def _value_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        return 0.5 * (self.value(batch["features"]) - batch["return"]).square().mean()
+
     def _value_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        loss = 0.5 * (self.value(batch["features"]) - batch["return"]).square().mean()
+        loss = self._value_loss(batch)
         self.value_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.processes.average_gradients(self.critic.parameters())
@@ -134,19 +163,14 @@ class PPO:
         self.policy_optimizer.step()
         return metrics
 
-    def state_dict(self) -> dict[str, dict]:
+    def state_dict(self) -> dict[str, Any]:
         """Everything a resumed refinement needs from here."""
-        return {
-            "policy": self.policy.state_dict(),
-            "base": self.base.state_dict(),
-            "critic": self.critic.state_dict(),
-            "policy_optimizer": self.policy_optimizer.state_dict(),
-            "value_optimizer": self.value_optimizer.state_dict(),
-        }
+        return {"updates": self.updates} | {name: getattr(self, name).state_dict() for name in _PARTS}
 
-    def load_state_dict(self, state: dict[str, dict]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
-        for name in ("policy", "base", "critic", "policy_optimizer", "value_optimizer"):
+        self.updates = int(state["updates"])
+        for name in _PARTS:
             getattr(self, name).load_state_dict(state[name])
 
 

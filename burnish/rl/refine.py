@@ -1,4 +1,4 @@
-"""Refinement: PPO in the imagined environment, the best iterate chosen there too, resumable at any moment."""
+"""Refinement: a learner's iterations, the best iterate chosen by a score, resumable at any moment."""
 
 import copy
 import math
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
+from torch import Tensor
 
 from burnish.errors import InputError
-from burnish.imagination import ImaginedEnv, ImaginedSuccess
 from burnish.policies import Policy
-from burnish.rl.ppo import PPO, PPOConfig
-from burnish.rl.rollout import Rollout, collect_rollout
+from burnish.rl.learner import Experience, Judgement, Learner, Score
+from burnish.rl.preflight import check_signal, preflight
+from burnish.rl.watched import Watched, gathered, share_of
 from burnish.storage import save_state, save_tensors
 from burnish.training.metrics import MetricsLog
-from burnish.training.processes import Processes, current
-from burnish.training.resume import RESUME_FILE, taking_up
+from burnish.training.processes import current
 
 
 @dataclass(frozen=True)
@@ -28,179 +28,213 @@ class RefineConfig:
     iterations: int = 60
     imagined_episodes: int = 160
     """Imagined episodes that score an iterate."""
-    rollout_steps: int = 16
-    critic_warmup: int = 10
-    """Iterations at the beginning in which only the critic learns; a critic that knows nothing yet would lead the
-    policy away from what it can do."""
     evaluate_every: int = 10
     margin: float = 0.0
-    """A later iterate is better only if its imagined success is higher by more than this: near the ceiling what grows
-    is the exploitation of the models, not real success."""
+    """A later iterate is better only if its score is higher by more than this times the score's scale (success rates
+    have the scale 1, mean returns their standard error): near the ceiling what grows is the exploitation of the models,
+    not real success."""
     average: float = 0.0
     """Each iteration keeps this share of a running average of the policy's weights and adds 1 - average of the new
-    ones; the average is what is judged and kept.  0: every iterate as it is.  PPO's single iterates jump about, each
-    with flaws of its own; their average keeps what they have in common."""
+    ones; the average is what is judged and kept. 0: every iterate as it is. Single iterates jump about, each with flaws
+    of its own; their average keeps what they have in common."""
     patience: int | None = None
     """Stop after this many evaluations without a better one."""
     checkpoint_seconds: float = 10.0
     max_distance_growth: float | None = None
     """Stop where the judged policy's mean distance to the data (where none is measured: the ensemble's disagreement)
-    is more than this many times the pretrained policy's, and do not choose that iterate.  Imagined episodes halt at
-    the threshold, so the mean hardly passes it, and useful factors are not far above 1."""
+    is more than this many times the pretrained policy's, and do not choose that iterate. Imagined episodes halt at the
+    threshold, so the mean hardly passes it, and useful factors are not far above 1."""
+    preflight: bool = True
+    """Make sure, before the policy is changed, that there is something to learn from; else stop and say what is
+    missing."""
 
 
 class Refinement(TypedDict):
-    """What `refine` tells."""
+    """What came of a refinement."""
 
     iteration: float
     """Of the chosen iterate; 0 is the pretrained policy."""
-    imagined_success_pretrained: float
-    imagined_success_refined: float
+    score_pretrained: float
+    score_refined: float
     imagined_steps: float
     stopped: str
     """Why there was no further iteration."""
 
 
 _OVER = "iterations were over"
-# A judgement's numbers, and what stands for one that there is none of: processes exchange numbers only.
-_JUDGED = ("eval/success", "eval/halted", "eval/disagreement", "eval/distance")
-_ABSENT = -math.inf
-
-Evaluate = Callable[[Policy], ImaginedSuccess]
 OnIteration = Callable[[int, dict[str, float]], None]
 
 
-@dataclass
-class _Best:
-    rate: float = -1.0
-    iteration: int = 0
-    since: int = 0
-
-
 def refine(
-    policy: Policy,
-    env: ImaginedEnv,
+    learner: Learner,
+    experience: Experience,
+    score: Score,
     config: RefineConfig,
-    ppo_config: PPOConfig,
-    evaluate: Evaluate,
     folder: Path,
     seed: int,
     on_iteration: OnIteration | None = None,
 ) -> Refinement:
-    """Refine `policy` in place and leave it at its best iterate.
+    """Let the learner refine its policy in place, and leave the policy at its best iterate.
 
-    Best means the highest pessimistic imagined success by `evaluate` (a deterministic judgement from fixed starts);
-    among those within `margin` the earliest, which has moved least.  The simulator has no part in it.  `folder`
-    receives metrics.jsonl, `iterates/NNNN.safetensors` of each judged policy, and the resume state.  Returns the
-    choice, the imagined success before and after, the number of imagined steps, and why it stopped.  InputError where
-    the distance to the data is limited and nothing measures it.
+    Best means the highest score; among those within the margin the earliest, which has moved least. A simulator has no
+    part in it. `folder` receives metrics.jsonl, `iterates/NNNN.safetensors` of each judged policy, and the resume
+    state, with which the same call goes on to the same bits. An iterate that is still the pretrained policy (while a
+    critic warms up, say) is not judged again, but for the last.
 
-    Where this process has joined others (`processes.join`), all of them call this together, each with an environment of
-    its own share of the imagined episodes.  Each imagines with random numbers of its own, PPO learns from all of it,
-    and only the first process judges, writes into `folder` and calls `on_iteration`.
+    Where this process has joined others (`processes.join`), all of them call this together, each with its own share of
+    the experience. Each explores with random numbers of its own, the learner learns from all of it, and only the first
+    process judges, writes into `folder` and calls `on_iteration`.
+
+    Returns:
+        The choice, the scores before and after, the number of imagined steps, and why it stopped.
+
+    Raises:
+        RunError: the pre-flight check found nothing that could be learned from.
+        InputError: the distance to the data is limited and nothing measures it.
     """
-    processes = current()
-    # The same on every process: the critic begins with the same weights.
-    torch.manual_seed(seed)
-    ppo = PPO(policy, env.feature_dim, ppo_config, processes)
-    generator = torch.Generator(device=env.device).manual_seed(processes.seed(seed))
-    log = MetricsLog(folder, silent=not processes.first)
-    path = folder / RESUME_FILE
-    features, _ = env.reset(seed=processes.seed(seed))
-    averaged = copy.deepcopy(policy)
-    best, best_weights, start = _Best(), _copy(policy), 0
-    pretrained: dict[str, float] = {}
-    stopped = _OVER
-    with taking_up(path, processes):
-        saved = processes.load_state(path)
-        if saved is not None:
-            ppo.load_state_dict(saved["ppo"])
-            averaged.load_state_dict(saved["averaged"])
-            best_weights = saved["best_weights"]
-            best, start = _Best(**saved["best"]), int(saved["iteration"])
-            pretrained = dict(saved["pretrained"])
-            features = _take_up(saved, env, generator, processes, seed)
+    run = _Run(learner, experience, config, folder, seed)
+    start = run.restore()
+    if start == 0 and config.preflight:
+        preflight(learner, experience, seed, run.processes)
+    log = MetricsLog(folder, silent=not run.processes.first)
     log.rewind(start - 1)
-
     saved_at = time.monotonic()
     for iteration in range(start, config.iterations + 1):
-        row = {"iteration": float(iteration), "imagined_steps": float(processes.count * env.imagined_steps)}
-        if iteration > 0:
-            rollout, features = collect_rollout(env, policy, features, config.rollout_steps, generator)
-            row["imagined_steps"] = float(processes.count * env.imagined_steps)
-            metrics = ppo.update(rollout, generator, policy_too=iteration > config.critic_warmup)
-            row |= metrics | _rates(rollout, processes)
-            _average(averaged, policy, config.average)
-        judged = iteration % config.evaluate_every == 0 and (iteration == 0 or iteration > config.critic_warmup)
-        if judged or iteration == config.iterations:
-            verdict = _judge(evaluate, averaged, processes)
-            row |= verdict
-            if iteration == 0:
-                pretrained = verdict
-            left = _left_the_data(verdict, pretrained, config.max_distance_growth, iteration)
-            if verdict["eval/success"] > best.rate + config.margin + 1e-9 and not left:
-                best, best_weights = _Best(verdict["eval/success"], iteration, 0), _copy(averaged)
-            else:
-                best.since += 1
-            if left:
-                stopped = left
-            elif config.patience is not None and best.since >= config.patience:
-                stopped = f"no better iterate for {best.since} judgements"
-            if processes.first:
-                save_tensors(folder / "iterates" / f"{iteration:04d}.safetensors", _copy(averaged), {})
+        row = run.learn(iteration)
+        if run.is_due(iteration):
+            row |= run.judge(iteration, score)
         log.write(iteration, row)
-        if on_iteration and processes.first:
+        if on_iteration and run.processes.first:
             on_iteration(iteration, row)
-        if stopped != _OVER:
+        if run.stopped != _OVER:
             break
-        if processes.agree(time.monotonic() - saved_at > config.checkpoint_seconds):
-            state = {
-                "iteration": iteration + 1,
-                "ppo": ppo.state_dict(),
-                "averaged": averaged.state_dict(),
-                "best": vars(best),
-                "best_weights": best_weights,
-                "pretrained": pretrained,
-                **_experience(env, generator, features, processes),
-            }
-            if processes.first:
-                save_state(path, state)
+        if run.processes.agree(time.monotonic() - saved_at > config.checkpoint_seconds):
+            run.save(iteration + 1)
             saved_at = time.monotonic()
     log.close()
-    policy.load_state_dict(best_weights)
-    return {
-        "iteration": float(best.iteration),
-        "imagined_success_pretrained": pretrained["eval/success"],
-        "imagined_success_refined": best.rate,
-        "imagined_steps": float(processes.count * env.imagined_steps),
-        "stopped": stopped,
-    }
+    return run.finish()
 
 
-def _judge(evaluate: Evaluate, policy: Policy, processes: Processes) -> dict[str, float]:
-    """The judgement's part of a row: what the first process finds, so that all choose the same iterate."""
-    found = torch.full((len(_JUDGED),), _ABSENT, dtype=torch.float64)
-    if processes.first:
-        verdict = evaluate(policy)
-        numbers = verdict.rate, verdict.halted_rate, verdict.disagreement, verdict.distance
-        found = torch.tensor([_ABSENT if n is None else n for n in numbers], dtype=torch.float64)
-    named = zip(_JUDGED, processes.of_first(found).tolist(), strict=True)
-    return {name: number for name, number in named if number != _ABSENT}
+@dataclass
+class _Best:
+    score: float = -math.inf
+    iteration: int = 0
+    since: int = 0
 
 
-def _left_the_data(
-    verdict: dict[str, float], pretrained: dict[str, float], limit: float | None, iteration: int
-) -> str | None:
+class _Run:
+    """Everything that changes in the course of a refinement."""
+
+    def __init__(self, learner: Learner, experience: Experience, config: RefineConfig, folder: Path, seed: int) -> None:
+        self.processes = current()
+        self.learner, self.config, self.folder, self.seed = learner, config, folder, seed
+        self.watched = Watched(experience)
+        self.path = folder / "resume.safetensors"
+        self.generator = torch.Generator(device=experience.device).manual_seed(self.processes.seed(seed))
+        self.averaged = copy.deepcopy(learner.policy)
+        self.pretrained = _copy(learner.policy)
+        self.best, self.best_weights = _Best(), self.pretrained
+        self.first: dict[str, Any] = {}
+        self.moved, self.stopped = False, _OVER
+
+    @property
+    def imagined_steps(self) -> float:
+        return float(self.processes.count * self.watched.imagined_steps)
+
+    def learn(self, iteration: int) -> dict[str, float]:
+        """One iteration of the learner; the pretrained policy's, 0, is none."""
+        if iteration == 0:
+            return {"iteration": 0.0, "imagined_steps": self.imagined_steps}
+        metrics = self.learner.update(self.watched, self.generator)
+        _average(self.averaged, self.learner.policy, self.config.average)
+        row = {"iteration": float(iteration), "imagined_steps": self.imagined_steps}
+        row |= metrics | self.watched.rates(self.processes)
+        if not self.moved:
+            state = self.learner.policy.state_dict()
+            self.moved = any(not torch.equal(tensor, state[name]) for name, tensor in self.pretrained.items())
+        if self.moved and self.config.preflight:
+            check_signal(self.watched.signal, self.first["score"])
+        return row
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether the averaged policy is to be judged."""
+        every = iteration % self.config.evaluate_every == 0 and (iteration == 0 or self.moved)
+        return every or iteration == self.config.iterations
+
+    def judge(self, iteration: int, score: Score) -> dict[str, float]:
+        """The judgement's part of a row; decides on the best iterate, and whether this is enough."""
+        # What the first process finds, so that all choose the same iterate.
+        found = Judgement(**self.processes.message(vars(score(self.averaged)) if self.processes.first else None))
+        if iteration == 0:
+            self.first = {"score": found.score, "metrics": found.metrics}
+        left = _left_the_data(found, self.first["metrics"], self.config.max_distance_growth, iteration)
+        if found.score > self.best.score + self.config.margin * found.scale + 1e-9 and not left:
+            self.best, self.best_weights = _Best(found.score, iteration), _copy(self.averaged)
+        else:
+            self.best.since += 1
+        if left:
+            self.stopped = left
+        elif self.config.patience is not None and self.best.since >= self.config.patience:
+            self.stopped = f"no better iterate for {self.best.since} judgements"
+        if self.processes.first:
+            save_tensors(self.folder / "iterates" / f"{iteration:04d}.safetensors", _copy(self.averaged), {})
+        return {"eval/score": found.score} | {f"eval/{name}": value for name, value in found.metrics.items()}
+
+    def finish(self) -> Refinement:
+        """Leave the policy at its best iterate."""
+        self.learner.policy.load_state_dict(self.best_weights)
+        return {
+            "iteration": float(self.best.iteration),
+            "score_pretrained": self.first["score"],
+            "score_refined": self.best.score,
+            "imagined_steps": self.imagined_steps,
+            "stopped": self.stopped,
+        }
+
+    def save(self, iteration: int) -> None:
+        """Write what a refinement that goes on at `iteration` needs."""
+        own = {"experience": self.watched.state_dict(), "generator": self.generator.get_state()}
+        state = {
+            "iteration": iteration,
+            "learner": self.learner.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "best": vars(self.best),
+            "best_weights": self.best_weights,
+            "first": self.first,
+            "signal": vars(self.watched.signal),
+            "explored": gathered(own, self.processes),
+        }
+        if self.processes.first:
+            save_state(self.path, state)
+
+    def restore(self) -> int:
+        """Take up what was saved; returns the iteration to go on at. The number of processes may be another one now."""
+        saved = self.processes.load_state(self.path)
+        if saved is None:
+            return 0
+        self.learner.load_state_dict(saved["learner"])
+        self.averaged.load_state_dict(saved["averaged"])
+        self.best, self.best_weights, self.first = _Best(**saved["best"]), saved["best_weights"], saved["first"]
+        vars(self.watched.signal).update(saved["signal"])
+        start = int(saved["iteration"])
+        fresh = self.processes.seed(self.seed) + start
+        own = share_of(saved["explored"], self.watched.num_envs, self.processes, fresh, self.watched.device)
+        self.generator.set_state(own["generator"])
+        self.watched.load_state_dict(own["experience"])
+        return start
+
+
+def _left_the_data(found: Judgement, pretrained: dict[str, float], limit: float | None, iteration: int) -> str | None:
     """Why the judged policy is too far from the data; None where it is not, or where there is no limit."""
     if limit is None:
         return None
-    name = next((name for name in ("distance", "disagreement") if f"eval/{name}" in verdict), None)
+    name = next((name for name in ("distance", "disagreement") if name in found.metrics), None)
     if name is None:
         raise InputError(
             f"refine.max_distance_growth is {limit}, but this imagination has neither a distance to the data nor an "
             "ensemble"
         )
-    now, before = verdict[f"eval/{name}"], pretrained[f"eval/{name}"]
+    now, before = found.metrics[name], pretrained[name]
     # Written so that a NaN has left, too.
     if iteration == 0 or now <= limit * before:
         return None
@@ -210,54 +244,11 @@ def _left_the_data(
     )
 
 
-def _experience(
-    env: ImaginedEnv, generator: torch.Generator, features: torch.Tensor, processes: Processes
-) -> dict[str, Any]:
-    """Where all processes' imagined episodes are, and the states of their random generators, one in a row."""
-    state = env.state_dict()
-    state["imagined_steps"] *= processes.count
-    state["generator"] = state["generator"][None]
-    return processes.gather_all({"env": state, "generator": generator.get_state()[None], "features": features})
-
-
-def _take_up(
-    saved: dict[str, Any], env: ImaginedEnv, generator: torch.Generator, processes: Processes, seed: int
-) -> torch.Tensor:
-    """Go on with this process's share of the saved episodes, and return their features."""
-    everyone, rank = dict(saved["env"]), processes.rank
-    of_env, of_policy = torch.atleast_2d(everyone.pop("generator")), torch.atleast_2d(saved["generator"])
-    state, features = processes.rows((everyone, saved["features"]), len(saved["features"]))
-    state["imagined_steps"] //= processes.count
-    if rank < len(of_env):
-        # Cloned: a generator reads a view's memory from its beginning.
-        generator.set_state(of_policy[rank].clone())
-        state["generator"] = of_env[rank].clone()
-    else:
-        # A process that was not there before: what it draws now, none has drawn yet.
-        generator.manual_seed(processes.seed(seed) + saved["iteration"])
-        state["generator"] = generator.get_state()
-    env.load_state_dict(state)
-    return features.to(env.device)
-
-
 @torch.no_grad()
 def _average(averaged: Policy, policy: Policy, keep: float) -> None:
     for old, new in zip(averaged.parameters(), policy.parameters(), strict=True):
         old.lerp_(new, 1 - keep)
 
 
-def _copy(policy: Policy) -> dict[str, torch.Tensor]:
+def _copy(policy: Policy) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in policy.state_dict().items()}
-
-
-def _rates(rollout: Rollout, processes: Processes) -> dict[str, float]:
-    """Share of the episodes that ended in this rollout in success, and by halting."""
-    done = rollout.terminated | rollout.truncated
-    ended, success, halted = processes.gather(
-        torch.stack([done.sum(), rollout.success.sum(), rollout.halted.sum()])[None]
-    ).sum(0)
-    return {
-        "train/success": float(success / ended.clamp(min=1)),
-        "train/halted": float(halted / ended.clamp(min=1)),
-        "train/episodes": float(ended),
-    }

@@ -1,6 +1,7 @@
-"""Collects on-policy experience from a vector environment, imagined or real."""
+"""What a policy did and what came of it, collected from a vector environment, imagined or real."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -22,34 +23,76 @@ class Rollout:
     truncated: Tensor
     next_features: Tensor
     """Where the step led, before any reset."""
-    success: Tensor
-    halted: Tensor
+    success: Tensor | None = None
+    """None where nothing says what success is."""
+    halted: Tensor | None = None
+    """Ended because imagination was not to be trusted; None where nothing halts."""
 
 
-@torch.no_grad()
-def collect_rollout(
-    env: VectorEnv, policy: Policy, features: Tensor, steps: int, generator: torch.Generator
-) -> tuple[Rollout, Tensor]:
-    """Act for `steps` steps from `features` (N, F); returns the rollout and the features to go on from.
+class EnvExperience:
+    """The `Experience` of a `gymnasium.vector.VectorEnv` of tensors: `ImaginedEnv`, `RealEnv`.
 
-    The environment must restart ended episodes in the same step and report `final_obs`.
+    The environment must restart ended episodes in the same step and report `final_obs`. It has `feature_dim`, `device`,
+    `imagined_steps`, `state_dict` and `load_state_dict`; the state holds tensors with one row for each environment,
+    counters, and its random `generator`. One that cannot be put back into its episodes, a simulator say, has
+    `resumable = False`: it begins new ones.
     """
-    columns: dict[str, list[Tensor]] = {name: [] for name in Rollout.__dataclass_fields__}
-    for _ in range(steps):
-        decision = policy.act(features, False, generator)
-        following, reward, terminated, truncated, info = env.step(decision.action_chunk)
-        row = {
-            "features": features,
-            "trace": decision.trace,
-            "log_prob": policy.log_prob(features, decision.trace),
-            "reward": reward,
-            "terminated": terminated,
-            "truncated": truncated,
-            "next_features": torch.where(info["_final_obs"].unsqueeze(-1), info["final_obs"], following),
-            "success": info["success"],
-            "halted": info["halted"],
-        }
-        for name, value in row.items():
-            columns[name].append(value)
-        features = following
-    return Rollout(**{name: torch.stack(values) for name, values in columns.items()}), features
+
+    def __init__(self, env: VectorEnv, seed: int) -> None:
+        """Begin episodes in all environments."""
+        self.env: Any = env
+        self._features, _ = self.env.reset(seed=seed)
+
+    @property
+    def num_envs(self) -> int:
+        """N."""
+        return self.env.num_envs
+
+    @property
+    def feature_dim(self) -> int:
+        """F, what the policy reads."""
+        return self.env.feature_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.env.device
+
+    @property
+    def imagined_steps(self) -> int:
+        """Actions that were imagined so far."""
+        return self.env.imagined_steps
+
+    @torch.no_grad()
+    def rollout(self, policy: Policy, steps: int, generator: torch.Generator) -> Rollout:
+        """Explore for `steps` decisions, from where the last rollout ended."""
+        rows = []
+        features = self._features
+        for _ in range(steps):
+            decision = policy.act(features, False, generator)
+            following, reward, terminated, truncated, info = self.env.step(decision.action_chunk)
+            rows.append(
+                {
+                    "features": features,
+                    "trace": decision.trace,
+                    "log_prob": policy.log_prob(features, decision.trace),
+                    "reward": reward,
+                    "terminated": terminated,
+                    "truncated": truncated,
+                    "next_features": torch.where(info["_final_obs"].unsqueeze(-1), info["final_obs"], following),
+                    **{name: info[name] for name in ("success", "halted") if info.get(name) is not None},
+                }
+            )
+            features = following
+        self._features = features
+        return Rollout(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the episodes are."""
+        return {"env": self.env.state_dict(), "features": self._features}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.env.load_state_dict(state["env"])
+        resumable = getattr(self.env, "resumable", True)
+        self._features = state["features"].to(self.device) if resumable else self.env.reset()[0]

@@ -2,6 +2,7 @@
 
 import atexit
 import dataclasses
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -112,6 +113,15 @@ class Processes:
         found = tensor.detach().clone()
         distributed.broadcast(found, src=0, group=self._group(found))
         return found
+
+    def message(self, value: Any) -> Any:
+        """What the first process says, anything that JSON can hold; the others' `value` is not looked at."""
+        if self.count == 1:
+            return value
+        content = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        size = int(self.of_first(torch.tensor(len(content))))
+        said = self.of_first(content if self.first else torch.empty(size, dtype=torch.uint8))
+        return json.loads(said.numpy().tobytes())
 
     def agree(self, flag: bool) -> bool:
         """The first process's decision."""

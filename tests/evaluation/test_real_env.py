@@ -10,7 +10,7 @@ from burnish.errors import InputError
 from burnish.evaluation.real_env import RealEnv
 from burnish.evaluation.settings import SimulatorConfig
 from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig
-from burnish.rl import PPO, PPOConfig, collect_rollout
+from burnish.rl import PPO, EnvExperience, PPOConfig
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.experts import ExpertActor
 from burnish.simulators.vector import SimulatorVectorEnv
@@ -77,11 +77,10 @@ def test_ppo_learns_from_it_unchanged(data):
     config = DiffusionPolicyConfig(chunk=2, denoising_steps=4, fine_tuned_steps=2, width=16, depth=1)
     policy = DiffusionPolicy(world.feature_dim, 4, config)
     env = RealEnv(TASK, world, 2, SHORT, chunk=2)
-    features, _ = env.reset()
     ppo = PPO(policy, env.feature_dim, PPOConfig(epochs=1, target_kl=None))
     generator = torch.Generator().manual_seed(0)
-    rollout, _ = collect_rollout(env, policy, features, 4, generator)
+    rollout = EnvExperience(env, 0).rollout(policy, 4, generator)
     before = policy.network.head.weight.clone()
-    ppo.update(rollout, generator)
+    ppo.learn(rollout, generator)
     assert rollout.truncated.sum() == 2 and env.real_steps == 2 * 8
     assert not torch.equal(policy.network.head.weight, before)

@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from burnish.baselines import PlanningConfig
 from burnish.cli import main
 from burnish.errors import InputError
 from burnish.evaluation.actor import PlanningActor
@@ -22,6 +21,7 @@ from burnish.recipes.catalogue import entry
 from burnish.recipes.comparing import NewComparison, read_comparison
 from burnish.recipes.methods import BASELINES, baseline_preset, default_methods, method_names
 from burnish.recipes.steps import Step
+from burnish.rl import PlanningConfig
 from burnish.storage import load_tensors
 from burnish.world_models import DiffusionWorldModel
 from tests.recipes.small_runs import SETTINGS, TASK, start, wait_for

@@ -15,8 +15,7 @@ from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, ima
 from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
 from burnish.recipes.parts import _Pairs, held_out_error, imagined_frames, recorded_features, start_states
 from burnish.rewards import BalancedFrames, ContrastiveClassifier, ContrastiveConfig
-from burnish.rl import PPO, PPOConfig
-from burnish.rl.rollout import collect_rollout
+from burnish.rl import PPO, EnvExperience, PPOConfig
 from burnish.world_models import (
     RSSM,
     RSSM_PRESETS,
@@ -90,8 +89,7 @@ def test_the_models_and_ppo(data, family, action_steps):
         starts = start_states(StartConfig(), data, model)
         rules = ImaginationConfig(num_envs=8, horizon=6, chunk=2, member_share=0.0 if action_steps > 1 else 0.5)
         env = ImaginedEnv(model, classifier, starts, data.action_dim, rules, ensemble, 0, None)
-        features, _ = env.reset(seed=0)
-        rollout, features = collect_rollout(env, policy, features, 4, generator())
-        ppo.update(rollout, generator())
+        rollout = EnvExperience(env, 0).rollout(policy, 4, generator())
+        ppo.learn(rollout, generator())
         judged = imagined_success(env, policy, starts.episode_starts(8), 6, seed=0)
-    assert features.device == CPU and judged.success.device == CPU
+    assert rollout.features.device == CPU and judged.success.device == CPU

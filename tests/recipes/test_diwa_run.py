@@ -31,8 +31,8 @@ SMALL = {
     "classifier-training.steps": 40,
     "imagination.num-envs": 32,
     "refine.iterations": 6,
-    "refine.rollout-steps": 8,
-    "refine.critic-warmup": 1,
+    "ppo.rollout-steps": 8,
+    "ppo.critic-warmup": 1,
     "refine.evaluate-every": 3,
     # The last judged iterate is to be the chosen one: see small_runs.
     "refine.margin": -1.0,

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
-from burnish.rl import PPO, PPOConfig, RefineConfig, Rollout, collect_rollout, refine
+from burnish.rl import PPO, EnvExperience, PPOConfig, RefineConfig, Rollout, refine
 from burnish.storage import save_state
 from burnish.training import ALONE, Processes, current, join
 from tests.imagination.counter_world import make_env, start_states
@@ -32,8 +32,7 @@ def make_policy(kind=GaussianPolicy):
 def whole_rollout():
     """The same on every process."""
     env = make_env(num_envs=ENVS, horizon=8, noise=0.05, starts=start_states([0.0, 0.3, 0.6], share=0.5))
-    features, _ = env.reset(seed=0)
-    return collect_rollout(env, make_policy(), features, STEPS, torch.Generator().manual_seed(0))[0]
+    return EnvExperience(env, 0).rollout(make_policy(), STEPS, torch.Generator().manual_seed(0))
 
 
 def part_of(rollout, processes):
@@ -48,7 +47,7 @@ def updated(processes: Processes, config=UPDATE, rollout=None):
     torch.manual_seed(1)
     ppo = PPO(make_policy(Resolute), 1, config, processes)
     rollout = part_of(whole_rollout(), processes) if rollout is None else rollout
-    metrics = ppo.update(rollout, torch.Generator().manual_seed(processes.rank))
+    metrics = ppo.learn(rollout, torch.Generator().manual_seed(processes.rank))
     steps = ppo.policy_optimizer.state[next(ppo.policy.parameters())]["step"]
     modules = {"policy": ppo.policy, "critic": ppo.critic}
     return {
@@ -90,8 +89,11 @@ def refined(folder, iterations=6, stop=None):
 
     # The checkpoint of the iteration `stop` is the last one.
     last = iterations if stop is None else stop
-    config = RefineConfig(last, 8, critic_warmup=1, evaluate_every=2, margin=-1, checkpoint_seconds=0.0)
-    result = refine(policy, env, config, PPO_CONFIG, evaluate, folder, 3)
+    config = RefineConfig(last, evaluate_every=2, margin=-1, checkpoint_seconds=0.0)
+    torch.manual_seed(3)
+    learner = PPO(policy, 1, dataclasses.replace(PPO_CONFIG, rollout_steps=8, critic_warmup=1), processes)
+    experience = EnvExperience(env, processes.seed(3))
+    result = refine(learner, experience, evaluate, config, folder, 3)
     return {"weights": dict(policy.state_dict()), "result": result, "judged": len(judged), "env": env.state_dict()}
 
 

@@ -86,7 +86,8 @@ def test_they_resume_to_the_same_bits(two, folder):
 def test_a_resume_may_have_another_number_of_processes(two, folder):
     """The imagined episodes of two go on in one, and those of one in two; no step is counted twice."""
     saved = load_state(folder / "folder0" / "fewer" / "resume.safetensors")
-    assert len(saved["features"]) == 32 and len(saved["generator"]) == 2
+    explored = saved["explored"]
+    assert len(explored["experience"]["features"]) == 32 and len(explored["generator"]) == 2
     fewer = joined_refine.refined(folder / "folder0" / "fewer")
     for result in (fewer["result"], two[0]["more"]["result"], two[1]["more"]["result"]):
         assert result["imagined_steps"] == 6 * 8 * 32

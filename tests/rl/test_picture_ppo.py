@@ -10,7 +10,7 @@ from burnish.errors import InputError
 from burnish.imagination import ImaginationConfig, ImaginedEnv
 from burnish.networks import MLP, PictureNetwork
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig, PicturePolicy, PicturePolicyConfig
-from burnish.rl import PPO, PPOConfig, collect_rollout
+from burnish.rl import PPO, EnvExperience, PPOConfig
 from tests.imagination.counter_world import CounterWorld, start_states
 
 SIZE = 32
@@ -53,10 +53,9 @@ def update(config, env=None):
     policy, env = make_policy(), env or make_env()
     ppo = PPO(policy, env.feature_dim, config)
     generator = torch.Generator().manual_seed(0)
-    features, _ = env.reset(seed=0)
-    rollout, _ = collect_rollout(env, policy, features, 4, generator)
+    rollout = EnvExperience(env, 0).rollout(policy, 4, generator)
     before = [{k: v.clone() for k, v in m.state_dict().items()} for m in (policy, ppo.critic)]
-    metrics = ppo.update(rollout, generator)
+    metrics = ppo.learn(rollout, generator)
     return ppo, before, metrics
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from burnish.imagination import imagined_success
 from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
 from burnish.policies.gaussian import gaussian_log_prob
-from burnish.rl import PPO, PPOConfig, Rollout, collect_rollout
+from burnish.rl import PPO, EnvExperience, PPOConfig, Rollout
 from burnish.rl.ppo import policy_loss
 from tests.imagination.counter_world import make_env, start_states
 
@@ -105,8 +105,7 @@ def make_policy(seed=0, config=POLICY):
 
 def rollout_of(policy, steps=16, seed=0, **env):
     world = make_env(num_envs=64, horizon=8, **env)
-    features, _ = world.reset(seed=seed)
-    return collect_rollout(world, policy, features, steps, torch.Generator().manual_seed(seed))[0]
+    return EnvExperience(world, seed).rollout(policy, steps, torch.Generator().manual_seed(seed))
 
 
 def weights(module):
@@ -128,10 +127,10 @@ def kl(base, policy):
 def test_critic_warm_up_leaves_the_policy_alone():
     ppo = PPO(make_policy(), 1, PPOConfig())
     policy, critic = weights(ppo.policy), weights(ppo.critic)
-    metrics = ppo.update(rollout_of(ppo.policy), torch.Generator().manual_seed(0), policy_too=False)
+    metrics = ppo.learn(rollout_of(ppo.policy), torch.Generator().manual_seed(0), policy_too=False)
     assert same(policy, ppo.policy.state_dict()) and not same(critic, ppo.critic.state_dict())
     assert all(math.isfinite(value) for value in metrics.values())
-    metrics = ppo.update(rollout_of(ppo.policy), torch.Generator().manual_seed(0))
+    metrics = ppo.learn(rollout_of(ppo.policy), torch.Generator().manual_seed(0))
     assert not same(policy, ppo.policy.state_dict())
     assert same(policy, ppo.base.state_dict()), "the anchor stays the pretrained policy"
     assert {"kl", "clipped", "loss/policy", "loss/value", "explained_variance"} <= set(metrics)
@@ -146,7 +145,7 @@ def test_the_critic_learns_the_value():
     rollout = Rollout(x, x, torch.zeros(16, 64, 1), 2 * x[..., 0], ends, never, x, ends, never)
     generator = torch.Generator().manual_seed(0)
     for _ in range(25):
-        metrics = ppo.update(rollout, generator, policy_too=False)
+        metrics = ppo.learn(rollout, generator, policy_too=False)
     assert (ppo.value(x) - 2 * x[..., 0]).abs().mean() < 0.1
     assert metrics["explained_variance"] > 0.9
 
@@ -163,7 +162,7 @@ def test_truncated_steps_bootstrap_from_their_own_next_state():
     following = torch.tensor([0.0, 1.0, 2.0]).expand(2, 3).unsqueeze(-1)
     cut = torch.ones(2, 3, dtype=torch.bool)
     rollout = Rollout(x, x, torch.zeros(2, 3, 1), torch.zeros(2, 3), ~cut, cut, following, ~cut, ~cut)
-    ppo.update(rollout, torch.Generator().manual_seed(0), policy_too=False)
+    ppo.learn(rollout, torch.Generator().manual_seed(0), policy_too=False)
     assert sorted(seen["return"].tolist()) == pytest.approx([0, 0, 0.5, 0.5, 1, 1])
     assert seen["advantage"].mean().item() == pytest.approx(0, abs=1e-6)
     assert seen["advantage"].std().item() == pytest.approx(1, abs=1e-5)
@@ -180,7 +179,7 @@ def test_the_anchor_pulls_towards_the_pretrained_policy():
             policy.network.head.bias.add_(torch.tensor([0.8, 0.5]))
         before = kl(ppo.base, policy)
         for seed in range(10):
-            ppo.update(rollout_of(policy, seed=seed), torch.Generator().manual_seed(seed))
+            ppo.learn(rollout_of(policy, seed=seed), torch.Generator().manual_seed(seed))
         distance[weight] = kl(ppo.base, policy)
     assert distance[20.0] < 0.1 * before
     assert distance[0.0] > 3 * distance[20.0]
@@ -193,7 +192,7 @@ def test_target_kl_stops_the_epochs():
         config = PPOConfig(epochs=10, policy_learning_rate=1e-2, anchor_weight=0.0, target_kl=target)
         policy = make_policy()
         ppo = PPO(policy, 1, config)
-        ppo.update(rollout_of(policy), torch.Generator().manual_seed(0))
+        ppo.learn(rollout_of(policy), torch.Generator().manual_seed(0))
         moved[target] = kl(ppo.base, policy)
     assert moved[1e-4] < 0.5 * moved[None]
 
@@ -203,12 +202,12 @@ def test_state_round_trip():
     policy = make_policy()
     ppo = PPO(policy, 1, PPOConfig())
     rollout = rollout_of(policy)
-    ppo.update(rollout, torch.Generator().manual_seed(0))
+    ppo.learn(rollout, torch.Generator().manual_seed(0))
     saved = copy.deepcopy(ppo.state_dict())
     other = PPO(make_policy(seed=9), 1, PPOConfig())
     other.load_state_dict(saved)
     for instance in (ppo, other):
-        instance.update(rollout, torch.Generator().manual_seed(1))
+        instance.learn(rollout, torch.Generator().manual_seed(1))
     assert same(weights(ppo.policy), other.policy.state_dict())
     assert same(weights(ppo.critic), other.critic.state_dict()) and same(weights(ppo.base), other.base.state_dict())
 
@@ -219,14 +218,15 @@ def test_ppo_solves_the_counter_world():
     env = make_env(num_envs=64, horizon=8, starts=start_states([0.0, 0.3, 0.6], share=0.3))
     judge = make_env(num_envs=16, horizon=10**9)
     starts = judge.starts.episode_starts(16)
-    config = PPOConfig(gamma=0.95, policy_learning_rate=3e-3, anchor_weight=0.0, minibatch_size=512, target_kl=0.1)
+    config = PPOConfig(
+        gamma=0.95, policy_learning_rate=3e-3, anchor_weight=0.0, minibatch_size=512, target_kl=0.1, critic_warmup=3
+    )
     ppo = PPO(policy, 1, config)
     assert imagined_success(judge, policy, starts, 8, seed=0).rate < 0.1
     generator = torch.Generator().manual_seed(0)
-    features, _ = env.reset(seed=0)
-    for iteration in range(30):
-        rollout, features = collect_rollout(env, policy, features, 16, generator)
-        ppo.update(rollout, generator, policy_too=iteration >= 3)
+    experience = EnvExperience(env, 0)
+    for _ in range(30):
+        ppo.update(experience, generator)
     assert imagined_success(judge, policy, starts, 8, seed=0).rate > 0.9
 
 
@@ -301,10 +301,9 @@ def test_ppo_never_touches_the_first_denoising_steps():
     ppo = PPO(policy, 1, PPOConfig(epochs=2, target_kl=None, policy_learning_rate=1e-2))
     before = {name: p.clone() for name, p in policy.named_parameters()}
     generator = torch.Generator().manual_seed(0)
-    features, _ = env.reset(seed=0)
-    rollout, _ = collect_rollout(env, policy, features, 6, generator)
+    rollout = EnvExperience(env, 0).rollout(policy, 6, generator)
     assert rollout.log_prob.shape == (6, 16, 2) and rollout.trace.shape == (6, 16, 3, 1, 1)
-    ppo.update(rollout, generator)
+    ppo.learn(rollout, generator)
     moved = {name.split(".")[0] for name, p in policy.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {"network"}
 
@@ -321,12 +320,11 @@ def test_a_diffusion_policy_solves_the_counter_world(process):
     env.config = dataclasses.replace(env.config, chunk=2)
     ppo = PPO(policy, 1, PPOConfig(clip=0.2, anchor_weight=0.0, policy_learning_rate=3e-3, target_kl=None))
     generator = torch.Generator().manual_seed(0)
-    features, _ = env.reset(seed=0)
+    experience = EnvExperience(env, 0)
     judge = make_env(num_envs=32, horizon=100)
     judge.config = env.config
     starts = start_states().episode_starts(32)
     before = imagined_success(judge, policy, starts, 6, 0).rate
     for _ in range(25):
-        rollout, features = collect_rollout(env, policy, features, 8, generator)
-        ppo.update(rollout, generator)
+        ppo.learn(experience.rollout(policy, 8, generator), generator)
     assert before < 0.5 and imagined_success(judge, policy, starts, 6, 0).rate == 1.0

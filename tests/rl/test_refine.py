@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from burnish.errors import InputError
-from burnish.imagination import ImaginedSuccess, imagined_success
+from burnish.imagination import imagined_success
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
-from burnish.rl import PPOConfig, RefineConfig, refine
-from burnish.storage import load_state, load_tensors, save_state
+from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
+from burnish.storage import load_tensors
 from tests.imagination.counter_world import make_env, start_states
 
 PPO_CONFIG = PPOConfig(gamma=0.95, policy_learning_rate=3e-3, anchor_weight=0.01, minibatch_size=128, target_kl=0.1)
@@ -32,12 +32,12 @@ def make_world(num_envs=32):
 
 def judge(policy):
     env = make_env(num_envs=16, horizon=10**9, noise=0.05)
-    return imagined_success(env, policy, env.starts.episode_starts(16), 8, seed=0)
+    return Judgement.of_success(imagined_success(env, policy, env.starts.episode_starts(16), 8, seed=0))
 
 
-def verdict(rate, count=20):
+def verdict(rate):
     """A judgement of a given rate."""
-    return ImaginedSuccess(torch.arange(count) < round(rate * count), torch.zeros(count, dtype=torch.bool))
+    return Judgement(rate, {"success": rate})
 
 
 def rows(folder):
@@ -52,10 +52,13 @@ def same(one, other):
     return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def run(folder, evaluate=judge, policy=None, on_iteration=None, **settings):
+def run(folder, evaluate=judge, policy=None, on_iteration=None, seed=3, **settings):
     policy = policy or make_policy()
-    config = RefineConfig(**({"iterations": 8, "critic_warmup": 1, "evaluate_every": 2, "rollout_steps": 8} | settings))
-    return policy, refine(policy, make_world(), config, PPO_CONFIG, evaluate, folder, 3, on_iteration)
+    steps = {name: settings.pop(name) for name in ("rollout_steps", "critic_warmup") if name in settings}
+    torch.manual_seed(seed)
+    learner = PPO(policy, 1, dataclasses.replace(PPO_CONFIG, **({"rollout_steps": 8, "critic_warmup": 1} | steps)))
+    config = RefineConfig(**({"iterations": 8, "evaluate_every": 2} | settings))
+    return policy, refine(learner, EnvExperience(make_world(), seed), evaluate, config, folder, seed, on_iteration)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +82,8 @@ def test_the_choice(tmp_path, rates, chosen):
     policy, result = run(tmp_path, evaluate)
     assert len(judged) == 5
     assert result["iteration"] == chosen
-    assert result["imagined_success_pretrained"] == pytest.approx(rates[0])
-    assert result["imagined_success_refined"] == pytest.approx(max(rates))
+    assert result["score_pretrained"] == pytest.approx(rates[0])
+    assert result["score_refined"] == pytest.approx(max(rates))
     assert same(judged[chosen // 2], policy.state_dict())
     assert same(judged[0], make_policy().state_dict())
     for i, iterate in enumerate(judged):
@@ -167,7 +170,8 @@ def test_why_it_stopped(tmp_path):
 
 def far(rate, distance=None, disagreement=None):
     """A judgement of a given rate, so far from the data."""
-    return dataclasses.replace(verdict(rate), distance=distance, disagreement=disagreement)
+    measured = {"distance": distance, "disagreement": disagreement}
+    return Judgement(rate, {name: value for name, value in measured.items() if value is not None})
 
 
 @pytest.mark.parametrize("measure", ["distance", "disagreement"])
@@ -182,7 +186,7 @@ def test_leaving_the_data_ends_it(tmp_path, measure):
 
     policy, result = run(tmp_path, evaluate, max_distance_growth=1.5)
     assert [row["step"] for row in rows(tmp_path)] == list(range(7))
-    assert result["iteration"] == 4 and result["imagined_success_refined"] == pytest.approx(0.5)
+    assert result["iteration"] == 4 and result["score_refined"] == pytest.approx(0.5)
     assert same(judged[2], policy.state_dict()) and not same(judged[3], policy.state_dict())
     assert result["stopped"] == (
         f"left the data: at iteration 6 the mean {measure} is 0.61 of its threshold, more than 1.5 times the "
@@ -227,9 +231,9 @@ def test_it_counts_imagined_steps(tmp_path):
 def test_it_refines(tmp_path):
     """From a policy that hardly ever gets there to one that does."""
     policy, result = run(tmp_path, iterations=60, critic_warmup=2, evaluate_every=5, rollout_steps=16)
-    assert result["imagined_success_pretrained"] < 0.2
-    assert result["imagined_success_refined"] > 0.9
-    assert judge(policy).rate == pytest.approx(result["imagined_success_refined"])
+    assert result["score_pretrained"] < 0.2
+    assert result["score_refined"] > 0.9
+    assert judge(policy).score == pytest.approx(result["score_refined"])
     # Successes per ended episode, while training:
     assert rows(tmp_path)[-1]["train/success"] > rows(tmp_path)[1]["train/success"]
     assert all(0 <= row["train/success"] <= 1 and 0 <= row["train/halted"] <= 1 for row in rows(tmp_path)[1:])
@@ -279,29 +283,11 @@ def test_leaving_the_data_resumes(tmp_path, at):
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 
 
-def test_what_an_earlier_version_left_is_taken_up(tmp_path):
-    """Its state knows of the pretrained policy's judgement the rate alone."""
-    _, result = run(tmp_path / "whole", checkpoint_seconds=0.0)
-    interrupt(tmp_path / "parts", 5, {"checkpoint_seconds": 0.0})
-    path = tmp_path / "parts" / "resume.safetensors"
-    state = load_state(path)
-    save_state(path, {**state, "pretrained_rate": state.pop("pretrained")["eval/success"]})
-    assert run(tmp_path / "parts", checkpoint_seconds=0.0)[1] == result
-
-
 def test_the_seed_decides(tmp_path):
     one, _ = run(tmp_path / "one", lambda p: verdict(0.0))
     final = [load_tensors(tmp_path / name / "iterates" / "0008.safetensors")[0] for name in ("one",)]
     run(tmp_path / "two", lambda p: verdict(0.0))
     final.append(load_tensors(tmp_path / "two" / "iterates" / "0008.safetensors")[0])
     assert same(final[0], final[1]) and not same(final[0], one.state_dict())
-    refine(
-        make_policy(),
-        make_world(),
-        RefineConfig(iterations=8, critic_warmup=1, evaluate_every=2, rollout_steps=8),
-        PPO_CONFIG,
-        lambda p: verdict(0.0),
-        tmp_path / "three",
-        4,
-    )
+    run(tmp_path / "three", lambda p: verdict(0.0), seed=4)
     assert not same(final[0], load_tensors(tmp_path / "three" / "iterates" / "0008.safetensors")[0])

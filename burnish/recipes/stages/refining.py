@@ -12,7 +12,7 @@ from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, Sta
 from burnish.pipeline import StageContext
 from burnish.policies import Agent, check_same_features
 from burnish.recipes.base import Models
-from burnish.rl import PPOConfig, RefineConfig, refine
+from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
 from burnish.training import current
 from burnish.world_models import Encoded, WorldModel
 
@@ -43,13 +43,15 @@ def refine_policy(
     scored_in = _environment(models, start_from, data.action_dim, unhurried, seed + 1)
     scored_from = start_from.episode_starts(refinement.imagined_episodes)
     limit = -(-time_limit(data) // chunk)
+    # The same on every process: the critic begins with the same weights.
+    torch.manual_seed(seed)
+    learns = PPO(agent.policy, env.feature_dim, learner, current())
     with context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
-            agent.policy,
-            env,
+            learns,
+            EnvExperience(env, current().seed(seed)),
+            lambda candidate: Judgement.of_success(imagined_success(scored_in, candidate, scored_from, limit, seed)),
             refinement,
-            learner,
-            lambda candidate: imagined_success(scored_in, candidate, scored_from, limit, seed),
             context.folder,
             seed,
             on_iteration=bar.at,
@@ -58,7 +60,7 @@ def refine_policy(
         raise RunError("refinement touched the simulator; this is a bug: no part of it may")
     context.record("simulator_steps", 0)
     for name, value in result.items():
-        context.record(name, value)
+        context.record(name.replace("score", "imagined_success"), value)
     return policy
 
 

@@ -1,7 +1,7 @@
 """Planning in the frozen world model at every decision, instead of refining the policy once (IRASim, TD-MPC2).
 
 The search is the cross-entropy method with MPPI's soft weights, as in TD-MPC2 (arXiv 2310.16828, appendix A.3), warm
-started from the pretrained policy.  What it looks for is what refinement looks for: success by the classifier, without
+started from the pretrained policy. What it looks for is what refinement looks for: success by the classifier, without
 going where imagination is not to be trusted.
 """
 
@@ -36,7 +36,7 @@ class PlanningConfig:
     elites: int = 8
     """The best plans, from which the next iteration's are drawn."""
     temperature: float | None = 0.1
-    """MPPI: elites weigh exp(score / temperature).  None: all alike, which is plain CEM."""
+    """MPPI: elites weigh exp(score / temperature). None: all alike, which is plain CEM."""
     noise: float = 0.3
     """Standard deviation of the first iteration's plans around the policy's."""
     min_noise: float = 0.05

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.baselines import IQL, TD3BC, IQLConfig, TD3BCConfig, TransitionBatch, Transitions, successful_episodes
-from burnish.baselines.iql import expectile_loss
-from burnish.baselines.transitions import TwinCritic, follow
-from burnish.data import STATE
+from burnish.data import STATE, successful_episodes
 from burnish.errors import InputError
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
+from burnish.rl import IQL, TD3BC, IQLConfig, TD3BCConfig, TransitionBatch, Transitions
+from burnish.rl.iql import expectile_loss
+from burnish.rl.transitions import TwinCritic, follow
 from burnish.training import TrainingConfig, fit
-from tests.baselines.point_mass import mixed_data, success_rate
 from tests.imagination.counter_world import dataset
+from tests.rl.point_mass import mixed_data, success_rate
 
 TRAINING = TrainingConfig(
     steps=1500, batch_size=128, learning_rate=1e-3, weight_decay=0.0, gradient_clip=10.0, ema_decay=None

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from burnish.baselines.transitions import TransitionBatch, TwinCritic, follow
 from burnish.networks import MLP
 from burnish.policies import GaussianPolicy
+from burnish.rl.transitions import TransitionBatch, TwinCritic, follow
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,11 @@ class IQLConfig:
     expectile: float = 0.9
     """τ: 0.9 for sparse rewards (AntMaze), where good pieces of episodes must be joined; 0.7 elsewhere."""
     beta: float = 3.0
-    """β, the inverse temperature of the extraction; advantages are counted in steps (see `IQL.weight`)."""
+    """β, the inverse temperature of the extraction."""
+    advantage_unit: float | None = None
+    """The advantage that counts as one there; None: 1 - γ, one step earlier at a success that is worth 1 (see
+    `IQL.weight`). Data with rewards of its own has other units; the paper scales those to returns of 1000 and takes
+    1."""
     advantage_clip: float = 100.0
     """The most that one transition may weigh."""
     gamma: float = 0.99
@@ -69,13 +73,14 @@ class IQL(nn.Module):
         return value_loss + critic_loss + policy_loss, metrics
 
     def weight(self, advantage: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """exp(β A / (1 - γ)), clipped.
+        """exp(β A / unit), clipped; the unit is 1 - γ for success as the reward.
 
-        The paper's AntMaze reward is -1 a step until success.  Ours is 1 at success, so every value is 1 - γ times the
+        The paper's AntMaze reward is -1 a step until success. Ours is 1 at success, so every value is 1 - γ times the
         paper's, up to a constant: the division gives its advantages, while values stay within [0, 1].
         """
         c = self.config
-        return (c.beta * advantage / (1 - self.discount)).exp().clamp(max=c.advantage_clip)
+        unit = 1 - self.discount if c.advantage_unit is None else c.advantage_unit
+        return (c.beta * advantage / unit).exp().clamp(max=c.advantage_clip)
 
     def get_extra_state(self) -> Tensor:
         """The number of updates, for resuming."""

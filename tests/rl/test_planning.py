@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from burnish.baselines import Planner, PlanningConfig
-from burnish.baselines.planning import refit
 from burnish.errors import InputError
 from burnish.policies import TanhPolicy, TanhPolicyConfig
+from burnish.rl import Planner, PlanningConfig
+from burnish.rl.planning import refit
 from tests.imagination.counter_world import CounterWorld, Distance, Doubt, at
 
 CEM = PlanningConfig(

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from burnish.baselines.transitions import TransitionBatch, TwinCritic, follow
 from burnish.policies import TanhPolicy
+from burnish.rl.transitions import TransitionBatch, TwinCritic, follow
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TD3BC(nn.Module):
     """Both losses in one `loss`, each with gradients for its own network only.
 
     The paper's two optimisers are one here: AdamW treats every weight by itself, and a policy that has no gradient at a
-    step is not moved by it, which is the delay.  Targets are updated when the following loss is asked for.
+    step is not moved by it, which is the delay. Targets are updated when the following loss is asked for.
     Differences from the authors' code: SiLU for ReLU, LayerNorm in the policy, the learning rate's schedule and the
     gradient clipping of `training.fit`.
     """

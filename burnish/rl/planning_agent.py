@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.baselines.planning import Planner
 from burnish.policies import Agent, Policy
+from burnish.rl.planning import Planner
 from burnish.world_models import State
 
 

@@ -1,4 +1,4 @@
-"""Offline transitions with success as a sparse reward, and the twin critics that learn from them."""
+"""Offline transitions with recorded rewards, or success as a sparse one, and the twin critics that learn from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class TransitionBatch:
     Attributes:
         features: what the policy reads.
         action: the executed chunk, flattened.
-        reward: 1 where a frame of the chunk's outcome shows success, else 0.
-        terminal: the episode ended there, in success; a recording that merely stops is not terminal.
+        reward: what the chunk earned.
+        terminal: the episode ended there by itself; a recording that merely stops is not terminal.
         next_features: after the chunk.
     """
 
@@ -31,18 +31,37 @@ class TransitionBatch:
 
 
 class Transitions:
-    """Every recorded decision of `chunk` actions that does not begin in success, drawn uniformly."""
+    """Every recorded decision of `chunk` actions that does not begin where an episode has ended, drawn uniformly.
+
+    Where the data has rewards, a decision earns their sum over its actions, and is terminal where the data says that
+    an episode terminated. Without rewards it earns 1 where a frame that it led to shows success, and is terminal there.
+    """
 
     def __init__(self, features: Float[Tensor, "N F"], dataset: Dataset, chunk: int = 1) -> None:
-        """`features` are those of every frame; InputError where nothing succeeds or no episode is long enough."""
-        require_successes(dataset)
+        """Take the transitions of a dataset.
+
+        Args:
+            features: of every frame.
+            dataset: where they come from.
+            chunk: actions of one decision.
+
+        Raises:
+            InputError: there are no rewards and nothing succeeds, or no episode is long enough.
+        """
+        earned, ended = getattr(dataset, "reward", None), getattr(dataset, "terminated", None)
+        if earned is None:
+            require_successes(dataset)
+            ended = dataset.success
         frames = Windows(dataset, history=1, horizon=chunk).present_frames
-        frames = frames[~dataset.success[frames]]
+        if ended is not None:
+            frames = frames[~ended[frames]]
         following = frames[:, None] + torch.arange(chunk + 1, device=dataset.device)
         self.frames = frames
         self.features, self.next_features = features[frames], features[frames + chunk]
         self.action = dataset.actions[following[:, :-1]].flatten(1)
-        self.terminal = dataset.success[following[:, 1:]].any(1)
+        never = torch.zeros(len(frames), dtype=torch.bool, device=dataset.device)
+        self.terminal = never if ended is None else ended[following[:, 1:]].any(1)
+        self.reward = self.terminal.float() if earned is None else earned[following[:, 1:]].sum(1)
 
     def __len__(self) -> int:
         """How many there are."""
@@ -58,10 +77,8 @@ class Transitions:
 
     def rows(self, index: Int64[Tensor, " B"]) -> TransitionBatch:
         """Those at `index`."""
-        terminal = self.terminal[index]
-        return TransitionBatch(
-            self.features[index], self.action[index], terminal.float(), terminal, self.next_features[index]
-        )
+        columns = self.features, self.action, self.reward, self.terminal, self.next_features
+        return TransitionBatch(*(column[index] for column in columns))
 
 
 class TwinCritic(nn.Module):
