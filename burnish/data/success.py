@@ -120,16 +120,3 @@ def about_to_succeed(dataset: Dataset, frames: int) -> Tensor:
         ahead[last] = False
         soon |= ahead
     return soon & ~dataset.success
-
-
-def successful_episodes(dataset: Dataset) -> Dataset:
-    """The successful episodes: demonstrations, and rollouts that got there.
-
-    Cloning them alone is the filter "%BC" of Decision Transformer (arXiv 2106.01345, section 5.1) with success as the
-    return.
-
-    Raises:
-        InputError: no episode succeeded.
-    """
-    require_successes(dataset)
-    return dataset.subset(torch.nonzero(dataset.episode_success).flatten().tolist())
