@@ -12,7 +12,7 @@ from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import write_dataset
 from burnish.data.normalisation import Normaliser
 from burnish.data.streams import SequenceBatch, Streams, in_chunks
-from burnish.data.success import SuccessRule, about_to_succeed, require_successes
+from burnish.data.success import SuccessRule, about_to_succeed, require_outcomes, require_successes
 from burnish.data.windows import WindowBatch, Windows, action_chunks
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "in_chunks",
     "is_image_key",
     "read_dataset",
+    "require_outcomes",
     "require_successes",
     "write_dataset",
 ]
