@@ -12,7 +12,13 @@ from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import store_dataset, write_dataset
 from burnish.data.normalisation import Normaliser
 from burnish.data.streams import SequenceBatch, Streams, in_chunks
-from burnish.data.success import SuccessRule, about_to_succeed, require_successes, successful_episodes
+from burnish.data.success import (
+    SuccessRule,
+    about_to_succeed,
+    require_outcomes,
+    require_successes,
+    successful_episodes,
+)
 from burnish.data.windows import WindowBatch, Windows, action_chunks
 
 __all__ = [
@@ -36,6 +42,7 @@ __all__ = [
     "in_chunks",
     "is_image_key",
     "read_dataset",
+    "require_outcomes",
     "require_successes",
     "store_dataset",
     "successful_episodes",

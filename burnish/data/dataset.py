@@ -58,6 +58,8 @@ class Dataset:
         seeds: the seed of each episode, -1 when unknown.
         tasks: the task of each episode.
         info: what holds for all episodes.
+        reward: float32 (F,): received on arriving at the frame, 0 where an episode begins; None without rewards.
+        terminated: bool (F,): did the episode end by itself on arriving at the frame; None where nobody said.
     """
 
     observations: dict[str, Tensor]
@@ -69,6 +71,8 @@ class Dataset:
     seeds: tuple[int, ...]
     tasks: tuple[str, ...]
     info: DatasetInfo
+    reward: Tensor | None = None
+    terminated: Tensor | None = None
 
     @property
     def num_episodes(self) -> int:
@@ -111,6 +115,33 @@ class Dataset:
         counts = torch.zeros(self.num_episodes, dtype=torch.int64, device=self.device)
         return counts.index_add_(0, self.episode_of_frame, self.success.long()) > 0
 
+    @property
+    def has_success(self) -> bool:
+        """Whether any frame shows success."""
+        return bool(self.success.any())
+
+    @property
+    def has_reward(self) -> bool:
+        """Whether rewards were recorded."""
+        return self.reward is not None
+
+    @property
+    def episode_return(self) -> Tensor:
+        """float32 (E,): the sum of each episode's rewards, undiscounted.
+
+        Raises:
+            InputError: the dataset has no rewards.
+        """
+        if self.reward is None:
+            raise bad_input("the dataset", "no rewards", "a column 'next.reward'", field="reward")
+        sums = torch.zeros(self.num_episodes, dtype=torch.float64, device=self.device)
+        return sums.index_add_(0, self.episode_of_frame, self.reward.double()).float()
+
+    @property
+    def episode_outcome(self) -> Tensor:
+        """float32 (E,): what an episode was worth: success as 0 or 1 where there is any, else its return."""
+        return self.episode_success.float() if self.has_success else self.episode_return
+
     def to(self, device: torch.device | str) -> Dataset:
         """The same dataset with its tensors on `device`."""
         return replace(
@@ -120,6 +151,8 @@ class Dataset:
             success=self.success.to(device),
             starts=self.starts.to(device),
             lengths=self.lengths.to(device),
+            reward=None if self.reward is None else self.reward.to(device),
+            terminated=None if self.terminated is None else self.terminated.to(device),
         )
 
     def subset(self, episodes: Sequence[int]) -> Dataset:
@@ -146,6 +179,8 @@ class Dataset:
             seeds=tuple(self.seeds[index] for index in episodes),
             tasks=tuple(self.tasks[index] for index in episodes),
             info=self.info,
+            reward=None if self.reward is None else self.reward[frames],
+            terminated=None if self.terminated is None else self.terminated[frames],
         )
 
     def _frames_of(self, chosen: Tensor, starts: Tensor, lengths: Tensor) -> Tensor | slice:
@@ -167,8 +202,18 @@ class Dataset:
             raise bad_input("the dataset", f"sources {sorted(set(self.sources))}", f"one of {list(sources)}")
         return self.subset(episodes)
 
+    def groups(self) -> list[list[int]]:
+        """Episodes by who acted and how it went: success, or where there is none a return above the median."""
+        good = self.episode_success
+        if self.reward is not None and not bool(good.any()):
+            good = self.episode_return > self.episode_return.median()
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for index, key in enumerate(zip(self.sources, good.tolist(), strict=True)):
+            groups.setdefault(key, []).append(index)
+        return [groups[key] for key in sorted(groups)]
+
     def split(self, held_out: float, seed: int) -> tuple[Dataset, Dataset]:
-        """Split by episode into (training, held out), each with its share of every (source, success) group.
+        """Split by episode into (training, held out), each with its share of every group (`groups`).
 
         Args:
             held_out: the fraction of episodes to hold out, in (0, 1); at least one episode stays on each side.
@@ -181,10 +226,7 @@ class Dataset:
             raise InputError(f"the held-out fraction is {held_out}, expected a number between 0 and 1")
         if self.num_episodes < 2:
             raise InputError(f"a dataset of {self.num_episodes} episodes cannot be split, expected at least 2")
-        groups: dict[tuple[str, bool], list[int]] = {}
-        for index, key in enumerate(zip(self.sources, self.episode_success.tolist(), strict=True)):
-            groups.setdefault(key, []).append(index)
-        members = [groups[key] for key in sorted(groups)]
+        members = self.groups()
         total = min(max(round(held_out * self.num_episodes), 1), self.num_episodes - 1)
         generator = torch.Generator().manual_seed(seed)
         held: set[int] = set()
@@ -220,6 +262,8 @@ class Dataset:
             seeds=tuple(episode.seed for episode in recorded),
             tasks=tuple(episode.task for episode in recorded),
             info=info,
+            reward=_concatenated([episode.reward for episode in recorded]),
+            terminated=_concatenated([episode.terminated for episode in recorded]),
         )
 
     @staticmethod
@@ -227,14 +271,15 @@ class Dataset:
         """The episodes of several datasets on one device, one dataset's after another's; for several tasks, say.
 
         Raises:
-            InputError: no dataset, or they differ in what is observed, in an action, or in the time of one frame.
+            InputError: no dataset, or they differ in what is observed, in an action, in the time of one frame, or in
+                whether there are rewards and terminations.
         """
         if not datasets:
             raise bad_input("datasets to be joined", "none", "at least one")
         first = datasets[0]
         for index, each in enumerate(datasets):
             for name, found, expected in zip(
-                ("observation", "action", "info"), _kinds_of(each), _kinds_of(first), strict=True
+                ("observation", "action", "info", "columns"), _kinds_of(each), _kinds_of(first), strict=True
             ):
                 if found != expected:
                     raise bad_input(
@@ -251,12 +296,15 @@ class Dataset:
             seeds=tuple(seed for each in datasets for seed in each.seeds),
             tasks=tuple(task for each in datasets for task in each.tasks),
             info=first.info,
+            reward=_joined([each.reward for each in datasets]),
+            terminated=_joined([each.terminated for each in datasets]),
         )
 
     def to_episodes(self) -> list[Episode]:
         """The episodes as NumPy arrays (views where the dataset lies on the CPU)."""
         observations = {key: values.cpu().numpy() for key, values in self.observations.items()}
         actions, success = self.actions.cpu().numpy(), self.success.cpu().numpy()
+        reward, terminated = (None if v is None else v.cpu().numpy() for v in (self.reward, self.terminated))
         episodes = []
         for index, (start, length) in enumerate(zip(self.starts.tolist(), self.lengths.tolist(), strict=True)):
             frames = slice(start, start + length)
@@ -268,13 +316,15 @@ class Dataset:
                     source=self.sources[index],
                     seed=self.seeds[index],
                     task=self.tasks[index],
+                    reward=None if reward is None else reward[frames],
+                    terminated=None if terminated is None else terminated[frames],
                 )
             )
         return episodes
 
 
 def check_same_shapes(first: Episode, episode: Episode, index: int, where: object) -> None:
-    """Check that an episode has the same observations and action size as the first one.
+    """Check that an episode has the same columns, observations and action size as the first one.
 
     Raises:
         InputError: it has not; names the episode, the field and both shapes.
@@ -282,6 +332,10 @@ def check_same_shapes(first: Episode, episode: Episode, index: int, where: objec
     if set(episode.observation) != set(first.observation):
         found, expected = sorted(episode.observation), sorted(first.observation)
         raise bad_input(where, f"{found}", f"{expected} as in episode 0", field="observation", episode=index)
+    for field in ("reward", "terminated"):
+        if (getattr(episode, field) is None) != (getattr(first, field) is None):
+            found, expected = ("nothing", "values") if getattr(episode, field) is None else ("values", "nothing")
+            raise bad_input(where, found, f"{expected} as in episode 0", field=field, episode=index)
     pairs = {key: (values, first.observation[key]) for key, values in episode.observation.items()}
     pairs["action"] = (episode.action, first.action)
     for key, (values, reference) in pairs.items():
@@ -290,11 +344,22 @@ def check_same_shapes(first: Episode, episode: Episode, index: int, where: objec
             raise bad_input(where, found, expected, field=key, episode=index)
 
 
-def _kinds_of(dataset: Dataset) -> tuple[dict[str, tuple[int, ...]], int, dict[str, int]]:
+def _concatenated(columns: Sequence[np.ndarray | None]) -> Tensor | None:
+    present = [column for column in columns if column is not None]
+    return torch.from_numpy(np.concatenate(present)) if present else None
+
+
+def _joined(columns: Sequence[Tensor | None]) -> Tensor | None:
+    present = [column for column in columns if column is not None]
+    return torch.cat(present) if present else None
+
+
+def _kinds_of(dataset: Dataset) -> tuple[dict[str, tuple[int, ...]], int, dict[str, int], list[str]]:
     """What must agree where datasets are joined."""
     shapes = {key: tuple(values.shape[1:]) for key, values in sorted(dataset.observations.items())}
     info = {"fps": dataset.info.fps, "action_repeat": dataset.info.action_repeat}
-    return shapes, dataset.action_dim, info
+    columns = [name for name in ("reward", "terminated") if getattr(dataset, name) is not None]
+    return shapes, dataset.action_dim, info, columns
 
 
 def _largest_remainders(sizes: list[int], total: int) -> list[int]:

@@ -42,9 +42,11 @@ class Episode:
         source: who acted: `expert`, `noisy_expert`, `policy`, `random`, or any other word.
         seed: the seed that reproduces this episode; -1 when unknown.
         task: the task's name, for instance `drawer-open-v3`.
+        reward: float32 (T,): received on arriving at each frame, 0 at the first one; None where none was recorded.
+        terminated: bool (T,): did the episode end by itself on arriving at the frame; None where nobody said.
 
     Raises:
-        InputError: a wrong type, shape or length, or a value that is not finite.
+        InputError: a wrong type, shape or length, a value that is not finite, or a reward at the first frame.
     """
 
     observation: dict[str, np.ndarray]
@@ -53,12 +55,15 @@ class Episode:
     source: str
     seed: int
     task: str
+    reward: np.ndarray | None = None
+    terminated: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self._check_array(ACTION, self.action, np.float32, dims=2)
         if len(self) < 2:
             raise bad_input("an episode", f"{len(self)} frames", "at least 2 frames, that is one transition")
         self._check_array("success", self.success, np.bool_, dims=1)
+        self._check_reward()
         if not self.observation:
             raise bad_input("an episode", "no observation", f"at least '{STATE}'", field="observation")
         for key, values in self.observation.items():
@@ -84,6 +89,15 @@ class Episode:
     def succeeded(self) -> bool:
         """Whether any frame shows success."""
         return bool(self.success.any())
+
+    def _check_reward(self) -> None:
+        for field, dtype in (("reward", np.float32), ("terminated", np.bool_)):
+            values = getattr(self, field)
+            if values is not None:
+                self._check_array(field, values, dtype, dims=1)
+                if values[0]:
+                    expected = "0: nothing was done yet that led there"
+                    raise bad_input("an episode", f"{values[0]} at frame 0", expected, field=field)
 
     @staticmethod
     def _check_key(key: str) -> None:

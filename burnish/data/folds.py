@@ -7,7 +7,7 @@ from burnish.errors import InputError
 
 
 def folds(dataset: Dataset, count: int, seed: int) -> list[tuple[Dataset, Dataset]]:
-    """`count` splits by episode into (training, held out); each fold has its share of every (source, success) group.
+    """`count` splits by episode into (training, held out); each fold has its share of every group (`Dataset.groups`).
 
     Raises:
         InputError: fewer than two folds, or fewer episodes than folds.
@@ -17,15 +17,12 @@ def folds(dataset: Dataset, count: int, seed: int) -> list[tuple[Dataset, Datase
             f"{count} folds were asked for, expected at least 2 and at most the {dataset.num_episodes} episodes of the "
             "data set"
         )
-    groups: dict[tuple[str, bool], list[int]] = {}
-    for index, key in enumerate(zip(dataset.sources, dataset.episode_success.tolist(), strict=True)):
-        groups.setdefault(key, []).append(index)
     generator = torch.Generator().manual_seed(seed)
     # Dealt out like cards, group after group without a gap, so that no fold is more than one episode larger.
     dealt: list[int] = []
-    for key in sorted(groups):
-        order = torch.randperm(len(groups[key]), generator=generator).tolist()
-        dealt += [groups[key][position] for position in order]
+    for group in dataset.groups():
+        order = torch.randperm(len(group), generator=generator).tolist()
+        dealt += [group[position] for position in order]
     fold_of = {episode: place % count for place, episode in enumerate(dealt)}
     return [
         (

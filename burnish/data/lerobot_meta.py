@@ -46,6 +46,7 @@ class Header:
         total_frames: the number of frames.
         data_template: the path of the data files, relative to the dataset.
         video_template: the path of the video files, if there is a usable one.
+        placeholders: columns that Burnish filled in for other readers, and that tell nothing themselves.
     """
 
     info: DatasetInfo
@@ -55,6 +56,7 @@ class Header:
     total_frames: int
     data_template: str
     video_template: str | None
+    placeholders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def read_header(root: Path, state: Sequence[str]) -> Header:
         total_frames=total_frames,
         data_template=_expect(path, content, "data_path", str),
         video_template=video_template if isinstance(video_template, str) else None,
+        placeholders=tuple(_expect(path, own, "placeholders", list)) if "placeholders" in own else (),
     )
 
 

@@ -19,7 +19,7 @@ from burnish.data.episodes import ACTION, STATE
 from burnish.data.lerobot_format import ColumnError, Feature
 from burnish.data.lerobot_meta import EpisodeTable, Header, read_columns, read_episode_table, read_header, read_tasks
 from burnish.data.lerobot_pictures import choose_cameras, read_pictures
-from burnish.data.success import SuccessRule
+from burnish.data.success import DONE, REWARD, SuccessRule, on_arrival
 
 ACTION_TOLERANCE = 1e-3
 """How far an action may be beyond the limit (rounding in other people's pipelines)."""
@@ -53,7 +53,8 @@ def read_dataset(
 
     Returns:
         The dataset on the CPU, everything in float32, pictures in uint8 (F, H, W, 3). Episodes that Burnish did not
-        record have source `unknown` and seed -1.
+        record have source `unknown` and seed -1. Rewards and terminations are those of `next.reward` and `next.done`,
+        where the dataset has them.
 
     Raises:
         InputError: anything that is not as the format says; names the file, the episode and the field.
@@ -66,8 +67,10 @@ def read_dataset(
         raise bad_input(root, "no column chosen for the state", "at least one")
     header = read_header(root, states)
     info_path = root / layout.INFO_PATH
-    success_column = success.resolve([name for name, each in header.features.items() if each.is_numeric], info_path)
-    wanted = [*states, action, *other_observations, *([success_column] if success_column else [])]
+    numeric = [name for name, each in header.features.items() if each.is_numeric]
+    earned = [name for name in (REWARD, DONE) if name in numeric and name not in header.placeholders]
+    success_column = success.resolve(numeric, info_path, rewarded=REWARD in earned)
+    wanted = [*states, action, *other_observations, *earned, *([success_column] if success_column else [])]
     _require_numeric(info_path, header, wanted)
     chosen = choose_cameras(info_path, header, cameras)
     table = read_episode_table(root, header)
@@ -75,7 +78,7 @@ def read_dataset(
     columns = _Columns(root, header, table, wanted).read()
     starts = table.starts
 
-    for name in (*states, action, *other_observations):
+    for name in (*states, action, *other_observations, *(name for name in earned if name == REWARD)):
         columns.values[name] = _finite_float32(columns, name)
     actions = _joined(columns, [action])
     _check_actions(columns, action, actions, action_limit)
@@ -85,6 +88,7 @@ def read_dataset(
     observations = {STATE: _joined(columns, states)}
     observations |= {name: columns.values[name] for name in other_observations}
     pictures = {camera.key: read_pictures(root, header, table, camera) for camera in chosen}
+    outcomes = {name: _on_arrival(columns, name) for name in earned}
     frames = success.frames(success_column, told, starts, table.lengths, table.first_success)
     return Dataset(
         observations={name: torch.from_numpy(values) for name, values in observations.items()} | pictures,
@@ -96,6 +100,8 @@ def read_dataset(
         seeds=table.seeds,
         tasks=tuple(_task_of(columns, tasks, episode) for episode in range(len(starts))),
         info=header.info,
+        reward=outcomes.get(REWARD),
+        terminated=outcomes.get(DONE),
     )
 
 
@@ -212,6 +218,15 @@ def _check_told(columns: _Columns, name: str, told: np.ndarray, frame_by_frame: 
         path, episode = columns.place(int(np.argmax(wrong)))
         expected = "0 or 1 in every frame" if frame_by_frame else "finite values"
         raise bad_input(path, str(told[np.argmax(wrong)]), expected, field=name, episode=episode)
+
+
+def _on_arrival(columns: _Columns, name: str) -> torch.Tensor:
+    """A column of rewards, or of ends, moved to the frame that the action led to."""
+    told, starts = columns.values[name].reshape(-1), columns.table.starts
+    _check_told(columns, name, told, frame_by_frame=name == DONE)
+    return torch.from_numpy(
+        on_arrival(told if name == REWARD else told > 0, starts, starts + columns.table.lengths - 1)
+    )
 
 
 def _task_of(columns: _Columns, tasks: dict[int, str], episode: int) -> str:

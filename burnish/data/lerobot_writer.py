@@ -23,6 +23,7 @@ from burnish.data.lerobot_format import Feature
 from burnish.data.parquet_shards import ParquetShards
 from burnish.data.png import encode_pictures
 from burnish.data.statistics import RunningStatistics, column_statistics, picture_statistics
+from burnish.data.success import DONE, REWARD
 from burnish.data.video import VideoLocation, VideoShards
 from burnish.errors import InputError, RunError
 
@@ -145,12 +146,17 @@ class _Writer:
         """Every column of one episode, (T, *feature shape), in the order of the features."""
         frames = np.arange(len(episode))
         next_success = np.append(episode.success[1:], episode.success[-1])
+        reward, done = next_success.astype(np.float32), frames == len(episode) - 1
+        if episode.reward is not None:
+            reward = np.append(episode.reward[1:], np.float32(0))
+        if episode.terminated is not None:
+            done = np.append(episode.terminated[1:], episode.terminated[-1])
         columns = {
             **episode.observation,
             ACTION: episode.action,
-            "next.reward": next_success.astype(np.float32),
+            REWARD: reward,
             "next.success": next_success,
-            "next.done": frames == len(episode) - 1,
+            DONE: done,
             "timestamp": (frames / self._info.fps).astype(np.float32),
             "frame_index": frames,
             "episode_index": np.full_like(frames, self._episodes),
@@ -194,6 +200,12 @@ class _Writer:
             table = table.append_column(f"meta/episodes/{part}_index", pa.array([number], pa.int64()))
         self._meta.add(table)
 
+    def _placeholders(self) -> list[str]:
+        """What was not recorded: other readers get success as the reward, and the end of the record as the end."""
+        assert self._first is not None
+        recorded = {REWARD: self._first.reward, DONE: self._first.terminated}
+        return [name for name, values in recorded.items() if values is None]
+
     def _info_json(self) -> dict:
         info = self._info
         features = {name: feature.to_json() for name, feature in self._features.items()}
@@ -217,6 +229,7 @@ class _Writer:
                 "simulator": info.simulator,
                 "action_repeat": info.action_repeat,
                 "max_steps": info.max_steps,
+                "placeholders": self._placeholders(),
             },
         }
 
@@ -236,9 +249,9 @@ def _features(episode: Episode, info: DatasetInfo, name: Path, pictures: str) ->
     return {
         **observations,
         ACTION: Feature("float32", episode.action.shape[1:]),
-        "next.reward": Feature("float32", (1,)),
+        REWARD: Feature("float32", (1,)),
         "next.success": Feature("bool", (1,)),
-        "next.done": Feature("bool", (1,)),
+        DONE: Feature("bool", (1,)),
         **layout.FRAME_FEATURES,
     }
 

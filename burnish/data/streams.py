@@ -84,12 +84,13 @@ def in_chunks(dataset: Dataset, chunk: int) -> tuple[Dataset, Tensor]:
 
     An episode of T frames becomes `chunk` episodes, beginning at its frames 0 … chunk-1.  The action at a frame is the
     next `chunk` actions, flattened to (chunk · A); the last frame's is padded by repeating the last action, and is
-    never executed.
+    never executed. The reward of a frame is the sum of those since the frame before.
 
     Returns:
         The new dataset, and int64 (F',): the frame of `dataset` that each of its frames is.
     """
     frames, lengths, origins = [], [], []
+    reward, terminated = _since(dataset, chunk)
     for episode, (start, length) in enumerate(zip(dataset.starts.tolist(), dataset.lengths.tolist(), strict=True)):
         for offset in range(min(chunk, length)):
             row = torch.arange(start + offset, start + length, chunk, device=dataset.device)
@@ -110,4 +111,28 @@ def in_chunks(dataset: Dataset, chunk: int) -> tuple[Dataset, Tensor]:
         seeds=tuple(dataset.seeds[e] for e in origins),
         tasks=tuple(dataset.tasks[e] for e in origins),
         info=dataset.info,
+        reward=_rows(reward, order, count),
+        terminated=_rows(terminated, order, count),
     ), order
+
+
+def _since(dataset: Dataset, chunk: int) -> tuple[Tensor | None, Tensor | None]:
+    """Sum of the rewards, and any termination, in the `chunk` frames up to and with each frame (F,)."""
+    frames = torch.arange(dataset.num_frames, device=dataset.device)
+    window = frames[:, None] - torch.arange(chunk, device=dataset.device)
+    inside = window >= dataset.starts[dataset.episode_of_frame][:, None]
+    window = window.clamp(min=0)
+    reward, terminated = dataset.reward, dataset.terminated
+    return (
+        None if reward is None else (reward[window] * inside).sum(1),
+        None if terminated is None else (terminated[window] & inside).any(1),
+    )
+
+
+def _rows(values: Tensor | None, order: Tensor, lengths: Tensor) -> Tensor | None:
+    """Values of the frames in `order`; nothing led to the first frame of an episode."""
+    if values is None:
+        return None
+    chosen = values[order]
+    chosen[lengths.cumsum(0) - lengths] = 0
+    return chosen

@@ -13,6 +13,8 @@ from burnish.data.dataset import Dataset
 from burnish.errors import InputError
 
 AUTOMATIC_COLUMNS = ("next.success", "success")
+REWARD, DONE = "next.reward", "next.done"
+"""LeRobot's columns of what an action earned, and of whether it ended the episode."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,24 @@ class SuccessRule:
         if self.last_frames is not None and self.last_frames < 1:
             raise InputError(f"the success rule's last_frames is {self.last_frames}, expected at least 1")
 
-    def resolve(self, columns: list[str], where: object) -> str | None:
-        """The column to read from those that the dataset has; None means that every episode is successful.
+    def resolve(self, columns: list[str], where: object, rewarded: bool = False) -> str | None:
+        """The column to read from those that the dataset has.
+
+        None means that every episode is successful where `last_frames` is given, and that success is not known where
+        it is not, which is fine in a dataset that is `rewarded`.
 
         Raises:
-            InputError: the named column is missing, or there is nothing to tell success by.
+            InputError: the named column is missing, or there is nothing to tell success by, and no reward either.
         """
         if self.column is not None:
             if self.column not in columns:
                 raise bad_input(where, f"the columns {columns}", "the column that tells success", field=self.column)
             return self.column
         found = next((name for name in AUTOMATIC_COLUMNS if name in columns), None)
-        if found is None and self.last_frames is None:
+        if found is None and self.last_frames is None and not rewarded:
             raise InputError(
-                f"{where}: found no column 'next.success' or 'success' among {columns}, expected to be told what "
-                "success is: either name a column of zeros and ones (SuccessRule(column='...')), or, for "
+                f"{where}: found no column 'next.success' or 'success' (nor '{REWARD}') among {columns}, expected to "
+                "be told what success is: either name a column of zeros and ones (SuccessRule(column='...')), or, for "
                 "demonstrations that all end in success, take their last n frames (SuccessRule(last_frames=n))"
             )
         return found
@@ -59,7 +64,7 @@ class SuccessRule:
         """Success of every frame.
 
         Args:
-            name: the resolved column.
+            name: the resolved column; no frame shows success where there is neither it nor `last_frames`.
             values: (F,) its values, None without a column.
             starts: (E,) first frame of every episode.
             lengths: (E,) frames of every episode.
@@ -74,16 +79,24 @@ class SuccessRule:
             marked = np.ones(len(starts), bool) if values is None else np.maximum.reduceat(values > 0, starts)
             from_end = np.repeat(last, lengths) - np.arange(total)
             return np.repeat(marked, lengths) & (from_end < self.last_frames)
-        assert values is not None and name is not None
+        if values is None or name is None:
+            return np.zeros(total, bool)
         told = values > 0
         if not name.startswith("next."):
             return told
-        success = np.concatenate([[False], told[:-1]])
-        success[starts] = first
-        # The frame after the last action was not recorded: its success goes to the last frame that was. Episodes
-        # that stop at their first success would otherwise lose it.
-        success[last] |= told[last]
-        return success
+        return on_arrival(told, starts, last, first)
+
+
+def on_arrival(told: np.ndarray, starts: np.ndarray, last: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
+    """What a `next.*` column (F,) tells of each frame: what the row before says; `first` (E,) where episodes begin.
+
+    The frame after the last action was not recorded: its value is added to that of the last frame that was. Episodes
+    that stop at their first success, or earn all in their last step, would otherwise lose it.
+    """
+    arrived = np.concatenate([np.zeros_like(told[:1]), told[:-1]])
+    arrived[starts] = 0 if first is None else first
+    arrived[last] += told[last]
+    return arrived
 
 
 def require_successes(dataset: Dataset, where: object = "the dataset") -> None:
@@ -108,6 +121,21 @@ def successful_episodes(dataset: Dataset) -> Dataset:
     """
     require_successes(dataset)
     return dataset.subset(torch.nonzero(dataset.episode_success).flatten().tolist())
+
+
+def require_outcomes(dataset: Dataset, where: object = "the dataset") -> None:
+    """Check that there is something to learn from what is good: a success, or rewards that vary.
+
+    Raises:
+        InputError: neither.
+    """
+    if dataset.has_success:
+        return
+    if dataset.reward is None:
+        require_successes(dataset, where)
+    elif bool((dataset.reward == dataset.reward[0]).all()):
+        found = f"a reward of {float(dataset.reward[0]):g} at every frame and not a single success"
+        raise bad_input(where, found, "rewards that vary, or at least one successful episode", field=REWARD)
 
 
 def about_to_succeed(dataset: Dataset, frames: int) -> Tensor:

@@ -20,12 +20,16 @@ class WindowBatch:
         action: (B, L, A): `action[:, i]` was executed at frame i; 0 where the frame is padding.
         valid: bool (B, L): False where the frame is padding.
         success: bool (B, L): does the frame show success; padding repeats the nearest frame of the episode.
+        reward: float32 (B, L): received on arriving at the frame, 0 where it is padding; None without rewards.
+        terminated: bool (B, L): did the episode end there by itself, False where it is padding; None if unknown.
     """
 
     observation: dict[str, Tensor]
     action: Tensor
     valid: Tensor
     success: Tensor
+    reward: Tensor | None = None
+    terminated: Tensor | None = None
 
     def to(self, device: torch.device | str) -> WindowBatch:
         """The same batch on `device`."""
@@ -35,6 +39,8 @@ class WindowBatch:
             action=self.action.to(device),
             valid=self.valid.to(device),
             success=self.success.to(device),
+            reward=None if self.reward is None else self.reward.to(device),
+            terminated=None if self.terminated is None else self.terminated.to(device),
         )
 
 
@@ -87,11 +93,14 @@ class Windows:
         wanted = present_frames[:, None] + self._offsets
         frames = wanted.clamp(self._first[present_frames][:, None], self._last[present_frames][:, None])
         valid = wanted == frames
+        reward, terminated = self.dataset.reward, self.dataset.terminated
         return WindowBatch(
             observation={key: values[frames] for key, values in self.dataset.observations.items()},
             action=self.dataset.actions[frames] * valid[..., None],
             valid=valid,
             success=self.dataset.success[frames],
+            reward=None if reward is None else reward[frames] * valid,
+            terminated=None if terminated is None else terminated[frames] & valid,
         )
 
 

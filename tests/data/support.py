@@ -39,6 +39,8 @@ def assert_same(found: Episode, expected: Episode) -> None:
         np.testing.assert_array_equal(found.observation[key], values)
     np.testing.assert_array_equal(found.action, expected.action)
     np.testing.assert_array_equal(found.success, expected.success)
+    for name in ("reward", "terminated"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     assert (found.source, found.seed, found.task) == (expected.source, expected.seed, expected.task)
 
 
@@ -48,7 +50,7 @@ def episode_lists(draw: st.DrawFn) -> list[Episode]:
     dim, actions = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     grid = draw(st.sampled_from([None, (1,), (2,), (2, 3), (1, 2, 2)]))
     words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-    episodes = []
+    episodes, rewarded, ended = [], draw(st.booleans()), draw(st.booleans())
     for _ in range(draw(st.integers(1, 12))):
         length = draw(st.integers(2, 9))
         generator = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -64,9 +66,16 @@ def episode_lists(draw: st.DrawFn) -> list[Episode]:
                 source=draw(words),
                 seed=draw(st.integers(-(2**63), 2**63 - 1)),
                 task=draw(words),
+                reward=_from_the_second(generator.normal(size=length).astype(np.float32)) if rewarded else None,
+                terminated=_from_the_second(generator.random(length) < 0.3) if ended else None,
             )
         )
     return episodes
+
+
+def _from_the_second(values: np.ndarray) -> np.ndarray:
+    values[0] = 0
+    return values
 
 
 def edit_info(root: Path, change: Callable[[dict], object]) -> None:
