@@ -370,9 +370,7 @@ FRAMES_TINY = replace(
     classifier_training=replace(FRAMES.classifier_training, steps=40, batch_size=32),
     imagination=replace(FRAMES.imagination, num_envs=16, horizon=20),
     ppo=replace(FRAMES.ppo, rollout_steps=8, critic_warmup=1, minibatch_size=64, epochs=2),
-    refine=replace(
-        FRAMES.refine, iterations=4, imagined_episodes=8, rollout_steps=8, critic_warmup=1, evaluate_every=2
-    ),
+    refine=replace(FRAMES.refine, iterations=4, imagined_episodes=8, evaluate_every=2),
     evaluation=EvaluationConfig(episodes=4, curve_points=1, curve_episodes=2, videos=1, picture_windows=6),
 )
 
