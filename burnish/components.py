@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from burnish.config import from_dict, to_dict
 from burnish.errors import InputError
@@ -28,6 +28,8 @@ _SLACK = 2**24
 """Numbers that a constructor may allocate beyond twice those in the file: schedules, buffers that are not saved."""
 _LEAST = 256
 """What each allocation counts at least, so that very many small ones are noticed as well."""
+_SIZED = {"empty", "full", "ones", "rand", "randn", "zeros"}
+_COUNTED = {"arange", "eye", "linspace", "randperm"}
 
 
 class Component(nn.Module):
@@ -281,23 +283,24 @@ def _fill(component: Component, found: Mapping[str, Tensor], name: str) -> None:
         part.load_state_dict({key: found[f"{prefix}{key}"] for key in part.state_dict()})
 
 
-class _Budget(TorchDispatchMode):
+class _Budget(TorchFunctionMode):
     """Refuses to allocate much more than the tensors of a file, before the machine tries to."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.left = 2 * sum(max(_LEAST, tensor.numel()) for tensor in tensors.values()) + _SLACK
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # torch.empty and its like begin with their sizes; others without a tensor, like torch.arange, with numbers.
-        first = args[0] if args else None
-        sizes = first if isinstance(first, (list, tuple)) else [max((n for n in args if type(n) is int), default=0)]
-        if not isinstance(first, Tensor) and all(type(size) is int for size in sizes):
-            asked = math.prod(sizes)
-            self.left -= max(_LEAST, asked)
-            if self.left < 0:
-                raise ValueError("far more numbers than are in model.safetensors")
-        return func(*args, **(kwargs or {}))
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, kwargs, asked = getattr(func, "__name__", ""), kwargs or {}, 0
+        if name in _SIZED:
+            sizes = kwargs.get("size", args)
+            asked = max(_LEAST, math.prod(sizes[0] if sizes and isinstance(sizes[0], (list, tuple)) else sizes))
+        elif name in _COUNTED:
+            asked = max([_LEAST, *args, *(kwargs[key] for key in ("end", "steps", "n") if key in kwargs)])
+        self.left -= asked
+        if self.left < 0:
+            raise ValueError("far more numbers than are in model.safetensors")
+        return func(*args, **kwargs)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -333,7 +333,7 @@ def test_another_kind_is_refused(saved):
         (lambda d: d["arguments"].update(space={"class": None, "arguments": {}}), "json: space: found a None"),
         (
             lambda d: d["arguments"]["space"].update({"class": "PixelHistory"}),
-            "json: space.config: found a HistoryConfig",
+            "json: space.config: found a History",
         ),
         (lambda d: d["arguments"]["space"].update(arguments=None), "json: space: field 'arguments': expected dict"),
         (lambda d: d["arguments"]["config"].update(config="RSSMConfig"), "found a RSSMConfig, expected DiffusionConf"),
