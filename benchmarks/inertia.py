@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from burnish.data import Windows, read_dataset
-from burnish.evaluation.agent import load_agent
 from burnish.evaluation.replay import replay, state_judge
+from burnish.policies import load_agent
 from burnish.recipes.parts import held_out_error
 from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl import transition_space

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 
-from burnish.evaluation.agent import load_agent, save_agent
+from burnish.components import save
 from burnish.evaluation.real import evaluation_seeds, real_success
 from burnish.evaluation.real_env import RealEnv
 from burnish.imagination import ImaginedSuccess
-from burnish.policies import Policy
+from burnish.policies import Policy, load_agent
 from burnish.recipes.runs import reopen
 from burnish.rl import refine
 from burnish.simulators.parallel import WorkerPool
@@ -52,7 +52,7 @@ def online(folder: Path, out: Path, limit: int, envs: int, episodes: int, anchor
     def judge(policy: Policy) -> ImaginedSuccess:
         agent.policy.load_state_dict(policy.state_dict())
         with tempfile.TemporaryDirectory() as path:
-            save_agent(Path(path), agent, run.task)
+            save(Path(path), agent)
             found = rate(Path(path))
         curve.append((env.real_steps, found))
         print(f"{run.task} {run.seed}: {env.real_steps} real steps, {found:.2f} (target {target:.2f})", flush=True)

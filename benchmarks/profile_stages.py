@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from burnish.components import frozen, load
 from burnish.data import Windows, read_dataset
-from burnish.evaluation.agent import load_agent
 from burnish.imagination import ImaginedEnv
+from burnish.policies import load_agent
 from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl_config import World4RLConfig
@@ -35,7 +36,7 @@ TRAINING_STEPS, ITERATIONS = 150, 6
 def training(folder: Path, config: World4RLConfig) -> Callable[[], None]:
     """Some steps of world-model training."""
     dataset = read_dataset(folder / "dataset")
-    model = DiffusionWorldModel.load(folder / "world_model").requires_grad_(True).train()
+    model = frozen(load(folder / "world_model", DiffusionWorldModel)).requires_grad_(True).train()
     windows = Windows(dataset, history=config.history.frames, horizon=config.world_model.rollout_steps)
     settings = TrainingConfig(
         steps=TRAINING_STEPS,
@@ -53,15 +54,15 @@ def training(folder: Path, config: World4RLConfig) -> Callable[[], None]:
 def refinement(folder: Path, config: World4RLConfig) -> tuple[Callable[[], None], Callable[[], None]]:
     """Some rollouts in imagination, and as many PPO updates on one of them."""
     dataset, agent = read_dataset(folder / "dataset"), load_agent(folder / "policy")
-    world_model = DiffusionWorldModel.load(folder / "world_model")
+    world_model = frozen(load(folder / "world_model", DiffusionWorldModel))
     env = ImaginedEnv(
         world_model,
-        SuccessClassifier.load(folder / "classifier"),
+        frozen(load(folder / "classifier", SuccessClassifier)),
         start_states(config.starts, dataset, world_model),
         dataset.action_dim,
         config.imagination,
-        DisagreementEnsemble.load(folder / "ensemble"),
-        support=DataSupport.load(folder / "ensemble" / "support"),
+        frozen(load(folder / "ensemble", DisagreementEnsemble)),
+        support=frozen(load(folder / "ensemble" / "support", DataSupport)),
     )
     generator = torch.Generator().manual_seed(0)
     ppo = PPO(agent.policy, world_model.feature_dim, config.ppo)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from burnish.components import frozen, load
 from burnish.data import Dataset, read_dataset
 from burnish.evaluation.filming import film
 from burnish.networks import MLP, ImageEncoder, to_signed
@@ -98,7 +99,7 @@ def compare(folder: Path, episodes: int, steps: int) -> dict:
     run = reopen(folder)
     training, held_out = read_dataset(folder / "dataset").split(run.config.held_out, seed=0)
     repeat = run.config.simulator.action_repeat
-    world_model = RSSM.load(folder / "world_model")
+    world_model = frozen(load(folder / "world_model", RSSM))
     seen, pictures = draw(training, episodes, repeat, seed=0)
     tested, tested_pictures = draw(held_out, held_out.num_episodes, repeat, seed=0)
     config = TrainingConfig(steps=steps, batch_size=128, ema_decay=None, weight_decay=1e-3)
@@ -107,7 +108,7 @@ def compare(folder: Path, episodes: int, steps: int) -> dict:
     learn(pixel, pictures, seen.success, config)
     latent = ContrastiveClassifier(world_model.feature_dim, run.config.classifier)
     learn(latent, recorded_features(world_model, seen), seen.success, config)
-    own = ContrastiveClassifier.load(folder / "classifier")
+    own = frozen(load(folder / "classifier", ContrastiveClassifier))
     features = recorded_features(world_model, tested)
     return {
         "task": run.task,

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
+from burnish.components import frozen, load
 from burnish.data import read_dataset
-from burnish.evaluation.agent import load_agent
 from burnish.evaluation.real import evaluation_seeds, play
 from burnish.imagination import ImaginedEnv
+from burnish.policies import load_agent
 from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl_config import World4RLConfig
@@ -34,11 +35,11 @@ def imagined_rate(folder: Path, config: World4RLConfig, seconds: float) -> tuple
     """Steps per second, and the share of each part, measured on its own at the same batch size."""
     dataset, agent = read_dataset(folder / "dataset"), load_agent(folder / "policy")
     world_model, ensemble = (
-        DiffusionWorldModel.load(folder / "world_model"),
-        DisagreementEnsemble.load(folder / "ensemble"),
+        frozen(load(folder / "world_model", DiffusionWorldModel)),
+        frozen(load(folder / "ensemble", DisagreementEnsemble)),
     )
-    classifier = SuccessClassifier.load(folder / "classifier")
-    support = DataSupport.load(folder / "ensemble" / "support")
+    classifier = frozen(load(folder / "classifier", SuccessClassifier))
+    support = frozen(load(folder / "ensemble" / "support", DataSupport))
     starts = start_states(config.starts, dataset, world_model)
     env = ImaginedEnv(
         world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble, support=support

@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-from burnish.evaluation.agent import Agent, load_agent, save_agent
+from burnish.components import save
 from burnish.evaluation.agreement import Share, decision_rates
 from burnish.evaluation.back_test import back_test
 from burnish.evaluation.frozen import load_frozen
@@ -35,6 +35,7 @@ from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected
 from burnish.evaluation.intervals import paired_difference
 from burnish.pipeline import SharedRun, StageContext
 from burnish.pipeline.side_by_side import Job, run_side_by_side
+from burnish.policies import Agent, load_agent
 from burnish.recipes.ablations import REFINED
 from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success
 from burnish.recipes.methods import BaselineConfig, Setting, measure
@@ -279,7 +280,7 @@ def others(setting: Setting) -> list[Step]:
         agent, found = load_agent(stage.inputs[REFINED], s.task), sorted((stage.inputs[REFINED] / "iterates").glob("*"))
         judged = found[1:] or found  # the first one is the pretrained policy
         agent.policy.load_state_dict(load_tensors(judged[round(place * (len(judged) - 1))])[0])
-        save_agent(stage.folder, agent, s.task)
+        save(stage.folder, agent)
 
     def fresh(stage: StageContext, steps: int) -> None:
         trained = load_agent(stage.inputs["policy"], s.task)
@@ -290,7 +291,7 @@ def others(setting: Setting) -> list[Step]:
             training = replace(s.config.pretraining, steps=steps)
             seen = [recorded_features(trained.observer, episodes)]
             clone_policy(policy, seen, episodes, s.config.cloning_noise, training, s.seed, stage)
-        save_agent(stage.folder, Agent(trained.observer, policy).eval(), s.task)
+        save(stage.folder, Agent(trained.observer, policy, task=s.task))
 
     settings = {"seed": s.seed, "task": s.task}
     iterates = [

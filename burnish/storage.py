@@ -17,7 +17,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from burnish.errors import InputError, RunError
 
@@ -137,57 +137,6 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path}: expected a safetensors file, found a damaged one ({error})") from None
     except OSError as error:
         raise_run_error(error, path)
-
-
-def save_module(folder: str | Path, module: nn.Module, config: Any, extra: Mapping[str, Any] | None = None) -> None:
-    """Write a module as FOLDER/model.safetensors and FOLDER/config.json.
-
-    config.json holds {"class": name, "config": plain data of the dataclass `config`, "extra": plain data}.
-    """
-    from burnish.config import to_dict  # config.py writes its files with this module
-
-    folder = Path(folder)
-    save_tensors(folder / "model.safetensors", module.state_dict(), {"class": type(module).__name__})
-    description = {"class": type(module).__name__, "config": to_dict(config), "extra": to_dict(extra or {})}
-    write_json(folder / "config.json", description)
-
-
-def load_module_config(folder: str | Path) -> dict[str, Any]:
-    """Read what save_module wrote beside the weights: {"class": str, "config": dict, "extra": dict}."""
-    path = Path(folder) / "config.json"
-    data = read_json(path)
-    for name, expected in (("class", str), ("config", dict), ("extra", dict)):
-        found = data.get(name) if isinstance(data, dict) else data
-        if not isinstance(found, expected):
-            raise InputError(f"{path}: field '{name}': expected {expected.__name__}, found {type(found).__name__}")
-    return data
-
-
-def load_module(folder: str | Path, module: nn.Module) -> None:
-    """Fill `module` with the weights of FOLDER/model.safetensors.
-
-    Raises InputError where a tensor is missing, unknown, of another shape or kind, or not finite.
-    """
-    path = Path(folder) / "model.safetensors"
-    name = f"{path.parent.name}/{path.name}"
-    found, _ = load_tensors(path)
-    expected = module.state_dict()
-    for key in sorted(set(expected) - set(found)):
-        raise InputError(f"{name}: tensor '{key}' is missing ({len(found)} found, {len(expected)} expected)")
-    for key in sorted(set(found) - set(expected)):
-        raise InputError(f"{name}: tensor '{key}' is unknown to {type(module).__name__}")
-    parameters = dict(module.named_parameters())
-    for key, tensor in found.items():
-        target = expected[key]
-        if tensor.shape != target.shape:
-            shapes = f"has shape {tuple(tensor.shape)}, expected {tuple(target.shape)}"
-            raise InputError(f"{name}: tensor '{key}' {shapes}")
-        if tensor.is_floating_point() != target.is_floating_point():
-            raise InputError(f"{name}: tensor '{key}' has type {tensor.dtype}, expected {target.dtype}")
-        # A buffer may be infinite on purpose (a threshold that is never reached), a weight never.
-        if tensor.isnan().any() or (key in parameters and not tensor.isfinite().all()):
-            raise InputError(f"{name}: tensor '{key}' has values that are not finite")
-    module.load_state_dict(found)
 
 
 def save_state(path: str | Path, state: Any) -> None:

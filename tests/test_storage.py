@@ -15,12 +15,9 @@ from torch import nn
 from burnish import storage
 from burnish.errors import InputError, RunError
 from burnish.storage import (
-    load_module,
-    load_module_config,
     load_state,
     load_tensors,
     read_json,
-    save_module,
     save_state,
     save_tensors,
     write_bytes_atomic,
@@ -194,59 +191,9 @@ def test_missing_file_and_folder(tmp_path):
         load_tensors(tmp_path)
 
 
-# --- modules ----------------------------------------------------------------------------------------------------------
-
-
 def make_module(width=4, seed=0):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width))
-
-
-def test_module_round_trip(tmp_path):
-    module = make_module()
-    save_module(tmp_path / "m", module, {"width": 4}, {"task": "push-v3"})
-    other = make_module(seed=1)
-    load_module(tmp_path / "m", other)
-    assert_same(dict(other.state_dict()), dict(module.state_dict()))
-    expected = {"class": "Sequential", "config": {"width": 4}, "extra": {"task": "push-v3"}}
-    assert load_module_config(tmp_path / "m") == expected
-    assert sorted(os.listdir(tmp_path / "m")) == ["config.json", "model.safetensors"]
-
-
-def test_tied_weights_round_trip(tmp_path):
-    module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
-    module[1].weight = module[0].weight
-    save_module(tmp_path, module, {})
-    load_module(tmp_path, module)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda t: t.pop("0.weight"), "tensor '0.weight' is missing (6 found, 7 expected)"),
-        (lambda t: t.update(extra=torch.ones(1)), "tensor 'extra' is unknown to Sequential"),
-        (lambda t: t.update({"0.bias": torch.ones(5)}), "tensor '0.bias' has shape (5,), expected (4,)"),
-        (lambda t: t.update({"0.bias": torch.ones(4, dtype=torch.int32)}), "tensor '0.bias' has type torch.int32"),
-        (lambda t: t["0.bias"].fill_(float("inf")), "tensor '0.bias' has values that are not finite"),
-        (lambda t: t["1.running_mean"].fill_(float("nan")), "tensor '1.running_mean' has values that are not finite"),
-    ],
-)
-def test_weights_that_do_not_fit_are_named(tmp_path, change, message):
-    module = make_module()
-    tensors = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    change(tensors)
-    save_tensors(tmp_path / "world_model" / "model.safetensors", tensors)
-    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    with pytest.raises(InputError) as error:
-        load_module(tmp_path / "world_model", module)
-    assert str(error.value).startswith(f"world_model/model.safetensors: {message}")
-    assert_same(dict(module.state_dict()), before)
-
-
-def test_a_wrong_description_is_named(tmp_path):
-    write_json(tmp_path / "config.json", {"class": "A", "config": [], "extra": {}})
-    with pytest.raises(InputError, match=r"config\.json: field 'config': expected dict, found list"):
-        load_module_config(tmp_path)
 
 
 # --- nested state -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from burnish.baselines import Planner, PlanningConfig
-from burnish.evaluation.agent import Agent, PlanningAgent, load_agent
+from burnish.baselines.planning_agent import PlanningAgent
 from burnish.evaluation.frozen import load_frozen
+from burnish.policies import Agent, load_agent
 from burnish.simulators.base import Observation
 from burnish.simulators.noise import CorrelatedNoise
 from burnish.simulators.vector import SimulatorVectorEnv
@@ -18,7 +19,7 @@ class PolicyActor:
     """Plays the deterministic policy of a folder, plus temporally correlated noise.
 
     Args:
-        folder: what `save_agent` wrote.
+        folder: where the agent was saved.
         noise: standard deviation of the noise, 0 for none.
         correlation: of the noise at successive frames.
     """

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from burnish.data import Dataset
-from burnish.evaluation.agent import Agent
 from burnish.evaluation.frozen import FrozenModels
 from burnish.evaluation.imagined_play import imagined_play
+from burnish.policies import Agent
 
 RANDOM, ROLLOUT = "random", "policy"
 LEAST = 10

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from burnish.evaluation.agent import Agent
 from burnish.evaluation.frozen import FrozenModels
+from burnish.policies import Agent
 from burnish.world_models import State
 
 _WORST = 1e6

@@ -5,6 +5,7 @@ from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_wi
 from burnish.networks.conditioning import ContextEmbedding, StepCondition
 from burnish.networks.conv import ImageDecoder, ImageEncoder, to_bytes, to_signed
 from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
+from burnish.networks.edm import denoising_error, preconditioning
 from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
 from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
@@ -36,11 +37,13 @@ __all__ = [
     "UNetConfig",
     "action_encoding",
     "categorical_kl",
+    "denoising_error",
     "group_norm",
     "level_widths",
     "load_torchvision",
     "picture_channels",
     "picture_shape",
+    "preconditioning",
     "random_shift",
     "resnet",
     "sample_one_hot",

@@ -1,5 +1,6 @@
 """Policies: what acts on features, and can say how likely its decision was."""
 
+from burnish.policies.agent import Agent, check_same_features, load_agent
 from burnish.policies.base import Decision, Policy
 from burnish.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
@@ -7,6 +8,7 @@ from burnish.policies.pictures import PicturePolicy, PicturePolicyConfig
 from burnish.policies.tanh import TanhPolicy, TanhPolicyConfig
 
 __all__ = [
+    "Agent",
     "Decision",
     "DiffusionPolicy",
     "DiffusionPolicyConfig",
@@ -17,4 +19,6 @@ __all__ = [
     "Policy",
     "TanhPolicy",
     "TanhPolicyConfig",
+    "check_same_features",
+    "load_agent",
 ]

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from burnish.components import Component
 from burnish.networks import MLP
 
 
@@ -23,7 +24,7 @@ class Decision:
     trace: Tensor
 
 
-class Policy(nn.Module):
+class Policy(Component, register=False):
     """A policy that PPO can refine.  K is 1 for a Gaussian, the number of fine-tuned denoising steps for diffusion.
 
     `step_weights` (K,) multiplies the advantage of each scored step (DPPO's discount over denoising steps) and

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from burnish.components import frozen, load, save
 from burnish.data import Dataset, Streams, in_chunks, require_successes
-from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
-from burnish.policies import DiffusionPolicy, GaussianPolicy
+from burnish.policies import Agent, DiffusionPolicy, GaussianPolicy, load_agent
 from burnish.recipes.device import CPU
 from burnish.recipes.diwa_config import DiWAConfig
 from burnish.recipes.gating import gate_steps
@@ -70,13 +70,13 @@ def steps(
         return load_agent(stage.inputs["policy"], task).to(device)
 
     def world_model(stage: StageContext, where: torch.device = device) -> RSSM:
-        return RSSM.load(stage.inputs["world_model"]).to(where)
+        return frozen(load(stage.inputs["world_model"], RSSM)).to(where)
 
     def classifier(stage: StageContext) -> ContrastiveClassifier:
-        return ContrastiveClassifier.load(stage.inputs["classifier"]).to(device)
+        return frozen(load(stage.inputs["classifier"], ContrastiveClassifier)).to(device)
 
     def ensemble(stage: StageContext, where: torch.device = device) -> LatentEnsemble:
-        return LatentEnsemble.load(stage.inputs["ensemble"], world_model(stage, where)).to(where)
+        return frozen(load(stage.inputs["ensemble"], LatentEnsemble)).to(where)
 
     learning = {"held_out": c.held_out, "seed": seed}
     if recorder is not None:
@@ -218,7 +218,7 @@ def train_world_model(config: DiWAConfig, seed: int, split: Split, stage: StageC
     validate = validation(world_model, training, held_out, schedule, seed)
     with stage.progress(schedule.steps, "steps") as bar:
         fit(world_model, streams, schedule, stage.folder, seed, on_step=bar.at, validate=validate)
-    world_model.save(stage.folder)
+    save(stage.folder, world_model)
 
 
 def shuffled(dataset: Dataset, seed: int) -> Dataset:
@@ -236,7 +236,7 @@ def train_ensemble(config: DiWAConfig, seed: int, split: Split, world_model: RSS
     with stage.progress(config.ensemble_training.steps, "steps") as bar:
         fit(ensemble, sampler, config.ensemble_training, stage.folder, seed, on_step=bar.at)
     stage.record("halting", ensemble.calibrate(held_out))
-    ensemble.save(stage.folder)
+    save(stage.folder, ensemble)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def pretrain(
     versions += [world_model.features(world_model.recorded(chosen, generator)) for _ in range(config.posterior_samples)]
     clone(policy, versions, chosen, config.cloning_noise, config.pretraining, seed, stage)
     policy.begin_refinement()
-    save_agent(stage.folder, Agent(view.outside(stage, world_model), policy).eval(), task)
+    save(stage.folder, Agent(view.outside(stage, world_model), policy, task=task))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def train_success_classifier(
 def train_world(config: DiWAConfig, seed: int, split: Split, stage: StageContext) -> None:
     """Everything that imagines, on other episodes: for the trust gate's held-out worlds."""
     stage.once("world_model", lambda s: train_world_model(config, seed, split, s))
-    world_model = RSSM.load(stage.folder / "world_model").to(split[0].device)
+    world_model = frozen(load(stage.folder / "world_model", RSSM)).to(split[0].device)
     stage.once("ensemble", lambda s: train_ensemble(config, seed, split, world_model, s))
     stage.once("classifier", lambda s: train_success_classifier(config, seed, split, world_model, s))
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from burnish.components import save
 from burnish.data import Dataset, Episode
 from burnish.errors import BurnishError, InputError
 from burnish.evaluation.action_following import action_following
-from burnish.evaluation.agent import load_agent, save_agent
 from burnish.evaluation.correlation import spearman
 from burnish.evaluation.failure_fidelity import Judges, failure_fidelity
 from burnish.evaluation.fidelity import picture_fidelity
@@ -22,6 +22,7 @@ from burnish.evaluation.prediction import OpenLoop, open_loop
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.evaluation.uncertainty import uncertainty
 from burnish.pipeline import StageContext
+from burnish.policies import load_agent
 from burnish.recipes.views import StateView
 from burnish.storage import load_tensors, write_json
 
@@ -160,7 +161,7 @@ def measure_curve(
         agent = load_agent(refined)
         agent.policy.load_state_dict(load_tensors(path)[0])
         folder = stage.folder / "iterate"
-        save_agent(folder, agent, task)
+        save(folder, agent)
         result = real_success(folder, task, recorder.simulator, seeds, recorder.pool)
         rows.append({"iteration": int(path.stem), **result.to_dict()})
         shutil.rmtree(folder)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from burnish.errors import InputError
-from burnish.storage import load_module_config, load_tensors, read_json, save_tensors, write_json
+from burnish.storage import load_tensors, read_json, save_tensors, write_json
 
 MAX_BYTES = 16 * 2**20
 INDEX = "index.json"
@@ -54,7 +54,7 @@ def export_half(model: Path, target: Path, max_bytes: int = MAX_BYTES) -> list[P
     for old in target.glob("weights-*.safetensors"):
         if old not in written:
             old.unlink()
-    write_json(target / "config.json", load_module_config(model))
+    write_json(target / "config.json", read_json(model / "config.json"))
     write_json(target / INDEX, index)
     return [*written, target / "config.json", target / INDEX]
 
@@ -68,11 +68,10 @@ def import_half(source: Path, folder: Path) -> None:
     index = read_json(source / INDEX)
     if not isinstance(index, dict):
         raise InputError(f"{source / INDEX}: expected a list of tensors by name, found {type(index).__name__}")
-    config = load_module_config(source)
     shards: dict[str, dict[str, Tensor]] = {}
     tensors = {name: _assembled(source, name, told, shards) for name, told in index.items()}
-    save_tensors(folder / "model.safetensors", tensors, {"class": config["class"]})
-    write_json(folder / "config.json", config)
+    save_tensors(folder / "model.safetensors", tensors)
+    write_json(folder / "config.json", read_json(source / "config.json"))
 
 
 def _packed(name: str, tensor: Tensor, model: Path) -> Tensor:

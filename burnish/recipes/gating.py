@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 
+from burnish.components import save
 from burnish.data import Dataset, folds
 from burnish.errors import RunError
-from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.evaluation.back_test import back_test, on_policy
 from burnish.evaluation.frozen import FrozenModels, load_frozen
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
 from burnish.evaluation.imagined_play import ImaginedPlay, imagined_play
 from burnish.evaluation.off_policy import OffPolicyDifference, compare_off_policy, evaluate_off_policy
 from burnish.pipeline import StageContext
+from burnish.policies import Agent, load_agent
 from burnish.recipes.evaluating import simulator_steps
 from burnish.recipes.parts import Split, recorded_features
 from burnish.recipes.steps import Step
@@ -150,7 +151,7 @@ def accept(config: GateConfig, seed: int, view: StateView, task: str, stage: Sta
     else:
         found = {"accepted": False, "reasons": [reason]}
     write_json(stage.folder / GATE_FILE, found)
-    save_agent(stage.folder, refined if found["accepted"] else pretrained, task)
+    save(stage.folder, refined if found["accepted"] else pretrained)
     stage.record("accepted", found["accepted"])
     if simulator_steps() != before:
         raise RunError("the trust gate touched the simulator; this is a bug: no part of it may")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from burnish.baselines import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions, successful_episodes
+from burnish.components import save
 from burnish.errors import InputError
-from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
-from burnish.policies import GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
+from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig, load_agent
 from burnish.recipes.ablations import PARTS, REFINED, check_part, refinement_without
 from burnish.recipes.evaluating import simulator_steps
 from burnish.recipes.gating import ACCEPTED
@@ -159,7 +159,7 @@ def train_filtered_bc(setting: Setting, stage: StageContext) -> None:
     features = [recorded_features(pretrained.observer, episodes)]
     clone(fresh, features, episodes, s.config.cloning_noise, s.config.pretraining, s.seed, stage)
     fresh.begin_refinement()
-    save_agent(stage.folder, Agent(pretrained.observer, fresh).eval(), s.task)
+    save(stage.folder, Agent(pretrained.observer, fresh, task=s.task))
 
 
 def train_td3_bc(setting: Setting, stage: StageContext) -> None:
@@ -172,7 +172,7 @@ def train_td3_bc(setting: Setting, stage: StageContext) -> None:
     # The floor is the paper's ε: a dimension that hardly moves must not become the loudest.
     policy.normaliser.fit(features, floor=1e-3)
     _fit(TD3BC(policy, b.td3_bc), transitions, b.td3_bc_training, s.seed, stage)
-    save_agent(stage.folder, Agent(observer, policy).eval(), s.task)
+    save(stage.folder, Agent(observer, policy, task=s.task))
 
 
 def train_iql(setting: Setting, stage: StageContext) -> None:
@@ -183,7 +183,7 @@ def train_iql(setting: Setting, stage: StageContext) -> None:
     config = replace(b.iql_policy, chunk=observer.action_steps)
     policy = GaussianPolicy(observer.feature_dim, transitions.action.shape[1] // config.chunk, config)
     _fit(IQL(policy, b.iql), transitions, b.iql_training, s.seed, stage)
-    save_agent(stage.folder, Agent(observer, policy).eval(), s.task)
+    save(stage.folder, Agent(observer, policy, task=s.task))
 
 
 _TRAINED: Mapping[str, Callable[[Setting, StageContext], None]] = {

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from burnish.baselines import successful_episodes
+from burnish.components import save
 from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes
 from burnish.errors import InputError, RunError
-from burnish.evaluation.agent import Agent, check_same_features, save_agent
 from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.replay import replay, state_judge
 from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_success
 from burnish.pipeline import StageContext
-from burnish.policies import Policy
+from burnish.policies import Agent, Policy, check_same_features
 from burnish.recipes.evaluating import evaluate, simulator_steps
 from burnish.recipes.reporting import report
 from burnish.recipes.steps import Step
@@ -156,7 +156,7 @@ def train_classifier(
     clear = ~about_to_succeed(held_out, classifier.config.grace_frames)
     calibration = classifier.calibrate(recorded_features(world_model, held_out)[clear], held_out.success[clear])
     write_json(stage.folder / "calibration.json", calibration.to_dict())
-    classifier.save(stage.folder)
+    save(stage.folder, classifier)
 
 
 @torch.no_grad()
@@ -249,7 +249,7 @@ def refine_in_imagination(
     stage.record("simulator_steps", 0)
     for name, value in result.items():
         stage.record(name, value)
-    save_agent(stage.folder, agent, task)
+    save(stage.folder, agent)
 
 
 def start_states(config: StartConfig, dataset: Dataset, world_model: WorldModel) -> StartStates:

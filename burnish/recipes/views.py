@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 import torch
 
+from burnish.components import frozen, load, save
 from burnish.data import Dataset, Windows, read_dataset
 from burnish.errors import InputError
-from burnish.evaluation.agent import Agent
 from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import StageContext
+from burnish.policies import Agent
 from burnish.recipes.steps import Step
 from burnish.storage import load_tensors, save_tensors
 from burnish.training import TrainingConfig, fit
@@ -112,7 +113,7 @@ class LatentView(StateView):
         return read_dataset(stage.inputs["dataset"], cameras=self.config.cameras)
 
     def _autoencoder(self, stage: StageContext) -> Autoencoder:
-        return Autoencoder.load(stage.inputs["autoencoder"])
+        return frozen(load(stage.inputs["autoencoder"], Autoencoder))
 
     def _train(self, stage: StageContext, source: str) -> None:
         recorded = read_dataset(stage.inputs[source], cameras=self.config.cameras)
@@ -124,7 +125,7 @@ class LatentView(StateView):
         with stage.progress(self.training.steps, "steps") as bar:
             fit(autoencoder, windows, self.training, stage.folder, self.seed, on_step=bar.at)
         stage.record("held_out_psnr", autoencoder.eval().psnr(held_out))
-        autoencoder.save(stage.folder)
+        save(stage.folder, autoencoder)
 
     def _encode(self, stage: StageContext) -> None:
         pictures = read_dataset(stage.inputs["dataset"], cameras=self.config.cameras)

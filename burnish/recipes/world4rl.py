@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from burnish.components import frozen, load, save
 from burnish.data import Dataset, Windows, read_dataset, require_successes
-from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.pipeline import StageContext
-from burnish.policies import GaussianPolicy
+from burnish.policies import Agent, GaussianPolicy, load_agent
 from burnish.recipes.gating import gate_steps
 from burnish.recipes.own_data import OwnData, copy_own_data
 from burnish.recipes.parts import (
@@ -73,16 +73,16 @@ def steps(
         return load_agent(stage.inputs["policy"], task)
 
     def world_model(stage: StageContext) -> DiffusionWorldModel:
-        return DiffusionWorldModel.load(stage.inputs["world_model"])
+        return frozen(load(stage.inputs["world_model"], DiffusionWorldModel))
 
     def classifier(stage: StageContext) -> SuccessClassifier:
-        return SuccessClassifier.load(stage.inputs["classifier"])
+        return frozen(load(stage.inputs["classifier"], SuccessClassifier))
 
     def ensemble(stage: StageContext) -> DisagreementEnsemble:
-        return DisagreementEnsemble.load(stage.inputs["ensemble"])
+        return frozen(load(stage.inputs["ensemble"], DisagreementEnsemble))
 
     def support(stage: StageContext) -> DataSupport:
-        return DataSupport.load(stage.inputs["ensemble"] / "support")
+        return frozen(load(stage.inputs["ensemble"] / "support", DataSupport))
 
     cloning = {"history": c.history, "policy": c.policy, "training": c.pretraining, "noise": c.cloning_noise}
     cloning |= {"seed": seed, "task": task}
@@ -225,7 +225,7 @@ def pretrain(config: World4RLConfig, task: str, seed: int, source: str, view: St
     chosen = cloned_episodes(demonstrations)
     seen = [recorded_features(observer, chosen)]
     clone(policy, seen, chosen, config.cloning_noise, config.pretraining, seed, stage)
-    save_agent(stage.folder, Agent(view.outside(stage, observer), policy).eval(), task)
+    save(stage.folder, Agent(view.outside(stage, observer), policy, task=task))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def train_world_model(config: World4RLConfig, seed: int, split: Split, agent: Ag
     validate = validation(world_model, training, held_out, schedule, seed)
     with stage.progress(schedule.steps, "steps") as bar:
         fit(world_model, windows, schedule, stage.folder, seed, on_step=bar.at, validate=validate)
-    world_model.save(stage.folder)
+    save(stage.folder, world_model)
 
 
 def train_ensemble(config: World4RLConfig, seed: int, split: Split, agent: Agent, stage: StageContext) -> None:
@@ -254,16 +254,16 @@ def train_ensemble(config: World4RLConfig, seed: int, split: Split, agent: Agent
     with stage.progress(config.ensemble_training.steps, "steps") as bar:
         fit(ensemble, sampler, config.ensemble_training, stage.folder, seed, on_step=bar.at)
     stage.record("halting", ensemble.calibrate(held_out))
-    ensemble.save(stage.folder)
+    save(stage.folder, ensemble)
     support = DataSupport.fit(ensemble.space, config.support, training, held_out, seed)
-    support.save(stage.folder / "support")
+    save(stage.folder / "support", support)
 
 
 def train_world(config: World4RLConfig, seed: int, split: Split, agent: Agent, stage: StageContext) -> None:
     """Everything that imagines, on other episodes: for the trust gate's held-out worlds."""
     stage.once("world_model", lambda s: train_world_model(config, seed, split, agent, s))
     stage.once("ensemble", lambda s: train_ensemble(config, seed, split, agent, s))
-    world_model = DiffusionWorldModel.load(stage.folder / "world_model")
+    world_model = frozen(load(stage.folder / "world_model", DiffusionWorldModel))
     stage.once("classifier", lambda s: train_success_classifier(config, seed, split, world_model, s))
 
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from burnish.components import frozen, load, save
 from burnish.data import Dataset, is_image_key, read_dataset, require_successes
 from burnish.errors import InputError
-from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import StageContext
-from burnish.policies import PicturePolicy
+from burnish.policies import Agent, PicturePolicy, load_agent
 from burnish.recipes.device import CPU, windows_for
 from burnish.recipes.evaluating import measure_failures, measure_pictures, measure_policies, simulator_steps
 from burnish.recipes.own_data import OwnData, copy_own_data
@@ -83,7 +83,7 @@ def steps(
     uncompiled = replace(c.world_model.speed, compile=False)
 
     def classifier(stage: StageContext) -> FrameClassifier:
-        return FrameClassifier.load(stage.inputs["classifier"]).to(device)
+        return frozen(load(stage.inputs["classifier"], FrameClassifier)).to(device)
 
     cloning = {"history": c.history, "policy": c.policy, "training": c.pretraining, "seed": seed, "task": task}
     learning = {"held_out": c.held_out, "history": c.history, "seed": seed}
@@ -207,7 +207,7 @@ def pretrain(config: World4RLFramesConfig, task: str, seed: int, demonstrations:
     policy = PicturePolicy(observer.feature_dim, demonstrations.action_dim, architecture).to(device)
     chosen = cloned_episodes(demonstrations)
     clone(policy, [recorded_features(observer, chosen)], chosen, 0.0, config.pretraining, seed, stage)
-    save_agent(stage.folder, Agent(observer, policy).eval(), task)
+    save(stage.folder, Agent(observer, policy, task=task))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def train_world_model(
     windows = windows_for(dataset, history.frames, config.rollout_steps, device)
     with stage.progress(training.steps, "steps") as bar:
         fit(world_model, windows, training, stage.folder, seed, on_step=bar.at)
-    world_model.save(stage.folder)
+    save(stage.folder, world_model)
 
 
 def take_over_world_model(source: Path, history: PixelHistoryConfig, dataset: Dataset, folder: Path) -> None:
@@ -238,7 +238,7 @@ def take_over_world_model(source: Path, history: PixelHistoryConfig, dataset: Da
     Raises:
         InputError: it is none, or it was made for other pictures or actions than this run's.
     """
-    found = PixelDiffusion.load(source).check(dataset).history
+    found = frozen(load(source, PixelDiffusion)).check(dataset).history
     if found.config != history:
         raise InputError(f"{source}: this world model sees {found.config}, expected config.history, {history}")
     for name in _WORLD_MODEL_FILES:
@@ -248,7 +248,7 @@ def take_over_world_model(source: Path, history: PixelHistoryConfig, dataset: Da
 
 def load_world_model(folder: Path, speed: SpeedConfig, device: torch.device) -> PixelDiffusion:
     """A finished world model on `device`; how fast it is, this run says."""
-    world_model = PixelDiffusion.load(folder)
+    world_model = frozen(load(folder, PixelDiffusion))
     world_model.config = replace(world_model.config, speed=speed)
     return world_model.to(device)
 

@@ -1,27 +1,23 @@
-"""What every success classifier has: a threshold calibrated on held-out episodes, and a folder that it is saved to."""
+"""What every success classifier has: a threshold calibrated on held-out episodes."""
 
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from burnish.config import from_dict
-from burnish.errors import InputError
+from burnish.components import Component
 from burnish.rewards.calibration import Calibration, calibrate
-from burnish.storage import load_module, load_module_config, save_module
 
 
-class CalibratedClassifier(nn.Module):
+class CalibratedClassifier(Component, register=False):
     """A success classifier on features; a family adds its network, `probability` and `loss`.
 
-    `CONFIG` is the family's configuration, which has at least `target_precision`, `grace_frames`, `positive_share` and
-    `imagined_share`.  `members` says into how many independent batches the loss divides its rows,
-    `hard_share` which share of a training batch's failures is chosen for high scores (`BalancedFrames`).
+    Its configuration has at least `target_precision`, `grace_frames`, `positive_share` and `imagined_share`. `members`
+    says into how many independent batches the loss divides its rows, `hard_share` which share of a training batch's
+    failures is chosen for high scores (`BalancedFrames`).
     """
 
-    CONFIG: ClassVar[type]
     threshold: Tensor
     members = 1
     hard_share = 0.0
@@ -30,23 +26,6 @@ class CalibratedClassifier(nn.Module):
         super().__init__()
         self.config, self.feature_dim = config, feature_dim
         self.register_buffer("threshold", torch.full((), 0.5))
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, {"feature_dim": self.feature_dim, "model": self.config})
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises InputError where it is not that."""
-        source = str(folder / "config.json")
-        config = load_module_config(folder)["config"]
-        try:
-            feature_dim, fields = int(config["feature_dim"]), config["model"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: found no usable {error}, expected a success classifier") from error
-        model = cls(feature_dim, from_dict(cls.CONFIG, fields, source))
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
 
     def probability(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
         """Probability that the features show success."""

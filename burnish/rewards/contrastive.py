@@ -32,7 +32,6 @@ class ContrastiveConfig:
 class ContrastiveClassifier(CalibratedClassifier):
     """An encoder whose embeddings of successes lie together on the unit sphere, and a head that tells them apart."""
 
-    CONFIG = ContrastiveConfig
     loss_compares_rows = True
 
     def __init__(self, feature_dim: int, config: ContrastiveConfig) -> None:

@@ -47,11 +47,10 @@ class FrameClassifierConfig:
 class FrameClassifier(CalibratedClassifier):
     """Residual networks on flattened pictures (frames, channels, S, S) in [-1, 1]; the members' mean probability."""
 
-    CONFIG = FrameClassifierConfig
-
     def __init__(self, feature_dim: int, config: FrameClassifierConfig) -> None:
         weights = config.weights
         super().__init__(feature_dim, replace(config, weights=None, norm="folded") if weights else config)
+        self.arguments["config"] = self.config  # what is saved no longer needs the file
         self.members, self.hard_share = config.members, config.hard_share
         self.shape = picture_shape("frame classifier", feature_dim, config.frames, config.channels, config.image_size)
         trunks = [resnet(config.network, self.shape[0], self.config.norm) for _ in range(config.members)]

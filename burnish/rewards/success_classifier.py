@@ -29,8 +29,6 @@ class ClassifierConfig:
 class SuccessClassifier(CalibratedClassifier):
     """A small ensemble of MLPs with binary cross-entropy; its probability is the members' mean."""
 
-    CONFIG = ClassifierConfig
-
     def __init__(self, feature_dim: int, config: ClassifierConfig) -> None:
         super().__init__(feature_dim, config)
         self.members = config.members

@@ -8,18 +8,16 @@ predicted makes the encoder say nothing: that is predicted most easily.)
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from burnish.config import from_dict
+from burnish.components import Component
 from burnish.data import Dataset, WindowBatch, image_key
 from burnish.errors import InputError
 from burnish.networks import MLP, LatentDecoder, LatentEncoder, level_widths, picture_channels
-from burnish.storage import load_module, load_module_config, save_module
 
 CONTRAST = 2.0
 """Pictures minus the mean picture are scaled by this, to about unit size where something moves."""
@@ -48,7 +46,7 @@ class AutoencoderConfig:
     """How much more a pixel counts whose variance over the data is the mean one."""
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Component):
     """Pictures to latents (B, Z) and back."""
 
     mean: Tensor
@@ -66,33 +64,6 @@ class Autoencoder(nn.Module):
         self.predictor = MLP(2 * (config.latent_dim + action_dim), (config.hidden, config.hidden), config.latent_dim)
         self.register_buffer("mean", torch.zeros(channels, size, size))
         self.register_buffer("weight", torch.ones(channels, size, size))
-
-    # -- storage -------------------------------------------------------------------------------------------------------
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What `from_description` needs to build the same autoencoder (statistics come with the weights)."""
-        return {"action_dim": self.action_dim, "config": self.config}
-
-    @classmethod
-    def from_description(cls, description: dict[str, Any], source: str) -> Self:
-        """Rebuild an autoencoder; `source` is named in errors.  Raises InputError where it is not a description."""
-        try:
-            action_dim, config = int(description["action_dim"]), description["config"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: field {error} of the autoencoder is missing or of another type") from error
-        return cls(action_dim, from_dict(AutoencoderConfig, config, source))
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, self.description)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises InputError where it is not that."""
-        model = cls.from_description(load_module_config(folder)["config"], str(folder / "config.json"))
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
 
     # -- pictures and latents ------------------------------------------------------------------------------------------
 

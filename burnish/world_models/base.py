@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from burnish.components import Component
 from burnish.data import Dataset, Normaliser
 
 
@@ -74,3 +75,32 @@ class WorldModel(Observer, Protocol):
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss and metrics on a batch of windows."""
         ...
+
+
+class Observed(Component, register=False):
+    """A world model whose states a component of its own keeps: the observer half of the contract is that one's."""
+
+    @property
+    def observer(self) -> Any:
+        """The observer."""
+        raise NotImplementedError
+
+    def initial(self, batch_size: int) -> Any:
+        """States of episodes that have not begun."""
+        return self.observer.initial(batch_size)
+
+    def observe(self, state: Any, action: Tensor | None, observation: dict[str, Tensor]) -> Any:
+        """Take in a real observation; `action` led to it (None or ignored where the episode begins)."""
+        return self.observer.observe(state, action, observation)
+
+    def recorded(self, dataset: Dataset) -> Any:
+        """The state at every frame of a dataset, in frame order."""
+        return self.observer.recorded(dataset)
+
+    def features(self, state: Any) -> Float[Tensor, "B F"]:
+        """What policies and classifiers read."""
+        return self.observer.features(state)
+
+    def decode(self, state: Any) -> dict[str, Tensor]:
+        """The observation that the state stands for, in the data's own units."""
+        return self.observer.decode(state)

@@ -1,16 +1,16 @@
 """World4RL's transition model for state observations: EDM-preconditioned diffusion over the next observation."""
 
+import functools
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from burnish.data import Normaliser, WindowBatch
-from burnish.networks import ConditionalResidualMLP
-from burnish.storage import load_module, save_module
-from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpace, load_transition_model
+from burnish.networks import ConditionalResidualMLP, denoising_error, preconditioning
+from burnish.world_models.base import Observed
+from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpace
 from burnish.world_models.sampler import SamplerConfig, sample
 
 
@@ -32,7 +32,7 @@ class DiffusionConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
 
-class DiffusionWorldModel(nn.Module):
+class DiffusionWorldModel(Observed):
     """Predicts what inertia leaves of the change of the observation, given H frames and two-hot actions, by denoising.
 
     Preconditioning and loss: EDM (arXiv 2206.00364, Table 1), as in World4RL Eqs. 4, 6 and 7.
@@ -45,25 +45,16 @@ class DiffusionWorldModel(nn.Module):
         self.space, self.config = space, config
         self.feature_dim, self.observation_dim = space.feature_dim, space.observation_dim
         self.network = ConditionalResidualMLP(len(space.learned_dims), space.context_dim, config.width, config.depth)
-        self.initial, self.observe, self.recorded = space.initial, space.observe, space.recorded
-        self.features, self.decode = space.features, space.decode
+
+    @property
+    def observer(self) -> TransitionSpace:
+        """The space, which keeps the states."""
+        return self.space
 
     @property
     def normaliser(self) -> Normaliser:
         """The space's own."""
         return self.space.normaliser
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, {"space": self.space.description, "model": self.config})
-
-    @classmethod
-    def load(cls, folder: Path) -> "DiffusionWorldModel":
-        """Read what `save` wrote; raises InputError where it is not that."""
-        space, config = load_transition_model(folder, DiffusionConfig)
-        model = cls(space, config)
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
 
     def denoise(
         self, x: Float[Tensor, "B d"], sigma: Float[Tensor, "#B 1"], context: Float[Tensor, "B width"]
@@ -99,13 +90,11 @@ class DiffusionWorldModel(nn.Module):
             state = self._disturb(state)
             target = self.space.delta(state, action, future[:, step])
             sigma = (config.noise_mean + config.noise_std * torch.randn_like(target[:, :1])).exp()
-            c_skip, c_out, c_in, c_noise = preconditioning(sigma, config.sigma_data)
-            noisy = target + sigma * torch.randn_like(target)
             context = self.network.embed_context(self.space.context(state, action))
-            output = self.network(c_in * noisy, c_noise.squeeze(-1), context)
-            losses.append((output - (target - c_skip * noisy) / c_out).square().mean())
+            network = functools.partial(self.network, context=context)
+            wrong, clean = denoising_error(network, target, sigma, torch.randn_like(target), config.sigma_data)
+            losses.append(wrong.square().mean())
             with torch.no_grad():
-                clean = c_skip * noisy + c_out * output
                 error = (clean - target).square().mean()
                 state = self.space.advance(state, action, clean)
         loss = torch.stack(losses).mean()
@@ -121,14 +110,3 @@ class DiffusionWorldModel(nn.Module):
         observation = state.observation.clone()
         observation[:, :, self.space.learned] += noise
         return HistoryState(observation, state.action, state.valid)
-
-
-def preconditioning(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """c_skip, c_out, c_in and c_noise (EDM, Table 1)."""
-    total = sigma.square() + sigma_data**2
-    return (
-        sigma_data**2 / total,
-        sigma * sigma_data * total.rsqrt(),
-        total.rsqrt(),
-        sigma.log() / 4,
-    )

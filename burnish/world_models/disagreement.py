@@ -1,16 +1,15 @@
 """A bootstrapped ensemble beside the world model: where its members disagree, imagination is not to be trusted."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from burnish.components import Component
 from burnish.data import Dataset, WindowBatch, Windows
 from burnish.networks import EnsembleMLP
-from burnish.storage import load_module, save_module
-from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpace, load_transition_model
+from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpace
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class EnsembleConfig:
     """Held-out real windows that may lie beyond the threshold: 1 - halt_quantile of them."""
 
 
-class DisagreementEnsemble(nn.Module):
+class DisagreementEnsemble(Component):
     """E networks that predict the mean of what inertia leaves; each learns from its own bootstrap of the episodes.
 
     `forward` is a robust spread: each dimension's standard deviation over members is divided by that dimension's own
@@ -41,18 +40,6 @@ class DisagreementEnsemble(nn.Module):
         self.network = EnsembleMLP(config.members, space.context_dim, config.hidden, dims)
         self.register_buffer("scale", torch.ones(dims))
         self.register_buffer("threshold", torch.full((), torch.inf))
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, {"space": self.space.description, "model": self.config})
-
-    @classmethod
-    def load(cls, folder: Path) -> "DisagreementEnsemble":
-        """Read what `save` wrote; raises InputError where it is not that."""
-        space, config = load_transition_model(folder, EnsembleConfig)
-        model = cls(space, config)
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
 
     def predict(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, "members B d"]:
         """What each member predicts beyond inertia (`TransitionSpace.delta`)."""

@@ -1,23 +1,37 @@
-"""World models that live in the compact latent of an autoencoder: pictures in, pictures out, vectors within."""
+"""World models that live in the latents of an encoder: pictures in, pictures out, vectors within."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from burnish.components import Component
 from burnish.data import STATE, Dataset
 from burnish.errors import InputError
-from burnish.world_models.autoencoder import Autoencoder
 from burnish.world_models.base import State
-from burnish.world_models.history import ObservationHistory
-from burnish.world_models.rssm import RSSM
 
 LATENT = "observation.latent"
 """Where a data set keeps what the autoencoder made of its pictures, so that they are encoded once."""
 
-_INNER: dict[str, Any] = {"history": ObservationHistory, "rssm": RSSM}
+
+class Encoder(Protocol):
+    """What turns observations into latent vectors and back: an autoencoder, frozen features, tokens."""
+
+    latent_dim: int
+
+    def encode(self, observation: dict[str, Tensor]) -> Float[Tensor, "B Z"]:
+        """The latents of observations."""
+        ...
+
+    def encode_dataset(self, dataset: Dataset) -> Float[Tensor, "F Z"]:
+        """The latent of every frame."""
+        ...
+
+    def decode(self, latents: Float[Tensor, "B Z"]) -> dict[str, Tensor]:
+        """The observations that latents stand for."""
+        ...
 
 
 def with_latents(dataset: Dataset, latents: Float[Tensor, "F Z"]) -> Dataset:
@@ -37,45 +51,21 @@ def as_states(dataset: Dataset) -> Dataset:
     return replace(dataset, observations={STATE: dataset.observations[LATENT]}, info=info)
 
 
-class Encoded(nn.Module):
-    """An observer or a world model of vectors behind an autoencoder.
+class Encoded(Component):
+    """An observer or a world model of vectors behind an encoder.
 
     Its state, its features and `imagine` are those of `inner`; pictures are encoded when they are observed, and drawn
-    only by `decode`.  An observation that already holds its latent is not encoded again.
+    only by `decode`. An observation that already holds its latent is not encoded again.
     """
 
-    def __init__(self, autoencoder: Autoencoder, inner: Any) -> None:
+    def __init__(self, autoencoder: Encoder, inner: Any) -> None:
         super().__init__()
         if inner.observation_dim != autoencoder.latent_dim:
             raise InputError(
-                f"the autoencoder has {autoencoder.latent_dim} latents, the model behind reads {inner.observation_dim}"
+                f"the encoder has {autoencoder.latent_dim} latents, the model behind reads {inner.observation_dim}"
             )
         self.autoencoder, self.inner = autoencoder, inner
         self.feature_dim, self.action_steps = inner.feature_dim, inner.action_steps
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What `from_description` needs to build the same observer (weights and statistics come with the weights)."""
-        family = next((name for name, cls in _INNER.items() if type(self.inner) is cls), None)
-        if family is None:
-            raise TypeError(f"{type(self.inner).__name__} cannot be saved behind an autoencoder")
-        return {
-            "autoencoder": self.autoencoder.description,
-            "inner": {"family": family, "description": self.inner.description},
-        }
-
-    @classmethod
-    def from_description(cls, description: dict[str, Any], source: str) -> Self:
-        """Rebuild an observer; `source` is named in errors."""
-        try:
-            inner = description["inner"]
-            family, inner_description = _INNER[inner["family"]], inner["description"]
-            autoencoder = description["autoencoder"]
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{source}: field {error} of the encoded observer is missing or unknown") from error
-        return cls(
-            Autoencoder.from_description(autoencoder, source), family.from_description(inner_description, source)
-        )
 
     @property
     def normaliser(self) -> Any:

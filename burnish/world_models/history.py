@@ -1,20 +1,17 @@
 """A state that is simply the last H observations and actions, and the transition space that diffusion works in."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from burnish.config import from_dict
+from burnish.components import Component
 from burnish.data import STATE as STATE_KEY
 from burnish.data import Dataset, Normaliser, WindowBatch, Windows
-from burnish.errors import InputError
 from burnish.networks import action_encoding
 from burnish.networks.action_encoding import ActionEncodingName
-from burnish.storage import load_module_config
 from burnish.world_models.base import State
 from burnish.world_models.bodies import BodyDifferences
 from burnish.world_models.inertia import Inertia
@@ -59,7 +56,7 @@ class HistoryConfig:
     compressed.  For states with a meaning; learned latents do worse with it."""
 
 
-class ObservationHistory(nn.Module):
+class ObservationHistory(Component):
     """Observer half of a state world model: normalises observations and keeps the last H of them."""
 
     action_steps = 1
@@ -71,21 +68,6 @@ class ObservationHistory(nn.Module):
         self.feature_dim = observation_dim * config.feature_frames
         self.normaliser = Normaliser(observation_dim)
         self.register_buffer("device_anchor", torch.zeros(()), persistent=False)
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What `from_description` needs to build the same observer (statistics come with the weights)."""
-        return {"observation_dim": self.observation_dim, "action_dim": self.action_dim, "history": self.config}
-
-    @classmethod
-    def from_description(cls, description: dict[str, Any], source: str) -> Self:
-        """Rebuild an observer; `source` is named in errors.  Raises InputError where it is not a description."""
-        try:
-            sizes = int(description["observation_dim"]), int(description["action_dim"])
-            history = description["history"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: field {error} of the observer is missing or of another type") from error
-        return cls(*sizes, from_dict(HistoryConfig, history, source))
 
     def fit(self, dataset: Dataset) -> Self:
         """Compute the normalisation statistics, once."""
@@ -184,31 +166,6 @@ class TransitionSpace(ObservationHistory):
         self.context_dim = observation_dim + (h - 1) * len(learned) + self.encode.output_dim(action_dim, h) + h
         self.context_dim += 2 * len(differences)
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """What `from_description` needs to build the same space (statistics come with the weights)."""
-        return {
-            "observation_dim": self.observation_dim,
-            "action_dim": self.action_dim,
-            "learned": self.learned_dims,
-            "history": self.config,
-            "differences": self.differences,
-        }
-
-    @classmethod
-    def from_description(cls, description: dict[str, Any], source: str) -> Self:
-        """Rebuild a space; `source` is named in errors."""
-        try:
-            sizes = int(description["observation_dim"]), int(description["action_dim"])
-            learned = tuple(int(dim) for dim in description["learned"])
-            history = description["history"]
-            differences = tuple((int(i), int(j)) for i, j in description["differences"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{source}: field {error} of the transition space is missing or of another type"
-            ) from error
-        return cls(*sizes, learned, from_dict(HistoryConfig, history, source), differences)
-
     def fit(self, dataset: Dataset) -> Self:
         """Statistics of the changes and of the actions; imagined values stay in the data's range (plus 0.5 %).
 
@@ -284,17 +241,3 @@ def frames_with_next(dataset: Dataset) -> Int[Tensor, " n"]:
     inside = torch.ones(len(dataset.actions), dtype=torch.bool, device=dataset.device)
     inside[dataset.starts + dataset.lengths - 1] = False
     return torch.nonzero(inside).flatten()
-
-
-ConfigT = TypeVar("ConfigT")
-
-
-def load_transition_model(folder: Path, config_class: type[ConfigT]) -> tuple[TransitionSpace, ConfigT]:
-    """The space and the configuration in the config.json of a model that works in a transition space."""
-    source = str(folder / "config.json")
-    config = load_module_config(folder)["config"]
-    try:
-        space, model = config["space"], config["model"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{source}: found no {error}, expected a model over a transition space") from error
-    return TransitionSpace.from_description(space, source), from_dict(config_class, model, source)

@@ -1,18 +1,15 @@
 """Bootstrapped priors beside a recurrent world model: where they disagree, imagination is not to be trusted."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from burnish.config import from_dict
+from burnish.components import Component
 from burnish.data import Dataset, in_chunks
-from burnish.errors import InputError
 from burnish.networks import EnsembleMLP, sample_one_hot
-from burnish.storage import load_module, load_module_config, save_module
 from burnish.world_models.rssm import RSSM, RSSMState
 
 
@@ -35,7 +32,7 @@ class LatentTransitions:
     episode: Int[Tensor, " N"]
 
 
-class LatentEnsemble(nn.Module):
+class LatentEnsemble(Component):
     """E networks that predict z' from (h, z, a), each from its own bootstrap of the episodes.
 
     Disagreement is the mutual information between the prediction and the member, averaged over the categoricals:
@@ -48,7 +45,6 @@ class LatentEnsemble(nn.Module):
     def __init__(self, world_model: RSSM, config: LatentEnsembleConfig) -> None:
         super().__init__()
         self.config, self.members = config, config.members
-        self._dynamics = (world_model,)  # in a tuple: its weights are not this module's
         cell = world_model.cell
         self.groups, self.classes = cell.groups, cell.classes
         inputs = world_model.feature_dim + world_model.action_dim * world_model.action_steps
@@ -57,23 +53,8 @@ class LatentEnsemble(nn.Module):
 
     @property
     def world_model(self) -> RSSM:
-        """The model whose latents it predicts."""
-        return self._dynamics[0]
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, {"model": self.config, "world_model": self.world_model.description})
-
-    @classmethod
-    def load(cls, folder: Path, world_model: RSSM) -> "LatentEnsemble":
-        """Read what `save` wrote beside this world model; raises InputError where it is not that."""
-        source = str(folder / "config.json")
-        config = load_module_config(folder)["config"]
-        if "model" not in config:
-            raise InputError(f"{source}: found no 'model', expected a latent ensemble")
-        model = cls(world_model, from_dict(LatentEnsembleConfig, config["model"], source))
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
+        """The model whose latents it predicts; its weights are not this module's."""
+        return self.arguments["world_model"]
 
     def predict(self, state: RSSMState, action: Float[Tensor, "B A"]) -> Float[Tensor, "members B G C"]:
         """Each member's logits of the next z."""

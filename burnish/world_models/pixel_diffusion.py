@@ -1,19 +1,27 @@
 """World4RL's transition model on pixels: EDM-preconditioned diffusion over the next frame (DIAMOND's design)."""
 
+import functools
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from burnish.config import from_dict
 from burnish.data import Dataset, Normaliser, WindowBatch
 from burnish.errors import InputError
-from burnish.networks import DIT_PRESETS, UNET_PRESETS, DiT, DiTConfig, UNet, UNetConfig, action_encoding
-from burnish.storage import load_module, load_module_config, save_module
-from burnish.world_models.diffusion import preconditioning
+from burnish.networks import (
+    DIT_PRESETS,
+    UNET_PRESETS,
+    DiT,
+    DiTConfig,
+    UNet,
+    UNetConfig,
+    action_encoding,
+    denoising_error,
+    preconditioning,
+)
+from burnish.world_models.base import Observed
 from burnish.world_models.pixel_history import PixelHistory, PixelHistoryState, push, signed, to_levels
 from burnish.world_models.pixel_speed import FrozenNetwork, SpeedConfig, fingerprint
 from burnish.world_models.sampler import SamplerConfig, offset_noise, sample
@@ -68,7 +76,7 @@ class PixelDiffusionConfig:
             raise InputError(f"pixel diffusion: found {found}, expected at least 1 and a positive number")
 
 
-class PixelDiffusion(nn.Module):
+class PixelDiffusion(Observed):
     """Predicts the next frame from H frames and encoded actions by denoising (World4RL, Eqs. 4 to 7).
 
     Unlike DIAMOND: sampling starts from noise of standard deviation sigma_max, pictures are clamped and rounded to
@@ -87,8 +95,11 @@ class PixelDiffusion(nn.Module):
         )
         self.network = build_network(history, config, self.encode.size)
         self._frozen: FrozenNetwork | None = None
-        self.initial, self.observe, self.recorded = history.initial, history.observe, history.recorded
-        self.features, self.decode = history.features, history.decode
+
+    @property
+    def observer(self) -> PixelHistory:
+        """The history, which keeps the states."""
+        return self.history
 
     @property
     def normaliser(self) -> Normaliser:
@@ -107,23 +118,6 @@ class PixelDiffusion(nn.Module):
             expected = f"{self.history.action_dim} as the world model has"
             raise InputError(f"the dataset, field 'action': found {dataset.action_dim} values, expected {expected}")
         return self
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, {"history": self.history.description, "model": self.config})
-
-    @classmethod
-    def load(cls, folder: Path) -> "PixelDiffusion":
-        """Read what `save` wrote; raises InputError where it is not that."""
-        source = str(folder / "config.json")
-        saved = load_module_config(folder)["config"]
-        try:
-            history, config = saved["history"], saved["model"]
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{source}: found no {error}, expected a diffusion world model on pixels") from error
-        model = cls(PixelHistory.from_description(history, source), from_dict(PixelDiffusionConfig, config, source))
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
 
     # -- imagination ---------------------------------------------------------------------------------------------------
 
@@ -183,13 +177,10 @@ class PixelDiffusion(nn.Module):
             action, target = batch.action[:, h - 1 + step], signed(future[:, step])
             real = batch.valid[:, h + step].to(target.dtype)
             sigma = config.noise.draw(len(target), target.device).view(-1, 1, 1, 1)
-            c_skip, c_out, c_in, c_noise = preconditioning(sigma, config.sigma_data)
-            noisy = target + sigma * self._noise(target)
-            output = self._predict(c_in * noisy, c_noise.flatten(), state, action)
-            squared = (output - (target - c_skip * noisy) / c_out).square().mean((1, 2, 3))
-            losses.append((squared * real).sum() / real.sum().clamp(min=1))
+            network = functools.partial(self._predict, state=state, action=action)
+            wrong, clean = denoising_error(network, target, sigma, self._noise(target), config.sigma_data)
+            losses.append((wrong.square().mean((1, 2, 3)) * real).sum() / real.sum().clamp(min=1))
             with torch.no_grad():
-                clean = c_skip * noisy + c_out * output
                 error = ((clean - target).square().mean((1, 2, 3)) * real).sum() / real.sum().clamp(min=1)
                 state = push(state, action, to_levels(clean))
         loss = torch.stack(losses).mean()

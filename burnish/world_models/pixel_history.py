@@ -1,13 +1,12 @@
 """A state that is simply the last H pictures and actions: the observer half of a world model on pixels."""
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
 from jaxtyping import Bool, Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from burnish.config import from_dict
+from burnish.components import Component
 from burnish.data import Dataset, WindowBatch, Windows, image_key
 from burnish.errors import InputError
 from burnish.networks.action_encoding import ActionEncodingName
@@ -55,7 +54,7 @@ class PixelHistoryConfig:
             )
 
 
-class PixelHistory(nn.Module):
+class PixelHistory(Component):
     """Observer half of a pixel world model: checks pictures and keeps the last H of them."""
 
     action_steps = 1
@@ -69,20 +68,6 @@ class PixelHistory(nn.Module):
         self.feature_shape = (config.feature_frames, self.channels, config.image_size, config.image_size)
         self.feature_dim = config.feature_frames * self.channels * config.image_size**2
         self.register_buffer("device_anchor", torch.zeros(()), persistent=False)
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What `from_description` needs to build the same observer."""
-        return {"action_dim": self.action_dim, "history": self.config}
-
-    @classmethod
-    def from_description(cls, description: dict[str, Any], source: str) -> Self:
-        """Rebuild an observer; `source` is named in errors.  Raises InputError where it is not a description."""
-        try:
-            action_dim, history = int(description["action_dim"]), description["history"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: field {error} of the pixel history is missing or of another type") from error
-        return cls(action_dim, from_dict(PixelHistoryConfig, history, source))
 
     def initial(self, batch_size: int) -> PixelHistoryState:
         """States of episodes that have not begun: no frame is valid."""

@@ -1,14 +1,12 @@
 """DiWA's world model: a recurrent state-space model with categorical latents (DreamerV2, arXiv 2010.02193)."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from burnish.config import from_dict
+from burnish.components import Component
 from burnish.data import Dataset, Normaliser, SequenceBatch, in_chunks
 from burnish.errors import InputError
 from burnish.networks import (
@@ -22,7 +20,6 @@ from burnish.networks import (
     to_bytes,
     to_signed,
 )
-from burnish.storage import load_module, load_module_config, save_module
 from burnish.world_models.base import State
 from burnish.world_models.bodies import BodyDifferences
 from burnish.world_models.history import STATE_KEY, STD_FLOOR
@@ -75,7 +72,7 @@ RSSM_PRESETS = {
 }
 
 
-class RSSM(nn.Module):
+class RSSM(Component):
     """h_t = f(h_{t-1}, z_{t-1}, a_{t-1}); z_t ~ q(h_t, observation) for real, z_t ~ p(h_t) for imagined experience.
 
     Features are [h; z].  `observe` takes the posterior's most likely classes, so that real experience gives the same
@@ -121,43 +118,6 @@ class RSSM(nn.Module):
         self.image_decoders = nn.ModuleDict(
             {name: ImageDecoder(self.feature_dim, config.image_depth) for name in config.cameras}
         )
-
-    # -- files ---------------------------------------------------------------------------------------------------------
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, self.description)
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What `from_description` needs to build the same model (statistics come with the weights)."""
-        return {
-            "observation_dim": self.observation_dim,
-            "action_dim": self.action_dim,
-            "differences": self.bodies.pairs,
-            "state_names": self.state_names,
-            "model": self.config,
-        }
-
-    @classmethod
-    def from_description(cls, description: dict[str, Any], source: str) -> "RSSM":
-        """Rebuild a model; `source` is named in errors."""
-        try:
-            sizes = int(description["observation_dim"]), int(description["action_dim"])
-            differences = tuple((int(i), int(j)) for i, j in description["differences"])
-            names = description["state_names"]
-            names = tuple(str(name) for name in names) if names is not None else None
-            config = description["model"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: found no usable {error}, expected a recurrent world model") from error
-        return cls(*sizes, from_dict(RSSMConfig, config, source), differences, names)
-
-    @classmethod
-    def load(cls, folder: Path) -> "RSSM":
-        """Read what `save` wrote; raises InputError where it is not that."""
-        model = cls.from_description(load_module_config(folder)["config"], str(folder / "config.json"))
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
 
     # -- the contract of a world model ---------------------------------------------------------------------------------
 

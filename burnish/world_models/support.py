@@ -5,15 +5,14 @@ fingers agree that it follows the hand from ten centimetres away, too.  The dist
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from burnish.components import Component
 from burnish.data import Dataset, Windows
-from burnish.storage import load_module, save_module
-from burnish.world_models.history import HistoryState, TransitionSpace, load_transition_model
+from burnish.world_models.history import HistoryState, TransitionSpace
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class SupportConfig:
     """Weight of the newest changes, in standard deviations of the changes."""
 
 
-class DataSupport(nn.Module):
+class DataSupport(Component):
     """Distance of (state, action) to the nearest recorded one, in coordinates in which contacts look alike.
 
     The coordinates are the position differences between moving bodies, the other learned dimensions, their newest
@@ -51,18 +50,6 @@ class DataSupport(nn.Module):
         size = len(self.pairs) + len(self.others) + len(space.learned_dims) + space.action_dim
         self.register_buffer("references", torch.zeros(config.references, size))
         self.register_buffer("threshold", torch.full((), torch.inf))
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json."""
-        save_module(folder, self, {"space": self.space.description, "model": self.config})
-
-    @classmethod
-    def load(cls, folder: Path) -> "DataSupport":
-        """Read what `save` wrote; raises InputError where it is not that."""
-        space, config = load_transition_model(folder, SupportConfig)
-        model = cls(space, config)
-        load_module(folder, model)
-        return model.eval().requires_grad_(False)
 
     @classmethod
     @torch.no_grad()

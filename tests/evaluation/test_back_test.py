@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from burnish.data import STATE, Dataset, DatasetInfo, Episode, folds
-from burnish.evaluation.agent import Agent
 from burnish.evaluation.back_test import BackTest, back_test, deviations, on_policy, telling_sources
 from burnish.evaluation.frozen import FrozenModels
-from burnish.policies import Decision, GaussianPolicyConfig
+from burnish.policies import Agent, Decision, GaussianPolicyConfig
 from burnish.world_models import HistoryConfig, ObservationHistory
 from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Goal, Position
 

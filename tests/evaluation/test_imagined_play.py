@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from burnish.data import STATE
-from burnish.evaluation.agent import Agent
 from burnish.evaluation.frozen import FrozenModels
 from burnish.evaluation.imagined_play import imagined_play
-from burnish.policies import Decision, GaussianPolicyConfig
+from burnish.policies import Agent, Decision, GaussianPolicyConfig
 from burnish.world_models import HistoryConfig, ObservationHistory
 from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Doubt, Goal, Position, at
 

@@ -14,10 +14,9 @@ from burnish.baselines import PlanningConfig
 from burnish.cli import main
 from burnish.errors import InputError
 from burnish.evaluation.actor import PlanningActor
-from burnish.evaluation.agent import load_agent
 from burnish.evaluation.frozen import load_frozen
 from burnish.pipeline import StageContext
-from burnish.policies import GaussianPolicy, TanhPolicy
+from burnish.policies import GaussianPolicy, TanhPolicy, load_agent
 from burnish.recipes.ablations import PARTS, refinement_without
 from burnish.recipes.catalogue import entry
 from burnish.recipes.comparing import NewComparison, read_comparison

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from burnish.cli import main
+from burnish.components import load
 from burnish.data import STATE, read_dataset
 from burnish.errors import InputError
-from burnish.evaluation.agent import Agent, check_same_features, load_agent
-from burnish.policies import DiffusionPolicy, GaussianPolicy
+from burnish.policies import Agent, DiffusionPolicy, GaussianPolicy, check_same_features, load_agent
 from burnish.recipes.diwa_config import CONFIG, OBSERVATIONS, PRESETS
 from burnish.report.contract import validate_report
 from burnish.storage import load_tensors
@@ -135,7 +135,7 @@ def test_own_data_with_a_model_of_action_chunks(tmp_path):
 def test_a_world_model_with_other_features_is_refused(finished):
     """Another size, or the same size and other weights: said before any refinement."""
     agent = load_agent(finished / "policy", TASK)
-    world = RSSM.load(finished / "world_model")
+    world = load(finished / "world_model", RSSM)
     observation = {STATE: read_dataset(finished / "dataset").observations[STATE][:5]}
     check_same_features(agent, world, observation)
     with torch.no_grad():

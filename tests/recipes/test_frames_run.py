@@ -9,9 +9,10 @@ import torch
 import yaml
 
 from burnish.cli import main
+from burnish.components import load, save
 from burnish.data import read_dataset, write_dataset
 from burnish.errors import InputError
-from burnish.evaluation.agent import load_agent
+from burnish.policies import load_agent
 from burnish.recipes.catalogue import entry
 from burnish.recipes.device import chosen_device
 from burnish.recipes.runs import reopen, run_recipe
@@ -91,10 +92,10 @@ def test_the_folder_knows_its_recipe(simulated, capfd):
 def test_a_world_model_from_elsewhere(simulated, tmp_path):
     copy, other = shutil.copytree(simulated, tmp_path / "copy"), tmp_path / "other"
     shutil.copytree(simulated / "world_model", other)
-    model = PixelDiffusion.load(other)
+    model = load(other, PixelDiffusion)
     with torch.no_grad():
         model.network.output.bias.add_(1.0)
-    model.save(other)
+    save(other, model)
     resolved = reopen(copy)
     taking = replace(resolved, config=replace(resolved.config, world_model_from=str(other)))
     run_recipe(copy, taking, ("world_model",), threads=1)
@@ -109,7 +110,7 @@ def test_a_world_model_from_elsewhere(simulated, tmp_path):
     assert json.loads((copy / "world_model/stage.json").read_text()) == manifest
     with torch.no_grad():
         model.network.output.bias.add_(1.0)
-    model.save(other)  # its content counts, not its name
+    save(other, model)  # its content counts, not its name
     run_recipe(copy, taking, ("world_model",), threads=1)
     assert load_tensors(copy / "world_model/model.safetensors")[0]["network.output.bias"].equal(
         model.network.output.bias

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from burnish.cli import main
+from burnish.components import load
 from burnish.data import Dataset, Windows, folds, read_dataset, write_dataset
-from burnish.evaluation.agent import load_agent
 from burnish.evaluation.gate import Recorded
 from burnish.evaluation.imagined_play import imagined_play
 from burnish.pipeline import StageContext
+from burnish.policies import load_agent
 from burnish.recipes import gating
 from burnish.recipes.catalogue import entry
 from burnish.recipes.gating import (
@@ -90,7 +91,7 @@ def test_every_world_is_another_one(finished, gate):
 def test_worlds_are_of_another_kind_than_the_runs_own(finished):
     """The run's world model starts from inertia; theirs do not, unless the configuration says so."""
     assert reopen(finished).config.history.inertia
-    assert DiffusionWorldModel.load(finished / "world_model").space.inertia.linear
+    assert load(finished / "world_model", DiffusionWorldModel).space.inertia.linear
     for world in held_out_worlds(finished / WORLDS):
         assert not any(model.space.inertia.linear for model in (world.world_model, world.disagreement, world.support))
     resolved = reopen(finished)

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from burnish.components import load
 from burnish.data import read_dataset, write_dataset
 from burnish.errors import InputError, RunError
 from burnish.networks import UNetConfig
@@ -52,7 +53,7 @@ def test_it_learns_from_all_runs_and_resumes_to_the_same_weights(runs, config, t
     manifest = read_json(whole / "stage.json")
     # A quarter of 4 and of 6 is held out: 1 and 2 episodes.
     assert (manifest["outputs"]["episodes"], manifest["outputs"]["frames"]) == (7, 7 * 13)
-    assert PixelDiffusion.load(whole).history.config == config.history
+    assert load(whole, PixelDiffusion).history.config == config.history
     assert not (whole / "resume.safetensors").exists()
 
     # Stopped in the middle, the same call goes on.

@@ -7,7 +7,7 @@ import torch
 
 from burnish.cli import main
 from burnish.data import STATE, image_key, read_dataset
-from burnish.evaluation.agent import load_agent
+from burnish.policies import load_agent
 from burnish.report.contract import validate_report
 from burnish.storage import load_tensors
 from burnish.world_models import LATENT, Encoded

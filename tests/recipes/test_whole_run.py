@@ -8,8 +8,8 @@ import time
 
 from burnish.cli import main
 from burnish.data import read_dataset
-from burnish.evaluation.agent import load_agent
 from burnish.pipeline.manifest import hash_files
+from burnish.policies import load_agent
 from burnish.recipes.runs import STAGES as COMMANDS_FOR_STAGES
 from burnish.report.contract import CONTRACT_KEYS, validate_report
 from burnish.storage import load_tensors

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from burnish.components import load, save
 from burnish.errors import InputError
 from burnish.networks import ResNet, random_shift
 from burnish.networks.resnet import WIDTHS
@@ -50,14 +51,6 @@ def test_it_learns_and_states_its_precision(trained):
     assert (trained.succeeded(features) == success).float().mean() > 0.9
 
 
-def test_save_and_load(tmp_path, trained):
-    trained.save(tmp_path)
-    loaded = FrameClassifier.load(tmp_path)
-    features, _ = squares(40, seed=4)
-    assert torch.equal(loaded.probability(features), trained.probability(features))
-    assert torch.equal(loaded.threshold, trained.threshold) and loaded.config == CONFIG
-
-
 def test_probability_is_the_members_mean_in_any_slice():
     classifier, (features, _) = make(dataclasses.replace(CONFIG, members=2)), squares(260, seed=0)
     with torch.no_grad():
@@ -94,9 +87,9 @@ def test_pretrained_weights_are_read_once(tmp_path):
     save_tensors(tmp_path / "r.safetensors", weights)
     classifier = make(config)
     assert torch.equal(classifier.networks[0][0].conv1.weight, weights["conv1.weight"])
-    classifier.eval().save(tmp_path / "saved")
+    save(tmp_path / "saved", classifier.eval())
     (tmp_path / "r.safetensors").unlink()
-    loaded = FrameClassifier.load(tmp_path / "saved")
+    loaded = load(tmp_path / "saved", FrameClassifier)
     features, _ = squares(2, seed=0)
     with torch.no_grad():
         assert torch.equal(loaded.probability(features), classifier.probability(features))

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from burnish.errors import InputError
 from burnish.rewards.success_classifier import BalancedFrames, ClassifierConfig, SuccessClassifier
 from burnish.training import TrainingConfig, fit
 
@@ -79,17 +78,6 @@ def test_loss_by_hand():
         parameter.zero_()
     loss, _ = classifier.loss((torch.randn(6, 2), torch.tensor([True, False] * 3)))
     assert loss.item() == pytest.approx(0.693147, abs=1e-5)
-
-
-def test_save_and_load(tmp_path, trained):
-    trained.save(tmp_path)
-    loaded = SuccessClassifier.load(tmp_path)
-    features, _ = disc(200, seed=4)
-    assert torch.equal(loaded.probability(features), trained.probability(features))
-    assert torch.equal(loaded.threshold, trained.threshold) and loaded.config == trained.config
-    (tmp_path / "config.json").write_text('{"class": "Other", "config": {"size": 3}, "extra": {}}')
-    with pytest.raises(InputError, match=r"config\.json"):
-        SuccessClassifier.load(tmp_path)
 
 
 def tagged(value, positives, negatives):

@@ -99,12 +99,6 @@ def test_a_picture_alone_has_the_code_that_it_has_among_others(dataset, trained)
     torch.testing.assert_close(alone, all_at_once[3:4], atol=1e-4, rtol=1e-4)
 
 
-def test_saved_and_loaded_it_encodes_the_same(dataset, trained, tmp_path):
-    trained.save(tmp_path)
-    again = Autoencoder.load(tmp_path)
-    torch.testing.assert_close(again.encode_dataset(dataset), trained.encode_dataset(dataset), atol=0, rtol=0)
-
-
 def test_training_resumes_to_the_same_weights(dataset, tmp_path):
     settings = TrainingConfig(steps=4, batch_size=4, log_every=1, checkpoint_seconds=0)
     windows = Windows(dataset, history=1, horizon=2)
@@ -163,20 +157,6 @@ def test_an_observer_behind_it_reads_latents_whichever_way_they_come(dataset, tr
     decoded = observer.decode(seen)
     torch.testing.assert_close(decoded[LATENT], latents.observations[LATENT][dataset.starts], atol=1e-4, rtol=1e-4)
     assert decoded[image_key("wrist")].shape == (6, SIZE, SIZE, 3)
-
-
-def test_an_observer_behind_it_is_rebuilt_from_its_description(dataset, trained):
-    inner = ObservationHistory(4, 2, HistoryConfig(frames=3)).fit(
-        as_states(with_latents(dataset, trained.encode_dataset(dataset)))
-    )
-    observer = Encoded(trained, inner)
-    from burnish.config import to_dict
-
-    again = Encoded.from_description(to_dict(observer.description), "here")
-    again.load_state_dict(observer.state_dict())
-    torch.testing.assert_close(
-        again.eval().features(again.recorded(dataset)), observer.features(observer.recorded(dataset))
-    )
 
 
 def test_a_model_of_another_size_is_refused(trained):

@@ -1,23 +1,19 @@
 """The diffusion world model: EDM's identities, and what it learns of a system whose law is known."""
 
 import dataclasses
-import json
 import math
 
 import pytest
 import torch
 
 from burnish.data import STATE, Windows
-from burnish.errors import InputError
+from burnish.networks import preconditioning
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (
     DiffusionConfig,
     DiffusionWorldModel,
-    DisagreementEnsemble,
-    EnsembleConfig,
     SamplerConfig,
 )
-from burnish.world_models.diffusion import preconditioning
 from tests.world_models.linear_system import fitted_space, linear_system, positions
 
 SMALL = DiffusionConfig(width=64, depth=2, rollout_steps=2, sampler=SamplerConfig(steps=3))
@@ -173,46 +169,6 @@ def test_windows_must_reach_as_far_as_the_rollout():
     batch, _ = batch_state(model, dataset, horizon=2)
     with pytest.raises(ValueError, match="rollout_steps"):
         model.loss(batch)
-
-
-@pytest.mark.parametrize("encoding", ["two_hot", "dct", "vq"])
-def test_save_and_load(tmp_path, encoding):
-    """The same bits, and the same dream, with what the encoding learned from the data."""
-    dataset = linear_system(6)
-    torch.manual_seed(0)
-    model = DiffusionWorldModel(fitted_space(dataset, action_encoding=encoding), SMALL)
-    model.save(tmp_path)
-    loaded = DiffusionWorldModel.load(tmp_path)
-    assert loaded.config == model.config and loaded.space.config == model.space.config
-    assert set(loaded.state_dict()) == set(model.state_dict())
-    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
-    _, state = batch_state(model, dataset)
-    action = torch.rand(len(state.action), 2)
-    one, two = (m.imagine(state, action, torch.Generator().manual_seed(4)) for m in (model.eval(), loaded))
-    assert torch.equal(one.observation, two.observation)
-    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
-
-
-def test_another_class_is_refused(tmp_path):
-    DisagreementEnsemble(fitted_space(linear_system(3)), EnsembleConfig(members=2, hidden=(8,))).save(tmp_path)
-    with pytest.raises(InputError, match=r"config\.json"):
-        DiffusionWorldModel.load(tmp_path)
-
-
-def test_damaged_files_are_refused(tmp_path):
-    model, _ = untrained()
-    with pytest.raises(InputError):
-        DiffusionWorldModel.load(tmp_path)
-    model.save(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    config["config"]["model"]["width"] = 32
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"model\.safetensors"):
-        DiffusionWorldModel.load(tmp_path)
-    model.save(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"\x80\x04\x95" + b"0" * 100)
-    with pytest.raises(InputError, match="pickle"):
-        DiffusionWorldModel.load(tmp_path)
 
 
 # What it learns ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from burnish.data import STATE, Windows
-from burnish.errors import InputError
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import DisagreementEnsemble, EnsembleConfig, HistoryState
 from tests.world_models.linear_system import fitted_space, linear_system
@@ -143,13 +142,3 @@ def test_each_member_draws_from_its_own_bootstrap():
 def test_before_calibration_nothing_is_beyond():
     ensemble = DisagreementEnsemble(fitted_space(linear_system(3)), EnsembleConfig(members=2, hidden=(8,)))
     assert ensemble.threshold.item() == math.inf
-
-
-def test_save_and_load(tmp_path, trained, held_out):
-    trained.save(tmp_path)
-    loaded = DisagreementEnsemble.load(tmp_path)
-    assert torch.equal(loaded.threshold, trained.threshold) and torch.equal(loaded.scale, trained.scale)
-    assert torch.equal(loaded(*states(trained, held_out)), trained(*states(trained, held_out)))
-    (tmp_path / "config.json").write_text('{"class": "Other", "config": {"size": 3}, "extra": {}}')
-    with pytest.raises(InputError, match=r"config\.json"):
-        DisagreementEnsemble.load(tmp_path)

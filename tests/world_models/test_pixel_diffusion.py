@@ -2,14 +2,14 @@
 
 import copy
 import dataclasses
-import json
 
 import pytest
 import torch
 
+from burnish.components import load, save
 from burnish.data import Windows
 from burnish.errors import InputError
-from burnish.networks import DiTConfig, UNetConfig
+from burnish.networks import DiTConfig, UNetConfig, preconditioning
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (
     NoiseLevels,
@@ -20,7 +20,6 @@ from burnish.world_models import (
     SamplerConfig,
     SpeedConfig,
 )
-from burnish.world_models.diffusion import preconditioning
 from burnish.world_models.pixel_history import signed
 from burnish.world_models.pixel_speed import CACHE_BYTES, FrozenNetwork
 from burnish.world_models.sampler import offset_noise
@@ -255,37 +254,6 @@ def test_bfloat16_training_keeps_float32_weights(tmp_path):
 # Files -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_save_and_load(backbone, tmp_path):
-    model = untrained(backbone, disturb_context=False)
-    model.save(tmp_path)
-    again = PixelDiffusion.load(tmp_path)
-    assert again.config == model.config and again.history.config == model.history.config
-    state, action = some_states(model)
-    assert torch.equal(step(again, state, action).frames, step(model, state, action).frames)
-    assert not any(parameter.requires_grad for parameter in again.parameters())
-
-
-def test_bad_files(tmp_path):
-    untrained().save(tmp_path)
-    path = tmp_path / "config.json"
-    description = json.loads(path.read_text())
-    changed = copy.deepcopy(description)
-    changed["config"]["model"]["preset"] = "huge"
-    path.write_text(json.dumps(changed))
-    with pytest.raises(InputError, match="preset 'huge'"):
-        PixelDiffusion.load(tmp_path)
-    changed = copy.deepcopy(description)
-    changed["config"]["model"]["unet"]["channels"] = [16, 40]
-    path.write_text(json.dumps(changed))
-    with pytest.raises(InputError, match="has shape"):
-        PixelDiffusion.load(tmp_path)
-    del changed["config"]["history"]
-    path.write_text(json.dumps(changed))
-    with pytest.raises(InputError, match="found no 'history'"):
-        PixelDiffusion.load(tmp_path)
-
-
 def test_bad_input():
     model = untrained()
     windows = Windows(moving_dot(2), history=2, horizon=1)
@@ -364,8 +332,8 @@ def test_every_action_encoding_is_fitted_learned_with_and_saved(encoding, tmp_pa
     loss.backward()
     weight = model.network.condition.action.weight
     assert loss.isfinite() and weight.grad is not None and weight.grad.abs().sum() > 0
-    model.save(tmp_path)
-    again = PixelDiffusion.load(tmp_path)
+    save(tmp_path, model)
+    again = load(tmp_path, PixelDiffusion)
     state, action = model.recorded(narrow).rows(torch.arange(3, 8)), narrow.actions[3:8]
     assert torch.equal(again.encoded_actions(state, action), model.encoded_actions(state, action))
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from burnish.config import to_dict
 from burnish.data import Windows
 from burnish.errors import InputError
 from burnish.world_models import PixelHistory, PixelHistoryConfig
@@ -95,15 +94,11 @@ def test_bytes_survive():
     assert to_levels(torch.tensor([-3.0, 0.0, 7.0])).tolist() == [0, 128, 255]
 
 
-def test_windows_and_description():
+def test_windows():
     dataset, history = moving_dot(2, length=6), PixelHistory(2, CONFIG)
     windows = Windows(dataset, history=3, horizon=2)
     state = history.window_state(windows.gather(windows.present_frames))
     assert torch.equal(state.frames, history.recorded(dataset).rows(windows.present_frames).frames)
-    again = PixelHistory.from_description(to_dict(history.description), "config.json")
-    assert again.config == history.config and again.action_dim == 2
-    with pytest.raises(InputError, match=r"config\.json: field 'action_dim'"):
-        PixelHistory.from_description({}, "config.json")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from burnish.data import Windows
-from burnish.errors import InputError
 from burnish.world_models import DataSupport, HistoryState, SupportConfig, TransitionSpace
 from tests.world_models.linear_system import fitted_space, linear_system
 
@@ -71,14 +70,3 @@ def test_differences_between_moving_bodies_only(training, held_out):
     raw = space.normaliser.denormalise(state.observation[:, -1])
     expected = 3.0 * (raw[:, 0] - raw[:, 1]) / space.bodies.scale[0]
     torch.testing.assert_close(support.coordinates(state, action)[:, -1], expected)
-
-
-def test_save_and_load(support, held_out, tmp_path):
-    support.save(tmp_path)
-    loaded = DataSupport.load(tmp_path)
-    state, action = windows_of(support, held_out)
-    assert torch.equal(loaded(state, action), support(state, action))
-    assert torch.equal(loaded.threshold, support.threshold)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(InputError, match=r"config\.json"):
-        DataSupport.load(tmp_path)

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.data import STATE, Dataset, Windows
-from burnish.errors import InputError
 from burnish.world_models import HistoryConfig, TransitionSpace, learned_dimensions
 from tests.world_models.linear_system import INFO, episode, fitted_space, linear_system
 
@@ -108,27 +107,3 @@ def test_padding_holds_no_actions():
     assert torch.equal(context, space.context(type(state)(state.observation, garbage, state.valid), action))
     real = torch.ones_like(state.valid)
     assert not torch.equal(context, space.context(type(state)(state.observation, state.action, real), action))
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda d: d.pop("learned"),
-        lambda d: d.update(observation_dim="many"),
-        lambda d: d.update(differences=[1]),
-        lambda d: d.update(history={"frames": "four"}),
-        lambda d: d.update(history={"frames": 4, "unknown": 1}),
-    ],
-)
-def test_a_damaged_description_is_named(damage):
-    description = {
-        "observation_dim": 4,
-        "action_dim": 2,
-        "learned": [0, 1],
-        "history": {"frames": 4},
-        "differences": [],
-    }
-    assert TransitionSpace.from_description(dict(description), "here").learned_dims == (0, 1)
-    damage(description)
-    with pytest.raises(InputError, match="here"):
-        TransitionSpace.from_description(description, "here")

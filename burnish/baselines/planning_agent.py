@@ -1,0 +1,33 @@
+"""An agent that plans at every decision."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from burnish.baselines.planning import Planner
+from burnish.policies import Agent, Policy
+from burnish.world_models import State
+
+
+class PlanningAgent(Agent, register=False):
+    """Executes the first transition's actions of a plan, and plans again; the policy only starts the search.
+
+    The planner's world model must have the observer's states. It cannot be saved: it is a run's models at work.
+    """
+
+    def __init__(self, observer: Any, policy: Policy, planner: Planner) -> None:
+        super().__init__(observer, policy)
+        self.planner = planner
+        self._plan: Tensor | None = None
+
+    def begin(self, batch_size: int) -> None:
+        """All episodes start now."""
+        super().begin(batch_size)
+        self._plan = None
+
+    def decide(self, state: State, deterministic: bool, generator: torch.Generator | None) -> Float[Tensor, "B T_a A"]:
+        """The beginning of the best plan that is found; its random numbers are the planner's own."""
+        self._plan = self.planner.plan(state, self._plan)
+        return self._plan[:, 0].unflatten(-1, (self.observer.action_steps, self.policy.action_dim))
