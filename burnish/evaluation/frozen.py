@@ -1,11 +1,11 @@
 """The frozen models of a run folder, whichever recipe trained them."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
-from burnish.rewards import ContrastiveClassifier, SuccessClassifier
+from burnish.imagination import Models, Pessimism
+from burnish.rewards import ContrastiveClassifier, SuccessClassifier, SuccessReward
 from burnish.storage import load_module_config
 from burnish.world_models import RSSM, DataSupport, DiffusionWorldModel, DisagreementEnsemble, LatentEnsemble
 
@@ -17,18 +17,7 @@ CLASSIFIERS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class FrozenModels:
-    """What imagines, what tells success, and what tells where imagination ends."""
-
-    world_model: Any
-    classifier: Any
-    disagreement: Any
-    support: Any
-    """None where the recipe has none."""
-
-
-def load_frozen(world_model: Path, classifier: Path, ensemble: Path) -> FrozenModels:
+def load_frozen(world_model: Path, classifier: Path, ensemble: Path) -> Models:
     """Read the stages of these names; InputError where one is damaged or of an unknown family."""
     model = _family(world_model, WORLD_MODELS).load(world_model)
     if load_module_config(ensemble)["class"] == LatentEnsemble.__name__:
@@ -36,12 +25,9 @@ def load_frozen(world_model: Path, classifier: Path, ensemble: Path) -> FrozenMo
     else:
         disagreement = DisagreementEnsemble.load(ensemble)
     support = ensemble / "support"
-    return FrozenModels(
-        model,
-        _family(classifier, CLASSIFIERS).load(classifier),
-        disagreement,
-        DataSupport.load(support) if support.is_dir() else None,
-    )
+    uncertainties = (disagreement, DataSupport.load(support)) if support.is_dir() else (disagreement,)
+    reward = SuccessReward(model, _family(classifier, CLASSIFIERS).load(classifier))
+    return Models(model, reward, Pessimism(uncertainties))
 
 
 def _family(folder: Path, known: dict[str, Any]) -> Any:

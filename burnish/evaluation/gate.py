@@ -15,9 +15,9 @@ from torch import Tensor
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.crossed import crossed_mean
-from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import student_quantile
 from burnish.evaluation.off_policy import FQEConfig, OffPolicyDifference
+from burnish.imagination import ImaginedEvaluation
 
 Knowledge = Literal["know", "half know", "do not know"]
 
@@ -92,18 +92,18 @@ class PolicyEvidence:
     per_world: tuple[float, ...]
 
     @classmethod
-    def of(cls, plays: Sequence[ImaginedPlay]) -> "PolicyEvidence":
+    def of(cls, plays: Sequence[ImaginedEvaluation]) -> "PolicyEvidence":
         """From one play in each world."""
 
         def over_all(values: list[Tensor]) -> float:
             return float(torch.stack([value.double() for value in values]).mean())
 
         return cls(
-            over_all([play.pessimistic for play in plays]),
-            over_all([play.success for play in plays]),
+            over_all([play.outcome for play in plays]),
+            over_all([play.hopeful for play in plays]),
             over_all([play.halted for play in plays]),
-            over_all([play.mean_distance for play in plays]),
-            tuple(float(play.pessimistic.double().mean()) for play in plays),
+            over_all([play.distance for play in plays]),
+            tuple(play.score for play in plays),
         )
 
 
@@ -191,8 +191,8 @@ def expected_success(tested: BackTest, recorded: Recorded | None, pretrained: fl
 
 
 def decide(
-    pretrained: Sequence[ImaginedPlay],
-    refined: Sequence[ImaginedPlay],
+    pretrained: Sequence[ImaginedEvaluation],
+    refined: Sequence[ImaginedEvaluation],
     tested: BackTest,
     config: GateConfig,
     recorded: Recorded | None = None,
@@ -208,7 +208,7 @@ def decide(
     A second opinion by the recorded data alone is told and has no vote: where the truth is known, it contradicted a
     policy that gained 89 points, and preferred one that lost 14.
     """
-    change = [new.pessimistic.double() - old.pessimistic.double() for old, new in zip(pretrained, refined, strict=True)]
+    change = [new.outcome.double() - old.outcome.double() for old, new in zip(pretrained, refined, strict=True)]
     imagined = crossed_mean(torch.stack(change))
     worth, worth_error = tested.transfer
     estimate = worth * imagined.mean

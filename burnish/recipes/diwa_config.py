@@ -78,7 +78,9 @@ class DiWAConfig:
         default_factory=lambda: TrainingConfig(steps=1000, batch_size=256, ema_decay=None, weight_decay=1e-3)
     )
     starts: StartConfig = field(default_factory=StartConfig)
-    imagination: ImaginationConfig = field(default_factory=lambda: ImaginationConfig(num_envs=256, horizon=100))
+    imagination: ImaginationConfig = field(
+        default_factory=lambda: ImaginationConfig(num_envs=256, horizon=100, reward_at="decision")
+    )
     ppo: PPOConfig = field(
         default_factory=lambda: PPOConfig(
             clip=0.05,

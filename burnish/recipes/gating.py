@@ -11,10 +11,10 @@ from burnish.data import Dataset, folds
 from burnish.errors import RunError
 from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.evaluation.back_test import back_test, on_policy
-from burnish.evaluation.frozen import FrozenModels, load_frozen
+from burnish.evaluation.frozen import load_frozen
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
-from burnish.evaluation.imagined_play import ImaginedPlay, imagined_play
 from burnish.evaluation.off_policy import OffPolicyDifference, compare_off_policy, evaluate_off_policy
+from burnish.imagination import ImaginedEvaluation, Models, imagined_play
 from burnish.pipeline import StageContext
 from burnish.recipes.evaluating import simulator_steps
 from burnish.recipes.parts import Split, recorded_features
@@ -102,13 +102,13 @@ def _shortened(config: Any, share: float) -> Any:
     return replace(config, **{name: fewer(getattr(config, name)) for name in _TRAINED})
 
 
-def held_out_worlds(folder: Path) -> list[FrozenModels]:
+def held_out_worlds(folder: Path) -> list[Models]:
     """What `train_held_out_worlds` left."""
     worlds = sorted(folder.glob("world_*"), key=lambda path: int(path.name.removeprefix("world_")))
     return [load_frozen(path / "world_model", path / "classifier", path / "ensemble") for path in worlds]
 
 
-def plays(agent: Agent, worlds: list[FrozenModels], dataset: Dataset, episodes: int, seed: int) -> list[ImaginedPlay]:
+def plays(agent: Agent, worlds: list[Models], dataset: Dataset, episodes: int, seed: int) -> list[ImaginedEvaluation]:
     """One play from each of the same `episodes` recorded episode starts in every world."""
     frames = gate_starts(dataset, episodes, seed)
     observation = {key: values[frames] for key, values in dataset.observations.items()}
@@ -162,7 +162,7 @@ def judge(
     dataset: Dataset,
     pretrained: Agent,
     refined: Agent,
-    worlds: list[FrozenModels],
+    worlds: list[Models],
     opinion: OffPolicyDifference | None = None,
 ) -> GateVerdict:
     """The gate's decision on two agents, from held-out worlds and the `dataset` that they were trained on folds of."""

@@ -8,19 +8,28 @@ import torch
 from torch import Tensor
 
 from burnish.baselines import successful_episodes
-from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes
+from burnish.data import Dataset, about_to_succeed, action_chunks, require_successes
 from burnish.errors import InputError, RunError
 from burnish.evaluation.agent import Agent, check_same_features, save_agent
 from burnish.evaluation.prediction import open_loop
-from burnish.evaluation.replay import replay, state_judge
-from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_success
+from burnish.evaluation.replay import replay, success_of_states
+from burnish.imagination import (
+    ImaginationConfig,
+    ImaginedEnv,
+    Models,
+    Pessimism,
+    StartConfig,
+    StartStates,
+    imagined_evaluation,
+    imagined_frames,
+)
 from burnish.pipeline import StageContext
 from burnish.policies import Policy
 from burnish.recipes.evaluating import evaluate, simulator_steps
 from burnish.recipes.reporting import report
 from burnish.recipes.steps import Step
 from burnish.recipes.views import StateView
-from burnish.rewards import BalancedFrames, CalibratedClassifier
+from burnish.rewards import BalancedFrames, CalibratedClassifier, SuccessReward
 from burnish.rl import PPOConfig, RefineConfig, refine
 from burnish.storage import write_json
 from burnish.training import TrainingConfig, Validate, current, fit
@@ -98,20 +107,20 @@ def validation(
     if config.validate_every is None:
         return None
     outcomes = held_out.episode_success
-    judge = None
+    probability = None
     if bool(training.success.any()) and bool(outcomes.any()) and not bool(outcomes.all()):
-        judge = state_judge(training, seed)
-    names = ["open_loop_error"] if judge is None else ["open_loop_error", "outcome_error"]
+        probability = success_of_states(training, seed)
+    names = ["open_loop_error"] if probability is None else ["open_loop_error", "outcome_error"]
     if config.stop_by not in (None, *names):
         raise InputError(
             f"world_model_training.stop_by: found '{config.stop_by}', expected one of: {', '.join(names)}"
-            + (" (the data lacks successes or failures to compare outcomes by)" if judge is None else "")
+            + (" (the data lacks successes or failures to compare outcomes by)" if probability is None else "")
         )
 
     def measure() -> dict[str, float]:
         found = held_out_error(world_model, held_out, seed)
-        if judge is not None:
-            found["outcome_error"] = 1 - replay(world_model, judge, held_out, seed).correlation
+        if probability is not None:
+            found["outcome_error"] = 1 - replay(world_model, probability, held_out, seed).correlation
         return found
 
     return measure
@@ -165,32 +174,6 @@ def recorded_features(observer: Any, dataset: Dataset) -> Tensor:
     return observer.features(observer.recorded(dataset))
 
 
-@torch.no_grad()
-def imagined_frames(
-    world_model: WorldModel, dataset: Dataset, seed: int, steps: int = 8, limit: int = 20_000
-) -> tuple[Tensor, Tensor]:
-    """Features after 1 … `steps` imagined steps under the recorded actions, labelled by what really happened.
-
-    Windows that end in success are drawn more often, because they are rare.
-    """
-    chunk, device = world_model.action_steps, dataset.device
-    steps = max(1, steps // chunk)
-    present = Windows(dataset, history=1, horizon=steps * chunk).present_frames
-    generator = torch.Generator(device=device).manual_seed(seed)
-    succeeds = dataset.success[present + steps * chunk]
-    weights = torch.where(succeeds, 0.3 / succeeds.sum().clamp(min=1), 0.7 / (~succeeds).sum().clamp(min=1))
-    drawn = present[torch.multinomial(weights, max(1, limit // steps), replacement=True, generator=generator)]
-    state = world_model.recorded(dataset).rows(drawn)
-    rows, labels = [], []
-    for step in range(steps):
-        now = drawn + step * chunk
-        action = dataset.actions[now[:, None] + torch.arange(chunk, device=device)].flatten(1)
-        state = world_model.imagine(state, action, generator)
-        rows.append(world_model.features(state))
-        labels.append(dataset.success[now + chunk])
-    return torch.cat(rows), torch.cat(labels)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Refinement.
 
@@ -239,7 +222,7 @@ def refine_in_imagination(
             env,
             config,
             ppo,
-            lambda policy: imagined_success(judge, policy, judged, limit, seed),
+            lambda policy: imagined_evaluation(judge, policy, judged, limit, seed),
             stage.folder,
             seed,
             on_iteration=bar.at,
@@ -260,9 +243,10 @@ def start_states(config: StartConfig, dataset: Dataset, world_model: WorldModel)
 
 def _environment(imagination: Imagination, starts: StartStates, rules: ImaginationConfig, seed: int) -> ImaginedEnv:
     i = imagination
-    return ImaginedEnv(
-        i.world_model, i.classifier, starts, i.dataset.action_dim, rules, i.disagreement, seed, i.support
-    )
+    uncertainties = tuple(each for each in (i.disagreement, i.support) if each is not None)
+    pessimism = Pessimism.of(rules.pessimism, uncertainties)
+    models = Models(i.world_model, SuccessReward(i.world_model, i.classifier), pessimism)
+    return ImaginedEnv(models, starts, i.dataset.action_dim, rules, seed)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from burnish.errors import InputError
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
-from burnish.imagination import ImaginationConfig, StartConfig
+from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
 from burnish.policies import PicturePolicyConfig
 from burnish.recipes.world4rl_config import CollectConfig
 from burnish.rewards import FrameClassifierConfig
@@ -52,7 +52,9 @@ class World4RLFramesConfig:
         default_factory=lambda: TrainingConfig(steps=1500, batch_size=128, ema_decay=None, weight_decay=1e-3)
     )
     starts: StartConfig = field(default_factory=StartConfig)
-    imagination: ImaginationConfig = field(default_factory=lambda: ImaginationConfig(num_envs=64, halting=False))
+    imagination: ImaginationConfig = field(
+        default_factory=lambda: ImaginationConfig(num_envs=64, pessimism=PessimismConfig("none"))
+    )
     ppo: PPOConfig = field(default_factory=lambda: PPOConfig(minibatch_size=256))
     refine: RefineConfig = field(
         default_factory=lambda: RefineConfig(margin=0.02, average=0.9, patience=4, checkpoint_seconds=60.0)

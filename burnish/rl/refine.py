@@ -12,7 +12,7 @@ import torch
 
 from burnish.config import LATER
 from burnish.errors import InputError
-from burnish.imagination import ImaginedEnv, ImaginedSuccess
+from burnish.imagination import ImaginedEnv, ImaginedEvaluation
 from burnish.policies import Policy
 from burnish.rl.ppo import PPO, PPOConfig
 from burnish.rl.rollout import Rollout, collect_rollout
@@ -64,7 +64,7 @@ _OVER = "iterations were over"
 _JUDGED = ("eval/success", "eval/halted", "eval/disagreement", "eval/distance")
 _ABSENT = -math.inf
 
-Evaluate = Callable[[Policy], ImaginedSuccess]
+Evaluate = Callable[[Policy], ImaginedEvaluation]
 OnIteration = Callable[[int, dict[str, float]], None]
 
 
@@ -180,7 +180,8 @@ def _judge(evaluate: Evaluate, policy: Policy, processes: Processes) -> dict[str
     found = torch.full((len(_JUDGED),), _ABSENT, dtype=torch.float64)
     if processes.first:
         verdict = evaluate(policy)
-        numbers = verdict.rate, verdict.halted_rate, verdict.disagreement, verdict.distance
+        uncertainty = [verdict.mean_uncertainty(name) for name in ("disagreement", "distance")]
+        numbers = verdict.score, verdict.halted_rate, *uncertainty
         found = torch.tensor([_ABSENT if n is None else n for n in numbers], dtype=torch.float64)
     named = zip(_JUDGED, processes.of_first(found).tolist(), strict=True)
     return {name: number for name, number in named if number != _ABSENT}

@@ -127,7 +127,6 @@ class PixelDiffusion(nn.Module):
 
     # -- imagination ---------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def imagine(
         self, state: PixelHistoryState, action: Float[Tensor, "B A"], generator: torch.Generator | None = None
     ) -> PixelHistoryState:

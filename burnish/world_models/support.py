@@ -38,6 +38,7 @@ class DataSupport(nn.Module):
     dimensions take their place.
     """
 
+    name = "distance"
     references: Tensor
     threshold: Tensor
 

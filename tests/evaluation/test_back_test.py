@@ -9,10 +9,9 @@ import torch
 from burnish.data import STATE, Dataset, DatasetInfo, Episode, folds
 from burnish.evaluation.agent import Agent
 from burnish.evaluation.back_test import BackTest, back_test, deviations, on_policy, telling_sources
-from burnish.evaluation.frozen import FrozenModels
 from burnish.policies import Decision, GaussianPolicyConfig
 from burnish.world_models import HistoryConfig, ObservationHistory
-from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Goal, Position
+from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Position, make_models
 
 LIMIT = 8
 INFO = DatasetInfo(fps=10)
@@ -68,7 +67,7 @@ def recorded(agent, source="policy", episodes=24, noisy=True):
 
 
 def world(kind=CounterWorld, classifier=None, support=None):
-    return FrozenModels(kind(), classifier or Goal(), None, support)
+    return make_models(kind(), classifier, (support,))
 
 
 class Backwards(CounterWorld):

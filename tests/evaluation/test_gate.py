@@ -10,8 +10,8 @@ import torch
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, expected_success
-from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.off_policy import OffPolicyDifference
+from burnish.imagination import ImaginedEvaluation
 
 GOOD = BackTest(both=40, only_real=3, only_imagined=4, neither=40)
 BLIND = BackTest(both=20, only_real=20, only_imagined=20, neither=20)
@@ -24,7 +24,9 @@ def play(success, doubt=0.5, distance=0.0, mean_distance=0.25):
     def column(value):
         return torch.as_tensor(value, dtype=torch.float32).expand(len(success)).clone()
 
-    return ImaginedPlay(success, column(doubt), column(distance), column(mean_distance))
+    halted = ~((column(doubt) <= 1) & (column(distance) <= 1))
+    outcome = (success & ~halted).float()
+    return ImaginedEvaluation(outcome, success, success.float(), halted, {"distance": column(mean_distance)})
 
 
 def plays(*shares, episodes=64):

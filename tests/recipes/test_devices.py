@@ -10,11 +10,19 @@ import pytest
 import torch
 
 from burnish.data import Streams, action_chunks, in_chunks, read_dataset
-from burnish.evaluation.replay import replay, state_judge
-from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, imagined_success
+from burnish.evaluation.replay import replay, success_of_states
+from burnish.imagination import (
+    ImaginationConfig,
+    ImaginedEnv,
+    Models,
+    Pessimism,
+    StartConfig,
+    imagined_evaluation,
+    imagined_frames,
+)
 from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
-from burnish.recipes.parts import _Pairs, held_out_error, imagined_frames, recorded_features, start_states
-from burnish.rewards import BalancedFrames, ContrastiveClassifier, ContrastiveConfig
+from burnish.recipes.parts import _Pairs, held_out_error, recorded_features, start_states
+from burnish.rewards import BalancedFrames, ContrastiveClassifier, ContrastiveConfig, SuccessReward
 from burnish.rl import PPO, PPOConfig
 from burnish.rl.rollout import collect_rollout
 from burnish.world_models import (
@@ -66,7 +74,7 @@ def test_the_models_and_ppo(data, family, action_steps):
     streams = Streams(in_chunks(data, action_steps)[0], 8)
     ppo = PPO(policy, model.feature_dim, PPOConfig(minibatch_size=8, epochs=1, critic_hidden=(8,)))
     classifier.calibrate(torch.randn(data.num_frames, model.feature_dim), data.success)
-    judge = state_judge(data, seed=0, steps=2)
+    probability = success_of_states(data, seed=0, steps=2)
     with torch.device("meta"):
         # The world model and the ensemble learn; the threshold is calibrated.
         for _ in range(2):
@@ -85,13 +93,14 @@ def test_the_models_and_ppo(data, family, action_steps):
         classifier.loss(balanced.sample(8, generator()))[0].backward()
         # Validation.
         assert held_out_error(model, data, seed=0, horizon=4)["open_loop_error"] > 0
-        assert replay(model, judge, data, seed=0, copies=2).imagined.device == CPU
+        assert replay(model, probability, data, seed=0, copies=2).imagined.device == CPU
         # Refinement.
         starts = start_states(StartConfig(), data, model)
         rules = ImaginationConfig(num_envs=8, horizon=6, chunk=2, member_share=0.0 if action_steps > 1 else 0.5)
-        env = ImaginedEnv(model, classifier, starts, data.action_dim, rules, ensemble, 0, None)
+        models = Models(model, SuccessReward(model, classifier), Pessimism((ensemble,)))
+        env = ImaginedEnv(models, starts, data.action_dim, rules)
         features, _ = env.reset(seed=0)
         rollout, features = collect_rollout(env, policy, features, 4, generator())
         ppo.update(rollout, generator())
-        judged = imagined_success(env, policy, starts.episode_starts(8), 6, seed=0)
+        judged = imagined_evaluation(env, policy, starts.episode_starts(8), 6, seed=0)
     assert features.device == CPU and judged.success.device == CPU

@@ -6,9 +6,9 @@ import torch
 
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, Recorded, decide
-from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import paired_difference
 from burnish.evaluation.off_policy import OffPolicyDifference
+from burnish.imagination import ImaginedEvaluation
 from burnish.report.inputs import ReportInputs
 from burnish.report.summary import RunSummary, SuccessCount, build_report
 
@@ -30,9 +30,10 @@ def make_gate(before=(0.42, 0.5, 0.38, 0.46), after=(0.86, 0.91, 0.8, 0.88), tes
         found = []
         for number, rate in enumerate(rates):
             draws = np.random.default_rng(seed + number).permutation(128)
-            halted = torch.from_numpy(draws % 16 == 0).float() * 1.5
+            halted = torch.from_numpy(draws % 16 == 0)
             success = torch.from_numpy(draws < 128 * rate)
-            found.append(ImaginedPlay(success, halted, torch.zeros(128), torch.full((128,), 0.3 + 0.1 * seed)))
+            distance = {"distance": torch.full((128,), 0.3 + 0.1 * seed)}
+            found.append(ImaginedEvaluation((success & ~halted).float(), success, success.float(), halted, distance))
         return found
 
     return decide(plays(before, 0), plays(after, 1), tested, GateConfig(), recorded, OPINION).to_dict()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from burnish.errors import InputError
-from burnish.imagination import ImaginedSuccess, imagined_success
+from burnish.imagination import ImaginedEvaluation, imagined_evaluation
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
 from burnish.rl import PPOConfig, RefineConfig, refine
 from burnish.storage import load_state, load_tensors, save_state
@@ -32,12 +32,13 @@ def make_world(num_envs=32):
 
 def judge(policy):
     env = make_env(num_envs=16, horizon=10**9, noise=0.05)
-    return imagined_success(env, policy, env.starts.episode_starts(16), 8, seed=0)
+    return imagined_evaluation(env, policy, env.starts.episode_starts(16), 8, seed=0)
 
 
 def verdict(rate, count=20):
     """A judgement of a given rate."""
-    return ImaginedSuccess(torch.arange(count) < round(rate * count), torch.zeros(count, dtype=torch.bool))
+    success = torch.arange(count) < round(rate * count)
+    return ImaginedEvaluation(success.float(), success, success.float(), torch.zeros(count, dtype=torch.bool))
 
 
 def rows(folder):
@@ -167,7 +168,10 @@ def test_why_it_stopped(tmp_path):
 
 def far(rate, distance=None, disagreement=None):
     """A judgement of a given rate, so far from the data."""
-    return dataclasses.replace(verdict(rate), distance=distance, disagreement=disagreement)
+    found = verdict(rate)
+    told = {"distance": distance, "disagreement": disagreement}
+    uncertainty = {name: torch.full((20,), value) for name, value in told.items() if value is not None}
+    return dataclasses.replace(found, uncertainty=uncertainty, lived=torch.ones(20))
 
 
 @pytest.mark.parametrize("measure", ["distance", "disagreement"])
@@ -229,7 +233,7 @@ def test_it_refines(tmp_path):
     policy, result = run(tmp_path, iterations=60, critic_warmup=2, evaluate_every=5, rollout_steps=16)
     assert result["imagined_success_pretrained"] < 0.2
     assert result["imagined_success_refined"] > 0.9
-    assert judge(policy).rate == pytest.approx(result["imagined_success_refined"])
+    assert judge(policy).score == pytest.approx(result["imagined_success_refined"])
     # Successes per ended episode, while training:
     assert rows(tmp_path)[-1]["train/success"] > rows(tmp_path)[1]["train/success"]
     assert all(0 <= row["train/success"] <= 1 and 0 <= row["train/halted"] <= 1 for row in rows(tmp_path)[1:])
