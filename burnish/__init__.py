@@ -13,32 +13,24 @@ def run(
     *,
     seed: int = 0,
     out: str | Path | None = None,
-    preset: str = "default",
-    observation: str | None = None,
+    preset: str | None = None,
     config: Any = None,
     dataset: str | Path | None = None,
-    success_column: str | None = None,
-    success_last_frames: int | None = None,
-    threads: int | None = None,
-    processes: int | None = None,
-    device: str = "cpu",
+    reading: Any = None,
+    how: Any = None,
 ) -> dict[str, Any]:
     """Run all stages of a recipe, or those that are left to do, and return the content of report.json.
 
     Args:
-        recipe: its name: `world4rl` or `diwa` (`burnish recipes` lists them).
-        task: the task's name; with `dataset`, by default its only task.
+        recipe: its name: `world4rl` or `diwa` (`burnish recipes` lists them), or `module:NAME` of your own.
+        task: the task's name; with `dataset`, where the policy is judged (`gym:ID`), or one of the data set's tasks.
         seed: of the data, of all training and of refinement.
         out: the run folder, by default runs/RECIPE-TASK-SEED.
-        preset: one of the recipe's, for instance `default` or `tiny`.
-        observation: what everything that learns looks at: `state` (the default), `pixels`, or, in world4rl, `frames`.
-        config: the recipe's configuration, instead of a preset and an observation.
-        dataset: your own LeRobotDataset v3.0; then no simulator is used.
-        success_column: the data set's column that tells success, by default `next.success` or `success`.
-        success_last_frames: success is the last so many frames of every successful episode.
-        threads: PyTorch's threads of each process; by default the processes share the cores.
-        processes: that train together, on this machine; Fabric runs the calling script again in the others.
-        device: where models train and imagine: `cpu`, or `cuda` where the recipe can.
+        preset: one of the recipe's, for instance `tiny`; by default its first.
+        config: the recipe's configuration, instead of a preset.
+        dataset: your own LeRobotDataset; models learn from it alone.
+        reading: how it is read, a `burnish.recipes.own_data.ReadingRule`.
+        how: threads, processes and device, a `burnish.recipes.runs.How`.
 
     Raises:
         burnish.errors.InputError: something about the arguments or the data is wrong.
@@ -46,18 +38,18 @@ def run(
     """
     from burnish.recipes.catalogue import entry
     from burnish.recipes.own_data import ReadingRule
-    from burnish.recipes.runs import NewRun, run_recipe
+    from burnish.recipes.runs import How, NewRun, run_recipe
 
-    found = entry(recipe).looking_at(observation)
+    found = entry(recipe)
     new = NewRun(
         task=task,
         seed=seed,
         out=Path(out) if out is not None else None,
         dataset=Path(dataset) if dataset is not None else None,
-        reading=ReadingRule(success_column=success_column, success_last_frames=success_last_frames),
-        config=config if config is not None else found.preset(preset, observation),
+        reading=reading or ReadingRule(),
+        config=config if config is not None else found.preset(preset),
     )
-    resolved = new.resolve(found.name)
-    report = run_recipe(new.folder(resolved), resolved, threads=threads, processes=processes, device=device)
+    resolved = new.resolve(found.name if ":" not in recipe else recipe)
+    report = run_recipe(new.folder(resolved), resolved, how=how or How())
     assert report is not None
     return report

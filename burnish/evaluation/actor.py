@@ -57,9 +57,7 @@ class PlanningActor:
     ) -> None:
         saved = load_agent(policy)
         models = load_frozen(world_model, classifier, ensemble)
-        self.planner = Planner(
-            models.world_model, saved.policy, models.classifier, config, models.disagreement, models.support
-        )
+        self.planner = Planner(models, saved.policy, config)
         self.agent: Agent = PlanningAgent(saved.observer, saved.policy, self.planner)
 
     def begin(self, env: SimulatorVectorEnv, seeds: Sequence[int]) -> None:

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from burnish.data import Dataset
-from burnish.evaluation.frozen import FrozenModels
-from burnish.evaluation.imagined_play import imagined_play
+from burnish.evaluation.correlation import pearson
+from burnish.imagination import Models, imagined_play
 from burnish.policies import Agent
 
 RANDOM, ROLLOUT = "random", "policy"
@@ -97,28 +97,52 @@ class BackTest:
         return first, second
 
 
-def back_test(
-    agent: Agent, worlds: Sequence[FrozenModels], held_out: Sequence[Dataset], steps: int, seed: int
-) -> BackTest:
-    """How the outcomes of recorded episodes agree with those of their replays (`replay_all`); there are two of each."""
-    found, true = replay_all(agent, worlds, held_out, steps, seed)
-    again, _ = replay_all(agent, worlds, held_out, steps, seed + _AGAIN)
-    return BackTest.of(found, true, again)
+@dataclass(frozen=True)
+class Replays:
+    """Recorded episodes and their replays: what each was worth, as success (0 or 1) or as return.
+
+    Attributes:
+        imagined: by a replay; pessimistic, so that a halted one has no success.
+        again: by a second replay with other random numbers.
+        real: as recorded.
+        by_success: whether these are successes.
+    """
+
+    imagined: Float[Tensor, " E"]
+    again: Float[Tensor, " E"]
+    real: Float[Tensor, " E"]
+    by_success: bool
+
+    @property
+    def correlation(self) -> float:
+        """Pearson's of imagined and real outcomes; of successes it is `BackTest.skill`."""
+        return pearson(self.imagined, self.real)
+
+    @property
+    def repeatability(self) -> float:
+        """Pearson's of the two replays."""
+        return pearson(self.imagined, self.again)
+
+    @property
+    def table(self) -> BackTest:
+        """Of successes, the 2×2 table."""
+        return BackTest.of(*(values > 0.5 for values in (self.imagined, self.real, self.again)))
 
 
-def replay_all(
-    agent: Agent, worlds: Sequence[FrozenModels], held_out: Sequence[Dataset], steps: int, seed: int
-) -> tuple[Bool[Tensor, " E"], Bool[Tensor, " E"]]:
-    """Replay recorded episodes, each in the world that did not learn from it: imagined and real success.
+def back_test(agent: Agent, worlds: Sequence[Models], held_out: Sequence[Dataset], steps: int, seed: int) -> BackTest:
+    """How successes of recorded episodes agree with those of their replays (`replays`)."""
+    return replays(agent, worlds, held_out, steps, seed).table
 
-    A halted replay counts as a failure.
+
+def replays(agent: Agent, worlds: Sequence[Models], held_out: Sequence[Dataset], steps: int, seed: int) -> Replays:
+    """Replay recorded episodes twice, each in the world that did not learn from it, within `steps` actions.
 
     Actions are the agent's, plus the recorded deviation from what it would have done (`deviations`): where the world
-    is right, exactly the recorded ones; where it drifts, the agent corrects for it as it would on the robot.  See
-    `telling_sources` for which episodes.
+    is right, exactly the recorded ones; where it drifts, the agent corrects for it as it would on the robot. Returns
+    are compared over the recorded time. See `telling_sources` for which episodes.
     """
     sources = telling_sources(held_out)
-    imagined, real = [], []
+    imagined, again, real, by_success = [], [], [], True
     for number, (models, episodes) in enumerate(zip(worlds, held_out, strict=True)):
         if not sources.intersection(episodes.sources):
             continue
@@ -126,10 +150,12 @@ def replay_all(
         observation = {key: values[chosen.starts] for key, values in chosen.observations.items()}
         starts = models.world_model.recorded(chosen).rows(chosen.starts)
         extra = _by_episode(deviations(agent, chosen), chosen)
-        play = imagined_play(agent, models, starts, observation, steps, seed + number, extra)
-        imagined.append(play.pessimistic)
-        real.append(chosen.episode_success)
-    return torch.cat(imagined), torch.cat(real)
+        by_success = episodes.reward is None or any(each.has_success for each in held_out)
+        limit = steps if by_success else chosen.lengths - 1
+        for found, begin in ((imagined, seed), (again, seed + _AGAIN)):
+            found.append(imagined_play(agent, models, starts, observation, limit, begin + number, extra).outcome)
+        real.append(chosen.episode_success.float() if by_success else chosen.episode_return)
+    return Replays(torch.cat(imagined), torch.cat(again), torch.cat(real), by_success)
 
 
 def telling_sources(held_out: Sequence[Dataset], least: int = LEAST) -> set[str]:
@@ -137,16 +163,19 @@ def telling_sources(held_out: Sequence[Dataset], least: int = LEAST) -> set[str]
 
     A demonstration is replayed well even by a world that knows little: its deviations lead to success by themselves.
     Where rollouts have fewer than `least` successes or failures, everybody's episodes are taken but random motion.
+    Where nothing succeeds and rewards tell, outcomes are returns, of which random motion has some, too.
     """
+    present = {source for episodes in held_out for source in episodes.sources}
     outcomes = [
         success
         for episodes in held_out
         for source, success in zip(episodes.sources, episodes.episode_success.tolist(), strict=True)
         if source == ROLLOUT
     ]
+    if all(episodes.has_reward and not episodes.has_success for episodes in held_out):
+        return {ROLLOUT} if len(outcomes) >= 2 * least else present
     if min(outcomes.count(True), outcomes.count(False)) >= least:
         return {ROLLOUT}
-    present = {source for episodes in held_out for source in episodes.sources}
     return present - {RANDOM} or present
 
 

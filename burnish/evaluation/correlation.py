@@ -1,4 +1,4 @@
-"""Spearman's rank correlation, for whoever asks whether one number knows of another."""
+"""Correlations, for whoever asks whether one number knows of another."""
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,14 @@ def spearman(x: Tensor, y: Tensor) -> float:
     ranks_x, ranks_y = ranks_x - ranks_x.mean(), ranks_y - ranks_y.mean()
     norm = ranks_x.norm() * ranks_y.norm()
     return float((ranks_x * ranks_y).sum() / norm) if norm > 0 else float("nan")
+
+
+def pearson(x: Float[Tensor, " N"], y: Float[Tensor, " N"]) -> float:
+    """Pearson's, in [-1, 1] (of zeros and ones it is φ); 0 where one of the two never varies: nothing was shown."""
+    both = torch.stack([x, y.to(x.dtype)])
+    if bool((both.std(1) == 0).any()):
+        return 0.0
+    return float(torch.corrcoef(both)[0, 1])
 
 
 def mean_ranks(values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from burnish.data import Dataset
 from burnish.evaluation.intervals import wilson_interval
+from burnish.imagination import Models, recorded, rollout
 from burnish.world_models import WorldModel
 
 
@@ -66,31 +67,22 @@ def failure_fidelity(
     generator = torch.Generator(device=held_out.device).manual_seed(seed)
     drawn = torch.randperm(held_out.num_episodes, generator=generator, device=held_out.device)[:limit]
     chosen = drawn.sort().values
-    imagined, recorded = [], []
+    imagined, real = [], []
     for episodes in chosen.split(batch):
         part = held_out.subset(episodes.tolist())
         states = world_model.recorded(part)
         steps = (part.lengths - 1) // world_model.action_steps
         fired = torch.zeros(part.num_episodes, dtype=torch.bool, device=part.device)
-        fired_recorded, state = fired.clone(), states.rows(part.starts)
-        for step in range(int(steps.max())):
-            alive = step < steps
-            state = world_model.imagine(state, _actions(part, step, world_model.action_steps), generator)
-            fired |= alive & classifier.succeeded(world_model.features(state))
-            frames = part.starts + (step + 1) * world_model.action_steps
+        fired_recorded, act = fired.clone(), recorded(part, part.starts, world_model.action_steps)
+        for now in rollout(Models(world_model), states.rows(part.starts), act, steps, generator):
+            fired |= now.alive & classifier.succeeded(world_model.features(now.following))
+            frames = part.starts + (now.step + 1) * world_model.action_steps
             frames = torch.minimum(frames, part.starts + part.lengths - 1)
-            fired_recorded |= alive & classifier.succeeded(world_model.features(states.rows(frames)))
+            fired_recorded |= now.alive & classifier.succeeded(world_model.features(states.rows(frames)))
         imagined.append(fired)
-        recorded.append(fired_recorded)
+        real.append(fired_recorded)
     names = tuple(held_out.sources[index] for index in chosen.tolist())
-    return FailureFidelity(names, held_out.episode_success[chosen], torch.cat(imagined), torch.cat(recorded))
-
-
-def _actions(part: Dataset, step: int, chunk: int) -> Float[Tensor, "E A"]:
-    """The actions of transition `step`; an episode that is over repeats its last ones, and is not judged any more."""
-    offset: Int64[Tensor, " chunk"] = step * chunk + torch.arange(chunk, device=part.device)
-    frames = torch.minimum(part.starts[:, None] + offset, (part.starts + part.lengths - 1)[:, None])
-    return part.actions[frames].flatten(1)
+    return FailureFidelity(names, held_out.episode_success[chosen], torch.cat(imagined), torch.cat(real))
 
 
 def _share(kept: Tensor) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from torch import Tensor
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.crossed import crossed_mean
-from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import student_quantile
+from burnish.imagination import ImaginedEvaluation
 
 Knowledge = Literal["know", "half know", "do not know"]
 
@@ -88,18 +88,18 @@ class PolicyEvidence:
     per_world: tuple[float, ...]
 
     @classmethod
-    def of(cls, plays: Sequence[ImaginedPlay]) -> "PolicyEvidence":
+    def of(cls, plays: Sequence[ImaginedEvaluation]) -> "PolicyEvidence":
         """From one play in each world."""
 
         def over_all(values: list[Tensor]) -> float:
             return float(torch.stack([value.double() for value in values]).mean())
 
         return cls(
-            over_all([play.pessimistic for play in plays]),
-            over_all([play.success for play in plays]),
+            over_all([play.outcome for play in plays]),
+            over_all([play.hopeful for play in plays]),
             over_all([play.halted for play in plays]),
-            over_all([play.mean_distance for play in plays]),
-            tuple(float(play.pessimistic.double().mean()) for play in plays),
+            over_all([play.distance for play in plays]),
+            tuple(play.score for play in plays),
         )
 
 
@@ -186,8 +186,8 @@ def expected_success(tested: BackTest, recorded: Recorded | None, pretrained: fl
 
 
 def decide(
-    pretrained: Sequence[ImaginedPlay],
-    refined: Sequence[ImaginedPlay],
+    pretrained: Sequence[ImaginedEvaluation],
+    refined: Sequence[ImaginedEvaluation],
     tested: BackTest,
     config: GateConfig,
     recorded: Recorded | None = None,
@@ -200,7 +200,7 @@ def decide(
     imagined one times what an imagined success is worth by the back-test; its error has the spread between worlds,
     the luck of the starts and the uncertainty of the back-test (variance of a product: L. A. Goodman, JASA 55, 1960).
     """
-    change = [new.pessimistic.double() - old.pessimistic.double() for old, new in zip(pretrained, refined, strict=True)]
+    change = [new.outcome.double() - old.outcome.double() for old, new in zip(pretrained, refined, strict=True)]
     imagined = crossed_mean(torch.stack(change))
     worth, worth_error = tested.transfer
     estimate = worth * imagined.mean

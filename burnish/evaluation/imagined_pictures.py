@@ -6,6 +6,7 @@ from torch import Tensor
 
 from burnish.data import Dataset, Windows, image_key, is_image_key
 from burnish.errors import InputError
+from burnish.imagination import Models, given, rollout
 from burnish.world_models import State, WorldModel
 
 
@@ -59,10 +60,9 @@ def imagine_pictures(
     Raises InputError where the world model decodes no such pictures.
     """
     pictures = []
-    for step, action in enumerate(actions.unbind(1)):
-        state = world_model.imagine(state, action, generator)
-        if every or step == actions.shape[1] - 1:
-            pictures.append(decoded_picture(world_model, state, key))
+    for now in rollout(Models(world_model), state, given(actions), actions.shape[1], generator):
+        if every or now.step == actions.shape[1] - 1:
+            pictures.append(decoded_picture(world_model, now.following, key))
     return torch.stack(pictures, 1)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from burnish.data import Dataset, Windows
+from burnish.imagination import Models, given, recorded, rollout
 from burnish.world_models import STATE_KEY, WorldModel, learned_dimensions
 
 
@@ -57,16 +58,13 @@ def open_loop(
 
     truth = held_out.observations[STATE_KEY]
     first = normalised(truth[present])
-    state = world_model.recorded(held_out).rows(present)
+    state, act = world_model.recorded(held_out).rows(present), recorded(held_out, present, chunk)
     model, hold, doubt = [], [], []
-    for step in range(horizon):
-        now = present + step * chunk
-        action = held_out.actions[now[:, None] + torch.arange(chunk, device=device)].flatten(1)
+    for now in rollout(Models(world_model), state, act, horizon, generator):
         if disagreement is not None:
-            doubt.append(disagreement(state, action))
-        state = world_model.imagine(state, action, generator)
-        target = normalised(truth[now + chunk])
-        model.append(_rms(normalised(world_model.decode(state)[STATE_KEY]) - target))
+            doubt.append(disagreement(now.state, now.action))
+        target = normalised(truth[present + (now.step + 1) * chunk])
+        model.append(_rms(normalised(world_model.decode(now.following)[STATE_KEY]) - target))
         hold.append(_rms(first - target))
     episode = held_out.episode_of_frame[present]
     return OpenLoop(torch.stack(model, 1), torch.stack(hold, 1), torch.stack(doubt, 1) if doubt else None, episode)
@@ -90,9 +88,10 @@ def imagine_along(
     state = world_model.observe(world_model.initial(1), None, first)
     frames = [world_model.decode(state)]
     chunk = world_model.action_steps
-    for start in range(0, len(actions) - chunk, chunk):
-        state = world_model.imagine(state, actions[start : start + chunk].flatten()[None], generator)
+    steps = (len(actions) - 1) // chunk
+    act = given(actions[: steps * chunk].view(1, steps, -1))
+    for now in rollout(Models(world_model), state, act, steps, generator):
         # A model of action chunks has nothing to say about the frames between: they are held.
-        frames += [frames[-1]] * (chunk - 1) + [world_model.decode(state)]
+        frames += [frames[-1]] * (chunk - 1) + [world_model.decode(now.following)]
     frames += [frames[-1]] * (len(actions) - len(frames))
     return {key: torch.cat([frame[key] for frame in frames]) for key in frames[0]}

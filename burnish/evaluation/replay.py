@@ -1,7 +1,7 @@
 """Does a world model know which recorded episodes succeeded?  It replays their actions from their first frames.
 
 The back-test of the trust gate asks this of finished worlds with their own classifier and agent.  Here it is cheap
-enough to be asked again and again while a world model trains: no policy plays, and one judge of success serves all
+enough to be asked again and again while a world model trains: no policy plays, and one classifier serves all
 stages of training, since it reads observations, which do not depend on the model's weights.
 """
 
@@ -14,11 +14,13 @@ from torch import Tensor
 
 from burnish.data import Dataset
 from burnish.evaluation.back_test import telling_sources
+from burnish.evaluation.correlation import pearson
+from burnish.imagination import Models, recorded, rollout, transitions
 from burnish.rewards import BalancedFrames, ClassifierConfig, SuccessClassifier
 from burnish.world_models import STATE_KEY, WorldModel
 
-Judge = Callable[[Tensor], Tensor]
-"""Probability of success (B,) of state vectors (B, D) in the data's units."""
+Probability = Callable[[Tensor], Tensor]
+"""Of success (B,), of state vectors (B, D) in the data's units."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,10 @@ class Replayed:
     @property
     def correlation(self) -> float:
         """Pearson's, in [-1, 1]; 0 where one of the two never varies: then nothing was shown."""
-        both = torch.stack([self.imagined, self.real.to(self.imagined.dtype)])
-        if bool((both.std(1) == 0).any()):
-            return 0.0
-        return float(torch.corrcoef(both)[0, 1])
+        return pearson(self.imagined, self.real)
 
 
-def state_judge(training: Dataset, seed: int, steps: int = 400, batch_size: int = 128) -> Judge:
+def success_of_states(training: Dataset, seed: int, steps: int = 400, batch_size: int = 128) -> Probability:
     """A small success classifier on recorded state vectors, about a second of training; it needs one success."""
     frames = training.observations[STATE_KEY]
     mean, std = frames.mean(0), frames.std(0).clamp(min=1e-4)
@@ -60,23 +59,21 @@ def state_judge(training: Dataset, seed: int, steps: int = 400, batch_size: int 
 
 
 @torch.no_grad()
-def replay(world_model: WorldModel, judge: Judge, held_out: Dataset, seed: int, copies: int = 4) -> Replayed:
+def replay(
+    world_model: WorldModel, probability: Probability, held_out: Dataset, seed: int, copies: int = 4
+) -> Replayed:
     """Replay the recorded actions of held-out episodes `copies` times, each from its first frame to its end.
 
-    An episode's imagined success is the highest probability that the judge gives on the way, averaged over the copies:
+    An episode's imagined success is the highest `probability` of success on the way, averaged over the copies:
     a model that is unsure says something between.  See `telling_sources` for which episodes.
     """
     chosen = held_out.with_sources(sorted(telling_sources([held_out])))
     generator = torch.Generator(device=chosen.device).manual_seed(seed)
-    chunk, last = world_model.action_steps, chosen.lengths - 1
-    state = world_model.recorded(chosen).rows(chosen.starts.repeat(copies))
-    best = torch.zeros(copies * chosen.num_episodes, device=chosen.device)
-    for step in range(0, int(last.max()), chunk):
-        # The last frame's action was never executed; episodes that are over repeat an action, and nobody looks.
-        steps = torch.arange(step, step + chunk, device=chosen.device)
-        now = chosen.starts[:, None] + torch.minimum(steps, (last[:, None] - 1).clamp(min=0))
-        state = world_model.imagine(state, chosen.actions[now].flatten(1).repeat(copies, 1), generator)
-        running = (step < last).repeat(copies)
-        found = judge(world_model.decode(state)[STATE_KEY])
-        best = torch.where(running, torch.maximum(best, found), best)
+    first = chosen.starts.repeat(copies)
+    steps = transitions(world_model, chosen.lengths.repeat(copies) - 1)
+    act = recorded(chosen, first, world_model.action_steps)
+    best = torch.zeros(len(first), device=chosen.device)
+    for now in rollout(Models(world_model), world_model.recorded(chosen).rows(first), act, steps, generator):
+        found = probability(world_model.decode(now.following)[STATE_KEY])
+        best = torch.where(now.alive, torch.maximum(best, found), best)
     return Replayed(best.view(copies, -1).mean(0), chosen.episode_success)

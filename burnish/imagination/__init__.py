@@ -1,7 +1,30 @@
-"""Imagination: a world model, a success classifier and start states from the data, as a Gymnasium VectorEnv."""
+"""Imagination: a world model, a reward and start states from the data, as an environment, a loop and an evaluation."""
 
 from burnish.imagination.env import ImaginationConfig, ImaginedEnv
-from burnish.imagination.evaluate import ImaginedSuccess, imagined_success
+from burnish.imagination.evaluate import ImaginedEvaluation, imagined_evaluation, imagined_play
+from burnish.imagination.labelled import imagined_frames, imagined_transitions, recorded_transitions
+from burnish.imagination.pessimism import Pessimism, PessimismConfig, Uncertainty
+from burnish.imagination.rollout import Imagined, Models, given, recorded, rollout, transitions
 from burnish.imagination.start_states import StartConfig, StartStates
 
-__all__ = ["ImaginationConfig", "ImaginedEnv", "ImaginedSuccess", "StartConfig", "StartStates", "imagined_success"]
+__all__ = [
+    "ImaginationConfig",
+    "Imagined",
+    "ImaginedEnv",
+    "ImaginedEvaluation",
+    "Models",
+    "Pessimism",
+    "PessimismConfig",
+    "StartConfig",
+    "StartStates",
+    "Uncertainty",
+    "given",
+    "imagined_evaluation",
+    "imagined_frames",
+    "imagined_play",
+    "imagined_transitions",
+    "recorded",
+    "recorded_transitions",
+    "rollout",
+    "transitions",
+]

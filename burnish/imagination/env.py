@@ -1,54 +1,21 @@
-"""ImaginedEnv: the frozen world model as a `gymnasium.vector.VectorEnv` whose tensors never leave the device."""
+"""ImaginedEnv: a world model as a `gymnasium.vector.VectorEnv` whose tensors never leave the device."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from burnish.errors import InputError
+from burnish.imagination.pessimism import PessimismConfig
+from burnish.imagination.rollout import Models, given, rollout
 from burnish.imagination.start_states import StartConfig, StartStates
-from burnish.world_models.base import State, WorldModel
-
-
-class Classifier(Protocol):
-    """Tells from features whether the task is done."""
-
-    def succeeded(self, features: Float[Tensor, "B F"]) -> Bool[Tensor, " B"]:
-        """Success by the calibrated threshold."""
-        ...
-
-
-class Disagreement(Protocol):
-    """Tells where the world model is not to be trusted."""
-
-    threshold: Tensor
-    members: int
-
-    def __call__(self, state: Any, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
-        """Disagreement about the outcome of `action`."""
-        ...
-
-    def judge(
-        self, state: Any, action: Float[Tensor, "B A"], member: Int[Tensor, " B"], generator: torch.Generator | None
-    ) -> tuple[Float[Tensor, " B"], State]:
-        """Disagreement, and the states in which each row's `member` believes."""
-        ...
-
-
-class Support(Protocol):
-    """Tells how far a state and action are from the data."""
-
-    threshold: Tensor
-
-    def __call__(self, state: Any, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
-        """Distance to the data."""
-        ...
+from burnish.world_models.base import State
 
 
 @dataclass(frozen=True)
@@ -59,11 +26,13 @@ class ImaginationConfig:
     horizon: int = 50
     """Imagined actions after which an episode is truncated (its value is bootstrapped)."""
     chunk: int = 1
-    """Actions of one decision (T_a): one step of the environment executes all of them, and the classifier looks at
-    where they led (DiWA, section 3).  Recipes set it to the policy's."""
-    halting: bool = True
-    """End an episode, without reward, where disagreement or the distance to the data passes its threshold."""
+    """Actions of one decision (T_a): one step of the environment executes all of them, and earns the sum of what its
+    transitions do, until one of them ends the episode. Recipes set it to the policy's."""
+    reward_at: Literal["transition", "decision"] = "transition"
+    """decision: the reward is only asked where a decision has led (DiWA, section 3)."""
     starts: StartConfig = StartConfig()
+    pessimism: PessimismConfig = PessimismConfig()
+    """What is made of disagreement and of the distance to the data."""
     member_share: float = 0.0
     """Share of imagined episodes that follow one member of the ensemble instead of the world model.  What works in
     one model only is a flaw of that model; what works in all of them may be real."""
@@ -73,34 +42,32 @@ class ImaginedEnv(VectorEnv):
     """Steps a world model with `imagine`; observations are its features, (num_envs, F) tensors.
 
     One step takes a decision of the policy: actions (num_envs, chunk, A), or (num_envs, A) where the chunk is one.
-    - reward 1 and `terminated` where the classifier sees success;
-    - `terminated` without reward where disagreement, or the distance to the data, passes its threshold (pessimism:
-      what cannot be trusted is worth nothing);
+    - reward and `terminated` are what the models' reward says, success among it;
+    - pessimism makes of it what its rule is: `terminated` where an uncertainty passes its threshold, or a penalty;
     - `truncated` at the horizon;
     - a share of the episodes follows one member of the ensemble, drawn anew for each, instead of the world model.
 
-    Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`).  `info["final_obs"]` then holds the last
-    features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["success"]` and
-    `info["halted"]` are (num_envs,) booleans.  `info["disagreement"]` and `info["distance"]` (num_envs,) tell how far
-    the decision's states and actions were from the data, in units of the thresholds, on average over its transitions;
-    each is there where the environment has what measures it.  For code that wants arrays, wrap it in
+    Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`). `info["final_obs"]` then holds the last
+    features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["halted"]` and,
+    where the reward knows of it, `info["success"]` are (num_envs,) booleans. Each uncertainty is there by its name,
+    (num_envs,): in thresholds, on average over the decision's transitions. Each entry has its mask, as Gymnasium has
+    it: `info["_success"]` says for which environments it holds. For code that wants arrays, wrap it in
     `gymnasium.wrappers.vector.ArrayConversion(env, env_xp=torch, target_xp=numpy)`.
+
+    Gradients flow from actions that require them to rewards and features, and on into the next step until `detach`.
     """
 
     def __init__(
-        self,
-        world_model: WorldModel,
-        classifier: Classifier,
-        starts: StartStates,
-        action_dim: int,
-        config: ImaginationConfig,
-        disagreement: Disagreement | None = None,
-        seed: int = 0,
-        support: Support | None = None,
+        self, models: Models, starts: StartStates, action_dim: int, config: ImaginationConfig, seed: int = 0
     ) -> None:
-        self.world_model, self.classifier = world_model, classifier
-        self.disagreement, self.support = disagreement, support
-        self.starts, self.config = starts, config
+        world_model = models.world_model
+        if models.reward is None:
+            raise InputError("an imagined environment: found no reward, expected one")
+        if config.chunk % world_model.action_steps:
+            raise InputError(
+                f"a decision has {config.chunk} actions, but the world model takes {world_model.action_steps} at once"
+            )
+        self.models, self.starts, self.config = models, starts, config
         self.num_envs = config.num_envs
         self.device = starts.first.device
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -108,16 +75,13 @@ class ImaginedEnv(VectorEnv):
         shape = (action_dim,) if config.chunk == 1 else (config.chunk, action_dim)
         self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, shape, np.float32)
         self.feature_dim, self.action_dim = world_model.feature_dim, action_dim
-        if config.chunk % world_model.action_steps:
-            raise InputError(
-                f"a decision has {config.chunk} actions, but the world model takes {world_model.action_steps} at once"
-            )
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self.imagined_steps = 0
         self._state: State | None = None
         self._age = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        self._everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self._model = self._draw_models()
 
     @torch.no_grad()
@@ -139,63 +103,61 @@ class ImaginedEnv(VectorEnv):
             mask = torch.as_tensor(mask, device=self.device)
             self._state, self._age = self._state.where(mask, fresh), self._age.masked_fill(mask, 0)
             self._model = torch.where(mask, models, self._model)
-        return self.world_model.features(self._state), {}
+        return self.models.world_model.features(self._state), {}
 
-    @torch.no_grad()
     def step(self, actions: Float[Tensor, "N *chunk A"]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Imagine one decision of every environment; actions are clipped to [-1, 1]."""
         if self._state is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
-        actions = actions.to(self.device, torch.float32).clamp(-1, 1)
-        actions = actions.reshape(self.num_envs, self.config.chunk, self.action_dim)
-        state, halted = self._state, torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        groups = actions.split(self.world_model.action_steps, dim=1)
-        doubts: dict[str, Tensor] = {}
-        for group in groups:
-            state, doubtful, relative = self._imagine(state, group.flatten(1))
-            halted = halted | doubtful
-            for name, doubt in relative.items():
-                doubts[name] = doubts.get(name, 0) + doubt / len(groups)
+        # Without a gradient to pass on, a graph would grow from step to step.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and actions.requires_grad):
+            return self._step(self._state, actions.to(self.device, torch.float32).clamp(-1, 1))
+
+    def _step(self, state: State, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        world_model = self.models.world_model
+        groups = actions.reshape(self.num_envs, -1, self.action_dim * world_model.action_steps)
+        count = self.config.chunk // world_model.action_steps
+        terminated = torch.zeros_like(self._everywhere)
+        reward, halted = torch.zeros(self.num_envs, device=self.device), terminated
+        success: Tensor | None = None
+        uncertainty: dict[str, Tensor] = {}
+        following = self._model if self.config.member_share > 0 else None
+        every = count if self.config.reward_at == "decision" else 1
+        for now in rollout(self.models, state, given(groups), count, self.generator, following, 0, every):
+            assert now.outcome is not None
+            state, reward = now.following, reward + now.outcome.reward
+            terminated, halted = terminated | now.outcome.terminated, halted | now.halted
+            if now.outcome.success is not None:
+                success = now.outcome.success if success is None else success | now.outcome.success
+            for name, value in now.uncertainty.items():
+                uncertainty[name] = uncertainty.get(name, 0) + value / count
         self.imagined_steps += self.num_envs * self.config.chunk
         self._age = self._age + self.config.chunk
-        features = self.world_model.features(state)
-        success = self.classifier.succeeded(features) & ~halted
-        terminated = success | halted
         truncated = (self._age >= self.config.horizon) & ~terminated
         done = terminated | truncated
-        info = {"success": success, "halted": halted, "final_obs": features, "_final_obs": done, **doubts}
+        features = world_model.features(state)
+        info: dict[str, Any] = {"final_obs": features, "_final_obs": done}
+        told = {"halted": halted, **uncertainty} | ({} if success is None else {"success": success})
+        for name, value in told.items():
+            info |= {name: value, f"_{name}": self._everywhere}
         # Start states are drawn for all rows and used for some: no host synchronisation to count them.
         self._state = state.where(done, self.starts.sample(self.num_envs, self.generator))
         self._age = self._age.masked_fill(done, 0)
         self._model = torch.where(done, self._draw_models(), self._model)
-        return self.world_model.features(self._state), success.float(), terminated, truncated, info
+        return world_model.features(self._state), reward, terminated, truncated, info
 
-    def _imagine(self, state: State, actions: Tensor) -> tuple[State, Tensor, dict[str, Tensor]]:
-        """The states that follow, which episodes halt, and how far these are from the data, by their thresholds."""
-        following = self.world_model.imagine(state, actions, self.generator)
-        halted = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        doubts: dict[str, Tensor] = {}
-        # Comparisons are written so that a NaN halts, too.
-        if self.disagreement is not None:
-            if self.config.member_share > 0:
-                doubt, believed = self.disagreement.judge(state, actions, self._model.clamp(min=0), self.generator)
-                following = following.where(self._model >= 0, believed)
-            else:
-                doubt = self.disagreement(state, actions)
-            halted = halted | ~(doubt <= self.disagreement.threshold)
-            doubts["disagreement"] = _relative(doubt, self.disagreement.threshold)
-        if self.support is not None:
-            distance = self.support(state, actions)
-            halted = halted | ~(distance <= self.support.threshold)
-            doubts["distance"] = _relative(distance, self.support.threshold)
-        return following, halted & self.config.halting, doubts
+    def detach(self) -> None:
+        """Let no gradient flow back beyond this moment."""
+        if self._state is not None:
+            self._state = type(self._state)(**{name: value.detach() for name, value in self._state.tensors().items()})
 
     def _draw_models(self) -> Tensor:
         """Which model each new episode follows: -1 the world model, k the ensemble's member k."""
-        if self.disagreement is None or self.config.member_share == 0:
+        members = self.models.pessimism.members
+        if members == 0 or self.config.member_share == 0:
             return torch.full((self.num_envs,), -1, dtype=torch.long, device=self.device)
         draw = torch.rand(2, self.num_envs, generator=self.generator, device=self.device)
-        member = (draw[0] * self.disagreement.members).long()
+        member = (draw[0] * members).long()
         return torch.where(draw[1] < self.config.member_share, member, -1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -217,8 +179,3 @@ class ImaginedEnv(VectorEnv):
         self._age, self._model = state["age"].to(self.device), state["model"].to(self.device)
         self.generator.set_state(state["generator"])
         self.imagined_steps = int(state["imagined_steps"])
-
-
-def _relative(doubt: Tensor, threshold: Tensor) -> Tensor:
-    # Data that repeats itself may have a threshold of zero.
-    return doubt / threshold.clamp(min=1e-12)

@@ -17,12 +17,14 @@ def _refine(**changes: Any) -> Change:
     return lambda config: replace(config, refine=replace(config.refine, **changes))
 
 
-def _without_halting(config: Any) -> Any:
-    return replace(config, imagination=replace(config.imagination, halting=False))
+def _pessimism(**changes: Any) -> Change:
+    return lambda config: _imagination(pessimism=replace(config.imagination.pessimism, **changes))(config)
 
 
 _CHANGES: dict[str, tuple[str, Change]] = {
-    "halting": ("imagination never halts", _without_halting),
+    "halting": ("imagination never halts", _pessimism(rule="none")),
+    "disagreement": ("the ensemble's disagreement does not halt", _pessimism(use=("distance",))),
+    "distance": ("the distance to the data does not halt", _pessimism(use=("disagreement",))),
     "anchor": (
         "nothing holds the policy near the pretrained one",
         lambda config: replace(config, ppo=replace(config.ppo, anchor_weight=0.0)),

@@ -92,7 +92,7 @@ class DiWA(RecipeConfig):
     ensemble_training: TrainingConfig = TrainingConfig(steps=1500, batch_size=256, ema_decay=None)
     classifier: ContrastiveConfig = ContrastiveConfig()
     classifier_training: TrainingConfig = TrainingConfig(steps=1000, batch_size=256, ema_decay=None, weight_decay=1e-3)
-    imagination: ImaginationConfig = ImaginationConfig(num_envs=256, horizon=100)
+    imagination: ImaginationConfig = ImaginationConfig(num_envs=256, horizon=100, reward_at="decision")
     ppo: PPOConfig = PPOConfig(
         rollout_steps=12,
         critic_warmup=5,

@@ -20,7 +20,7 @@ from burnish.data import Dataset, Recording
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
-from burnish.imagination import ImaginationConfig
+from burnish.imagination import ImaginationConfig, PessimismConfig
 from burnish.pipeline import External, Reading, Stage, StageContext, stage
 from burnish.policies import Agent, GaussianPolicyConfig, PicturePolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
@@ -349,7 +349,7 @@ FRAMES = World4RL(
     # Without imagined frames, as published: they cost 20,000 imagined pictures.
     classifier=FrameClassifierConfig(imagined_share=0.0, hard_share=0.5),
     classifier_training=TrainingConfig(steps=1500, batch_size=128, ema_decay=None, weight_decay=1e-3),
-    imagination=ImaginationConfig(num_envs=64, halting=False),
+    imagination=ImaginationConfig(num_envs=64, pessimism=PessimismConfig("none")),
     ppo=PPOConfig(minibatch_size=256),
     refine=RefineConfig(imagined_episodes=64, margin=0.02, average=0.9, patience=4, checkpoint_seconds=60.0),
     gate=GateConfig(worlds=0),

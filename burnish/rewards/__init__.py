@@ -1,14 +1,17 @@
-"""Rewards: what tells imagination that the task is done."""
+"""Rewards: what a transition is worth, and whether the task is done."""
 
 from burnish.rewards.base import CalibratedClassifier
 from burnish.rewards.calibration import Calibration, calibrate
 from burnish.rewards.contrastive import ContrastiveClassifier, ContrastiveConfig
 from burnish.rewards.frame_classifier import FrameClassifier, FrameClassifierConfig
+from burnish.rewards.outcome import LearnedReward, Outcome, Reward, SuccessReward, as_reward, expected
+from burnish.rewards.reward_head import RewardHead, RewardHeadConfig, RewardTransitions, TransitionSampler
 from burnish.rewards.success_classifier import (
     BalancedFrames,
     ClassifierConfig,
     SuccessClassifier,
 )
+from burnish.rewards.terms import FunctionReward, RewardTerms, TermConfig, reward_function
 
 __all__ = [
     "BalancedFrames",
@@ -19,6 +22,20 @@ __all__ = [
     "ContrastiveConfig",
     "FrameClassifier",
     "FrameClassifierConfig",
+    "FunctionReward",
+    "LearnedReward",
+    "Outcome",
+    "Reward",
+    "RewardHead",
+    "RewardHeadConfig",
+    "RewardTerms",
+    "RewardTransitions",
     "SuccessClassifier",
+    "SuccessReward",
+    "TermConfig",
+    "TransitionSampler",
+    "as_reward",
     "calibrate",
+    "expected",
+    "reward_function",
 ]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from burnish.imagination import ImaginedSuccess
+from burnish.imagination import ImaginedEvaluation
 from burnish.policies import Policy
 from burnish.rl.rollout import Rollout
 
@@ -95,18 +95,16 @@ class Judgement:
     scale: float = 1.0
 
     @classmethod
-    def of_success(cls, found: ImaginedSuccess) -> "Judgement":
-        """By the pessimistic imagined success rate."""
-        metrics = {"success": found.rate, "halted": found.halted_rate}
-        measured = {"disagreement": found.disagreement, "distance": found.distance}
-        return cls(found.rate, metrics | {name: value for name, value in measured.items() if value is not None})
-
-    @classmethod
-    def of_returns(cls, returns: Tensor, metrics: dict[str, float] | None = None) -> "Judgement":
-        """By the mean return of episodes (E,); the scale is its standard error."""
-        spread = returns.std(correction=min(1, len(returns) - 1))
-        mean, error = float(returns.mean()), float(spread) / len(returns) ** 0.5
-        return cls(mean, {"return": mean, "return_error": error, **(metrics or {})}, error)
+    def of(cls, found: ImaginedEvaluation) -> "Judgement":
+        """By the pessimistic success rate, or the mean return where success is not known; its scale is the error."""
+        metrics = {"halted": found.halted_rate}
+        measured = {name: found.mean_uncertainty(name) for name in found.uncertainty}
+        metrics |= {name: value for name, value in measured.items() if value is not None}
+        if found.success is not None:
+            return cls(found.score, {"success": found.score, **metrics})
+        spread = float(found.outcome.std(correction=min(1, len(found.outcome) - 1)))
+        error = spread / len(found.outcome) ** 0.5
+        return cls(found.score, {"return": found.score, "return_error": error, **metrics}, error)
 
 
 Score = Callable[[Policy], Judgement]

@@ -5,17 +5,18 @@ started from the pretrained policy. What it looks for is what refinement looks f
 going where imagination is not to be trusted.
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from burnish.errors import InputError
-from burnish.imagination.env import Disagreement, Support
+from burnish.imagination import Models, given, rollout
 from burnish.policies import Policy
-from burnish.world_models.base import State, WorldModel
+from burnish.rewards import Outcome, expected
+from burnish.world_models.base import State
 
 
 @dataclass(frozen=True)
@@ -57,30 +58,15 @@ class PlanningConfig:
             raise InputError("planning: horizon, iterations and judged must be at least 1")
 
 
-class Judge(Protocol):
-    """Tells from features how likely the task is done."""
-
-    def probability(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
-        """Of success."""
-        ...
-
-
 class Planner:
     """Finds plans (B, H, D) from states of the world model; D is the actions of one transition, flattened."""
 
     def __init__(
-        self,
-        world_model: WorldModel,
-        policy: Policy,
-        classifier: Judge,
-        config: PlanningConfig,
-        disagreement: Disagreement | None = None,
-        support: Support | None = None,
-        device: torch.device | str = "cpu",
+        self, models: Models, policy: Policy, config: PlanningConfig, device: torch.device | str = "cpu"
     ) -> None:
         """`policy` reads the world model's features and decides on a multiple of its transition's actions."""
-        self.world_model, self.policy, self.classifier, self.config = world_model, policy, classifier, config
-        self.disagreement, self.support = disagreement, support
+        self.models, self.policy, self.config = models, policy, config
+        self.world_model = models.world_model
         self.generator = torch.Generator(device=device)
 
     @property
@@ -116,46 +102,38 @@ class Planner:
 
     @torch.no_grad()
     def score(self, state: State, plans: Float[Tensor, "B N H D"]) -> Float[Tensor, "B N"]:
-        """Expected discounted success of each plan in one imagined future, less the cost of halting.
+        """Expected discounted reward of each plan in one imagined future, less the cost of halting.
 
-        An episode that succeeds with probability p goes on with 1 - p; one that halts ends.
+        An episode that ends with probability p, in success say, goes on with 1 - p; one that halts ends.
         """
         count, each = plans.shape[:2]
         now = state.rows(torch.arange(count, device=plans.device).repeat_interleave(each))
-        actions = plans.flatten(0, 1)
         alive = torch.ones(count * each, device=plans.device)
         total = torch.zeros_like(alive)
-        for step in range(plans.shape[2]):
-            action = actions[:, step]
-            halted = self._halted(now, action)
-            now = self.world_model.imagine(now, action, self.generator)
-            success = self.classifier.probability(self.world_model.features(now))
-            gained = torch.where(halted, -self.config.halt_cost, success)
-            total = total + self.config.gamma**step * alive * gained
-            alive = alive * torch.where(halted, 0.0, 1 - success)
+        assert self.models.reward is not None
+        unrewarded, act = replace(self.models, reward=None), given(plans.flatten(0, 1))
+        for step in rollout(unrewarded, now, act, plans.shape[2], self.generator):
+            gained, ends = expected(self.models.reward, step.state, step.action, step.following)
+            outcome, halted = self.models.pessimism.apply(Outcome(gained, step.halted), step.uncertainty)
+            gained = torch.where(halted, -self.config.halt_cost, outcome.reward)
+            total = total + self.config.gamma**step.step * alive * gained
+            alive = alive * torch.where(halted, 0.0, 1 - ends)
         return total.unflatten(0, (count, each))
-
-    def _halted(self, state: Any, action: Tensor) -> Bool[Tensor, " B"]:
-        halted = torch.zeros(len(action), dtype=torch.bool, device=action.device)
-        for doubt in (self.disagreement, self.support):
-            if doubt is not None:
-                # Written so that a NaN halts, too.
-                halted = halted | ~(doubt(state, action) <= doubt.threshold)
-        return halted
 
     def _policy_plans(self, state: State, count: int, explore: bool) -> Float[Tensor, "B count H D"]:
         """What the policy does in `count` imagined futures of each state."""
         batch = len(next(iter(state.tensors().values())))
         rows = torch.arange(batch, device=self.generator.device).repeat_interleave(count)
-        now, steps, waiting = state.rows(rows), [], []
-        for _ in range(self.config.horizon):
+        waiting: list[Tensor] = []
+
+        def act(now: Any, step: int) -> Tensor:
             if not waiting:
                 decision = self.policy.act(self.world_model.features(now), not explore, self.generator)
-                waiting = list(decision.action_chunk.split(self.world_model.action_steps, dim=1))
-            action = waiting.pop(0).flatten(1)
-            steps.append(action)
-            now = self.world_model.imagine(now, action, self.generator)
-        return torch.stack(steps, dim=1).unflatten(0, (batch, count))
+                waiting.extend(decision.action_chunk.split(self.world_model.action_steps, dim=1))
+            return waiting.pop(0).flatten(1)
+
+        imagined = rollout(Models(self.world_model), state.rows(rows), act, self.config.horizon, self.generator)
+        return torch.stack([step.action for step in imagined], dim=1).unflatten(0, (batch, count))
 
 
 def refit(

@@ -30,6 +30,7 @@ class DisagreementEnsemble(Component):
     can so neither set the threshold alone nor hide the others, and yet no disagreement is too large to be told apart.
     """
 
+    name = "disagreement"
     scale: Tensor
     threshold: Tensor
 
@@ -49,7 +50,7 @@ class DisagreementEnsemble(Component):
         """Robust disagreement about what `action` does; above `threshold` it is out of the data's support."""
         return self.robust(self.predict(state, action).std(0))
 
-    def judge(
+    def predict_member(
         self,
         state: HistoryState,
         action: Float[Tensor, "B A"],

@@ -40,6 +40,7 @@ class LatentEnsemble(Component):
     (h, z, a) themselves and share no trunk with each other or with the world model's prior.
     """
 
+    name = "disagreement"
     threshold: Tensor
 
     def __init__(self, world_model: RSSM, config: LatentEnsembleConfig) -> None:
@@ -64,7 +65,7 @@ class LatentEnsemble(Component):
         """Disagreement about what `action` does, in nats; above `threshold` it is out of the data's support."""
         return mutual_information(self.predict(state, action))
 
-    def judge(
+    def predict_member(
         self,
         state: RSSMState,
         action: Float[Tensor, "B A"],

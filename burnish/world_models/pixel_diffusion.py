@@ -121,7 +121,6 @@ class PixelDiffusion(Observed):
 
     # -- imagination ---------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def imagine(
         self, state: PixelHistoryState, action: Float[Tensor, "B A"], generator: torch.Generator | None = None
     ) -> PixelHistoryState:

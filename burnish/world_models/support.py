@@ -37,6 +37,7 @@ class DataSupport(Component):
     dimensions take their place.
     """
 
+    name = "distance"
     references: Tensor
     threshold: Tensor
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from burnish.data import STATE, Dataset, DatasetInfo, Episode, folds
+from burnish.evaluation.agent import Agent
 from burnish.evaluation.back_test import BackTest, back_test, deviations, on_policy, telling_sources
-from burnish.evaluation.frozen import FrozenModels
-from burnish.policies import Agent, Decision, GaussianPolicyConfig
+from burnish.policies import Decision, GaussianPolicyConfig
 from burnish.world_models import HistoryConfig, ObservationHistory
-from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Goal, Position
+from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Position, make_models
 
 LIMIT = 8
 INFO = DatasetInfo(fps=10)
@@ -67,7 +67,7 @@ def recorded(agent, source="policy", episodes=24, noisy=True):
 
 
 def world(kind=CounterWorld, classifier=None, support=None):
-    return FrozenModels(kind(), classifier or Goal(), None, support)
+    return make_models(kind(), classifier, (support,))
 
 
 class Backwards(CounterWorld):
@@ -127,9 +127,7 @@ def test_single_replays_flatten_the_worth():
     plain, plain_error = BackTest.of(found, true).transfer
     assert worth / error == pytest.approx(plain / plain_error), "as sure as before that it is above zero"
     # With half of reality independent of all this, half of the worth is left.
-    other = torch.where(
-        torch.rand(len(q), generator=generator) < 0.5, true, torch.rand(len(q), generator=generator) < 0.5
-    )
+    other = torch.where(torch.rand(len(q), generator=generator) < 0.5, true, torch.rand(len(q)) < 0.5)
     assert BackTest.of(found, other, again).transfer[0] == pytest.approx(0.5, abs=0.1)
 
 

@@ -10,7 +10,8 @@ import torch
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, expected_success
-from burnish.evaluation.imagined_play import ImaginedPlay
+from burnish.evaluation.off_policy import OffPolicyDifference
+from burnish.imagination import ImaginedEvaluation
 
 GOOD = BackTest(both=40, only_real=3, only_imagined=4, neither=40)
 BLIND = BackTest(both=20, only_real=20, only_imagined=20, neither=20)
@@ -23,7 +24,9 @@ def play(success, doubt=0.5, distance=0.0, mean_distance=0.25):
     def column(value):
         return torch.as_tensor(value, dtype=torch.float32).expand(len(success)).clone()
 
-    return ImaginedPlay(success, column(doubt), column(distance), column(mean_distance))
+    halted = ~((column(doubt) <= 1) & (column(distance) <= 1))
+    outcome = (success & ~halted).float()
+    return ImaginedEvaluation(outcome, success, success.float(), halted, {"distance": column(mean_distance)})
 
 
 def plays(*shares, episodes=64):
@@ -238,6 +241,22 @@ def test_few_back_tested_episodes_leave_more_doubt():
         decide(pretrained, refined, BackTest(9 * size, size, size, 9 * size), GateConfig()) for size in (1, 100)
     )
     assert few.high - few.low > 2 * (many.high - many.low) > 0
+
+
+@pytest.mark.parametrize(
+    ("members", "contradicts"),
+    [((-0.3, -0.3, -0.3), True), ((-0.3, -0.2, -0.1), False), ((-0.2, -0.15, -0.1), True), ((0.1, 0.2, 0.3), False)],
+)
+def test_a_second_opinion_is_told_and_has_no_vote(members, contradicts):
+    """Mean -0.2 with a standard deviation of 0.1 is not sure; -0.15 with 0.05 is."""
+    pretrained, refined = plays(0.4, 0.3, 0.35, 0.4), plays(0.95, 0.9, 0.95, 0.9)
+    opinion = OffPolicyDifference(torch.tensor(members))
+    found, without = (decide(pretrained, refined, GOOD, GateConfig(), opinion=each) for each in (opinion, None))
+    assert found.accepted and replace(found, second_opinion=None) == without
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))["second_opinion"]
+    assert told["contradicts"] is contradicts and told["mean"] == opinion.summary()["mean"]
+    said = "contradicts" if contradicts else "does not contradict"
+    assert f"data alone {said}: its discounted value changes by {opinion.mean:+.2f}" in told["sentence"]
 
 
 def test_as_many_worlds_play_both_policies():

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from burnish.data import STATE, Dataset
-from burnish.evaluation.replay import Replayed, replay, state_judge
+from burnish.evaluation.replay import Replayed, replay, success_of_states
 from tests.evaluation.test_back_test import INFO, Backwards, agent, recorded
-from tests.evaluation.test_imagined_play import Pairs
 from tests.imagination.counter_world import CounterWorld, Position
+from tests.imagination.test_imagined_play import Pairs
 from tests.world_models.linear_system import episode
 
 
 def goal(states):
-    """A judge that knows: success at position 1."""
+    """It knows: success at position 1."""
     return (states[:, 0] >= 1 - 1e-6).float()
 
 
@@ -66,15 +66,15 @@ def test_the_correlation_by_hand():
     assert Replayed(torch.tensor([0.2, 0.4]), torch.tensor([True, True])).correlation == 0
 
 
-def test_the_judge_learns_success_and_leaves_no_trace_in_the_random_numbers():
+def test_the_classifier_learns_success_and_leaves_no_trace_in_the_random_numbers():
     data = recorded(agent(), episodes=40)
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    judge = state_judge(data, seed=1)
+    probability = success_of_states(data, seed=1)
     assert torch.equal(torch.rand(2), expected)
     states = data.observations[STATE]
     clear = (states[:, 0] - 1).abs() > 0.1
-    assert ((judge(states) > 0.5) == data.success)[clear].float().mean() > 0.97
-    assert torch.equal(judge(states), state_judge(data, seed=1)(states))
-    assert not judge(states).requires_grad
+    assert ((probability(states) > 0.5) == data.success)[clear].float().mean() > 0.97
+    assert torch.equal(probability(states), success_of_states(data, seed=1)(states))
+    assert not probability(states).requires_grad

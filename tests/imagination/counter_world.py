@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from burnish.data import STATE, Dataset, DatasetInfo, Episode
-from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates
+from burnish.imagination import ImaginationConfig, ImaginedEnv, Models, Pessimism, StartConfig, StartStates
+from burnish.rewards import SuccessReward
 from burnish.world_models import State
 
 PUSH = 0.25
@@ -62,6 +63,8 @@ class Goal:
 class Doubt:
     """No data left of -0.5: the disagreement about an action is how far left it leads."""
 
+    name = "disagreement"
+
     def __init__(self):
         self.threshold = torch.tensor(0.5)
 
@@ -70,7 +73,7 @@ class Doubt:
 
     members = 1
 
-    def judge(self, state, action, member, generator):
+    def predict_member(self, state, action, member, generator):
         """The one member believes that actions push the other way."""
         assert (member == 0).all()
         return self(state, action), Position(state.position - PUSH * action)
@@ -79,8 +82,10 @@ class Doubt:
 class Distance:
     """No data right of `edge`: how far an action leads beyond it."""
 
-    def __init__(self, edge):
-        self.edge, self.threshold = edge, torch.tensor(0.0)
+    name = "distance"
+
+    def __init__(self, edge, threshold=0.0):
+        self.edge, self.threshold = edge, torch.tensor(threshold)
 
     def __call__(self, state, action):
         return (state.position + PUSH * action)[:, 0] - self.edge
@@ -103,10 +108,20 @@ def start_states(*episodes, share: float = 1.0) -> StartStates:
     return StartStates(data, states, torch.arange(data.num_frames), StartConfig(episode_start_share=share))
 
 
-def make_env(num_envs=4, horizon=5, starts=None, noise=0.0, halting=True, seed=0, member_share=0.0) -> ImaginedEnv:
-    """The counter world as an environment."""
-    config = ImaginationConfig(num_envs=num_envs, horizon=horizon, halting=halting, member_share=member_share)
-    return ImaginedEnv(CounterWorld(noise), Goal(), starts or start_states(), 1, config, Doubt(), seed)
+def make_models(world=None, goal=None, uncertainties=(), reward=None, **rules) -> Models:
+    """The counter world, success at its goal, and what uncertainty does about it."""
+    world = world or CounterWorld()
+    reward = reward or SuccessReward(world, goal or Goal())
+    return Models(world, reward, Pessimism(tuple(each for each in uncertainties if each is not None), **rules))
+
+
+def make_env(
+    num_envs=4, horizon=5, starts=None, noise=0.0, seed=0, member_share=0.0, uncertainties=None, **models
+) -> ImaginedEnv:
+    """The counter world as an environment; with a `Doubt` about it unless told otherwise."""
+    config = ImaginationConfig(num_envs=num_envs, horizon=horizon, member_share=member_share)
+    models = make_models(CounterWorld(noise), uncertainties=uncertainties or (Doubt(),), **models)
+    return ImaginedEnv(models, starts or start_states(), 1, config, seed)
 
 
 def at(*positions) -> Position:

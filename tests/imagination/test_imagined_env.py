@@ -19,6 +19,7 @@ from tests.imagination.counter_world import (
     Position,
     at,
     make_env,
+    make_models,
     push,
     start_states,
 )
@@ -51,10 +52,10 @@ def test_halting_ends_without_reward():
 
 def test_no_success_where_halted():
     """The classifier is sure, but the world model is not to be trusted there."""
-    env = make_env(num_envs=2)
-    env.disagreement.threshold.fill_(-0.9)  # everything that leads to less than 0.9 is doubted
-    env.classifier.succeeded = lambda features: torch.ones(len(features), dtype=torch.bool)
-    env.reset(options={"states": at(0.0, 0.9)})
+    goal = Goal()
+    goal.succeeded = lambda features: torch.ones(len(features), dtype=torch.bool)
+    env = make_env(num_envs=2, goal=goal, uncertainties=(Distance(0.3, threshold=0.5),))
+    env.reset(options={"states": at(0.9, 0.0)})
     _, reward, terminated, _, info = env.step(push(1.0, 1.0))
     assert reward.tolist() == [0, 1]
     assert info["halted"].tolist() == [True, False] and info["success"].tolist() == [False, True]
@@ -63,8 +64,9 @@ def test_no_success_where_halted():
 
 def test_an_unknown_disagreement_halts():
     """NaN is no permission."""
-    env = make_env(num_envs=2)
-    env.disagreement.threshold.fill_(torch.nan)
+    doubt = Doubt()
+    doubt.threshold.fill_(torch.nan)
+    env = make_env(num_envs=2, uncertainties=(doubt,))
     env.reset(options={"states": at(0.8, 0.0)})
     _, reward, terminated, _, info = env.step(push(1.0, 1.0))
     assert info["halted"].all() and terminated.all() and not reward.any()
@@ -72,8 +74,7 @@ def test_an_unknown_disagreement_halts():
 
 def test_too_far_from_the_data_halts():
     """Disagreement has no objection right of zero; the distance to the data, from 0.6 on, has."""
-    env = make_env(num_envs=2)
-    env.support = Distance(0.6)
+    env = make_env(num_envs=2, uncertainties=(Doubt(), Distance(0.6)))
     env.reset(options={"states": at(0.2, 0.4)})
     _, reward, terminated, _, info = env.step(push(1.0, 1.0))
     assert info["halted"].tolist() == [False, True] and terminated.tolist() == [False, True] and not reward.any()
@@ -85,8 +86,7 @@ def test_how_far_from_the_data_by_hand():
     env.reset(options={"states": at(-0.2, 0.4)})
     *_, info = env.step(push(-1.0, 1.0))
     assert info["disagreement"].tolist() == pytest.approx([0.9, -1.3]) and "distance" not in info
-    env.support = Distance(0.5)
-    env.support.threshold = torch.tensor(0.25)
+    env = make_env(num_envs=2, uncertainties=(Doubt(), Distance(0.5, threshold=0.25)))
     env.reset(options={"states": at(-0.2, 0.4)})
     *_, info = env.step(push(-1.0, 1.0))
     assert info["disagreement"].tolist() == pytest.approx([0.9, -1.3])
@@ -94,8 +94,7 @@ def test_how_far_from_the_data_by_hand():
 
 
 def test_a_threshold_of_zero_divides_nothing_by_zero():
-    env = make_env(num_envs=2)
-    env.support = Distance(0.5)
+    env = make_env(num_envs=2, uncertainties=(Distance(0.5),))
     env.reset(options={"states": at(0.25, 0.5)})
     *_, info = env.step(push(1.0, 1.0))
     assert info["distance"][0] == 0 and torch.isfinite(info["distance"][1]) and info["distance"][1] > 1e9
@@ -115,7 +114,7 @@ def test_members_of_the_ensemble_imagine_their_share():
 
 
 def test_without_halting_the_episode_goes_on():
-    env = make_env(num_envs=1, halting=False)
+    env = make_env(num_envs=1, rule="none")
     env.reset(options={"states": at(-0.4)})
     features, _, terminated, _, info = env.step(push(-1.0))
     assert not terminated.any() and not info["halted"].any()
@@ -222,7 +221,7 @@ def test_resume_is_bit_exact():
 def test_invariants(seed, horizon, halting):
     """Rewards, endings and restarts fit together in every step."""
     starts = start_states([0.0, 0.4, 0.9], [-0.3, 0.3, 0.8], share=0.5)
-    env = make_env(num_envs=6, horizon=horizon, starts=starts, noise=0.2, halting=halting)
+    env = make_env(num_envs=6, horizon=horizon, starts=starts, noise=0.2, rule="halt" if halting else "none")
     features, _ = env.reset(seed=seed)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(12):
@@ -301,24 +300,24 @@ def test_episode_statistics():
 def chunked_env(chunk=3):
     """A decision is three pushes."""
     config = ImaginationConfig(num_envs=4, horizon=6, chunk=chunk)
-    return ImaginedEnv(CounterWorld(), Goal(), start_states([0.0, 0.5, 1.0]), 1, config, Doubt(), 0)
+    return ImaginedEnv(make_models(uncertainties=(Doubt(),)), start_states([0.0, 0.5, 1.0]), 1, config)
 
 
 def test_a_decision_executes_its_whole_chunk():
-    """Three pushes by hand: sums of quarters; the classifier sees only where the chunk ends."""
+    """Three pushes by hand: sums of quarters; a success or a halt on the way ends the episode there."""
     env = chunked_env()
     env.reset(options={"states": at(0.0, 0.5, 0.5, -0.25)})
     chunks = torch.tensor([[1, 1, 1], [1, 1, -1], [1, 1, 0], [-1, -1, 1]], dtype=torch.float32).unsqueeze(-1)
     _, reward, terminated, truncated, info = env.step(chunks)
     # 0.75; 0.75 after having been at 1; 1.0; -0.5 after having been at -0.75, left of all data.
     assert info["final_obs"][:, 0].tolist() == [0.75, 0.75, 1.0, -0.5]
-    assert reward.tolist() == [0, 0, 1, 0] and info["halted"].tolist() == [False, False, False, True]
-    assert terminated.tolist() == [False, False, True, True] and not truncated.any()
+    assert reward.tolist() == [0, 1, 1, 0] and info["halted"].tolist() == [False, False, False, True]
+    assert terminated.tolist() == [False, True, True, True] and not truncated.any()
     assert env.imagined_steps == 12 and env.single_action_space.shape == (3, 1)
     # Row 0 was led to 0.25, 0.5 and 0.75, row 3 to -0.5, -0.75 and -0.5: the mean of the transitions, by 0.5.
     assert info["disagreement"][[0, 3]].tolist() == pytest.approx([-1.0, 3.5 / 3])
     _, _, _, truncated, _ = env.step(torch.zeros(4, 3, 1))
-    assert truncated.tolist() == [True, True, False, False]  # six actions
+    assert truncated.tolist() == [True, False, False, False]  # six actions
 
 
 def test_a_world_model_of_chunks_is_asked_once():
@@ -332,9 +331,9 @@ def test_a_world_model_of_chunks_is_asked_once():
             return Position(state.position + 0.25 * action.sum(-1, keepdim=True))
 
     config = ImaginationConfig(num_envs=4, horizon=6, chunk=2)
-    env = ImaginedEnv(Jumping(), Goal(), start_states([0.0, 0.5, 1.0]), 1, config)
+    env = ImaginedEnv(make_models(Jumping()), start_states([0.0, 0.5, 1.0]), 1, config)
     env.reset(options={"states": at(0.0, 0.0, 0.0, 0.5)})
     _, reward, _, _, info = env.step(torch.ones(4, 2, 1))
     assert info["final_obs"][:, 0].tolist() == [0.5, 0.5, 0.5, 1.0] and reward.tolist() == [0, 0, 0, 1]
     with pytest.raises(InputError, match="3 actions"):
-        ImaginedEnv(Jumping(), Goal(), start_states(), 1, ImaginationConfig(num_envs=4, chunk=3))
+        ImaginedEnv(make_models(Jumping()), start_states(), 1, ImaginationConfig(num_envs=4, chunk=3))

@@ -197,25 +197,18 @@ class _NoSimulator:
     """Stages ask for a recorder only when they are done."""
 
 
-@pytest.mark.parametrize(("part", "file"), [("disagreement", "model"), ("distance", "support/model")])
-def test_a_threshold_that_nothing_reaches(part, file, finished, tmp_path):
-    """The refinement sees the run's ensemble with one threshold gone; the run's own is not touched."""
-    seen = {}
+def test_an_uncertainty_without_a_vote():
+    """The refinement's configuration is all that changes."""
+    kept = {}
+    for part in ("disagreement", "distance", "halting"):
 
-    def body(stage):
-        seen.update({name: load_tensors(stage.inputs["ensemble"] / f"{name}.safetensors")[0] for name in files})
+        def make_steps(config, part=part):
+            kept[part] = config.imagination.pessimism
+            return [Step("refined", {}, (), lambda stage: None)]
 
-    files = ("model", "support/model")
-    refined = Step("refined", {}, ("ensemble",), body)
-    config = entry("world4rl").preset("tiny")
-    step = refinement_without(part, "without", config, lambda c: [refined])
-    step.body(StageContext("without", tmp_path / "without", {"ensemble": finished / "ensemble"}, "x"))
-    for name in files:
-        own = load_tensors(finished / f"ensemble/{name}.safetensors")[0]
-        assert own["threshold"].isfinite()
-        expected = own | {"threshold": torch.tensor(torch.inf)} if name == file else own
-        assert all(torch.equal(expected[key], seen[name][key]) for key in expected)
-    assert list((tmp_path / "without").iterdir()) == []
+        assert refinement_without(part, "without", entry("world4rl").preset("tiny"), make_steps).name == "without"
+    assert kept["disagreement"].use == ("distance",) and kept["distance"].use == ("disagreement",)
+    assert kept["halting"].rule == "none" and kept["distance"].rule == "halt"
 
 
 # -- planning on a finished run ----------------------------------------------------------------------------------------
@@ -224,7 +217,7 @@ def test_a_threshold_that_nothing_reaches(part, file, finished, tmp_path):
 def test_planning_plays_with_the_models_of_a_run(finished):
     """It starts from the policy's plan, so with nothing to search it acts as the policy does."""
     models = load_frozen(*(finished / name for name in ("world_model", "classifier", "ensemble")))
-    assert isinstance(models.world_model, DiffusionWorldModel) and models.support is not None
+    assert isinstance(models.world_model, DiffusionWorldModel) and len(models.pessimism.uncertainties) == 2
     stages = {name: finished / name for name in ("policy", "world_model", "classifier", "ensemble")}
     config = PlanningConfig(horizon=3, iterations=1, samples=8, policy_samples=2, elites=2, judged=1, noise=1.0)
     actor = PlanningActor(**stages, config=config)
@@ -237,8 +230,8 @@ def test_planning_plays_with_the_models_of_a_run(finished):
         played.append([actor.act(observation) for _ in range(3)])
     assert all((a == b).all() for a, b in zip(played[0], played[1], strict=True)), "the seeds decide"
     assert all(action.shape == (3, policy.policy.action_dim) and abs(action).max() <= 1 for action in played[0])
-    actor.planner.classifier = _Never()
-    actor.planner.disagreement = actor.planner.support = None
+    world = models.world_model
+    actor.planner.models = Models(world, SuccessReward(world, _Never()))
     actor.begin(None, (7, 8, 9))  # type: ignore[arg-type]
     policy.begin(3)
     expected = policy.act({key: torch.from_numpy(value) for key, value in observation.items()})

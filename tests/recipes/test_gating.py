@@ -12,7 +12,7 @@ from burnish.cli import main
 from burnish.components import load
 from burnish.data import Dataset, Windows, folds, read_dataset, write_dataset
 from burnish.evaluation.gate import Recorded
-from burnish.evaluation.imagined_play import imagined_play
+from burnish.imagination import imagined_play
 from burnish.pipeline import StageContext
 from burnish.policies import load_agent
 from burnish.recipes import gating
@@ -92,7 +92,7 @@ def test_worlds_are_of_another_kind_than_the_runs_own(finished):
     assert reopen(finished).config.history.inertia
     assert load(finished / "world_model", DiffusionWorldModel).space.inertia.linear
     for world in held_out_worlds(finished / WORLDS):
-        assert not any(model.space.inertia.linear for model in (world.world_model, world.disagreement, world.support))
+        assert not any(each.space.inertia.linear for each in (world.world_model, *world.pessimism.uncertainties))
     resolved = reopen(finished)
     same_kind = replace(resolved, config=replace(resolved.config, held_out_inertia=True))
     with Recorder(TASK, 0, resolved.config.simulator, workers=1) as recorder:
@@ -114,10 +114,16 @@ def test_no_world_learned_from_what_is_held_out(finished, data, gate):
     ):
         near = []
         for part in (training, held_out):
-            windows = Windows(part, history=world.support.space.config.frames, horizon=1)
+            windows = Windows(part, history=world.pessimism.uncertainties[1].space.config.frames, horizon=1)
             states = world.world_model.recorded(part).rows(windows.present_frames)
             # A distance is a difference of large squares: what is the same is at 0.01, at most.
-            near.append(float((world.support(states, part.actions[windows.present_frames]) < 0.02).float().mean()))
+            near.append(
+                float(
+                    (world.pessimism.uncertainties[1](states, part.actions[windows.present_frames]) < 0.02)
+                    .float()
+                    .mean()
+                )
+            )
         assert near == [1, 0]
 
 

@@ -57,7 +57,7 @@ def test_it_learns_and_doubts_what_it_has_not_seen(tmp_path):
     assert found["threshold"] > found["median"] > 0
     assert (known <= ensemble.threshold).float().mean() > 0.9
     assert strange.median() > 3 * known.median()
-    doubt, believed = ensemble.judge(rows, held_out.actions[:60], torch.arange(60) % 3, torch.Generator())
+    doubt, believed = ensemble.predict_member(rows, held_out.actions[:60], torch.arange(60) % 3, torch.Generator())
     torch.testing.assert_close(doubt, known)
     torch.testing.assert_close(believed.h, world.imagine(rows, held_out.actions[:60]).h)
     assert (believed.z.unflatten(-1, (8, 8)).sum(-1) == 1).all()

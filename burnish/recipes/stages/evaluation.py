@@ -21,11 +21,14 @@ from burnish.evaluation.fidelity import picture_fidelity
 from burnish.evaluation.prediction import OpenLoop, open_loop
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.evaluation.uncertainty import uncertainty
+from burnish.imagination import Models
 from burnish.pipeline import StageContext
 from burnish.policies import Agent
-from burnish.recipes.base import Models
+from burnish.recipes import base
+from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.recording import Real
-from burnish.recipes.stages.refining import frozen_models, simulator_steps
+from burnish.recipes.stages.refining import simulator_steps
+from burnish.rewards import SuccessReward
 from burnish.storage import load_tensors, write_json
 from burnish.world_models import Encoded
 
@@ -57,7 +60,7 @@ def evaluate(
     evaluation: EvaluationConfig,
     shown: Shown,
     policies: dict[str, Path],
-    models: Models,
+    models: base.Models,
 ) -> None:
     """Everything that is measured, as JSON files in the stage's folder; without a simulator only the models.
 
@@ -66,8 +69,9 @@ def evaluate(
         policies: the folders of the pretrained and the refined one, by name.
     """
     before = simulator_steps()
-    models, folder, held_out = frozen_models(models), context.folder, shown.data[1]
-    outer = models.world if shown.encoder is None else Encoded(frozen(shown.encoder), models.world).eval()
+    models, folder, held_out = imagined(models), context.folder, shown.data[1]
+    world = models.world_model
+    outer = world if shown.encoder is None else Encoded(frozen(shown.encoder), world).eval()
     if STATE in held_out.observations:
         measure_models(held_out, models, seed, folder)
     else:
@@ -87,9 +91,10 @@ def measure_models(held_out: Dataset, models: Models, seed: int, folder: Path) -
 
     uncertainty.json holds a reason under "missing" where there are too few of them.
     """
-    ensemble = models.uncertainties[0] if models.uncertainties else None
-    horizon = max(1, min(HORIZON, int(held_out.lengths.max()) - 1) // models.world.action_steps)
-    result = open_loop(models.world, held_out, horizon, seed, ensemble)
+    uncertainties = models.pessimism.uncertainties
+    ensemble = uncertainties[0] if uncertainties else None
+    horizon = max(1, min(HORIZON, int(held_out.lengths.max()) - 1) // models.world_model.action_steps)
+    result = open_loop(models.world_model, held_out, horizon, seed, ensemble)
     write_json(folder / "prediction.json", result.summary())
     if ensemble is None or result.disagreement is None:
         return
@@ -123,8 +128,9 @@ def measure_pictures(held_out: Dataset, world: Any, seed: int, folder: Path, win
 
 def measure_failures(held_out: Dataset, models: Models, seed: int, folder: Path, episodes: int) -> None:
     """Whether an imagined failure stays one, by the classifier; on held-out episodes, failure_fidelity.json."""
-    found = failure_fidelity(models.world, models.reward, held_out, seed, limit=episodes)
-    write_json(folder / "failure_fidelity.json", found.summary())
+    if isinstance(models.reward, SuccessReward):
+        found = failure_fidelity(models.world_model, models.reward.classifier, held_out, seed, limit=episodes)
+        write_json(folder / "failure_fidelity.json", found.summary())
 
 
 def measure_success(

@@ -8,12 +8,13 @@ from burnish.data import Dataset, folds
 from burnish.errors import RunError
 from burnish.evaluation.back_test import back_test, on_policy
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
-from burnish.evaluation.imagined_play import FrozenModels, ImaginedPlay, imagined_play
+from burnish.imagination import ImaginedEvaluation, Models, imagined_play
 from burnish.pipeline import Absent, Stage, StageContext, naming, stage
 from burnish.policies import Agent
 from burnish.recipes import base
 from burnish.recipes.stages import data as reading
-from burnish.recipes.stages.refining import frozen_models, inside, simulator_steps, time_limit
+from burnish.recipes.stages.imagining import imagined
+from burnish.recipes.stages.refining import inside, simulator_steps, time_limit
 from burnish.storage import write_json
 
 GATE_FILE = "gate.json"
@@ -77,7 +78,7 @@ def verdict(
 ) -> GateVerdict:
     """The decision on (pretrained, refined), from held-out worlds and the `data` that they were trained on folds of."""
     pretrained, refined = agents
-    frozen = [as_frozen(each) for each in worlds]
+    frozen = [imagined(each, None, data) for each in worlds]
     held_out = [episodes for _, episodes in folds(data, len(worlds), seed)]
     return decide(
         plays(pretrained, frozen, data, gate.episodes, seed),
@@ -88,14 +89,7 @@ def verdict(
     )
 
 
-def as_frozen(models: base.Models) -> FrozenModels:
-    """What an imagined play is played in."""
-    models = frozen_models(models)
-    disagreement, support = (*models.uncertainties, None, None)[:2]
-    return FrozenModels(models.world, models.reward, disagreement, support)
-
-
-def plays(agent: Agent, worlds: Sequence[FrozenModels], data: Dataset, episodes: int, seed: int) -> list[ImaginedPlay]:
+def plays(agent: Agent, worlds: Sequence[Models], data: Dataset, episodes: int, seed: int) -> list[ImaginedEvaluation]:
     """One play from each of the same `episodes` recorded episode starts in every world."""
     frames = gate_starts(data, episodes, seed)
     observation = {key: values[frames] for key, values in data.observations.items()}

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import torch
 
-from burnish.components import frozen
 from burnish.data import Dataset
 from burnish.errors import RunError
-from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_success
+from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_evaluation
 from burnish.pipeline import StageContext
 from burnish.policies import Agent, check_same_features
 from burnish.recipes.base import Models
+from burnish.recipes.stages.imagining import imagined
 from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
 from burnish.training import current
 from burnish.world_models import Encoded, WorldModel
@@ -32,16 +32,16 @@ def refine_policy(
     Without any interaction: the simulator's steps are counted, and one is an error.
     """
     before = simulator_steps()
-    agent, models = inside(policy), frozen_models(models)
-    check_same_features(agent, models.world, {k: v[data.starts[:8]] for k, v in data.observations.items()})
-    start_from = start_states(imagination.starts, data, models.world)
+    agent, imagines = inside(policy), imagined(models, imagination.pessimism, data)
+    check_same_features(agent, imagines.world_model, {k: v[data.starts[:8]] for k, v in data.observations.items()})
+    starts = start_states(imagination.starts, data, imagines.world_model)
     chunk = agent.policy.config.chunk
     shared = current().share(imagination.num_envs, "imagination.num_envs")
     rules = replace(imagination, chunk=chunk, num_envs=shared)
     unhurried = replace(rules, num_envs=refinement.imagined_episodes, horizon=10**9)
-    env = _environment(models, start_from, data.action_dim, rules, seed)
-    scored_in = _environment(models, start_from, data.action_dim, unhurried, seed + 1)
-    scored_from = start_from.episode_starts(refinement.imagined_episodes)
+    env = ImaginedEnv(imagines, starts, data.action_dim, rules, seed)
+    scored_in = ImaginedEnv(imagines, starts, data.action_dim, unhurried, seed + 1)
+    scored_from = starts.episode_starts(refinement.imagined_episodes)
     limit = -(-time_limit(data) // chunk)
     # The same on every process: the critic begins with the same weights.
     torch.manual_seed(seed)
@@ -50,7 +50,7 @@ def refine_policy(
         result = refine(
             learns,
             EnvExperience(env, current().seed(seed)),
-            lambda candidate: Judgement.of_success(imagined_success(scored_in, candidate, scored_from, limit, seed)),
+            lambda candidate: Judgement.of(imagined_evaluation(scored_in, candidate, scored_from, limit, seed)),
             refinement,
             context.folder,
             seed,
@@ -77,11 +77,6 @@ def inside(agent: Agent) -> Agent:
     return Agent(agent.observer.inner, agent.policy, agent.task).eval()
 
 
-def frozen_models(models: Models) -> Models:
-    """Without gradients."""
-    return Models(frozen(models.world), frozen(models.reward), tuple(frozen(each) for each in models.uncertainties))
-
-
 def time_limit(dataset: Dataset) -> int:
     """Actions after which an episode has failed."""
     return dataset.info.max_steps or int(dataset.lengths.max())
@@ -91,10 +86,3 @@ def start_states(config: StartConfig, dataset: Dataset, world: WorldModel) -> St
     """The state at every recorded frame."""
     frames = torch.arange(dataset.num_frames, device=dataset.device)
     return StartStates(dataset, world.recorded(dataset), frames, config)
-
-
-def _environment(
-    models: Models, starts: StartStates, action_dim: int, rules: ImaginationConfig, seed: int
-) -> ImaginedEnv:
-    disagreement, support = (*models.uncertainties, None, None)[:2]
-    return ImaginedEnv(models.world, models.reward, starts, action_dim, rules, disagreement, seed, support)

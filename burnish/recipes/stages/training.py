@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from burnish.components import build, frozen
-from burnish.data import Dataset, Windows, about_to_succeed, action_chunks, require_successes, successful_episodes
+from burnish.data import Dataset, about_to_succeed, action_chunks, require_successes, successful_episodes
 from burnish.errors import InputError
 from burnish.evaluation.prediction import open_loop
-from burnish.evaluation.replay import replay, state_judge
+from burnish.evaluation.replay import replay, success_of_states
+from burnish.imagination import imagined_frames
 from burnish.pipeline import StageContext
 from burnish.policies import Policy
 from burnish.rewards import BalancedFrames, CalibratedClassifier
@@ -113,7 +114,7 @@ def validation(
     outcomes = held_out.episode_success
     score = None
     if bool(training.success.any()) and bool(outcomes.any()) and not bool(outcomes.all()):
-        score = state_judge(training, seed)
+        score = success_of_states(training, seed)
     names = ["open_loop_error"] if score is None else ["open_loop_error", "outcome_error"]
     if config.stop_by not in (None, *names):
         raise InputError(
@@ -179,29 +180,3 @@ def train_classifier(
 def recorded_features(observer: Any, dataset: Dataset) -> Tensor:
     """What the policy and the classifier read at every frame, (F, feature_dim)."""
     return observer.features(observer.recorded(dataset))
-
-
-@torch.no_grad()
-def imagined_frames(
-    world_model: WorldModel, dataset: Dataset, seed: int, steps: int = 8, limit: int = 20_000
-) -> tuple[Tensor, Tensor]:
-    """Features after 1 … `steps` imagined steps under the recorded actions, labelled by what really happened.
-
-    Windows that end in success are drawn more often, because they are rare.
-    """
-    chunk, device = world_model.action_steps, dataset.device
-    steps = max(1, steps // chunk)
-    present = Windows(dataset, history=1, horizon=steps * chunk).present_frames
-    generator = torch.Generator(device=device).manual_seed(seed)
-    succeeds = dataset.success[present + steps * chunk]
-    weights = torch.where(succeeds, 0.3 / succeeds.sum().clamp(min=1), 0.7 / (~succeeds).sum().clamp(min=1))
-    drawn = present[torch.multinomial(weights, max(1, limit // steps), replacement=True, generator=generator)]
-    state = world_model.recorded(dataset).rows(drawn)
-    rows, labels = [], []
-    for step in range(steps):
-        now = drawn + step * chunk
-        action = dataset.actions[now[:, None] + torch.arange(chunk, device=device)].flatten(1)
-        state = world_model.imagine(state, action, generator)
-        rows.append(world_model.features(state))
-        labels.append(dataset.success[now + chunk])
-    return torch.cat(rows), torch.cat(labels)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from burnish.imagination import ImaginedSuccess, imagined_success
+from burnish.imagination import ImaginedEvaluation, imagined_evaluation
 from burnish.policies import Decision
-from tests.imagination.counter_world import Distance, at, make_env, start_states
+from tests.imagination.counter_world import Distance, Doubt, at, make_env, start_states
 
 
 class Follow:
@@ -20,23 +20,23 @@ class Follow:
         return Decision(action.unsqueeze(1), action)
 
 
-def judge(env, rule, positions, steps, **changes):
-    return imagined_success(env, Follow(rule), at(*positions), steps, seed=0, **changes)
+def evaluate(env, rule, positions, steps, **changes):
+    return imagined_evaluation(env, Follow(rule), at(*positions), steps, seed=0, **changes)
 
 
 def test_by_hand():
     """Full speed ahead for 4 steps: from 0.0 and 0.5 that is in time, from -0.25 and -0.45 too late."""
     env = make_env(num_envs=4, horizon=10**9)
-    found = judge(env, torch.ones_like, [0.0, 0.5, -0.25, -0.45], steps=4)
+    found = evaluate(env, torch.ones_like, [0.0, 0.5, -0.25, -0.45], steps=4)
     assert found.success.tolist() == [True, True, False, False]
     assert not found.halted.any()
-    assert found.rate == pytest.approx(0.5) and found.halted_rate == 0
+    assert found.score == pytest.approx(0.5) and found.halted_rate == 0
 
 
 def test_only_the_first_episode_counts():
     """Row 0 halts at once; its restarts, at 0.9, would succeed in every step."""
     env = make_env(num_envs=2, horizon=10**9, starts=start_states([0.9, 0.95]))
-    found = judge(env, lambda x: torch.where(x < 0, -1.0, 1.0), [-0.4, 0.5], steps=20)
+    found = evaluate(env, lambda x: torch.where(x < 0, -1.0, 1.0), [-0.4, 0.5], steps=20)
     assert found.success.tolist() == [False, True]
     assert found.halted.tolist() == [True, False]
 
@@ -44,14 +44,14 @@ def test_only_the_first_episode_counts():
 def test_halting_after_a_success_is_another_episode():
     """Row 0 succeeds, restarts at -0.4 and halts there: that is not its business any more."""
     env = make_env(num_envs=1, horizon=10**9, starts=start_states([-0.4, -0.4]))
-    found = judge(env, lambda x: torch.where(x < 0, -1.0, 1.0), [0.9], steps=5)
+    found = evaluate(env, lambda x: torch.where(x < 0, -1.0, 1.0), [0.9], steps=5)
     assert found.success.tolist() == [True] and found.halted.tolist() == [False]
 
 
 def test_a_truncated_episode_is_over():
     """The environment's horizon cuts an idle episode after 3 steps; its restart at 0.9 succeeds, but is the second."""
     env = make_env(num_envs=1, horizon=3, starts=start_states([0.9, 0.95]))
-    found = judge(env, lambda x: torch.where(x < 0.5, 0.0, 1.0), [0.0], steps=10)
+    found = evaluate(env, lambda x: torch.where(x < 0.5, 0.0, 1.0), [0.0], steps=10)
     assert found.success.tolist() == [False]
 
 
@@ -60,35 +60,36 @@ def test_the_distance_from_the_data_by_hand():
     episode counts.  Disagreement is the negative position by 0.5, the distance that beyond -1 by 2."""
     env = make_env(num_envs=2, horizon=10**9, starts=start_states([-0.4, -0.4]))
     rule = lambda x: torch.where(x < 0.5, -1.0, 1.0)  # noqa: E731
-    found = judge(env, rule, [0.0, 0.75], steps=20)
-    assert found.halted.tolist() == [True, False] and found.distance is None
-    assert found.disagreement == pytest.approx((0.5 + 1.0 + 1.5 - 2.0) / 4)
-    env.support = Distance(-1)
-    env.support.threshold = torch.tensor(2.0)
-    found = judge(env, rule, [0.0, 0.75], steps=20)
-    assert found.disagreement == pytest.approx(0.25)
-    assert found.distance == pytest.approx((0.375 + 0.25 + 0.125 + 1.0) / 4)
+    found = evaluate(env, rule, [0.0, 0.75], steps=20)
+    assert found.halted.tolist() == [True, False] and found.mean_uncertainty("distance") is None
+    assert found.mean_uncertainty("disagreement") == pytest.approx((0.5 + 1.0 + 1.5 - 2.0) / 4)
+    far = (Doubt(), Distance(-1, threshold=2.0))
+    env = make_env(num_envs=2, horizon=10**9, starts=start_states([-0.4, -0.4]), uncertainties=far)
+    found = evaluate(env, rule, [0.0, 0.75], steps=20)
+    assert found.mean_uncertainty("disagreement") == pytest.approx(0.25)
+    assert found.mean_uncertainty("distance") == pytest.approx((0.375 + 0.25 + 0.125 + 1.0) / 4)
 
 
 @pytest.mark.parametrize("check_every", [1, 3, 100])
 def test_stopping_early_changes_nothing(check_every):
     env = make_env(num_envs=3, horizon=10**9)
-    found = judge(env, torch.ones_like, [0.9, 0.5, -0.3], steps=30, check_every=check_every)
+    found = evaluate(env, torch.ones_like, [0.9, 0.5, -0.3], steps=30, check_every=check_every)
     assert found.success.all()
     assert env.imagined_steps < 3 * 30 or check_every == 100
     # -2 * (1.15 + (0.75 + 1) + (-0.05 + 0.2 + 0.45 + 0.7 + 0.95 + 1.2)) / 9 decisions
-    assert found.disagreement == pytest.approx(-2 * 6.35 / 9)
+    assert found.mean_uncertainty("disagreement") == pytest.approx(-2 * 6.35 / 9)
 
 
 def test_the_same_starts_and_seed_give_the_same_verdict():
     env = make_env(num_envs=50, horizon=10**9, noise=0.3)
     positions = torch.linspace(-0.4, 0.9, 50).tolist()
-    one, two = (judge(env, lambda x: torch.full_like(x, 0.2), positions, steps=15) for _ in range(2))
+    one, two = (evaluate(env, lambda x: torch.full_like(x, 0.2), positions, steps=15) for _ in range(2))
     assert torch.equal(one.success, two.success) and torch.equal(one.halted, two.halted)
-    assert one.disagreement == two.disagreement
-    assert 0 < one.rate < 1 and 0 < one.halted_rate < 1
+    assert one.mean_uncertainty("disagreement") == two.mean_uncertainty("disagreement")
+    assert 0 < one.score < 1 and 0 < one.halted_rate < 1
 
 
 def test_rates():
-    found = ImaginedSuccess(torch.tensor([True, False, False, False]), torch.tensor([False, True, True, False]))
-    assert found.rate == 0.25 and found.halted_rate == 0.5
+    outcome = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    found = ImaginedEvaluation(outcome, outcome > 0, outcome, torch.tensor([False, True, True, False]))
+    assert found.score == 0.25 and found.halted_rate == 0.5

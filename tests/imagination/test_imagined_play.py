@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from burnish.data import STATE
-from burnish.evaluation.frozen import FrozenModels
-from burnish.evaluation.imagined_play import imagined_play
-from burnish.policies import Agent, Decision, GaussianPolicyConfig
+from burnish.evaluation.agent import Agent
+from burnish.imagination import imagined_play
+from burnish.policies import Decision, GaussianPolicyConfig
 from burnish.world_models import HistoryConfig, ObservationHistory
-from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Doubt, Goal, Position, at
+from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Doubt, Goal, Position, at, make_models
 
 
 class Rule(torch.nn.Module):
@@ -57,7 +57,7 @@ def always(action):
 
 
 def play(agent, positions, steps, world=None, classifier=None, disagreement=None, support=None, seed=0, **settings):
-    models = FrozenModels(world or CounterWorld(), classifier or Goal(), disagreement, support)
+    models = make_models(world, classifier, (disagreement, support))
     starts = at(*positions)
     return imagined_play(agent, models, starts, {STATE: starts.position}, steps, seed, **settings)
 
@@ -84,68 +84,65 @@ def test_a_start_in_success_is_no_success_yet():
 def test_doubts_by_hand():
     """Disagreement -(x + a / 4) / 0.5 of moves to the left: the largest one on the way, and the mean."""
     found = play(always(-1.0), [0.0, -0.25], steps=2, disagreement=Doubt())
-    assert found.doubt.tolist() == [1.0, 1.5] and found.distance.tolist() == [0, 0]
-    assert found.mean_distance.tolist() == [0.75, 1.25], "without a distance it is that of disagreement"
+    assert found.worst["disagreement"].tolist() == [1.0, 1.5] and "distance" not in found.worst
+    assert found.distance.tolist() == [0.75, 1.25], "without a distance it is that of disagreement"
     assert found.halted.tolist() == [False, True], "at the threshold nothing is halted"
 
 
 def test_distances_by_hand():
     """Beyond 0.25, by 0.25: 0, 1 and 2 thresholds after one, two and three moves."""
-    support = Distance(0.25)
-    support.threshold = torch.tensor(0.25)
+    support = Distance(0.25, threshold=0.25)
     found = play(always(1.0), [0.0, -0.25], steps=3, disagreement=Doubt(), support=support)
-    assert found.distance.tolist() == [2, 1] and found.doubt.tolist() == [0, 0]
-    assert found.mean_distance.tolist() == [1, 0]
+    assert found.worst["distance"].tolist() == [2, 1] and found.worst["disagreement"].tolist() == [0, 0]
+    assert found.distance.tolist() == [1, 0]
     assert found.halted.tolist() == [True, False]
 
 
 def test_doubts_count_while_the_episode_lives():
     """From 0.75 the first move succeeds, at a distance of 0; what follows, up to 1.5, is nobody's."""
-    support = Distance(1.0)
-    support.threshold = torch.tensor(0.25)
+    support = Distance(1.0, threshold=0.25)
     found = play(always(1.0), [0.75, 0.0], steps=3, support=support)
     assert found.success.tolist() == [True, False]
-    assert found.distance.tolist() == [0, 0] and not found.halted.any()
-    assert found.mean_distance.tolist() == [0, -2]
+    assert found.worst["distance"].tolist() == [0, 0] and not found.halted.any()
+    assert found.distance.tolist() == [0, -2]
 
 
 def test_success_beyond_the_data_is_not_pessimistic():
     """The move that succeeds is itself too far: 1.25 - 0.9 > 0.25, and 1 - 0.9 is not."""
-    support = Distance(0.9)
-    support.threshold = torch.tensor(0.25)
+    support = Distance(0.9, threshold=0.25)
     found = play(agent(lambda features: 4 * (1.25 - features).clamp(0, 0.25)), [0.75, 1.0], steps=1, support=support)
     assert found.success.all() and found.halted.tolist() == [False, True]
-    assert found.pessimistic.tolist() == [True, False]
+    assert found.outcome.tolist() == [1, 0]
 
 
 class Unsure(Distance):
     """No number at all right of its edge, and nothing to say left of it."""
 
     def __init__(self, edge, value):
-        super().__init__(edge)
-        self.threshold, self.value = torch.tensor(0.5), value
+        super().__init__(edge, threshold=0.5)
+        self.value = value
 
     def __call__(self, state, action):
         return torch.where(super().__call__(state, action) > 0, self.value, 0.0)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("judge", ["disagreement", "support"])
-def test_a_doubt_that_is_no_number_halts_and_stays_a_number_in_the_evidence(judge, value):
-    found = play(always(1.0), [0.0, 0.5], steps=2, **{judge: Unsure(0.75, value)})
+@pytest.mark.parametrize("which", ["disagreement", "support"])
+def test_a_doubt_that_is_no_number_halts_and_stays_a_number_in_the_evidence(which, value):
+    found = play(always(1.0), [0.0, 0.5], steps=2, **{which: Unsure(0.75, value)})
     assert found.halted.tolist() == [False, True] and found.success.tolist() == [False, True]
-    assert found.pessimistic.tolist() == [False, False]
-    for values in (found.doubt, found.distance, found.mean_distance):
+    assert found.outcome.tolist() == [0, 0]
+    for values in (*found.worst.values(), found.distance):
         assert values.isfinite().all()
-    assert found.mean_distance[1] > 1000
+    assert found.distance[1] > 1000
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_no_number_after_success_does_no_harm(value):
     """The one goes on beyond 1 while the other still plays."""
     found = play(always(1.0), [0.75, 0.0], steps=3, disagreement=Unsure(1.0, value))
-    assert found.pessimistic.tolist() == [True, False] and not found.halted.any()
-    assert found.mean_distance.tolist() == [0, 0] and found.doubt.tolist() == [0, 0]
+    assert found.outcome.tolist() == [1, 0] and not found.halted.any()
+    assert found.distance.tolist() == [0, 0] and found.worst["distance"].tolist() == [0, 0]
 
 
 def test_an_unknown_threshold_halts():
@@ -157,7 +154,7 @@ def test_an_unknown_threshold_halts():
 def test_a_threshold_of_zero_forbids_only_what_is_beyond_it():
     """As in refinement: at the edge itself, 0 / 0 is no doubt."""
     found = play(always(1.0), [0.25, 0.5], steps=1, support=Distance(0.5))
-    assert found.distance[0] == 0 and found.halted.tolist() == [False, True]
+    assert found.worst["distance"][0] == 0 and found.halted.tolist() == [False, True]
 
 
 def test_deviations_are_added_clipped_and_told_to_the_agent():
@@ -201,6 +198,7 @@ def test_deviations_in_a_world_of_several_actions():
     seen = []
 
     class Remembering:
+        name = "disagreement"
         threshold = torch.tensor(1.0)
 
         def __call__(self, state, actions):

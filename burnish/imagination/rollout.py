@@ -1,0 +1,148 @@
+"""The one loop over a world model: what is imagined step by step, what it is worth, and how far it can be trusted."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from burnish.data import Dataset
+from burnish.imagination.pessimism import Pessimism, has_members, in_thresholds
+from burnish.rewards import Outcome, Reward
+from burnish.world_models.base import State, WorldModel
+
+Count = TypeVar("Count", bound=int | Tensor)
+
+Act = Callable[[Any, int], Float[Tensor, "B A"]]
+"""Actions of transition number n from these states: those of one transition, flattened."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What imagines, what tells rewards, and what tells where imagination ends."""
+
+    world_model: WorldModel
+    reward: Reward | None = None
+    pessimism: Pessimism = field(default_factory=Pessimism)
+
+    def hopeful(self) -> Self:
+        """The same models, with uncertainty measured and of no consequence."""
+        return replace(self, pessimism=self.pessimism.without_rule())
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """One imagined transition of B episodes.
+
+    Attributes:
+        step: its number, from 0.
+        state: before it.
+        action: what was done, flattened.
+        following: after it.
+        alive: episodes that were not over before it; the others go on, and are nobody's.
+        outcome: what came of it by the rule of pessimism; None without a reward. Nothing where not alive.
+        halted: episodes that pessimism ended here.
+        uncertainty: by name, in thresholds.
+    """
+
+    step: int
+    state: Any
+    action: Float[Tensor, "B A"]
+    following: Any
+    alive: Bool[Tensor, " B"]
+    outcome: Outcome | None
+    halted: Bool[Tensor, " B"]
+    uncertainty: dict[str, Float[Tensor, " B"]]
+
+
+def rollout(
+    models: Models,
+    state: State,
+    act: Act,
+    steps: int | Int[Tensor, " B"],
+    generator: torch.Generator | None,
+    members: Int[Tensor, " B"] | None = None,
+    check_every: int = 10,
+    reward_every: int = 1,
+) -> Iterator[Imagined]:
+    """Imagine transitions one by one, for as long as anybody asks for them and any episode lives.
+
+    Gradients flow where the caller lets them: say `torch.no_grad()` around the loop where none are wanted.
+
+    Args:
+        models: without a reward, episodes end at their limits alone.
+        state: B rows, where the episodes begin.
+        act: decides; it is asked once a transition, whatever its world model's `action_steps`.
+        steps: transitions after which an episode is over: one number, or each episode's own.
+        generator: of the world model's random numbers.
+        members: the ensemble's member that each episode follows, -1 for the world model itself; None: all of them.
+        check_every: transitions after which it is looked whether any episode lives (which waits for the device); 0:
+            never.
+        reward_every: transitions after each of which the reward is asked; those between earn nothing.
+    """
+    limits = steps if isinstance(steps, Tensor) else None
+    alive = None
+    for step in range(int(limits.max()) if limits is not None else int(steps)):
+        action = act(state, step)
+        if alive is None:
+            alive = torch.ones(len(action), dtype=torch.bool, device=action.device)
+        now = alive if limits is None else alive & (step < limits)
+        following, uncertainty = _transition(models, state, action, generator, members)
+        outcome, halted = None, torch.zeros_like(now)
+        if models.reward is not None:
+            if step % reward_every == reward_every - 1:
+                outcome = models.reward(state, action, following)
+            else:
+                outcome = Outcome(torch.zeros_like(action[:, 0]), halted)
+            outcome, halted = models.pessimism.apply(outcome, uncertainty)
+            outcome, halted = outcome.where(now), halted & now
+            alive = now & ~outcome.terminated
+        yield Imagined(step, state, action, following, now, outcome, halted, uncertainty)
+        state = following
+        if outcome is not None and check_every and step % check_every == check_every - 1 and not bool(alive.any()):
+            return
+
+
+def _transition(
+    models: Models, state: State, action: Tensor, generator: torch.Generator | None, members: Tensor | None
+) -> tuple[State, dict[str, Tensor]]:
+    """The states that follow, by each episode's own model, and the uncertainty about them."""
+    following = models.world_model.imagine(state, action, generator)
+    uncertainty: dict[str, Tensor] = {}
+    for each in models.pessimism.uncertainties:
+        if members is not None and has_members(each):
+            value, believed = each.predict_member(state, action, members.clamp(min=0), generator)
+            following = following.where(members >= 0, believed)
+            members = None  # one ensemble's members are no other's
+        else:
+            value = each(state, action)
+        uncertainty[each.name] = in_thresholds(value, each.threshold)
+    return following, uncertainty
+
+
+def transitions(world_model: WorldModel, actions: Count) -> Count:
+    """Transitions that take so many actions; the last one is finished."""
+    return -(-actions // world_model.action_steps)  # type: ignore[return-value]
+
+
+def given(actions: Float[Tensor, "B T A"]) -> Act:
+    """Acts as written down: `actions[:, n]`, those of one transition flattened."""
+    return lambda state, step: actions[:, step]
+
+
+def recorded(dataset: Dataset, present: Int[Tensor, " B"], action_steps: int = 1) -> Act:
+    """Acts as it was recorded from each `present` frame on.
+
+    The last frame's action was never executed; an episode that is over repeats the one before, and nobody looks.
+    """
+    episode = dataset.episode_of_frame[present]
+    last = (dataset.starts + dataset.lengths - 2)[episode][:, None]
+    offsets = torch.arange(action_steps, device=present.device)
+
+    def act(state: Any, step: int) -> Tensor:
+        frames = present[:, None] + step * action_steps + offsets
+        return dataset.actions[torch.minimum(frames, last)].flatten(1)
+
+    return act

@@ -1,0 +1,26 @@
+"""The models of a run put together: what imagines, what it earns, and what is not to be trusted."""
+
+from burnish import imagination
+from burnish.components import frozen
+from burnish.data import Dataset
+from burnish.imagination import Pessimism, PessimismConfig
+from burnish.recipes.base import Models
+from burnish.rewards import as_reward
+
+
+def imagined(
+    models: Models, pessimism: PessimismConfig | None = None, data: Dataset | None = None
+) -> imagination.Models:
+    """Models that stages left, without gradients; by default pessimism counts all uncertainties and halts.
+
+    Where rewards are dense an episode that halts is worth no more than the worst one of `data`: nothing would be an
+    escape from costs.
+    """
+    world, uncertainties = frozen(models.world), tuple(frozen(each) for each in models.uncertainties)
+    worst = 0.0
+    if data is not None and data.reward is not None and not data.has_success:
+        worst = min(0.0, float(data.episode_return.min()))
+    caution = Pessimism(uncertainties, halt_reward=worst)
+    if pessimism is not None:
+        caution = Pessimism.of(pessimism, uncertainties, worst)
+    return imagination.Models(world, as_reward(world, frozen(models.reward)), caution)
