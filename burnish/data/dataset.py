@@ -214,37 +214,6 @@ class Dataset:
             info=info,
         )
 
-    @staticmethod
-    def join(datasets: Sequence[Dataset]) -> Dataset:
-        """The episodes of several datasets on one device, one dataset's after another's; for several tasks, say.
-
-        Raises:
-            InputError: no dataset, or they differ in what is observed, in an action, or in the time of one frame.
-        """
-        if not datasets:
-            raise bad_input("datasets to be joined", "none", "at least one")
-        first = datasets[0]
-        for index, each in enumerate(datasets):
-            for name, found, expected in zip(
-                ("observation", "action", "info"), _kinds_of(each), _kinds_of(first), strict=True
-            ):
-                if found != expected:
-                    raise bad_input(
-                        f"dataset {index} of those to be joined", f"{found}", f"{expected} as in 0", field=name
-                    )
-        lengths = torch.cat([each.lengths for each in datasets])
-        return Dataset(
-            observations={key: torch.cat([each.observations[key] for each in datasets]) for key in first.observations},
-            actions=torch.cat([each.actions for each in datasets]),
-            success=torch.cat([each.success for each in datasets]),
-            starts=lengths.cumsum(0) - lengths,
-            lengths=lengths,
-            sources=tuple(source for each in datasets for source in each.sources),
-            seeds=tuple(seed for each in datasets for seed in each.seeds),
-            tasks=tuple(task for each in datasets for task in each.tasks),
-            info=first.info,
-        )
-
     def to_episodes(self) -> list[Episode]:
         """The episodes as NumPy arrays (views where the dataset lies on the CPU)."""
         observations = {key: values.cpu().numpy() for key, values in self.observations.items()}
@@ -280,13 +249,6 @@ def check_same_shapes(first: Episode, episode: Episode, index: int, where: objec
         if values.shape[1:] != reference.shape[1:]:
             found, expected = f"shape {values.shape[1:]}", f"{reference.shape[1:]} as in episode 0"
             raise bad_input(where, found, expected, field=key, episode=index)
-
-
-def _kinds_of(dataset: Dataset) -> tuple[dict[str, tuple[int, ...]], int, dict[str, int]]:
-    """What must agree where datasets are joined."""
-    shapes = {key: tuple(values.shape[1:]) for key, values in sorted(dataset.observations.items())}
-    info = {"fps": dataset.info.fps, "action_repeat": dataset.info.action_repeat}
-    return shapes, dataset.action_dim, info
 
 
 def _largest_remainders(sizes: list[int], total: int) -> list[int]:
