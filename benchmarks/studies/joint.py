@@ -52,7 +52,7 @@ def train_joint(
         for run, each in zip(run_folders, opened, strict=True):
             recorded = frames_of(Path(run) / "dataset", each.history.cameras)
             parts.append(recorded.split(each.held_out, seed=0)[0])
-        joined = Dataset.join(parts)
+        joined = joined_datasets(parts)
         stage.record("episodes", joined.num_episodes)
         stage.record("frames", joined.num_frames)
         with memory_explained(STAGE):
@@ -77,3 +77,15 @@ def _content(run: Path) -> str:
     if manifest is None:
         raise InputError(f"{run}: the data set is not done yet; record it first (burnish collect {run})")
     return manifest["content"]
+
+
+def joined_datasets(datasets: Sequence[Dataset]) -> Dataset:
+    """The episodes of several datasets, one dataset's after another's.
+
+    Raises:
+        InputError: they differ in what is observed, in an action, or in the time of one frame.
+    """
+    times = {(each.info.fps, each.info.action_repeat) for each in datasets}
+    if len(times) != 1:
+        raise InputError(f"datasets to be joined: found (fps, action repeat) {sorted(times)}, expected one for all")
+    return Dataset.from_episodes([episode for each in datasets for episode in each.to_episodes()], datasets[0].info)

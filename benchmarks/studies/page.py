@@ -61,7 +61,7 @@ _TEXTS = 6
 
 @dataclass(frozen=True)
 class Study:
-    """The checked rows, and as they were given; make one with `study_of` or `read_study`."""
+    """The checked rows, and as they were given; make one with `study_of`."""
 
     policies: tuple[ScoredPolicy, ...]
     decisions: tuple[GateDecision, ...]
@@ -80,18 +80,6 @@ def study_of(policies: Any, decisions: Any, source: str = "study", title: str = 
     if not any(checked):
         raise InputError(f"{source}: found neither policies nor decisions, expected at least one of these")
     return Study(*checked, {"policies": policies, "decisions": decisions}, title, command)
-
-
-def read_study(path: Path) -> Study:
-    """Read NAME.json: {"policies": [...], "decisions": [...]}, optionally "title" and "command"."""
-    try:
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: could not be read as JSON: {error}") from error
-    if not isinstance(stored, Mapping) or not {"policies", "decisions"} <= set(stored):
-        raise InputError(f"{path}: expected an object with the keys policies and decisions")
-    title, command = stored.get("title", TITLE), stored.get("command", "")
-    return study_of(stored["policies"], stored["decisions"], str(path), str(title), str(command))
 
 
 def write_study(study: Study, folder: Path, name: str) -> Path:

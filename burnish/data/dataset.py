@@ -266,40 +266,6 @@ class Dataset:
             terminated=_concatenated([episode.terminated for episode in recorded]),
         )
 
-    @staticmethod
-    def join(datasets: Sequence[Dataset]) -> Dataset:
-        """The episodes of several datasets on one device, one dataset's after another's; for several tasks, say.
-
-        Raises:
-            InputError: no dataset, or they differ in what is observed, in an action, in the time of one frame, or in
-                whether there are rewards and terminations.
-        """
-        if not datasets:
-            raise bad_input("datasets to be joined", "none", "at least one")
-        first = datasets[0]
-        for index, each in enumerate(datasets):
-            for name, found, expected in zip(
-                ("observation", "action", "info", "columns"), _kinds_of(each), _kinds_of(first), strict=True
-            ):
-                if found != expected:
-                    raise bad_input(
-                        f"dataset {index} of those to be joined", f"{found}", f"{expected} as in 0", field=name
-                    )
-        lengths = torch.cat([each.lengths for each in datasets])
-        return Dataset(
-            observations={key: torch.cat([each.observations[key] for each in datasets]) for key in first.observations},
-            actions=torch.cat([each.actions for each in datasets]),
-            success=torch.cat([each.success for each in datasets]),
-            starts=lengths.cumsum(0) - lengths,
-            lengths=lengths,
-            sources=tuple(source for each in datasets for source in each.sources),
-            seeds=tuple(seed for each in datasets for seed in each.seeds),
-            tasks=tuple(task for each in datasets for task in each.tasks),
-            info=first.info,
-            reward=_joined([each.reward for each in datasets]),
-            terminated=_joined([each.terminated for each in datasets]),
-        )
-
     def to_episodes(self) -> list[Episode]:
         """The episodes as NumPy arrays (views where the dataset lies on the CPU)."""
         observations = {key: values.cpu().numpy() for key, values in self.observations.items()}
@@ -347,19 +313,6 @@ def check_same_shapes(first: Episode, episode: Episode, index: int, where: objec
 def _concatenated(columns: Sequence[np.ndarray | None]) -> Tensor | None:
     present = [column for column in columns if column is not None]
     return torch.from_numpy(np.concatenate(present)) if present else None
-
-
-def _joined(columns: Sequence[Tensor | None]) -> Tensor | None:
-    present = [column for column in columns if column is not None]
-    return torch.cat(present) if present else None
-
-
-def _kinds_of(dataset: Dataset) -> tuple[dict[str, tuple[int, ...]], int, dict[str, int], list[str]]:
-    """What must agree where datasets are joined."""
-    shapes = {key: tuple(values.shape[1:]) for key, values in sorted(dataset.observations.items())}
-    info = {"fps": dataset.info.fps, "action_repeat": dataset.info.action_repeat}
-    columns = [name for name in ("reward", "terminated") if getattr(dataset, name) is not None]
-    return shapes, dataset.action_dim, info, columns
 
 
 def _largest_remainders(sizes: list[int], total: int) -> list[int]:
