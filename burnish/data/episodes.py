@@ -42,6 +42,8 @@ class Episode:
         source: who acted: `expert`, `noisy_expert`, `policy`, `random`, or any other word.
         seed: the seed that reproduces this episode; -1 when unknown.
         task: the task's name, for instance `drawer-open-v3`.
+        reward: float32 (T,): what was received on arriving at each frame, 0 at the first; None where nobody knows.
+        terminated: bool (T,): did the episode end at the frame for good (not by a time limit); None where nobody knows.
 
     Raises:
         InputError: a wrong type, shape or length, or a value that is not finite.
@@ -53,12 +55,18 @@ class Episode:
     source: str
     seed: int
     task: str
+    reward: np.ndarray | None = None
+    terminated: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self._check_array(ACTION, self.action, np.float32, dims=2)
         if len(self) < 2:
             raise bad_input("an episode", f"{len(self)} frames", "at least 2 frames, that is one transition")
         self._check_array("success", self.success, np.bool_, dims=1)
+        if self.reward is not None:
+            self._check_array("reward", self.reward, np.float32, dims=1)
+        if self.terminated is not None:
+            self._check_array("terminated", self.terminated, np.bool_, dims=1)
         if not self.observation:
             raise bad_input("an episode", "no observation", f"at least '{STATE}'", field="observation")
         for key, values in self.observation.items():

@@ -56,11 +56,11 @@ def imagined_steps(config: World4RLFramesConfig) -> int:
     judged = [i for i in range(0, r.iterations + 1, r.evaluate_every) if i == 0 or i > r.critic_warmup]
     judgings = len({*judged, r.iterations})
     learned_from = r.iterations * r.rollout_steps * config.imagination.num_envs
-    return learned_from + judgings * config.evaluation.imagined_episodes * config.simulator.max_steps
+    return learned_from + judgings * config.evaluation.imagined_episodes * (config.simulator.max_steps or 100)
 
 
 def evaluation_steps(config: World4RLFramesConfig) -> int:
     """Frames that one evaluation imagines at most: ten after each window of three kinds of episodes, ten in each of two
     ways of acting, whole episodes, and videos."""
-    limit = config.simulator.max_steps
+    limit = config.simulator.max_steps or 100
     return config.fidelity_windows * (3 * 10 + 2 * 10 + limit) + config.evaluation.videos * limit

@@ -5,12 +5,13 @@ from typing import Literal
 
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.off_policy import FQEConfig
-from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
+from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import DiffusionPolicyConfig, GaussianPolicyConfig
 from burnish.recipes.views import ObservationName, with_cameras
 from burnish.rewards import ContrastiveConfig
 from burnish.rl import PPOConfig, RefineConfig
+from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import RSSM_PRESETS, AutoencoderConfig, LatentEnsembleConfig, RSSMConfig
 

@@ -9,9 +9,9 @@ import torch
 from burnish.data import Dataset, Windows, read_dataset
 from burnish.errors import InputError
 from burnish.evaluation.agent import Agent
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import StageContext
 from burnish.recipes.steps import Step
+from burnish.simulators.settings import SimulatorConfig
 from burnish.storage import load_tensors, save_tensors
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import LATENT, Autoencoder, AutoencoderConfig, Encoded, as_states, with_latents

@@ -4,12 +4,13 @@ from dataclasses import dataclass, field, replace
 
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.off_policy import FQEConfig
-from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
+from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import GaussianPolicyConfig
 from burnish.recipes.views import ObservationName, with_cameras
 from burnish.rewards import ClassifierConfig
 from burnish.rl import PPOConfig, RefineConfig
+from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import AutoencoderConfig, DiffusionConfig, EnsembleConfig, HistoryConfig, SupportConfig
 

@@ -16,7 +16,6 @@ import torch
 from burnish.data import Dataset, is_image_key, read_dataset, require_successes
 from burnish.errors import InputError
 from burnish.evaluation.agent import Agent, load_agent, save_agent
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import StageContext
 from burnish.policies import PicturePolicy
 from burnish.recipes.device import CPU, windows_for
@@ -35,6 +34,7 @@ from burnish.recipes.steps import Step
 from burnish.recipes.world4rl import collect_demonstrations, collect_rollouts
 from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 from burnish.rewards import FrameClassifier
+from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHistory, PixelHistoryConfig, SpeedConfig
 

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field, replace
 
 from burnish.errors import InputError
-from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
+from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.policies import PicturePolicyConfig
 from burnish.recipes.world4rl_config import CollectConfig
 from burnish.rewards import FrameClassifierConfig
 from burnish.rl import PPOConfig, RefineConfig
+from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import PixelDiffusionConfig, PixelHistoryConfig, SpeedConfig
 
