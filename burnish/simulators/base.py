@@ -54,6 +54,10 @@ class TaskSpec:
         """The size of an action, A."""
         return len(self.action_names)
 
+    def repeat(self, settings: SimulatorConfig) -> int:
+        """Control steps per decision."""
+        return self.action_repeat if settings.action_repeat is None else settings.action_repeat
+
 
 @dataclass(frozen=True)
 class ControlStep:
@@ -285,7 +289,7 @@ class Suite:
                 f"{self.title} takes no success_key and no env_kwargs; they are for Gymnasium environments"
             )
         self._check_cameras(spec, settings)
-        repeat = spec.action_repeat if settings.action_repeat is None else settings.action_repeat
+        repeat = spec.repeat(settings)
         steps = self._episode_length(task, spec, repeat, settings.max_steps)
         key = settings.success_key or spec.success_key
         return replace(settings, action_repeat=repeat, max_steps=steps, success_key=key)

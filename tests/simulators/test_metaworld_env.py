@@ -98,9 +98,10 @@ def test_action_repeat_holds_the_action():
     one.reset(2)
     three.reset(2)
     action = np.array([0.3, 0.5, -0.4, 1.0])
-    for _ in range(3):
-        one.step(action)
-    *_, info = three.step(action)
+    rewards = [one.step(action)[1] for _ in range(3)]
+    _, reward, terminated, truncated, info = three.step(action)
+    assert reward == sum(rewards) > 0
+    assert not terminated and not truncated
     assert np.array_equal(one.raw_observation, three.raw_observation)
     assert info["control_steps"] == 3
 

@@ -97,10 +97,10 @@ def test_success_terminates_and_is_no_truncation():
     assert terminated[-1].all()
     assert not np.stack([s[3] for s in shown]).any()
     assert np.array_equal(terminated, success)
-    # Meta-World's own reward: it grows on the way, and is 10 for each of up to two control steps at success.
-    assert (reward[0] > 0).all()
-    assert np.array_equal(reward.argmax(0) >= terminated.argmax(0) - 1, [True, True])
-    assert (reward[terminated.argmax(0), [0, 1]] >= 10).all()
+    # Meta-World's own reward, 0 to 10 for each of up to two control steps, which grows on the way.
+    ends = terminated.argmax(0)
+    assert (reward[0] > 0).all() and (reward[ends, [0, 1]] > 8).all()
+    assert not reward[max(ends) + 1 :].any(), "a finished environment gives none"
 
 
 def test_frames_after_success():

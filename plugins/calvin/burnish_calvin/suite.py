@@ -32,7 +32,7 @@ SUITE = Suite(
     title="CALVIN",
     check_task=check_task,
     describe=lambda task, settings: SPEC,
-    make_env=lambda task, settings: CalvinEnv(task, settings.action_repeat or 1),
+    make_env=lambda task, settings: CalvinEnv(task, SPEC.repeat(settings)),
     tasks=lambda: [PREFIX + skill for skill in SKILLS],
     # Each world takes about 90 MB.
     chunk_episodes=5,

@@ -185,9 +185,8 @@ def test_episodes_do_not_depend_on_the_number_of_workers():
 
 
 def test_an_episode_can_be_filmed_and_a_changed_one_cannot():
-    episode = collect(
-        TASK, [CollectJob("expert", ExpertActor, [3], {"task": TASK})], SimulatorConfig(1, 40), workers=0
-    )[0]
+    jobs = [CollectJob("expert", ExpertActor, [3], {"task": TASK})]
+    episode = collect(TASK, jobs, SimulatorConfig(1, 40), workers=0)[0]
     pictures = film(episode, SimulatorConfig(1), 32)
     assert pictures.shape == (len(episode), 32, 32, 3)
     assert pictures.dtype == np.uint8
