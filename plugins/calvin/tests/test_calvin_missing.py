@@ -7,7 +7,7 @@ from burnish_calvin import install
 from burnish_calvin.suite import SPEC, SUITE
 
 from burnish.errors import InputError
-from burnish.simulators.tasks import check_task
+from burnish.simulators.tasks import as_table, check_task, suite_of
 
 
 @pytest.fixture(autouse=True)
