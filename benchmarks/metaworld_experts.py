@@ -16,16 +16,16 @@ from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor
 from burnish.simulators.metaworld import CONTROL_STEP_LIMIT
+from burnish.simulators.metaworld_tasks import metaworld_tasks
 from burnish.simulators.parallel import WorkerPool
-from burnish.simulators.tasks import metaworld_tasks
+from burnish.simulators.settings import SimulatorConfig
 
 
 def measure(task: str, action_repeat: int, episodes: int, pool: WorkerPool) -> tuple[int, list[int]]:
     """Successes and the env steps that each successful episode took."""
     jobs = [CollectJob("expert", ExpertActor, range(episodes), {"task": task})]
-    played = collect(
-        task, jobs, action_repeat=action_repeat, max_steps=CONTROL_STEP_LIMIT // action_repeat, workers=pool
-    )
+    settings = SimulatorConfig(action_repeat, CONTROL_STEP_LIMIT // action_repeat)
+    played = collect(task, jobs, settings, workers=pool)
     steps = [len(episode) - 1 for episode in played if episode.success.any()]
     return len(steps), steps
 

@@ -20,11 +20,11 @@ import torch
 
 from burnish.evaluation.agent import load_agent, save_agent
 from burnish.evaluation.real import evaluation_seeds, real_success
-from burnish.evaluation.real_env import RealEnv
 from burnish.policies import Policy
 from burnish.recipes.runs import reopen
 from burnish.rl import PPO, EnvExperience, Judgement, refine
 from burnish.simulators.parallel import WorkerPool
+from burnish.simulators.real_env import RealEnv
 
 RESULTS = Path(__file__).parent / "results"
 _JUDGING_OFFSET = 700_000

@@ -17,6 +17,7 @@ from burnish.simulators.experts import RandomActor
 from burnish.simulators.metaworld import MetaWorldEnv
 from burnish.simulators.parallel import WorkerPool, default_workers
 from burnish.simulators.rendering import MetaWorldPainter, MetaWorldRenderer
+from burnish.simulators.settings import SimulatorConfig
 
 
 def drawn_per_second(draw: Callable[[], object], seconds: float) -> float:
@@ -49,9 +50,7 @@ def recording(task: str, cameras: tuple[str, ...], size: int, workers: int, fram
 
         def record(first: int, steps: int) -> int:
             job = CollectJob("random", RandomActor, range(first, first + 10 * max(1, workers)))
-            episodes = collect(
-                task, [job], action_repeat=2, max_steps=steps, cameras=cameras, image_size=size, workers=pool
-            )
+            episodes = collect(task, [job], SimulatorConfig(2, steps, cameras, size), workers=pool)
             return sum(map(len, episodes))
 
         # The workers import and build everything before the run that counts.

@@ -28,6 +28,7 @@ from burnish.networks import MLP
 from burnish.recipes.parts import recorded_features
 from burnish.recipes.runs import reopen
 from burnish.rewards import BalancedFrames, ContrastiveClassifier
+from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import RSSM
 
@@ -67,14 +68,14 @@ class PixelClassifier(nn.Module):
         return self.head(self.encoder(to_signed(images))).squeeze(-1)
 
 
-def draw(dataset: Dataset, episodes: int, action_repeat: int, seed: int) -> tuple[Dataset, Tensor]:
+def draw(dataset: Dataset, episodes: int, settings: SimulatorConfig, seed: int) -> tuple[Dataset, Tensor]:
     """Some episodes, half of them successful where there are so many, with their pictures (F, 64, 64, 3)."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(dataset.num_episodes, generator=generator)
     success = dataset.episode_success[order]
     half = order[success][: episodes // 2]
     chosen = dataset.subset(sorted([*half.tolist(), *order[~success][: episodes - len(half)].tolist()]))
-    pictures = [film(episode, action_repeat, 64) for episode in chosen.to_episodes()]
+    pictures = [film(episode, settings, 64) for episode in chosen.to_episodes()]
     return chosen, torch.from_numpy(np.concatenate(pictures))
 
 
@@ -108,10 +109,10 @@ def compare(folder: Path, episodes: int, steps: int) -> dict:
     """Both classifiers on one run's data."""
     run = reopen(folder)
     training, held_out = read_dataset(folder / "dataset").split(run.config.held_out, seed=0)
-    repeat = run.config.simulator.action_repeat
+    settings = run.config.simulator
     world_model = frozen(load(folder / "world_model", RSSM))
-    seen, pictures = draw(training, episodes, repeat, seed=0)
-    tested, tested_pictures = draw(held_out, held_out.num_episodes, repeat, seed=0)
+    seen, pictures = draw(training, episodes, settings, seed=0)
+    tested, tested_pictures = draw(held_out, held_out.num_episodes, settings, seed=0)
     config = TrainingConfig(steps=steps, batch_size=128, ema_decay=None, weight_decay=1e-3)
     torch.manual_seed(0)
     pixel = PixelClassifier()

@@ -39,7 +39,7 @@ find_python() {
 # The stamp holds a hash of everything that the environment is made from.
 wanted() {
     "$1" -c 'import hashlib, os, sys
-files = ("pyproject.toml", "constraints.txt", "scripts/setup.sh")
+files = ("pyproject.toml", "plugins/calvin/pyproject.toml", "constraints.txt", "scripts/setup.sh")
 content = b"".join(open(name, "rb").read() for name in files)
 print(hashlib.sha256(content + os.getcwd().encode() + sys.version.encode()).hexdigest())'
 }
@@ -77,6 +77,8 @@ say "installing torch (pinned by constraints.txt)"
 $VENV/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch </dev/null
 say "installing Burnish with the extras metaworld and dev"
 $VENV/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[metaworld,dev]' </dev/null
+say "installing the suite of CALVIN's tasks (calvin_env itself: docs/calvin.md)"
+$VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/calvin </dev/null
 
 if [ "$(uname)" = Linux ] && ! can_render; then
     say "installing rendering libraries: $RENDERING_PACKAGES"

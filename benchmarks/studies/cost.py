@@ -62,5 +62,5 @@ def imagined_steps(config: World4RLFramesConfig) -> int:
 def evaluation_steps(config: World4RLFramesConfig) -> int:
     """Frames that one evaluation imagines at most: ten after each window of three kinds of episodes, ten in each of two
     ways of acting, whole episodes, and videos."""
-    limit = config.simulator.max_steps
+    limit = config.simulator.max_steps or 100
     return config.fidelity_windows * (3 * 10 + 2 * 10 + limit) + config.evaluation.videos * limit

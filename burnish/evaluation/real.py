@@ -1,26 +1,39 @@
-"""Success in the real simulator, on starts that no training ever saw."""
+"""Success and return in the real simulator, on starts that no training ever saw."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from burnish.data import Episode
 from burnish.evaluation.actor import PolicyActor
 from burnish.evaluation.intervals import wilson_interval
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.parallel import Progress, WorkerPool
+from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.vector import EVALUATION_SEEDS
 
 
 @dataclass(frozen=True)
 class RealSuccess:
-    """One episode from each evaluation seed."""
+    """One episode from each evaluation seed.
+
+    Attributes:
+        success: whether each succeeded; all false in a task that does not tell.
+        returns: each one's sum of the environment's own rewards.
+        simulator_steps: control steps that it took.
+    """
 
     success: tuple[bool, ...]
+    returns: tuple[float, ...]
     simulator_steps: int
+
+    @classmethod
+    def of(cls, episodes: Sequence[Episode], simulator_steps: int = 0) -> Self:
+        """The outcomes of recorded episodes."""
+        returns = [float(e.reward.sum(dtype=float)) if e.reward is not None else 0.0 for e in episodes]
+        return cls(tuple(bool(e.success.any()) for e in episodes), tuple(returns), simulator_steps)
 
     def to_dict(self) -> dict[str, Any]:
         """Counts, rate and 95 % Wilson interval, as `report.json` wants them."""
@@ -50,7 +63,7 @@ def real_success(
     """Play the deterministic policy saved in `policy` from the start of each seed."""
     before = simulator_use().control_steps
     episodes = play(policy, task, simulator, seeds, pool, progress)
-    return RealSuccess(tuple(bool(e.success.any()) for e in episodes), simulator_use().control_steps - before)
+    return RealSuccess.of(episodes, simulator_use().control_steps - before)
 
 
 def play(
@@ -76,10 +89,7 @@ def play_job(
     return collect(
         task,
         [job],
-        action_repeat=simulator.action_repeat,
-        max_steps=simulator.max_steps,
-        cameras=simulator.cameras,
-        image_size=simulator.image_size,
+        simulator,
         workers=pool,
         progress=progress,
     )

@@ -1,20 +1,6 @@
-"""Settings of the real environment and of evaluation; no simulator is imported, since a run may have none."""
+"""Settings of evaluation."""
 
 from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class SimulatorConfig:
-    """The real environment."""
-
-    action_repeat: int = 2
-    """Control steps per decision."""
-    max_steps: int = 100
-    """Decisions after which an episode has failed."""
-    cameras: tuple[str, ...] = ()
-    """Cameras whose pictures observations carry, beside the state; the simulator has a list."""
-    image_size: int = 64
-    """Height and width of these pictures in pixels."""
 
 
 @dataclass(frozen=True)

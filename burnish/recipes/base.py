@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
+from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig
 from burnish.pipeline import Reading, Stage
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.recording import Real
 from burnish.rl import RefineConfig
+from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 
 

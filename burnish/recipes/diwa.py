@@ -14,7 +14,7 @@ import torch
 from burnish.components import build, frozen
 from burnish.data import Dataset, Recording, Streams, in_chunks
 from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
+from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig
 from burnish.pipeline import Reading, StageContext, stage
 from burnish.policies import Agent, DiffusionPolicyConfig, GaussianPolicyConfig
@@ -34,6 +34,7 @@ from burnish.recipes.stages.training import (
 )
 from burnish.rewards import ContrastiveConfig
 from burnish.rl import PPOConfig, RefineConfig
+from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
     RSSM,

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from burnish.data import DatasetInfo, Episode
+from burnish.data import Dataset, DatasetInfo, Episode
 from burnish.errors import InputError, RunError
 from burnish.evaluation.actor import PolicyActor
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import StageContext
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
 from burnish.simulators.parallel import WorkerPool
-from burnish.simulators.tasks import check_task, simulator_of
+from burnish.simulators.settings import SimulatorConfig
+from burnish.simulators.tasks import check_task, suite_of
 from burnish.simulators.vector import COLLECTION_SEEDS, EVALUATION_SEEDS
 
 # Each kind of episode has its own range of seeds, and each run its own ranges.
@@ -27,27 +27,36 @@ class Recorder:
     `expert`, `random_motion`, `noisy_experts` and `rollouts` say who acts; `record` plays their episodes.
 
     Args:
-        task: its name chooses the simulator (`burnish.simulators.tasks`).
+        task: its name chooses the suite (`burnish.simulators.tasks`).
         seed: the run's; with the kind of an episode it decides the episode's seed.
-        simulator: the real environment's settings.
+        simulator: the real environment's settings; the attribute `simulator` has the suite's defaults filled in.
         pool: worker processes that play the episodes.
+
+    Attributes:
+        suite: the suite, and what abilities it has.
+        spec: what the task's observations and actions mean.
 
     Raises:
         InputError: unknown task or camera, negative seed, an episode too long, or the simulator not installed.
     """
 
     def __init__(self, task: str, seed: int, simulator: SimulatorConfig, pool: WorkerPool) -> None:
-        check_task(task)
-        self._of_task = simulator_of(task)
-        self._of_task.check_episode_length(simulator.max_steps, simulator.action_repeat)
-        self._of_task.check_cameras(simulator.cameras, simulator.image_size)
         if seed < 0:
             raise InputError(f"the seed is {seed}, expected 0 or more")
-        self.task, self.seed, self.simulator = task, seed, simulator
+        self.task, self.seed = check_task(task), seed
+        self.suite = suite_of(self.task)
+        self.simulator = self.suite.resolve(self.task, simulator)
+        self.spec = self.suite.describe(self.task, self.simulator)
         self.pool = pool
 
     def expert(self, count: int, noise: float) -> list[CollectJob]:
-        """The scripted expert with temporally correlated noise."""
+        """The scripted expert with temporally correlated noise.
+
+        Raises:
+            InputError: the suite has none, and some were asked for.
+        """
+        if count:
+            self.suite.expert()
         seeds = self._seeds(_EXPERT, count)
         return [CollectJob("expert", ExpertActor, seeds, {"task": self.task, "noise": noise})]
 
@@ -58,8 +67,13 @@ class Recorder:
     def noisy_experts(self, count: int, levels: tuple[float, ...]) -> list[CollectJob]:
         """Graded, imperfect data, shared evenly between levels of noise.
 
-        Meta-World: episodes of the noisy expert. CALVIN: play, in which the task is one skill among several.
+        Where the suite has play of several skills, it is that; else episodes of the noisy expert.
+
+        Raises:
+            InputError: the suite has neither, and some were asked for.
         """
+        if count:
+            self.suite.expert(play=True)
         shares = _shares(self._seeds(_NOISY_EXPERT, count), levels)
         arguments = {"task": self.task, "play": True}
         return [CollectJob("noisy_expert", ExpertActor, s, {**arguments, "noise": level}) for level, s in shares]
@@ -76,10 +90,7 @@ class Recorder:
             episodes = collect(
                 self.task,
                 [job for job in jobs if job.seeds],
-                action_repeat=self.simulator.action_repeat,
-                max_steps=self.simulator.max_steps,
-                cameras=self.simulator.cameras,
-                image_size=self.simulator.image_size,
+                self.simulator,
                 frames_after_success=frames_after_success,
                 workers=self.pool,
                 progress=lambda done, total: bar.set(done),
@@ -108,14 +119,36 @@ class Recorder:
     @property
     def info(self) -> DatasetInfo:
         """What holds for every episode that is recorded here."""
+        repeat = self.simulator.action_repeat or 1
         return DatasetInfo(
-            fps=max(1, round(self._of_task.control_rate / self.simulator.action_repeat)),
-            robot_type=self._of_task.robot_type,
-            simulator=self._of_task.name,
-            action_repeat=self.simulator.action_repeat,
+            fps=max(1, round(self.spec.control_rate / repeat)),
+            robot_type=self.spec.robot_type,
+            simulator=self.suite.name,
+            action_repeat=repeat,
             max_steps=self.simulator.max_steps,
-            state_names=self._of_task.state_names,
+            state_names=self.spec.state_names or None,
         )
+
+    def check_same_spaces(self, data: Dataset) -> None:
+        """Check that a policy which learns from `data` can act here.
+
+        Raises:
+            InputError: states or actions differ in size, or states in their names.
+        """
+        names, found = self.spec.state_names, data.info.state_names
+        dims = (data.observation_dim, data.action_dim)
+        expected = (len(names), self.spec.action_dim)
+        if dims != expected:
+            raise InputError(
+                f"{self.task}: the data have {dims[0]} numbers of state and {dims[1]} of action, the simulator "
+                f"{expected[0]} ({', '.join(names)}) and {expected[1]}; record in it, or choose columns with --state-key"
+            )
+        if found is not None and found != names:
+            wrong = next((a, b) for a, b in zip(found, names, strict=True) if a != b)
+            raise InputError(
+                f"{self.task}: the data call a dimension of the state '{wrong[0]}', the simulator '{wrong[1]}'; expected "
+                "the same names in the same order"
+            )
 
     def _seeds(self, kind: int, count: int) -> list[int]:
         if count > _SEEDS_PER_KIND:

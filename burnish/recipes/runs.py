@@ -81,11 +81,10 @@ class NewRun(Generic[Config]):
             raise InputError(f"found the tasks '{self.task}' and '{self.data_task}' of your data set, expected one")
         task = own.task(self.data_task or (None if judged else self.task))
         simulator = self.task if judged else None
+        run = RunSpec(recipe, task, self.seed, own, simulator)
         if simulator is not None:
-            from burnish.recipes.recording import check_same_spaces
-
-            check_same_spaces(own.read(), simulator)
-        return Resolved(RunSpec(recipe, task, self.seed, own, simulator), self.config)
+            run.real(self.config).recorder.check_same_spaces(own.read())
+        return Resolved(run, self.config)
 
     def folder(self, resolved: "Resolved") -> Path:
         """The run folder."""

@@ -10,9 +10,9 @@ from torch import Tensor
 from burnish.data import STATE, DatasetInfo, Episode, is_image_key
 from burnish.evaluation.filming import film
 from burnish.evaluation.prediction import imagine_along
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.report.trajectories import draw_trajectories, positions
 from burnish.report.video import save_mp4, side_by_side
+from burnish.simulators.settings import SimulatorConfig
 
 _WORDS = {True: "success", False: "failure"}
 
@@ -21,7 +21,7 @@ def before_and_after(
     folder: Path, number: int, before: Episode, after: Episode, simulator: SimulatorConfig, size: int, fps: float
 ) -> dict[str, str]:
     """Both policies from one start in the real simulator, side by side; says what the report should."""
-    clips = [film(episode, simulator.action_repeat, size) for episode in (before, after)]
+    clips = [film(episode, simulator, size) for episode in (before, after)]
     outcomes = (bool(before.success.any()), bool(after.success.any()))
     name = f"before_after_{number}.mp4"
     save_mp4(folder / name, side_by_side(clips[0], clips[1], ("pretrained", "refined"), outcomes), fps)

@@ -19,7 +19,7 @@ from burnish.components import build
 from burnish.data import Dataset, Recording
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
+from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig, PessimismConfig
 from burnish.pipeline import External, Reading, Stage, StageContext, stage
 from burnish.policies import Agent, GaussianPolicyConfig, PicturePolicyConfig
@@ -32,6 +32,7 @@ from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, rec
 from burnish.recipes.stages.transitions import fit_support, take_over_world_model, train_ensemble, train_world_model
 from burnish.rewards import ClassifierConfig, FrameClassifierConfig
 from burnish.rl import PPOConfig, RefineConfig
+from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
     AutoencoderConfig,

@@ -13,7 +13,8 @@ from burnish.errors import InputError
 from burnish.simulators.base import Observation, SimulatorEnv
 from burnish.simulators.experts import Actor
 from burnish.simulators.parallel import Progress, WorkerPool, run_chunks
-from burnish.simulators.tasks import check_task, simulator_of
+from burnish.simulators.settings import SimulatorConfig
+from burnish.simulators.tasks import check_task, resolve, suite_of
 from burnish.simulators.vector import SimulatorVectorEnv
 
 
@@ -37,25 +38,20 @@ class CollectJob:
 @dataclass(frozen=True)
 class _Chunk:
     task: str
-    action_repeat: int
-    max_steps: int
+    settings: SimulatorConfig
     frames_after_success: int
-    cameras: tuple[str, ...]
-    image_size: int
-    source: str
-    actor: Callable[..., Actor]
-    arguments: dict[str, Any]
+    job: CollectJob
     seeds: tuple[int, ...]
 
 
 def run_wave(env: SimulatorVectorEnv, actor: Actor, seeds: Sequence[int], source: str) -> list[Episode]:
     """Play one episode in each environment, all starting together.
 
-    An episode has its start and one frame for each env step; the first frame counts as no success. The action of
-    its last frame is what the actor would do there, and is not executed.
+    An episode has its start and one frame for each env step; the first frame counts as no success, with reward 0. The
+    action of its last frame is what the actor would do there, and is not executed.
 
     Args:
-        env: K environments in mode DISABLED; it decides when episodes end.
+        env: K environments; it decides when episodes end.
         actor: who acts.
         seeds: K.
         source: recorded in the episodes.
@@ -64,6 +60,7 @@ def run_wave(env: SimulatorVectorEnv, actor: Actor, seeds: Sequence[int], source
     actor.begin(env, seeds)
     frames = [[_row(observation, k)] for k in range(env.num_envs)]
     success: list[list[bool]] = [[bool(info["success"][k])] for k in range(env.num_envs)]
+    rewards, ends = [[0.0] for _ in seeds], [[False] for _ in seeds]
     actions: list[list[np.ndarray]] = [[] for _ in range(env.num_envs)]
     done = np.zeros(env.num_envs, bool)
     while True:
@@ -73,13 +70,24 @@ def run_wave(env: SimulatorVectorEnv, actor: Actor, seeds: Sequence[int], source
                 actions[k].append(chosen[k])
         if done.all():
             break
-        observation, _, terminated, truncated, info = env.step(chosen)
+        observation, reward, terminated, truncated, info = env.step(chosen)
         done = terminated | truncated
         for k in np.flatnonzero(info["stepped"]):
             frames[k].append(_row(observation, int(k)))
             success[k].append(bool(info["success"][k]))
+            rewards[k].append(float(reward[k]))
+            ends[k].append(bool(terminated[k]))
     return [
-        Episode(_stacked(frames[k]), np.stack(actions[k]), np.array(success[k]), source, int(seed), env.task)
+        Episode(
+            _stacked(frames[k]),
+            np.stack(actions[k]),
+            np.array(success[k]),
+            source,
+            int(seed),
+            env.task,
+            reward=np.array(rewards[k], np.float32),
+            terminated=np.array(ends[k]),
+        )
         for k, seed in enumerate(seeds)
     ]
 
@@ -96,12 +104,9 @@ def _stacked(frames: list[Observation]) -> Observation:
 def collect(
     task: str,
     jobs: Sequence[CollectJob],
+    settings: SimulatorConfig | None = None,
     *,
-    action_repeat: int = 1,
-    max_steps: int = 500,
     frames_after_success: int = 0,
-    cameras: Sequence[str] = (),
-    image_size: int = 64,
     workers: int | WorkerPool = 1,
     progress: Progress | None = None,
 ) -> list[Episode]:
@@ -110,61 +115,48 @@ def collect(
     What the simulator did is added to `counter.simulator_use()`, wherever it ran.
 
     Args:
-        task: its name chooses the simulator (`simulator_of`).
+        task: its name chooses the suite.
         jobs: who acts, from which seeds.
-        action_repeat: control steps per env step.
-        max_steps: env steps per episode; `max_steps * action_repeat` within the simulator's limit.
+        settings: action repeat, time limit, and the cameras whose pictures the observations carry as well.
         frames_after_success: env steps recorded after the first success.
-        cameras: whose pictures the observations carry as well, uint8 (T, image_size, image_size, 3).
-        image_size: height and width of the pictures in pixels.
         workers: processes (0: this one), or a pool to use. The episodes do not depend on it.
         progress: called with (episodes done, episodes in all).
 
     Raises:
-        InputError: unknown task or camera, an episode too long, a seed twice in one job.
+        InputError: unknown task or camera, an episode too long, a seed twice in one job, or an environment that gives
+            what is no number.
         RunError: a worker died, or pictures cannot be drawn on this machine.
     """
-    check_task(task)
-    simulator = simulator_of(task)
-    simulator.check_episode_length(max_steps, action_repeat)
-    simulator.check_cameras(cameras, image_size)
-    chunks = []
+    task = check_task(task)
+    settings = resolve(task, settings or SimulatorConfig())
+    size, chunks = suite_of(task).chunk_episodes, []
     for job in jobs:
         if len(set(job.seeds)) != len(job.seeds):
             raise InputError(f"the seeds of '{job.source}' repeat")
-        for first in range(0, len(job.seeds), simulator.chunk_episodes):
-            seeds = tuple(job.seeds[first : first + simulator.chunk_episodes])
-            settings = (task, action_repeat, max_steps, frames_after_success, tuple(cameras), image_size)
-            chunks.append(_Chunk(*settings, job.source, job.actor, job.arguments, seeds))
+        for first in range(0, len(job.seeds), size):
+            chunks.append(_Chunk(task, settings, frames_after_success, job, tuple(job.seeds[first : first + size])))
     results = run_chunks(_collect_chunk, chunks, workers, progress, sizes=[len(chunk.seeds) for chunk in chunks])
     return [episode for episodes in results for episode in episodes]
 
 
 def _collect_chunk(chunk: _Chunk) -> list[Episode]:
+    envs = _cached_envs(chunk.task, chunk.settings, len(chunk.seeds))
     env = SimulatorVectorEnv(
-        chunk.task,
-        len(chunk.seeds),
-        action_repeat=chunk.action_repeat,
-        max_steps=chunk.max_steps,
-        frames_after_success=chunk.frames_after_success,
-        cameras=chunk.cameras,
-        image_size=chunk.image_size,
-        envs=cached_envs(chunk.task, chunk.action_repeat, len(chunk.seeds)),
+        chunk.task, len(chunk.seeds), chunk.settings, frames_after_success=chunk.frames_after_success, envs=envs
     )
-    return run_wave(env, chunk.actor(**chunk.arguments), chunk.seeds, chunk.source)
+    return run_wave(env, chunk.job.actor(**chunk.job.arguments), chunk.seeds, chunk.job.source)
 
 
-_cache: dict[tuple[str, int], list[SimulatorEnv]] = {}
+_cache: dict[tuple[Any, ...], list[SimulatorEnv]] = {}
 
 
-def cached_envs(task: str, action_repeat: int, count: int) -> list[SimulatorEnv]:
+def _cached_envs(task: str, settings: SimulatorConfig, count: int) -> list[SimulatorEnv]:
     """Environments that this process keeps for its next chunk; only the latest task's are kept."""
-    key = (task, action_repeat)
+    key = (task, settings.action_repeat, settings.success_key, settings.env_kwargs)
     if key not in _cache:
         for env in [env for envs in _cache.values() for env in envs]:
             env.close()
         _cache.clear()
     envs = _cache.setdefault(key, [])
-    make = simulator_of(task).make_env
-    envs.extend(make(task, action_repeat) for _ in range(count - len(envs)))
+    envs.extend(suite_of(task).make_env(task, settings) for _ in range(count - len(envs)))
     return envs[:count]

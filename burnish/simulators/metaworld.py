@@ -10,11 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from burnish.data.episodes import STATE
-from burnish.errors import InputError
-from burnish.simulators.base import Expert, Observation, Painter, Renderer, Simulator, check_at_least_one
-from burnish.simulators.counter import count_control_step, count_reset
-from burnish.simulators.metaworld_tasks import task_class
+from burnish.simulators.base import (
+    STATE,
+    ControlStep,
+    Expert,
+    Observation,
+    Painter,
+    Renderer,
+    SimulatorEnv,
+    Suite,
+    TaskSpec,
+)
+from burnish.simulators.metaworld_tasks import metaworld_tasks, task_class
 from burnish.simulators.quaternions import with_sign_of
 
 CONTROL_STEP_LIMIT = 500
@@ -40,7 +47,7 @@ _QUATERNIONS = (slice(7, 11), slice(14, 18))
 _CURRENT = 18  # Meta-World's 39 values: 18 now, 18 of the previous control step, 3 of the goal
 
 
-class MetaWorldEnv:
+class MetaWorldEnv(SimulatorEnv):
     """One Meta-World environment in which `reset(seed)` alone decides how an episode starts.
 
     The observation is `{"observation.state": float32 (21,)}`: the 18 current values (hand, gripper, two objects with
@@ -64,48 +71,27 @@ class MetaWorldEnv:
     """
 
     def __init__(self, task: str, action_repeat: int = 1) -> None:
-        check_at_least_one(1, action_repeat)
-        self.task = task
-        self.action_repeat = action_repeat
+        super().__init__(task, action_repeat)
         self._env = _build(task)
         self._pristine = _attributes(self._env)
         self._body_pos = self._env.model.body_pos.copy()
         self._site_pos = self._env.model.site_pos.copy()
-        self._raw: np.ndarray | None = None
+        self._raw = np.zeros(0)
         self._state = np.zeros(len(STATE_NAMES))
-        self._had_success = False
 
     @property
     def raw_observation(self) -> np.ndarray:
         """Meta-World's own observation, float64 (39,)."""
-        if self._raw is None:
+        if not self._playing:
             raise RuntimeError("call reset before reading observations")
         return self._raw
-
-    @property
-    def observation(self) -> Observation:
-        """The current observation, a new array at each call."""
-        if self._raw is None:
-            raise RuntimeError("call reset before reading observations")
-        return {STATE: self._state.astype(np.float32)}
 
     @property
     def simulator(self) -> Any:
         """Meta-World's own environment (for rendering); stepping it directly is not counted."""
         return self._env
 
-    def reset(self, seed: int) -> Observation:
-        """Start the episode that belongs to `seed`.
-
-        Args:
-            seed: at least 0; distinct seeds give distinct starts.
-
-        Returns:
-            The first observation.
-        """
-        if seed < 0:
-            raise InputError(f"a seed must be at least 0, not {seed}")
-        count_reset()
+    def _start(self, seed: int) -> None:
         env = self._env
         self._restore()
         env._freeze_rand_vec = False
@@ -117,33 +103,14 @@ class MetaWorldEnv:
         env.reset()
         self._state[:] = 0
         self._see(_start_observation(env))
-        self._had_success = False
-        return self.observation
 
-    def step(self, action: np.ndarray) -> tuple[Observation, bool, dict[str, Any]]:
-        """Hold an action for up to `action_repeat` control steps.
+    def _control_step(self, action: np.ndarray) -> ControlStep:
+        raw, reward, _, _, info = self._env.step(action)
+        self._see(raw)
+        return ControlStep(float(reward), success=bool(info["success"]), info=info)
 
-        It stops early when the episode's first success appears, so that success is never stepped over.
-
-        Args:
-            action: (4,) hand displacement and gripper effort; clipped to [-1, 1].
-
-        Returns:
-            The observation, whether it shows success, and Meta-World's info of the last control step with
-            `control_steps`, the number of them.
-        """
-        action = np.clip(np.asarray(action, dtype=np.float32), -1.0, 1.0)
-        success, info, steps = False, {}, 0
-        for _ in range(self.action_repeat):
-            raw, _, _, _, info = self._env.step(action)
-            self._see(raw)
-            count_control_step()
-            steps += 1
-            success = bool(info["success"])
-            if success and not self._had_success:
-                break
-        self._had_success = self._had_success or success
-        return self.observation, success, {**info, "control_steps": steps}
+    def _observe(self) -> Observation:
+        return {STATE: self._state.astype(np.float32)}
 
     def close(self) -> None:
         """Release Meta-World's environment."""
@@ -257,18 +224,24 @@ def _make_painter(env: MetaWorldEnv, size: int) -> Painter:
     return MetaWorldPainter(env, size)
 
 
-METAWORLD = Simulator(
-    name="metaworld",
-    title="Meta-World",
-    robot_type="sawyer",
+SPEC = TaskSpec(
     action_names=ACTION_NAMES,
     state_names=STATE_NAMES,
     control_rate=80,
-    control_step_limit=CONTROL_STEP_LIMIT,
+    robot_type="sawyer",
     cameras=CAMERAS,
-    chunk_episodes=10,
+    action_repeat=2,
+    max_steps=100,
+    control_step_limit=CONTROL_STEP_LIMIT,
+)
+METAWORLD = Suite(
+    name="metaworld",
+    title="Meta-World",
     check_task=task_class,
-    make_env=MetaWorldEnv,
+    describe=lambda task, settings: SPEC,
+    make_env=lambda task, settings: MetaWorldEnv(task, SPEC.repeat(settings)),
+    tasks=metaworld_tasks,
+    chunk_episodes=10,
     make_expert=_make_expert,
     make_play=_make_expert,
     make_renderer=_make_renderer,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import atexit
 
+from burnish.errors import InputError
 from burnish.simulators.base import Painter, SimulatorEnv
-from burnish.simulators.tasks import simulator_of
+from burnish.simulators.tasks import suite_of
 
 _KEPT = 4  # drawing contexts are expensive to make and to keep
 
@@ -22,6 +23,7 @@ def painter_of(env: SimulatorEnv, size: int) -> Painter:
         size: height and width of the pictures in pixels.
 
     Raises:
+        InputError: the suite draws no pictures.
         RunError: no off-screen drawing on this machine.
     """
     key = (env.task, size)
@@ -29,7 +31,10 @@ def painter_of(env: SimulatorEnv, size: int) -> Painter:
     if painter is None:
         while len(_painters) >= _KEPT:
             _painters.pop(next(iter(_painters))).close()
-        painter = simulator_of(env.task).make_painter(env, size)
+        suite = suite_of(env.task)
+        if suite.make_painter is None:
+            raise InputError(f"{suite.title} draws no pictures")
+        painter = suite.make_painter(env, size)
         # After the first: what is registered last runs first, and MuJoCo ends OpenGL when Python ends.
         atexit.unregister(close_painters)
         atexit.register(close_painters)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import importlib
-import os
 from typing import Any
 
 import numpy as np
 
 from burnish.errors import InputError, RunError
 from burnish.simulators.light_meshes import with_light_meshes
-from burnish.simulators.metaworld import CAMERAS, METAWORLD, MetaWorldEnv
+from burnish.simulators.metaworld import CAMERAS, MetaWorldEnv
+from burnish.simulators.off_screen import PACKAGES, choose_backend
 
 _UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
 SUPERSAMPLING = 2
-_PACKAGES = "apt-get install libegl1 libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
 
 
 class MetaWorldRenderer:
@@ -78,7 +75,8 @@ class MetaWorldPainter:
     """
 
     def __init__(self, env: MetaWorldEnv, size: int) -> None:
-        METAWORLD.check_cameras((), size)
+        if size < 1:
+            raise InputError(f"image_size is {size}, expected at least 1 pixel")
         drawn = SUPERSAMPLING * size
         self._size = size
         self._renderer = _make_renderer(with_light_meshes(env.simulator.model), drawn, drawn)
@@ -102,7 +100,7 @@ def _picture(renderer: Any, env: MetaWorldEnv, camera: str) -> np.ndarray:
 
 def _make_renderer(model: Any, height: int, width: int) -> Any:
     """MuJoCo's renderer of a model, on the fast path."""
-    _choose_backend()
+    choose_backend()
     # All three are read when the renderer is made.
     model.vis.quality.offsamples = 0
     model.vis.global_.offheight = height
@@ -112,36 +110,7 @@ def _make_renderer(model: Any, height: int, width: int) -> Any:
         renderer = mujoco.Renderer(model, height, width)
     except Exception as error:
         # Backends raise whatever they like (ImportError, GLError, AttributeError) when a driver is missing.
-        raise RunError(f"off-screen rendering failed ({type(error).__name__}: {error}); try: {_PACKAGES}") from error
+        raise RunError(f"off-screen rendering failed ({type(error).__name__}: {error}); try: {PACKAGES}") from error
     for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
         renderer.scene.flags[flag] = 0
     return renderer
-
-
-def _choose_backend() -> None:
-    """Let MuJoCo draw with EGL, or OSMesa where that is missing; the user's MUJOCO_GL wins."""
-    if os.environ.get("MUJOCO_GL"):
-        return
-    for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
-        if not _loads(library):
-            continue
-        try:
-            context = importlib.import_module(f"mujoco.{backend}").GLContext
-        except Exception as error:
-            raise RunError(f"OpenGL's {library} library does not load ({error}); try: {_PACKAGES}") from error
-        # MuJoCo chose when it was first imported, long before anyone wanted pictures.
-        vars(importlib.import_module("mujoco.gl_context"))["GLContext"] = context
-        os.environ["MUJOCO_GL"] = backend
-        return
-    raise RunError(f"no off-screen OpenGL library found: {_PACKAGES}")
-
-
-def _loads(library: str) -> bool:
-    name = ctypes.util.find_library(library)
-    if name is None:
-        return False
-    try:
-        ctypes.CDLL(name)
-    except OSError:
-        return False
-    return True

@@ -100,7 +100,7 @@ import sys
 from burnish.cli import main
 
 code = main(sys.argv[1:])
-names = ("metaworld", "mujoco", "burnish.simulators", "burnish.recipes.recording")
+names = ("metaworld", "mujoco", "burnish.simulators.base", "burnish.recipes.recording")
 found = [name for name in sys.modules if name in names or name.startswith(tuple(f"{n}." for n in names))]
 assert not found, found
 sys.exit(code)

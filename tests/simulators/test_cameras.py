@@ -4,20 +4,19 @@ import sys
 
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode
 
 from burnish.data import STATE, Dataset, DatasetInfo, image_key
 from burnish.errors import InputError, RunError
-from burnish.evaluation.real_env import RealEnv
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.recipes.recording import Recorder
-from burnish.simulators import painting, rendering
+from burnish.simulators import off_screen, painting
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
 from burnish.simulators.light_meshes import with_light_meshes
 from burnish.simulators.metaworld import CAMERAS, MetaWorldEnv
+from burnish.simulators.real_env import RealEnv
 from burnish.simulators.rendering import SUPERSAMPLING, MetaWorldPainter, MetaWorldRenderer
+from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.vector import SimulatorVectorEnv
 from burnish.world_models import HistoryConfig, ObservationHistory
 
@@ -133,7 +132,7 @@ def test_pictures_are_right_side_up(camera):
 
 
 def test_every_observation_carries_the_pictures_of_its_state(painter):
-    env = SimulatorVectorEnv(TASK, 2, action_repeat=2, max_steps=3, **BOTH)
+    env = SimulatorVectorEnv(TASK, 2, SimulatorConfig(2, 3, **BOTH))
     observation, _ = env.reset(seed=[3, 4])
     assert env.observation_space.contains(observation)
     assert set(observation) == {STATE, FRONT, HAND}
@@ -157,31 +156,15 @@ def test_every_observation_carries_the_pictures_of_its_state(painter):
     assert not np.array_equal(masked[HAND][1], kept[1])
 
 
-def test_the_last_picture_of_an_episode_that_restarts_at_once():
-    settings = dict(action_repeat=2, max_steps=2, **BOTH)
-    env = SimulatorVectorEnv(TASK, 1, autoreset_mode=AutoresetMode.SAME_STEP, **settings)
-    by_hand = SimulatorVectorEnv(TASK, 1, **settings)
-    action = FORWARD[None].astype(np.float32)
-    for one in (env, by_hand):
-        first, _ = one.reset(seed=5)
-        one.step(action)
-    new, *_, info = env.step(action)
-    last, *_ = by_hand.step(action)
-    assert set(info["final_obs"][0]) == {STATE, FRONT, HAND}
-    assert np.array_equal(info["final_obs"][0][FRONT], last[FRONT][0])
-    assert not np.array_equal(new[FRONT], last[FRONT])
-    assert not np.array_equal(new[FRONT], first[FRONT]), "another start"
-
-
 def test_episodes_and_their_pictures_do_not_depend_on_the_number_of_workers():
     jobs = [
         CollectJob("expert", ExpertActor, range(11), {"task": TASK}),
         CollectJob("random", RandomActor, [40, 41]),
     ]
-    settings = dict(action_repeat=2, max_steps=4)
-    here = collect(TASK, jobs, workers=0, **settings, **BOTH)
-    there = collect(TASK, jobs, workers=2, **settings, **BOTH)
-    plain = collect(TASK, jobs, workers=0, **settings)
+    settings = SimulatorConfig(2, 4, **BOTH)
+    here = collect(TASK, jobs, settings, workers=0)
+    there = collect(TASK, jobs, settings, workers=2)
+    plain = collect(TASK, jobs, SimulatorConfig(2, 4), workers=0)
     assert len(here) == 13
     for one, other, bare in zip(here, there, plain, strict=True):
         assert set(one.observation) == {STATE, FRONT, HAND}
@@ -232,30 +215,30 @@ def test_unknown_cameras_and_sizes_are_refused_before_anything_is_played():
     jobs = [CollectJob("random", RandomActor, [1])]
     listed = f"no camera 'corner9'; the cameras are: {', '.join(CAMERAS)}"
     with pytest.raises(InputError, match=listed):
-        collect(TASK, jobs, cameras=("corner2", "corner9"))
+        collect(TASK, jobs, SimulatorConfig(cameras=("corner2", "corner9")))
     with pytest.raises(InputError, match=listed):
-        SimulatorVectorEnv(TASK, 1, cameras=("corner9",))
+        SimulatorVectorEnv(TASK, 1, SimulatorConfig(cameras=("corner9",)))
     with pytest.raises(InputError, match=listed):
         Recorder(TASK, 0, SimulatorConfig(cameras=("corner9",)))
     with pytest.raises(InputError, match="image_size is 0"):
-        collect(TASK, jobs, cameras=("corner2",), image_size=0)
+        collect(TASK, jobs, SimulatorConfig(cameras=("corner2",), image_size=0))
     with pytest.raises(InputError, match="named twice"):
-        SimulatorVectorEnv(TASK, 1, cameras=("corner2", "corner2"))
+        SimulatorVectorEnv(TASK, 1, SimulatorConfig(cameras=("corner2", "corner2")))
     with pytest.raises(InputError, match="image_size is 0"):
         MetaWorldPainter(MetaWorldEnv(TASK), 0)
     assert simulator_use() == before
 
 
 def test_what_is_missing_is_named(monkeypatch):
-    jobs = [CollectJob("random", RandomActor, [1])]
+    jobs, settings = [CollectJob("random", RandomActor, [1])], SimulatorConfig(1, 2, ("corner2",))
     painting.close_painters()
     with monkeypatch.context() as missing:
         missing.setitem(sys.modules, "fast_simplification", None)
         with pytest.raises(InputError, match=r"pip install 'burnish\[metaworld\]'"):
-            collect(TASK, jobs, max_steps=2, cameras=("corner2",), workers=0)
+            collect(TASK, jobs, settings, workers=0)
     with monkeypatch.context() as missing:
         missing.delenv("MUJOCO_GL", raising=False)
-        missing.setattr(rendering, "_loads", lambda library: False)
+        missing.setattr(off_screen, "_loads", lambda library: False)
         with pytest.raises(RunError, match=r"libegl1 libgl1-mesa-dri.*libosmesa6"):
-            collect(TASK, jobs, max_steps=2, cameras=("corner2",), workers=0)
-    assert collect(TASK, jobs, max_steps=2, cameras=("corner2",), workers=0)[0].observation[FRONT].any()
+            collect(TASK, jobs, settings, workers=0)
+    assert collect(TASK, jobs, settings, workers=0)[0].observation[FRONT].any()

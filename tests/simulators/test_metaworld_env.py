@@ -8,7 +8,8 @@ import pytest
 from burnish.errors import InputError
 from burnish.simulators.counter import SimulatorUse, simulator_use
 from burnish.simulators.metaworld import METAWORLD, STATE, STATE_NAMES, MetaWorldEnv
-from burnish.simulators.tasks import metaworld_tasks, task_class
+from burnish.simulators.metaworld_tasks import metaworld_tasks, task_class
+from burnish.simulators.settings import SimulatorConfig
 
 TASKS = (
     "drawer-open-v3",
@@ -75,21 +76,21 @@ def test_the_first_observation_is_up_to_date(task):
     # Without the update window-close's window jumps by 0.2 m between its first two frames.
     env = MetaWorldEnv(task)
     start = env.reset(3)[STATE]
-    after, _, _ = env.step(np.zeros(4))
+    after, *_ = env.step(np.zeros(4))
     assert np.abs(after[STATE][4:7] - start[4:7]).max() < 0.01
 
 
 def test_the_state_is_metaworlds_current_values_and_the_goal():
     env = MetaWorldEnv("drawer-open-v3")
     env.reset(0)
-    observation, success, _ = env.step(np.array([1.0, 0.0, 0.0, 1.0]))
+    observation, _, _, _, info = env.step(np.array([1.0, 0.0, 0.0, 1.0]))
     raw = env.raw_observation
     assert raw.shape == (39,)
     assert observation[STATE].shape == (21,) == (len(STATE_NAMES),)
     assert observation[STATE].dtype == np.float32
     assert np.array_equal(observation[STATE], np.concatenate([raw[:18], raw[36:]]).astype(np.float32))
     assert np.any(observation[STATE][18:] != 0), "the goal is visible"
-    assert success is False
+    assert info["success"] is False
 
 
 def test_action_repeat_holds_the_action():
@@ -97,9 +98,10 @@ def test_action_repeat_holds_the_action():
     one.reset(2)
     three.reset(2)
     action = np.array([0.3, 0.5, -0.4, 1.0])
-    for _ in range(3):
-        one.step(action)
-    _, _, info = three.step(action)
+    rewards = [one.step(action)[1] for _ in range(3)]
+    _, reward, terminated, truncated, info = three.step(action)
+    assert reward == sum(rewards) > 0
+    assert not terminated and not truncated
     assert np.array_equal(one.raw_observation, three.raw_observation)
     assert info["control_steps"] == 3
 
@@ -124,16 +126,16 @@ def test_repeating_stops_at_the_first_success_only():
     control_steps = 0
     for _ in range(60):
         action = policy.get_action(coarse.raw_observation)
-        _, success, info = coarse.step(action)
+        *_, info = coarse.step(action)
+        success = info["success"]
         for k in range(info["control_steps"]):
-            _, fine_success, _ = fine.step(action)
-            assert fine_success == (success and k == info["control_steps"] - 1)
+            assert fine.step(action)[-1]["success"] == (success and k == info["control_steps"] - 1)
         control_steps += info["control_steps"]
         if success:
             break
     assert success
     assert info["control_steps"] < 7, "choose another seed: here success must come in mid-repeat"
-    _, _, info = coarse.step(action)
+    *_, info = coarse.step(action)
     assert info["control_steps"] == 7, "after success an env step is a whole one again"
 
 
@@ -169,11 +171,17 @@ def test_missing_metaworld_names_the_extra(monkeypatch):
 
 
 def test_an_episode_must_fit_into_metaworlds_limit():
-    METAWORLD.check_episode_length(250, 2)
+    task = "drawer-open-v3"
+    whole = SimulatorConfig(action_repeat=2, max_steps=250)
+    assert METAWORLD.resolve(task, whole).max_steps == 250
+    assert METAWORLD.resolve(task, SimulatorConfig()) == SimulatorConfig(2, 100, success_key="success")
+    assert METAWORLD.resolve(task, SimulatorConfig(action_repeat=5)).max_steps == 40, "the same time"
     with pytest.raises(InputError, match="502 control steps"):
-        METAWORLD.check_episode_length(251, 2)
+        METAWORLD.resolve(task, SimulatorConfig(2, 251))
     with pytest.raises(InputError, match="at least 1"):
-        METAWORLD.check_episode_length(10, 0)
+        METAWORLD.resolve(task, SimulatorConfig(0, 10))
+    with pytest.raises(InputError, match="no env_kwargs"):
+        METAWORLD.resolve(task, SimulatorConfig(env_kwargs=("a=1",)))
 
 
 def test_a_negative_seed_is_refused():

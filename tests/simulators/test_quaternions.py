@@ -35,7 +35,7 @@ def test_a_rolling_ball_does_not_jump():
     for seed in range(3):
         state, raw = env.reset(seed)[STATE], env.raw_observation
         for _ in range(100):
-            observation, _, _ = env.step(expert.act(env) + rng.normal(0, 0.3, 4))
+            observation, *_ = env.step(expert.act(env) + rng.normal(0, 0.3, 4))
             before, state, raw_before, raw = state, observation[STATE], raw, env.raw_observation
             flips += int(raw_before[BALL] @ raw[BALL] < 0)
             assert before[BALL] @ state[BALL] > 0
@@ -49,6 +49,6 @@ def test_an_episode_does_not_inherit_the_sign_of_the_one_before():
     expert = METAWORLD.make_expert("soccer-v3", 0, 0.0)
     start = env.reset(0)[STATE]
     for _ in range(150):
-        observation, _, _ = env.step(expert.act(env) + rng.normal(0, 0.3, 4))
+        observation, *_ = env.step(expert.act(env) + rng.normal(0, 0.3, 4))
     assert observation[STATE][BALL] @ start[BALL] < 0, "choose another seed: the ball must have turned far"
     np.testing.assert_array_equal(env.reset(0)[STATE], start)

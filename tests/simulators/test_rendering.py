@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from burnish.errors import InputError, RunError
-from burnish.simulators import rendering
+from burnish.simulators import off_screen, rendering
 from burnish.simulators.metaworld import MetaWorldEnv
 
 
@@ -48,6 +48,6 @@ def test_an_unknown_camera_or_size_is_refused(env):
 
 def test_missing_opengl_names_the_packages(env, monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(rendering, "_loads", lambda library: False)
+    monkeypatch.setattr(off_screen, "_loads", lambda library: False)
     with pytest.raises(RunError, match=r"libegl1 libgl1-mesa-dri.*libosmesa6"):
         rendering.MetaWorldRenderer(env, 64)

@@ -9,10 +9,10 @@ import torch
 
 from burnish.data import Dataset, Windows, folds, is_image_key, read_dataset, require_successes
 from burnish.errors import InputError
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import Absent, Reading, Stage, StageContext, stage
 from burnish.recipes.own_data import OwnData, ReadingRule
 from burnish.recipes.stages.training import train
+from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import Autoencoder, AutoencoderConfig, as_states, with_latents
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.data import Dataset, Recording
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.pipeline import StageContext
+from burnish.simulators.settings import SimulatorConfig
 
 if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
     from burnish.recipes.recording import Recorder

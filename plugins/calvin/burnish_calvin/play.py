@@ -8,11 +8,12 @@ from burnish.data.checks import bad_input
 from burnish.data.dataset import DatasetInfo
 from burnish.data.lerobot_writer import write_dataset
 from burnish.errors import InputError
-from burnish.simulators.calvin.simulator import CALVIN
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.experts import ExpertActor
 from burnish.simulators.parallel import Progress, WorkerPool
+from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.vector import EVALUATION_SEEDS
+from burnish_calvin.suite import SPEC, SUITE
 
 
 def write_play(
@@ -47,7 +48,7 @@ def write_play(
         InputError: unknown task, calvin_env not installed, a number out of range, or `out` exists.
         RunError: a worker died.
     """
-    CALVIN.check_task(task)
+    SUITE.check_task(task)
     if out.exists():
         raise bad_input(out, "something that exists", "a new folder")
     if episodes < 1 or not levels:
@@ -62,18 +63,17 @@ def write_play(
     recorded = collect(
         task,
         [job for job in jobs if job.seeds],
-        action_repeat=action_repeat,
-        max_steps=steps,
+        SimulatorConfig(action_repeat, steps),
         frames_after_success=steps,  # no episode ends early
         workers=workers,
         progress=progress,
     )
     info = DatasetInfo(
-        fps=max(1, round(CALVIN.control_rate / action_repeat)),
-        robot_type=CALVIN.robot_type,
-        simulator=CALVIN.name,
+        fps=max(1, round(SPEC.control_rate / action_repeat)),
+        robot_type=SPEC.robot_type,
+        simulator=SUITE.name,
         action_repeat=action_repeat,
         max_steps=steps,
-        state_names=CALVIN.state_names,
+        state_names=SPEC.state_names,
     )
     write_dataset(out, recorded, info)

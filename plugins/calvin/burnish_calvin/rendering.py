@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from burnish.errors import InputError
-from burnish.simulators.calvin.env import CalvinEnv
-from burnish.simulators.calvin.install import calvin_root
+from burnish_calvin.env import CalvinEnv
+from burnish_calvin.install import calvin_root
 
 CAMERAS = ("static", "gripper")
 

@@ -9,11 +9,11 @@ import pytest
 if importlib.util.find_spec("calvin_env") is None or importlib.util.find_spec("pybullet") is None:
     pytest.skip("calvin_env is not installed (docs/calvin.md)", allow_module_level=True)
 
-from burnish.simulators.calvin.env import CalvinEnv
-from burnish.simulators.calvin.install import calvin_root, configuration
-from burnish.simulators.calvin.skills import JOINT_RANGES, SKILLS, achieved
-from burnish.simulators.calvin.state import handle_positions, rotation_6d
-from burnish.simulators.calvin.world import CalvinWorld
+from burnish_calvin.env import CalvinEnv
+from burnish_calvin.install import calvin_root, configuration
+from burnish_calvin.skills import JOINT_RANGES, SKILLS, achieved
+from burnish_calvin.state import handle_positions, rotation_6d
+from burnish_calvin.world import CalvinWorld
 
 _FROM = ((0, 0, 1), (0, -1, 0))
 

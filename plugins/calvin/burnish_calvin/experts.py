@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from burnish.simulators.base import Expert
-from burnish.simulators.calvin.env import CalvinEnv
-from burnish.simulators.calvin.skills import SKILLS, achieved, feasible, skill_of
-from burnish.simulators.calvin.state import handle_positions
+from burnish_calvin.env import CalvinEnv
+from burnish_calvin.skills import SKILLS, achieved, feasible, skill_of
+from burnish_calvin.state import handle_positions
 
 WAYPOINT_NOISE = 0.05
 """Metres of standard deviation of every waypoint for a noise of 1; the noise 0.2 blurs them by 1 cm."""

@@ -1,36 +1,64 @@
 """The real simulator as an environment to learn in: what ImaginedEnv is to a world model, with real consequences.
 
-Burnish's recipes never refine in it.  It is there for the comparison: the same policy and the same PPO, online.
+Burnish's recipes never refine in it. It is there for the comparison: the same policy and the same PPO, online.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from burnish.errors import InputError
-from burnish.evaluation.settings import SimulatorConfig
+from burnish.simulators.settings import SimulatorConfig
+from burnish.simulators.tasks import resolve
 from burnish.simulators.vector import SimulatorVectorEnv
-from burnish.world_models import Observer, State
+
+
+class ObserverState(Protocol):
+    """What an observer knows of N episodes."""
+
+    def where(self, mask: Bool[Tensor, " N"], other: Any) -> Any:
+        """The other state's rows where the mask is true, the own ones elsewhere."""
+        ...
+
+
+class Observer(Protocol):
+    """What turns observations into features: a world model, or an observation history."""
+
+    feature_dim: int
+    action_steps: int
+
+    def initial(self, batch_size: int, /) -> Any:
+        """The state before anything was observed."""
+        ...
+
+    def observe(self, state: Any, action: Tensor | None, observation: dict[str, Tensor], /) -> Any:
+        """The state after an action and the observation that followed."""
+        ...
+
+    def features(self, state: Any, /) -> Tensor:
+        """The state as one vector for each episode."""
+        ...
 
 
 class RealEnv(VectorEnv):
     """Steps a simulator and an observer with `observe`; observations are the observer's features, (num_envs, F).
 
-    The interface is ImaginedEnv's: one step takes a decision, actions (num_envs, chunk, A); the reward is 1 where an
-    episode succeeded within it; episodes that end restart in the same step.  `halted` is always false, and
-    `imagined_steps` is 0: what is counted is `real_steps`, the decisions' actions that the simulator executed.
+    The interface is ImaginedEnv's: one step takes a decision, actions (num_envs, chunk, A); episodes that end restart
+    in the same step. The reward is 1 where an episode succeeded within the decision; in a task that does not tell
+    success, it is the environment's own. `halted` is always false, and `imagined_steps` is 0: what is counted is
+    `real_steps`, the decisions' actions that the simulator executed.
 
     Args:
-        task: its name chooses the simulator.
-        observer: gives the features (a frozen world model, or an observation history).
+        task: its name chooses the suite.
+        observer: gives the features.
         num_envs: environments, stepped one after another in this process.
-        simulator: action repeat, time limit, and the cameras whose pictures the observer sees.
+        settings: action repeat, time limit, and the cameras whose pictures the observer sees.
         chunk: actions of one decision.
         seed: decides the first start of each environment; the following ones are drawn far from evaluation's.
 
@@ -43,18 +71,13 @@ class RealEnv(VectorEnv):
     """A simulator cannot be saved: where training goes on, new episodes begin."""
 
     def __init__(
-        self, task: str, observer: Observer, num_envs: int, simulator: SimulatorConfig, chunk: int, seed: int = 0
+        self, task: str, observer: Observer, num_envs: int, settings: SimulatorConfig, chunk: int, seed: int = 0
     ) -> None:
         if chunk % observer.action_steps:
             raise InputError(f"a decision has {chunk} actions, the observer takes {observer.action_steps} at once")
-        self.env = SimulatorVectorEnv(
-            task,
-            num_envs,
-            action_repeat=simulator.action_repeat,
-            max_steps=simulator.max_steps,
-            cameras=simulator.cameras,
-            image_size=simulator.image_size,
-        )
+        settings = resolve(task, settings)
+        self.env = SimulatorVectorEnv(task, num_envs, settings)
+        self._rewards_success = settings.success_key is not None
         self.observer, self.num_envs, self.chunk = observer, num_envs, chunk
         self.feature_dim, self.action_dim = observer.feature_dim, self.env.action_dim
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -64,7 +87,7 @@ class RealEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.device = torch.device("cpu")
         self.seed, self.real_steps = seed, 0
-        self._state: State = observer.initial(num_envs)
+        self._state: ObserverState = observer.initial(num_envs)
 
     @torch.no_grad()
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
@@ -82,13 +105,15 @@ class RealEnv(VectorEnv):
         actions = actions.reshape(self.num_envs, self.chunk, self.action_dim).clamp(-1, 1)
         success = torch.zeros(self.num_envs, dtype=torch.bool)
         terminated, truncated = success.clone(), success.clone()
+        reward = torch.zeros(self.num_envs)
         for group in actions.split(self.observer.action_steps, dim=1):
             alive = ~(terminated | truncated)
             observation: dict[str, np.ndarray] = {}
             for action in group.unbind(1):
-                observation, _, ended, late, info = self.env.step(action.numpy())
+                observation, own, ended, late, info = self.env.step(action.numpy())
                 self.real_steps += int(info["stepped"].sum())
                 terminated, truncated = torch.from_numpy(ended), torch.from_numpy(late)
+                reward += torch.from_numpy(own)
                 success |= alive & torch.from_numpy(info["success"])
             following = self.observer.observe(self._state, group.flatten(1), _tensors(observation))
             self._state = self._state.where(alive, following)
@@ -98,7 +123,8 @@ class RealEnv(VectorEnv):
             observation, _ = self.env.reset(options={"reset_mask": done.numpy()})
             fresh = self.observer.observe(self.observer.initial(self.num_envs), None, _tensors(observation))
             self._state = self._state.where(done, fresh)
-        return self.observer.features(self._state), success.float(), terminated, truncated, info
+        reward = success.float() if self._rewards_success else reward
+        return self.observer.features(self._state), reward, terminated, truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the simulators."""

@@ -3,10 +3,11 @@
 import importlib.util
 
 import pytest
+from burnish_calvin import install
+from burnish_calvin.suite import SPEC, SUITE
 
 from burnish.errors import InputError
-from burnish.simulators.calvin import install
-from burnish.simulators.tasks import check_task, simulator_of
+from burnish.simulators.tasks import as_table, check_task, suite_of
 
 
 @pytest.fixture(autouse=True)
@@ -21,11 +22,10 @@ def hide(monkeypatch, hidden):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == hidden else found(name, *rest))
 
 
-def test_a_tasks_name_chooses_the_simulator():
-    assert simulator_of("calvin:open_drawer").name == "calvin"
-    assert simulator_of("drawer-open-v3").name == "metaworld"
-    assert simulator_of("calvin:open_drawer").action_dim == 7
-    assert simulator_of("drawer-open-v3").action_dim == 4
+def test_a_tasks_name_chooses_the_suite():
+    assert suite_of("calvin:open_drawer") is SUITE, "found by its entry point"
+    assert SPEC.action_dim == 7
+    assert "  calvin:turn_off_led" in as_table("calvin").splitlines()
 
 
 def test_missing_calvin_env_says_how_to_install_it(monkeypatch):
@@ -51,6 +51,4 @@ def test_unknown_tasks_name_near_matches():
 
 
 def test_calvin_episodes_have_no_limit_of_their_own():
-    simulator_of("calvin:open_drawer").check_episode_length(5000, 2)
-    with pytest.raises(InputError, match="at least 1"):
-        simulator_of("calvin:open_drawer").check_episode_length(0, 1)
+    assert SPEC.control_step_limit is None

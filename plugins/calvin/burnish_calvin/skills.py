@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from burnish.errors import InputError
-from burnish.simulators.calvin.install import check_installed
+from burnish_calvin.install import check_installed
 
 PREFIX = "calvin:"
 """What a CALVIN task's name begins with: `calvin:open_drawer`."""

@@ -8,21 +8,21 @@ import pytest
 if importlib.util.find_spec("calvin_env") is None or importlib.util.find_spec("pybullet") is None:
     pytest.skip("calvin_env is not installed (docs/calvin.md)", allow_module_level=True)
 
+from burnish_calvin.env import CalvinEnv
+from burnish_calvin.experts import PlayExpert
+from burnish_calvin.play import write_play
+from burnish_calvin.rendering import CalvinRenderer
+from burnish_calvin.skills import SKILLS, achieved, feasible
+from burnish_calvin.state import STATE_NAMES
+
 from burnish.data import STATE, image_key, read_dataset
 from burnish.errors import InputError, RunError
 from burnish.evaluation.filming import film
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.recipes.recording import Recorder
-from burnish.simulators.calvin.env import CalvinEnv
-from burnish.simulators.calvin.experts import PlayExpert
-from burnish.simulators.calvin.play import write_play
-from burnish.simulators.calvin.rendering import CalvinRenderer
-from burnish.simulators.calvin.simulator import CALVIN
-from burnish.simulators.calvin.skills import SKILLS, achieved, feasible
-from burnish.simulators.calvin.state import STATE_NAMES
 from burnish.simulators.collect import CollectJob, collect, run_wave
 from burnish.simulators.counter import SimulatorUse, simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
+from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.tasks import check_task
 from burnish.simulators.vector import SimulatorVectorEnv
 
@@ -84,11 +84,11 @@ def test_the_state_is_named_and_follows_the_world(env):
     assert named["gripper_opening"] == pytest.approx(0.08, abs=0.005)
     before = state
     for _ in range(10):
-        state, success, info = env.step(np.array([0, -1.0, 0, 0, 0, 0, -1]))
-        state = state[STATE]
+        observation, reward, terminated, truncated, info = env.step(np.array([0, -1.0, 0, 0, 0, 0, -1]))
+        state = observation[STATE]
     after = dict(zip(STATE_NAMES, state, strict=True))
-    assert info == {"control_steps": 1}
-    assert success is False
+    assert info == {"control_steps": 1, "success": False}
+    assert (reward, terminated, truncated) == (0.0, False, False)
     assert after["hand_y"] - before[1] == pytest.approx(-0.2, abs=0.06)
     assert after["gripper_opening"] < 0.01
     assert after["gripper_action"] == -1.0
@@ -122,7 +122,7 @@ def test_wrong_use_is_refused(env):
 @pytest.mark.parametrize("skill", SKILLS)
 def test_the_clean_expert_does_every_skill(skill):
     task = f"calvin:{skill}"
-    env = SimulatorVectorEnv(task, 3, max_steps=72, frames_after_success=2)
+    env = SimulatorVectorEnv(task, 3, SimulatorConfig(action_repeat=1, max_steps=72), frames_after_success=2)
     episodes = run_wave(env, ExpertActor(task), [0, 1, 2], "expert")
     env.close()
     for episode in episodes:
@@ -139,7 +139,7 @@ def test_noise_makes_the_expert_worse():
     jobs = [
         CollectJob("expert", ExpertActor, range(8), {"task": "calvin:move_slider_left", "noise": n}) for n in (0.0, 0.5)
     ]
-    episodes = collect("calvin:move_slider_left", jobs, max_steps=60, workers=0)
+    episodes = collect("calvin:move_slider_left", jobs, SimulatorConfig(1, 60), workers=0)
     clean, noisy = (sum(e.succeeded for e in part) for part in (episodes[:8], episodes[8:]))
     assert clean == 8
     assert noisy < 6
@@ -177,22 +177,23 @@ def same(one, other):
 
 
 def test_episodes_do_not_depend_on_the_number_of_workers():
-    assert len(JOBS[0].seeds) > CALVIN.chunk_episodes, "or the chunks are not tested"
-    here = collect(TASK, JOBS, max_steps=30, workers=0)
-    there = collect(TASK, JOBS, max_steps=30, workers=1)
+    assert len(JOBS[0].seeds) > SUITE.chunk_episodes, "or the chunks are not tested"
+    here = collect(TASK, JOBS, SimulatorConfig(1, 30), workers=0)
+    there = collect(TASK, JOBS, SimulatorConfig(1, 30), workers=1)
     assert len(here) == len(there) == 8
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
 
 
 def test_an_episode_can_be_filmed_and_a_changed_one_cannot():
-    episode = collect(TASK, [CollectJob("expert", ExpertActor, [3], {"task": TASK})], max_steps=40, workers=0)[0]
-    pictures = film(episode, 1, 32)
+    jobs = [CollectJob("expert", ExpertActor, [3], {"task": TASK})]
+    episode = collect(TASK, jobs, SimulatorConfig(1, 40), workers=0)[0]
+    pictures = film(episode, SimulatorConfig(1), 32)
     assert pictures.shape == (len(episode), 32, 32, 3)
     assert pictures.dtype == np.uint8
     assert np.abs(pictures[-1].astype(int) - pictures[0]).max() > 50
     episode.action[2] += 0.1
     with pytest.raises(RunError, match="did not repeat"):
-        film(episode, 1, 16, "gripper")
+        film(episode, SimulatorConfig(1), 16, "gripper")
 
 
 def test_drawing_does_not_change_the_episode(env):
@@ -211,25 +212,25 @@ def test_drawing_does_not_change_the_episode(env):
 
 def test_episodes_carry_the_pictures_of_both_cameras():
     jobs = [CollectJob("expert", ExpertActor, [3, 4], {"task": TASK})]
-    settings = dict(max_steps=5, cameras=("static", "gripper"), image_size=24)
-    here, there = (collect(TASK, jobs, workers=workers, **settings) for workers in (0, 1))
-    plain = collect(TASK, jobs, max_steps=5, workers=0)
+    settings = SimulatorConfig(1, 5, ("static", "gripper"), 24)
+    here, there = (collect(TASK, jobs, settings, workers=workers) for workers in (0, 1))
+    plain = collect(TASK, jobs, SimulatorConfig(1, 5), workers=0)
     for one, other, bare in zip(here, there, plain, strict=True):
         assert np.array_equal(one.observation[STATE], bare.observation[STATE]), "drawing changes nothing"
-        for camera in CALVIN.cameras:
+        for camera in SPEC.cameras:
             pictures = one.observation[image_key(camera)]
             assert pictures.shape == (6, 24, 24, 3)
             assert np.array_equal(pictures, other.observation[image_key(camera)])
             assert not np.array_equal(pictures[0], pictures[-1])
-    assert np.array_equal(film(here[1], 1, 24, "gripper"), here[1].observation[image_key("gripper")])
+    assert np.array_equal(film(here[1], settings, 24, "gripper"), here[1].observation[image_key("gripper")])
     with pytest.raises(InputError, match="CALVIN has no camera 'corner2'; the cameras are: static, gripper"):
-        collect(TASK, jobs, cameras=("corner2",))
+        collect(TASK, jobs, SimulatorConfig(cameras=("corner2",)))
 
 
 def test_pictures_are_right_side_up(env):
     """The hand rises: what changes in the static camera's picture moves up."""
     env.reset(0)
-    painter = CALVIN.make_painter(env, 64)
+    painter = SUITE.make_painter(env, 64)
     pictures, heights = [], []
     for up, steps in ((-1.0, 5), (1.0, 12)):
         for _ in range(steps):

@@ -1,7 +1,7 @@
 """CALVIN data as a LeRobotDataset v3.0: scripted play from the simulator, or CALVIN's own recorded data.
 
-python scripts/calvin_data.py play OUT --task calvin:open_drawer --episodes 400
-python scripts/calvin_data.py recorded FOLDER OUT --task calvin:open_drawer --segments segments.json
+python -m burnish_calvin play OUT --task calvin:open_drawer --episodes 400
+python -m burnish_calvin recorded FOLDER OUT --task calvin:open_drawer --segments segments.json
 """
 
 import sys
@@ -12,7 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from burnish.errors import BurnishError, InputError
-from burnish.simulators.calvin.recorded import import_calvin
+from burnish_calvin.recorded import import_calvin
 
 
 def play(
@@ -25,11 +25,15 @@ def play(
     workers: int = 1,
 ) -> None:
     """Scripted play of all eight skills, success being the task's; needs calvin_env."""
-    from burnish.simulators.calvin.play import write_play
+    from burnish_calvin.play import write_play
 
     settings = {"steps": steps, "levels": levels, "first_seed": first_seed, "workers": workers}
     with tqdm(total=episodes, unit="episode") as bar:
-        write_play(out, task, episodes, **settings, progress=lambda done, _: bar.update(done - bar.n))
+
+        def show(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        write_play(out, task, episodes, **settings, progress=show)
 
 
 def recorded(

@@ -10,7 +10,7 @@ import torch
 
 from burnish.data.checks import bad_input
 from burnish.errors import InputError
-from burnish.simulators.calvin.rendering import CAMERAS
+from burnish_calvin.rendering import CAMERAS
 
 
 def check_cameras(cameras: tuple[str, ...], image_size: int) -> None:

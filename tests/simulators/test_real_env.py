@@ -7,12 +7,12 @@ import torch
 
 from burnish.data import Dataset, DatasetInfo
 from burnish.errors import InputError
-from burnish.evaluation.real_env import RealEnv
-from burnish.evaluation.settings import SimulatorConfig
 from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig
 from burnish.rl import PPO, EnvExperience, PPOConfig
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.experts import ExpertActor
+from burnish.simulators.real_env import RealEnv
+from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.vector import SimulatorVectorEnv
 from burnish.world_models import RSSM, RSSM_PRESETS, HistoryConfig, ObservationHistory
 
@@ -23,7 +23,7 @@ SHORT = SimulatorConfig(action_repeat=2, max_steps=6)
 @pytest.fixture(scope="module")
 def data():
     jobs = [CollectJob("expert", ExpertActor, [0, 1], {"task": TASK})]
-    return Dataset.from_episodes(collect(TASK, jobs, action_repeat=2, max_steps=20), DatasetInfo(fps=40))
+    return Dataset.from_episodes(collect(TASK, jobs, SimulatorConfig(2, 20)), DatasetInfo(fps=40))
 
 
 def test_a_decision_is_a_chunk_of_real_steps(data):
@@ -31,7 +31,7 @@ def test_a_decision_is_a_chunk_of_real_steps(data):
     observer = ObservationHistory(data.observation_dim, 4, HistoryConfig(frames=2)).fit(data)
     env = RealEnv(TASK, observer, 2, SHORT, chunk=4, seed=3)
     features, _ = env.reset()
-    plain = SimulatorVectorEnv(TASK, 2, action_repeat=2, max_steps=6)
+    plain = SimulatorVectorEnv(TASK, 2, SimulatorConfig(action_repeat=2, max_steps=6))
     plain.reset(seed=[3, 4])
     seen, _ = plain.reset()
     normalise = observer.normaliser.normalise

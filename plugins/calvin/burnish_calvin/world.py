@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from burnish.simulators.calvin.install import configuration
-from burnish.simulators.calvin.state import SCENE_DIM
+from burnish_calvin.install import configuration
+from burnish_calvin.state import SCENE_DIM
 
 PHYSICS_RATE, CONTROL_RATE = 240, 30
 _SUBSTEPS = PHYSICS_RATE // CONTROL_RATE

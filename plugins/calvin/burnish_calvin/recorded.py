@@ -17,10 +17,10 @@ from burnish.data.dataset import DatasetInfo
 from burnish.data.episodes import STATE, Episode, image_key
 from burnish.data.lerobot_writer import write_dataset
 from burnish.errors import InputError
-from burnish.simulators.calvin.recorded_pictures import check_cameras, picture_field, read_picture
-from burnish.simulators.calvin.segments import Segment, read_segments
-from burnish.simulators.calvin.skills import LED, LIGHTBULB, achieved, skill_of
-from burnish.simulators.calvin.state import ROBOT_DIM, SCENE_DIM, STATE_NAMES, state_vector
+from burnish_calvin.recorded_pictures import check_cameras, picture_field, read_picture
+from burnish_calvin.segments import Segment, read_segments
+from burnish_calvin.skills import LED, LIGHTBULB, achieved, skill_of
+from burnish_calvin.state import ROBOT_DIM, SCENE_DIM, STATE_NAMES, state_vector
 
 EPISODES_FILE = "ep_start_end_ids.npy"
 _FIELDS = {"robot_obs": ROBOT_DIM, "scene_obs": SCENE_DIM, "rel_actions": 7}

@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from burnish.data.episodes import STATE
-from burnish.errors import InputError
-from burnish.simulators.base import Observation, check_at_least_one
-from burnish.simulators.calvin.install import configuration
-from burnish.simulators.calvin.skills import DRAWER, JOINT_RANGES, LED, LIGHTBULB, SKILLS, SLIDER, SWITCH, skill_of
-from burnish.simulators.calvin.state import state_vector
-from burnish.simulators.calvin.world import CalvinWorld
-from burnish.simulators.counter import count_control_step, count_reset
+from burnish.simulators.base import STATE, ControlStep, Observation, SimulatorEnv
+from burnish_calvin.install import configuration
+from burnish_calvin.skills import DRAWER, JOINT_RANGES, LED, LIGHTBULB, SKILLS, SLIDER, SWITCH, skill_of
+from burnish_calvin.state import state_vector
+from burnish_calvin.world import CalvinWorld
 
 # DiWA's distributions of the hand's first position in metres: the drawer's skills begin further in front.
 _NEAR = (np.array([-0.3, -0.15, 0.50]), np.array([0.3, 0.0, 0.575]))
@@ -24,7 +21,7 @@ _POSES = 200  # draws before a start is given up; one is the rule
 _STREAM = 0xCA1F
 
 
-class CalvinEnv:
+class CalvinEnv(SimulatorEnv):
     """CALVIN's play table (scene D) with one of DiWA's eight skills as the task.
 
     The observation is `{"observation.state": float32 (63,)}` (`STATE_NAMES`). 51 of its values are CALVIN's own robot
@@ -48,74 +45,32 @@ class CalvinEnv:
     """
 
     def __init__(self, task: str, action_repeat: int = 1) -> None:
-        check_at_least_one(1, action_repeat)
+        super().__init__(task, action_repeat)
         self.skill = skill_of(task)
-        self.task = task
-        self.action_repeat = action_repeat
         self.world = CalvinWorld()
         self._oracle: Any = importlib.import_module("calvin_env.envs.tasks").Tasks(configuration()["tasks"])
-        self._start_info: dict[str, Any] | None = None
-        self._had_success = False
+        self._start_info: dict[str, Any] = {}
 
-    @property
-    def observation(self) -> Observation:
-        """The current observation, a new array at each call."""
-        if self._start_info is None:
-            raise RuntimeError("call reset before reading observations")
-        return {STATE: state_vector(self.world.robot_obs, self.world.scene_obs)}
-
-    def reset(self, seed: int) -> Observation:
-        """Start the episode that belongs to `seed`.
-
-        Args:
-            seed: at least 0; distinct seeds give distinct starts.
-
-        Returns:
-            The first observation.
-        """
-        if seed < 0:
-            raise InputError(f"a seed must be at least 0, not {seed}")
-        count_reset()
+    def _start(self, seed: int) -> None:
         rng = np.random.default_rng([seed, _STREAM])
         scene = _scene_start(self.skill, rng)
         self.world.load(rng)
         self.world.start(scene, _hand_starts(self.skill, rng))
         self._start_info = self.world.oracle_info
-        self._had_success = False
-        return self.observation
 
-    def step(self, action: np.ndarray) -> tuple[Observation, bool, dict[str, Any]]:
-        """Hold a relative action for up to `action_repeat` control steps.
+    def _control_step(self, action: np.ndarray) -> ControlStep:
+        self.world.control_step(action)
+        now = self.world.oracle_info
+        success = self.skill in self._oracle.get_task_info_for_set(self._start_info, now, {self.skill})
+        # CALVIN has no reward of its own.
+        return ControlStep(float(success), success=success)
 
-        It stops early when the episode's first success appears, so that success is never stepped over.
-
-        Args:
-            action: (7,), clipped to [-1, 1].
-
-        Returns:
-            The observation, whether the skill is done now compared with the start, and info with `control_steps`.
-        """
-        if self._start_info is None:
-            raise RuntimeError("call reset before step")
-        action = np.clip(np.asarray(action, dtype=np.float32), -1.0, 1.0)
-        success, steps = False, 0
-        for _ in range(self.action_repeat):
-            self.world.control_step(action)
-            count_control_step()
-            steps += 1
-            success = self._succeeded()
-            if success and not self._had_success:
-                break
-        self._had_success = self._had_success or success
-        return self.observation, success, {"control_steps": steps}
+    def _observe(self) -> Observation:
+        return {STATE: state_vector(self.world.robot_obs, self.world.scene_obs)}
 
     def close(self) -> None:
         """Release the bullet world."""
         self.world.close()
-
-    def _succeeded(self) -> bool:
-        now = self.world.oracle_info
-        return self.skill in self._oracle.get_task_info_for_set(self._start_info, now, {self.skill})
 
 
 def _scene_start(skill: str, rng: np.random.Generator) -> np.ndarray:
