@@ -201,7 +201,8 @@ def play(
     seeds = evaluation_seeds(len(starts), offset=starts[0])
     with context.progress(len(seeds), "episodes") as bar:
         job = CollectJob("evaluation", actor, seeds, dict(arguments))
-        played = play_job(job, real.task, real.simulator, real.recorder.pool, lambda done, total: bar.set(done))
+        recorder = real.recorder
+        played = play_job(job, real.task, recorder.simulator, recorder.pool, lambda done, total: bar.set(done))
     outcomes = [bool(episode.success.any()) for episode in played]
     write_json(context.folder / "success.json", {"seeds": seeds, "success": outcomes})
     context.record("simulator_steps", simulator_steps() - before)

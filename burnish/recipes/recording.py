@@ -141,13 +141,13 @@ class Recorder:
         if dims != expected:
             raise InputError(
                 f"{self.task}: the data have {dims[0]} numbers of state and {dims[1]} of action, the simulator "
-                f"{expected[0]} ({', '.join(names)}) and {expected[1]}; record in it, or choose columns with --state-key"
+                f"{expected[0]} ({', '.join(names)}) and {expected[1]}; choose other columns with --state-key"
             )
         if found is not None and found != names:
             wrong = next((a, b) for a, b in zip(found, names, strict=True) if a != b)
             raise InputError(
-                f"{self.task}: the data call a dimension of the state '{wrong[0]}', the simulator '{wrong[1]}'; expected "
-                "the same names in the same order"
+                f"{self.task}: the data call a dimension of the state '{wrong[0]}', the simulator '{wrong[1]}'; "
+                "expected the same names in the same order"
             )
 
     def _seeds(self, kind: int, count: int) -> list[int]:

@@ -140,7 +140,7 @@ def measure_success(
     from burnish.evaluation.real import evaluation_seeds, play
 
     seeds, episodes = evaluation_seeds(count), dict[str, list[Episode]]()
-    pool = real.recorder.pool
+    recorder = real.recorder
     with context.progress(len(policies) * count, "episodes") as bar:
         for index, (name, policy) in enumerate(policies.items()):
             offset = index * count
@@ -163,13 +163,13 @@ def measure_curve(context: StageContext, real: Real, evaluation: EvaluationConfi
 
     iterates = sorted((refined / "iterates").glob("*.safetensors"))
     seeds = evaluation_seeds(evaluation.curve_episodes, offset=_CURVE_OFFSET)
-    pool, rows = real.recorder.pool, []
+    recorder, rows = real.recorder, list[dict[str, Any]]()
     for path in _spread(iterates, evaluation.curve_points if seeds else 0):
         agent = load(refined, Agent)
         agent.policy.load_state_dict(load_tensors(path)[0])
         folder = context.folder / "iterate"
         save(folder, agent)
-        result = real_success(folder, real.task, real.simulator, seeds, pool)
+        result = real_success(folder, real.task, recorder.simulator, seeds, recorder.pool)
         rows.append({"iteration": int(path.stem), **result.to_dict()})
         shutil.rmtree(folder)
     write_json(context.folder / "curve.json", rows)
@@ -181,7 +181,8 @@ def make_videos(
     """Videos and videos.json; where they cannot be made, the reason is recorded and the run goes on."""
     from burnish.recipes.videos import before_and_after, real_and_imagined
 
-    info = real.recorder.info
+    recorder = real.recorder
+    info = recorder.info
     folder = context.folder / "videos"
     videos: list[dict[str, str]] = []
     missing = "" if evaluation.videos else "No video was asked for."
@@ -189,7 +190,7 @@ def make_videos(
     for number, (before, after) in enumerate(pairs, start=1):
         size, rate = evaluation.video_size, info.fps / 2
         try:
-            videos.append(before_and_after(folder, number, before, after, real.simulator, size, rate))
+            videos.append(before_and_after(folder, number, before, after, recorder.simulator, size, rate))
         except BurnishError as error:
             # A machine without OpenGL or PyAV: the numbers do not need pictures.
             missing = f"No picture could be drawn: {error}"
