@@ -12,6 +12,7 @@ from burnish.imagination import ImaginedSuccess, imagined_success
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
 from burnish.rl import PPOConfig, RefineConfig, refine
 from burnish.storage import load_state, load_tensors, save_state
+from burnish.training.resume import DamagedResume
 from tests.imagination.counter_world import make_env, start_states
 
 PPO_CONFIG = PPOConfig(gamma=0.95, policy_learning_rate=3e-3, anchor_weight=0.01, minibatch_size=128, target_kl=0.1)
@@ -279,14 +280,17 @@ def test_leaving_the_data_resumes(tmp_path, at):
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 
 
-def test_what_an_earlier_version_left_is_taken_up(tmp_path):
-    """Its state knows of the pretrained policy's judgement the rate alone."""
-    _, result = run(tmp_path / "whole", checkpoint_seconds=0.0)
-    interrupt(tmp_path / "parts", 5, {"checkpoint_seconds": 0.0})
-    path = tmp_path / "parts" / "resume.safetensors"
+@pytest.mark.parametrize(
+    "key", ["ppo", "averaged", "best", "best_weights", "iteration", "pretrained", "env", "features"]
+)
+def test_a_damaged_state_is_named(tmp_path, key):
+    interrupt(tmp_path, 5, {"checkpoint_seconds": 0.0})
+    path = tmp_path / "resume.safetensors"
     state = load_state(path)
-    save_state(path, {**state, "pretrained_rate": state.pop("pretrained")["eval/success"]})
-    assert run(tmp_path / "parts", checkpoint_seconds=0.0)[1] == result
+    del state[key]
+    save_state(path, state)
+    with pytest.raises(DamagedResume, match=rf"the resume state is damaged \(field '{key}' is missing\)"):
+        run(tmp_path, checkpoint_seconds=0.0)
 
 
 def test_the_seed_decides(tmp_path):
