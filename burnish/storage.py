@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import threading
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -144,18 +145,31 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def save_state(path: str | Path, state: Any) -> None:
     """Write nested training state (optimizer and generator states, counters, tensors) as one safetensors file."""
     tensors, structure = flatten_state(state)
-    save_tensors(path, tensors, {_STATE_KEY: json.dumps(structure)})
+    tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
+    noted = {"structure": structure, "checksum": _checksum(tensors, structure)}
+    save_tensors(path, tensors, {_STATE_KEY: json.dumps(noted)})
 
 
 def load_state(path: str | Path) -> Any:
-    """Read what save_state wrote, bit for bit the same (tensors on the CPU)."""
+    """Read what save_state wrote, bit for bit the same (tensors on the CPU); InputError for a damaged file."""
     tensors, metadata = load_tensors(path)
     if _STATE_KEY not in metadata:
         raise InputError(f"{path}: expected a training state, found tensors only")
     try:
-        return unflatten_state(tensors, json.loads(metadata[_STATE_KEY]))
+        noted = json.loads(metadata[_STATE_KEY])
+        if noted["checksum"] != _checksum(tensors, noted["structure"]):
+            raise InputError(f"{path}: the training state is not as it was written")
+        return unflatten_state(tensors, noted["structure"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: the training state's structure is damaged ({error})") from None
+
+
+def _checksum(tensors: Mapping[str, Tensor], structure: Any) -> int:
+    found = zlib.crc32(json.dumps(structure).encode())
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy(), found)
+    return found
 
 
 def flatten_state(state: Any) -> tuple[dict[str, Tensor], Any]:

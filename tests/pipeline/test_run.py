@@ -1,48 +1,22 @@
-import contextlib
+"""Run folders and their stages: what is done, what is done again and why, and what is resumed."""
+
 import errno
+import fcntl
+import hashlib
 import os
-import random
-import re
 import shutil
 import signal
 import time
-import traceback
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from burnish.config import load_yaml
 from burnish.errors import InputError, RunError
-from burnish.pipeline import Run
+from burnish.pipeline import Run, RunFolder, progress
 from burnish.pipeline.run_folder import read_settings
-from burnish.storage import load_state, read_json, save_state, write_json
-
-
-@dataclass(frozen=True)
-class Settings:
-    start: int = 1
-    steps: int = 12
-
-
-def create(folder, config=None, seed=0, task="push-v3", recipe="world4rl"):
-    return Run.create(folder, recipe, task, seed, config or Settings())
-
-
-class Body:
-    """Writes one file, and counts its calls."""
-
-    def __init__(self, text="text", outputs=None):
-        self.calls = 0
-        self.text = text
-        self.outputs = outputs
-
-    def __call__(self, context):
-        self.calls += 1
-        text = self.text + "".join((path / "out.txt").read_text() for path in context.inputs.values())
-        (context.folder / "out.txt").write_text(text)
-        return self.outputs
-
+from burnish.storage import read_json
+from burnish.training.resume import DamagedResume
+from tests.pipeline.fakes import Body, Settings, create, forked, wait_for
 
 # --- the folder -------------------------------------------------------------------------------------------------------
 
@@ -50,14 +24,11 @@ class Body:
 def test_a_new_folder_describes_itself(tmp_path):
     with create(tmp_path / "a" / "run") as run:
         assert (run.recipe, run.task, run.seed) == ("world4rl", "push-v3", 0)
-    assert load_yaml(tmp_path / "a/run/recipe.yaml") == {
-        "recipe": "world4rl",
-        "task": "push-v3",
-        "seed": 0,
-        "config": {"start": 1, "steps": 12},
-    }
+    config = {"start": 1, "steps": 12}
+    expected = {"recipe": "world4rl", "task": "push-v3", "seed": 0, "config": config}
+    assert load_yaml(tmp_path / "a/run/recipe.yaml") == read_settings(tmp_path / "a/run") == expected
     with Run.open(tmp_path / "a/run", device="cuda") as run:
-        assert run.config == {"start": 1, "steps": 12}
+        assert run.config == config
     manifest = read_json(tmp_path / "a/run/manifest.json")
     assert [entry["device"] for entry in manifest["invocations"]] == ["cpu", "cuda"]
     assert manifest["schema"] == 1 and {"burnish", "torch", "python"} <= set(manifest["versions"])
@@ -81,13 +52,6 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
         create(tmp_path / "notes.txt")
     with pytest.raises(InputError, match="not a run folder"):
         Run.open(tmp_path)
-
-
-def test_a_damaged_recipe_is_named(tmp_path):
-    create(tmp_path).close()
-    (tmp_path / "recipe.yaml").write_text("recipe: world4rl\ntask: push-v3\nseed: zero\nconfig: {}\n")
-    with pytest.raises(InputError, match=r"recipe\.yaml: field 'seed' is missing or wrong, found 'zero'"):
-        read_settings(tmp_path)
 
 
 def test_only_one_process_works_on_a_run(tmp_path):
@@ -115,7 +79,17 @@ def test_the_lock_ends_with_its_process_even_if_a_worker_survives(tmp_path):
     create(tmp_path).close()
 
 
-# --- stages -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_disk_without_locks_is_named(tmp_path, monkeypatch, number):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(RunError, match=r"this file system cannot lock files \(.*use --out on another disk"):
+        create(tmp_path / "run")
+
+
+# --- what is done, and done again -------------------------------------------------------------------------------------
 
 
 def test_a_stage_is_done_once(tmp_path):
@@ -129,45 +103,151 @@ def test_a_stage_is_done_once(tmp_path):
             assert not run.is_done("model", {"width": 3}, ["dataset"])
             info = run.stage_info("dataset")
             assert info["outputs"] == {"episodes": 3} and info["config"] == {"start": 1, "steps": 12}
-            assert list(run.seconds()) == ["dataset", "model"]
+            assert list(run.seconds()) == list(run.stages()) == ["dataset", "model"]
     assert (first.calls, second.calls) == (1, 1)
     assert sorted(os.listdir(tmp_path)) == [".lock", "dataset", "manifest.json", "model", "recipe.yaml"]
 
 
 def test_a_change_redoes_what_it_touches(tmp_path):
-    first, second, other = Body("a"), Body("b"), Body("c")
+    bodies = {name: Body(name) for name in ("dataset", "other", "model")}
 
     def do(start, width, version=1):
+        bodies["dataset"].text = f"data {start // 10}"
         with create(tmp_path, Settings(start)) as run:
-            run.stage("dataset", Settings(start), [], first)
-            run.stage("other", {}, [], other)
-            run.stage("model", {"width": width}, ["dataset"], second, version=version)
-        return first.calls, second.calls, other.calls
+            run.stage("dataset", Settings(start), [], bodies["dataset"])
+            run.stage("other", {}, [], bodies["other"])
+            run.stage("model", {"width": width}, ["dataset"], bodies["model"], version=version)
+        return [body.calls for body in bodies.values()]
 
-    assert do(1, 2) == (1, 1, 1)
-    assert do(1, 3) == (1, 2, 1)
-    assert do(2, 3) == (2, 3, 1)
-    assert do(2, 3, version=2) == (2, 4, 1)
-    assert do(2, 3, version=2) == (2, 4, 1)
+    assert do(10, 2) == [1, 1, 1]
+    assert do(10, 3) == [1, 1, 2]
+    assert do(20, 3) == [2, 1, 3]
+    assert do(21, 3) == [3, 1, 3], "what comes out the same does not redo what follows"
+    assert do(21, 3, version=2) == [3, 1, 4]
+    assert do(21, 3, version=2) == [3, 1, 4]
 
 
-@pytest.mark.parametrize("damage", ["remove", "truncate", "manifest"])
-def test_a_damaged_result_is_done_again(tmp_path, damage):
-    body = Body()
+def test_the_content_is_the_result_alone(tmp_path):
+    """Neither logs nor settings nor resume state count; a file of the result does."""
+
+    def body(value, log):
+        def work(context):
+            (context.folder / "model.json").write_text(value)
+            (context.folder / "metrics.jsonl").write_text(log)
+            (context.folder / "tensorboard").mkdir()
+            (context.folder / f"tensorboard/events.out.tfevents.{log}").write_text(log)
+            for part in ("", "part"):
+                (context.folder / part).mkdir(exist_ok=True)
+                (context.folder / part / "resume.safetensors").write_text(log)
+
+        return work
+
+    contents = []
+    for name, value, log in (("one", "a", "1"), ("two", "a", "2"), ("three", "b", "1")):
+        with create(tmp_path / name) as run:
+            folder = run.stage("model", {"log": log}, [], body(value, log))
+            contents.append(run.stage_info("model")["content"])
+        assert not list(folder.rglob("resume.safetensors"))
+        assert len(list((folder / "tensorboard").iterdir())) == 1
+        shutil.rmtree(folder / "tensorboard")  # anybody may
+        assert RunFolder(tmp_path / name).is_done("model", {"log": log}, [])
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_the_reason_is_told(tmp_path, capfd):
+    config = {"ppo": {"gamma": 0.99, "hidden": (64, 64)}, "views": ({"name": "front"},), "seed": 0, "note": None}
+    other = {"ppo": {"gamma": 0.9, "hidden": (64,)}, "views": ({"name": "top"},), "seed": 0.0, "clip": 0.2}
     with create(tmp_path) as run:
-        folder = run.stage("dataset", {}, [], body)
-        if damage == "remove":
-            (folder / "out.txt").unlink()
-        elif damage == "truncate":
-            (folder / "out.txt").write_text("")
-        else:
-            (folder / "stage.json").write_text("{")
+        run.stage("dataset", {"n": 1}, [], Body("one"))
+        run.stage("model", config, ["dataset"], Body())
+        stay = "; doing it again, and the earlier result stays until the new one is complete"
+        changes = "ppo.gamma 0.99 -> 0.9, ppo.hidden [64, 64] -> [64], views.0.name front -> top and 2 more changed"
+        assert run.reason("model", config, ["dataset"]) is None
+        assert run.reason("model", other, ["dataset"]) == changes
+        assert run.reason("model", {**config, "seed": False}, ["dataset"]) == "seed 0 -> False changed"
+        assert run.reason("model", {**config, "seed": None}, ["dataset"]) == "seed 0 -> none changed"
+        assert run.reason("model", config, ["dataset"], version=2) == "its code (version 1 -> 2) changed"
+        assert run.reason("model", config, []) == "its inputs changed (dataset -> none)"
+        assert run.reason("refined", config, ["model"]) == "not done yet"
+        plan = run.plan([("dataset", {"n": 2}, [], 1), ("model", config, ["dataset"], 1)])
+        assert plan == {"dataset": "n 1 -> 2 changed", "model": "its input dataset is done first, and may change"}
+        capfd.readouterr()
+        run.stage("model", other, ["dataset"], Body())
+        assert f"[burnish] model: {changes}{stay}\n" in capfd.readouterr().err
+        run.stage("dataset", {"n": 2}, [], Body("two"))
+        assert run.reason("model", other, ["dataset"]) == "its input dataset changed"
+        assert "dataset: n 1 -> 2 changed" in capfd.readouterr().err
+
+
+def test_a_plan_touches_nothing(tmp_path):
+    assert RunFolder(tmp_path / "none").plan([("dataset", {}, [], 1), ("model", {}, ["dataset"], 1)]) == {
+        "dataset": "not done yet",
+        "model": "not done yet",
+    }
+    assert not (tmp_path / "none").exists() and RunFolder(tmp_path / "none").stages() == {}
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "out.txt").unlink(), "its file out.txt is missing"),
+        (lambda folder: (folder / "out.txt").write_text("tex"), "its file out.txt has 3 bytes, expected 4"),
+        (lambda folder: (folder / "out.txt").write_text("next"), "its file out.txt was changed since it was written"),
+        (lambda folder: (folder / "stage.json").write_text("{"), "its stage.json is damaged"),
+        (lambda folder: (folder / "stage.json").write_text("[]"), "its stage.json is damaged"),
+        (
+            lambda folder: (folder / "stage.json").write_text((folder / "stage.json").read_text().replace("3", "4", 1)),
+            "its stage.json is damaged",
+        ),
+        (lambda folder: (folder / "stage.json").unlink(), "it has no stage.json"),
+    ],
+)
+def test_damage_is_found_and_named(tmp_path, capfd, damage, said):
+    """The stage is done again; what follows is not, as it comes out the same."""
+    body, after = Body(outputs={"n": 3}), Body()
+    with create(tmp_path) as run:
+        folder = run.stage("dataset", {"width": 3}, [], body)
+        run.stage("model", {}, ["dataset"], after)
+        damage(folder)
+    with create(tmp_path) as run:
+        with pytest.raises(InputError, match=rf"dataset: this stage must be done again \({said}"):
+            run.stage_info("dataset")
+        run.stage("dataset", {"width": 3}, [], body)
+        run.stage("model", {}, ["dataset"], after)
+        assert (body.calls, after.calls) == (2, 1) and (folder / "out.txt").read_text() == "text"
+    assert f"[burnish] dataset: {said}; doing it again" in capfd.readouterr().err
+
+
+def test_a_copied_run_is_up_to_date_and_damage_behind_old_times_is_found_on_request(tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr("burnish.pipeline.finished.hash_file", lambda path: hashed.append(path.name) or hash_file(path))
+    body = Body()
+    with create(tmp_path / "one") as run:
         run.stage("dataset", {}, [], body)
-        assert body.calls == 2 and (folder / "out.txt").read_text() == "text"
+    shutil.copytree(tmp_path / "one", tmp_path / "two", copy_function=shutil.copy)  # new times
+    for looks in (1, 0):
+        hashed.clear()
+        with create(tmp_path / "two") as run:
+            run.stage("dataset", {}, [], body)
+        assert hashed == ["out.txt"] * looks and body.calls == 1
+    path = tmp_path / "two/dataset/out.txt"
+    status = path.stat()
+    path.write_text("next")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with create(tmp_path / "two") as run:
+        run.stage("dataset", {}, [], body)
+    assert body.calls == 1
+    with create(tmp_path / "two", verify=True) as run:
+        run.stage("dataset", {}, [], body)
+    assert body.calls == 2 and path.read_text() == "text"
+
+
+def hash_file(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_an_input_must_be_done(tmp_path):
-    with create(tmp_path) as run, pytest.raises(InputError, match="dataset: this stage is not done yet"):
+    with create(tmp_path) as run, pytest.raises(InputError, match="dataset: not done yet; run it first"):
         run.stage("model", {}, ["dataset"], Body())
 
 
@@ -194,6 +274,37 @@ def test_an_external_input_counts_by_its_content(tmp_path):
         run.external_input("dataset", tmp_path / "none")
 
 
+def test_nested_stages(tmp_path):
+    """Folders in folders; unfinished ones lie beside each other."""
+    seen = []
+
+    def body(context):
+        seen.append(context.folder.relative_to(tmp_path).as_posix())
+        Body()(context)
+
+    with create(tmp_path) as run:
+        for name in ("gate/world_0/model", "gate/world_0/classifier", "gate/world_1", "gate_x"):
+            run.stage(name, {}, [], body)
+        folder = run.stage("gate/verdict", {}, ["gate/world_0/model", "gate/world_1"], body)
+        assert folder == tmp_path / "gate/verdict" and (folder / "out.txt").read_text() == "text" * 3
+        run.stage("gate/world_1", {"n": 2}, [], body)
+        names = ["gate/world_0/model", "gate/world_0/classifier", "gate_x", "gate/verdict", "gate/world_1"]
+        assert list(run.stages()) == list(run.seconds()) == names
+        for name in ("gate", "gate/world_0"):
+            with pytest.raises(InputError, match=f"{name}: other stages lie in this folder"):
+                run.stage(name, {}, [], body)
+        with pytest.raises(InputError, match="gate_x: this is a stage of its own, so 'gate_x/a' finds no place"):
+            run.check_places(["gate/verdict", "gate_x/a"])
+        for name in ("Gate", "gate//a", "gate/", "/gate", "gate/../a", "gate/.trash", "a.kept1"):
+            with pytest.raises(ValueError, match="a stage name is lower case"):
+                run.stage(name, {}, [], body)
+    assert seen[:2] == [".partial/gate-world_0-model", ".partial/gate-world_0-classifier"]
+    assert sorted(os.listdir(tmp_path)) == [".lock", "gate", "gate_x", "manifest.json", "recipe.yaml"]
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("bug"), RunError("diverged")])
 def test_a_failed_stage_resumes_where_it_stopped(tmp_path, error):
     def fail(context):
@@ -210,11 +321,11 @@ def test_a_failed_stage_resumes_where_it_stopped(tmp_path, error):
 
     with create(tmp_path) as run:
         with pytest.raises(type(error)):
-            run.stage("dataset", {}, [], fail)
-        assert not (tmp_path / "dataset").exists()
-        run.stage("dataset", {}, [], finish)
-        assert run.stage_info("dataset")["outputs"] == {"simulator_steps": 7}
-        assert run.seconds()["dataset"] >= 0.05
+            run.stage("gate/dataset", {}, [], fail)
+        assert not (tmp_path / "gate").exists()
+        run.stage("gate/dataset", {}, [], finish)
+        assert run.stage_info("gate/dataset")["outputs"] == {"simulator_steps": 7}
+        assert run.seconds()["gate/dataset"] >= 0.05
 
 
 def test_work_of_other_settings_is_not_resumed(tmp_path):
@@ -229,83 +340,6 @@ def test_work_of_other_settings_is_not_resumed(tmp_path):
         assert sorted(os.listdir(folder)) == ["out.txt", "stage.json"]
 
 
-def test_what_a_part_records_has_its_name(tmp_path):
-    """A part works in a folder of its own; parts of parts, too; the stage keeps one list of what was recorded."""
-
-    def body(context):
-        context.record("count", 1)
-        for name in ("a", "b"):
-            part = context.part(name)
-            (part.folder / "out.txt").write_text(name)
-            part.record("count", 2)
-            part.part("inner").record("count", 3)
-            assert part.inputs == context.inputs and part.outputs == context.outputs
-        assert not (context.folder / "out.txt").exists()
-
-    with create(tmp_path) as run:
-        folder = run.stage("worlds", {}, [], body)
-        expected = {"count": 1, "a/count": 2, "a/inner/count": 3, "b/count": 2, "b/inner/count": 3}
-        assert run.stage_info("worlds")["outputs"] == expected
-    assert [(folder / name / "out.txt").read_text() for name in ("a", "b")] == ["a", "b"]
-    assert (folder / "a/inner").is_dir() and not (folder / "inner").exists()
-
-
-def test_a_finished_part_is_not_done_again(tmp_path):
-    """The second attempt finds the first part done, and the second part's checkpoint where it was left."""
-    calls = []
-
-    def train(name, fails=False):
-        def body(part):
-            calls.append((name, (part.folder / "resume.safetensors").exists()))
-            (part.folder / "resume.safetensors").write_text("checkpoint")
-            if fails:
-                raise RunError("stop")
-            (part.folder / "out.txt").write_text(name)
-
-        return body
-
-    def work(fails):
-        def body(context):
-            for world in ("one", "two"):
-                part = context.part(world)
-                part.once("model", train(world, fails and world == "two"))
-                part.once("judge", train(f"{world}'s judge"))
-                assert not (part.folder / "model/resume.safetensors").exists()
-
-        return body
-
-    with create(tmp_path) as run:
-        with pytest.raises(RunError):
-            run.stage("worlds", {}, [], work(fails=True))
-        folder = run.stage("worlds", {}, [], work(fails=False))
-        done = [f"{world}/{part}/done" for world in ("one", "two") for part in ("model", "judge")]
-        assert run.stage_info("worlds")["outputs"] == dict.fromkeys(done, True)
-    assert calls == [("one", False), ("one's judge", False), ("two", False), ("two", True), ("two's judge", False)]
-    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*")) == [
-        "one/judge/out.txt",
-        "one/model/out.txt",
-        "stage.json",
-        "two/judge/out.txt",
-        "two/model/out.txt",
-    ]
-
-
-def test_parts_of_other_settings_are_done_again(tmp_path):
-    """Another identity of the stage: neither the notes nor the folder of the earlier attempt are believed."""
-    calls = []
-
-    def work(context):
-        context.once("model", lambda part: calls.append(sorted(os.listdir(part.folder))))
-        if len(calls) == 1:
-            raise RunError("stop")
-
-    with create(tmp_path) as run:
-        with pytest.raises(RunError):
-            run.stage("worlds", {"a": 1}, [], work)
-        run.stage("worlds", {"a": 2}, [], work)
-    assert calls == [[], []]
-
-
 def test_a_failed_redo_keeps_the_earlier_result(tmp_path):
     def fail(context):
         raise OSError(errno.ENOSPC, "No space left on device", "x.bin")
@@ -317,183 +351,49 @@ def test_a_failed_redo_keeps_the_earlier_result(tmp_path):
         assert run.is_done("dataset", {"a": 1}, [])
 
 
-def test_the_clock_survives_a_kill(tmp_path, monkeypatch):
-    monkeypatch.setattr("burnish.pipeline.stages._SAVE_INTERVAL", 0.01)
-
-    def work():
-        def body(context):
-            with context.progress(None) as progress:
-                for _ in range(20):
-                    time.sleep(0.01)
-                    progress.update()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        with create(tmp_path) as run:
-            run.stage("dataset", {}, [], body)
-
-    assert run_forked(work) == -signal.SIGKILL
-    with create(tmp_path) as run:
-        run.stage("dataset", {}, [], Body())
-        assert run.seconds()["dataset"] > 0.15
-
-
-# --- kill -9 ----------------------------------------------------------------------------------------------------------
-
-
-def checkpointed(context):
-    """Work in steps that depend on each other, with a checkpoint now and then."""
-    settings, checkpoint = context.settings, context.folder / "resume.safetensors"
-    state = load_state(checkpoint) if checkpoint.exists() else {"value": settings.start, "step": 0}
-    with context.progress(settings.steps, initial=state["step"]) as progress:
-        while state["step"] < settings.steps:
-            inputs = sum(int((path / "value.txt").read_text()) for path in context.inputs.values())
-            state = {"value": (state["value"] * 31 + inputs + state["step"]) % 1_000_003, "step": state["step"] + 1}
-            if state["step"] % 3 == 0:
-                save_state(checkpoint, state)
-            time.sleep(context.pause)
-            progress.update()
-    (context.folder / "value.txt").write_text(str(state["value"]))
-    checkpoint.unlink()
-
-
-def two_stages(folder, settings, pause=0.0):
+def test_damaged_resume_state_costs_the_stage_not_the_run(tmp_path, capfd):
     def body(context):
-        context.settings, context.pause = settings, pause
-        checkpointed(context)
+        state = context.folder / "resume.safetensors"
+        if state.exists():
+            raise DamagedResume(f"{state}: the resume state is damaged (cut off)")
+        state.write_text("state")
+        if len(calls) == 0:
+            calls.append(1)
+            context.record("half", True)
+            raise RunError("stop")
+        assert context.outputs == {} and context.seconds_before == 0
+        Body()(context)
 
-    with create(folder, settings) as run:
-        run.stage("dataset", settings, [], body)
-        run.stage("model", settings, ["dataset"], body)
-
-
-def results(folder):
-    """Everything that the result consists of; times differ from run to run."""
-    found = {}
-    for path in sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != ".lock"):
-        name = path.relative_to(folder).as_posix()
-        found[name] = None if name == "manifest.json" else path.read_bytes()
-        if path.name == "stage.json":
-            manifest = read_json(path)
-            found[name] = {key: manifest[key] for key in ("identity", "config", "inputs", "content", "files")}
-    return found
-
-
-class forked:
-    """A child process that runs a function; killed at the end."""
-
-    def __init__(self, function):
-        self.function = function
-
-    def __enter__(self):
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 1
-            try:
-                # Its own group, so that its orphans can be found and ended.
-                os.setpgid(0, 0)
-                self.function()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        return self.pid
-
-    def __exit__(self, *exception):
-        for end in (lambda: os.killpg(self.pid, signal.SIGKILL), lambda: os.waitpid(self.pid, 0)):
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                end()
+    calls = []
+    with create(tmp_path) as run:
+        with pytest.raises(RunError, match="stop"):
+            run.stage("dataset", {}, [], body)
+        folder = run.stage("dataset", {}, [], body)
+    assert sorted(os.listdir(folder)) == ["out.txt", "stage.json"]
+    assert "the resume state is damaged (cut off); so this stage's work starts again" in capfd.readouterr().err
 
 
-def run_forked(function):
-    with forked(function) as pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+@pytest.mark.parametrize("notes", ["[]", '{"identity": 1, "seconds": "x", "outputs": 3}', "{", '"' + "x" * 9])
+def test_notes_that_cannot_be_read_cost_the_stages_work(tmp_path, notes):
+    def fail(context):
+        (context.folder / "half.txt").write_text("half")
+        raise RunError("stop")
+
+    with create(tmp_path) as run:
+        with pytest.raises(RunError):
+            run.stage("dataset", {}, [], fail)
+        (tmp_path / ".partial/dataset.json").write_text(notes)
+        assert sorted(os.listdir(run.stage("dataset", {}, [], Body()))) == ["out.txt", "stage.json"]
 
 
-def wait_for(path, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} did not come"
-        time.sleep(0.01)
-
-
-def kill_at_operation(number):
-    """Make the present process kill itself just before its `number`-th change to the disk."""
-    count = 0
-
-    def killing(function):
-        def wrapped(*arguments, **keywords):
-            nonlocal count
-            count += 1
-            if count == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **keywords)
-
-        return wrapped
-
-    for name in ("replace", "fsync", "unlink", "rmdir", "mkdir"):
-        setattr(os, name, killing(getattr(os, name)))
-
-
-def test_killed_before_any_operation_on_the_disk(tmp_path, monkeypatch):
-    """An old result is replaced by one of new settings, with a kill -9 at every single step of the way."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow, and of no use against a kill
-    old, new = Settings(1, 3), Settings(2, 6)
-    two_stages(tmp_path / "old", old)
-    two_stages(tmp_path / "whole", new)
-    expected = results(tmp_path / "whole")
-    number, code = 0, -signal.SIGKILL
-    while code != 0:
-        number += 1
-        folder = tmp_path / f"run{number}"
-        shutil.copytree(tmp_path / "old", folder)
-
-        def interrupted(folder=folder, number=number):
-            kill_at_operation(number)
-            two_stages(folder, new)
-
-        code = run_forked(interrupted)
-        assert code in (0, -signal.SIGKILL)
-        two_stages(folder, new)
-        assert results(folder) == expected, f"killed before operation {number}"
-    assert number > 50
-
-
-def test_killed_again_and_again_at_random_moments(tmp_path):
-    settings = Settings(5, 30)
-    two_stages(tmp_path / "whole", settings)
-    moments, kills = random.Random(0), 0
-    while True:
-        with forked(lambda: two_stages(tmp_path / "run", settings, pause=0.004)) as pid:
-            end = time.monotonic() + moments.uniform(0.02, 0.2)
-            finished = 0
-            while time.monotonic() < end and not finished:
-                finished, status = os.waitpid(pid, os.WNOHANG)
-                time.sleep(0.002)
-            if finished:
-                assert os.waitstatus_to_exitcode(status) == 0
-                break
-            os.kill(pid, signal.SIGKILL)
-            kills += 1
-            assert kills < 200, "no progress between kills"
-    assert kills >= 1
-    assert results(tmp_path / "run") == results(tmp_path / "whole")
-
-
-def test_killed_between_the_renames(tmp_path):
-    """The old result is already moved away, the new one not yet in place."""
-    two_stages(tmp_path / "run", Settings(1, 3))
-    (tmp_path / "run/.trash").mkdir()
-    os.replace(tmp_path / "run/dataset", tmp_path / "run/.trash/dataset")
-    # Without a complete new result the old one comes back ...
-    create(tmp_path / "run", Settings(1, 3)).close()
-    assert (tmp_path / "run/dataset/value.txt").exists() and not (tmp_path / "run/.trash").exists()
-    # ... and with one, that is moved into place.
-    (tmp_path / "run/.trash").mkdir()
-    (tmp_path / "run/.partial").mkdir()
-    os.replace(tmp_path / "run/dataset", tmp_path / "run/.partial/dataset")
-    (tmp_path / "run/.trash/dataset").mkdir()
-    write_json(tmp_path / "run/.trash/dataset/stage.json", {"identity": "old", "files": {}})
-    with create(tmp_path / "run", Settings(1, 3)) as run:
-        assert re.fullmatch("[0-9a-f]{64}", run.stage_info("dataset")["identity"])
-    assert sorted(os.listdir(tmp_path / "run")) == [".lock", "dataset", "manifest.json", "model", "recipe.yaml"]
+def test_a_busy_machine_is_told_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(progress, "_warned", [])
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    with create(tmp_path) as run:
+        for load, count in ((2.5, 0), (8.0, 1), (8.0, 1)):
+            monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+            run.stage("dataset", {"load": load + count}, [], Body())
+            assert len(progress._warned) == count
+    error = capfd.readouterr().err
+    assert error.count("this machine is busy (load 8.0 on 2 cores)") == 1 and "--threads 1 helps" in error

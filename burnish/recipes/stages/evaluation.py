@@ -147,9 +147,9 @@ def measure_success(
             episodes[name] = play(
                 policy,
                 real.task,
-                real.simulator,
+                recorder.simulator,
                 seeds,
-                pool,
+                recorder.pool,
                 lambda done, total, offset=offset: bar.set(offset + done),
             )
     outcomes = {name: [bool(episode.success.any()) for episode in played] for name, played in episodes.items()}
