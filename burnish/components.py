@@ -131,6 +131,11 @@ def notes(folder: str | Path) -> dict[str, Any]:
     return _read_description(Path(folder))["notes"]
 
 
+def families(kind: type = Component) -> dict[str, type[Component]]:
+    """The registered classes that derive from `kind`, by their names."""
+    return {name: family for name, family in _FAMILIES.items() if issubclass(family, kind)}
+
+
 def frozen(component: ComponentT) -> ComponentT:
     """The same component, for use only: in evaluation mode, without gradients for any of its weights."""
     for part in _parts(component).values():

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from burnish import policies, rewards, world_models
-from burnish.components import _FAMILIES, Component, _parts, _tensors, frozen, load, notes, save
+from burnish.components import _FAMILIES, Component, _parts, _tensors, families, frozen, load, notes, save
 from burnish.data import STATE, image_key
 from burnish.errors import InputError
 from burnish.networks import UNetConfig
@@ -140,7 +140,7 @@ def behaviour(component):
 
 
 def test_every_family_has_an_example():
-    assert set(EXAMPLES) == {name for name, cls in _FAMILIES.items() if cls.__module__.startswith("burnish.")}
+    assert set(EXAMPLES) == {name for name, cls in families().items() if cls.__module__.startswith("burnish.")}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
