@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.policies import TanhPolicy, TanhPolicyConfig
-from burnish.world_models import HistoryConfig, ObservationHistory
 
 
 def make(chunk=1, std=0.1):
@@ -46,12 +44,3 @@ def test_loss_by_hand():
     loss, metrics = policy.loss((features, chunk))
     torch.testing.assert_close(loss, (policy.action(features) - chunk[:, 0]).square().mean())
     torch.testing.assert_close(metrics["rmse"] ** 2, loss)
-
-
-def test_an_agent_with_it_is_saved_and_loaded(tmp_path):
-    policy, features = make(), torch.randn(6, 3)
-    policy.normaliser.fit(torch.randn(50, 3) + 1)
-    save_agent(tmp_path, Agent(ObservationHistory(3, 2, HistoryConfig()), policy), "point")
-    loaded = load_agent(tmp_path, "point").policy
-    assert isinstance(loaded, TanhPolicy) and loaded.config == policy.config
-    assert torch.equal(loaded.action(features), policy.action(features))
