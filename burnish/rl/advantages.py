@@ -16,7 +16,7 @@ def generalised_advantages(
 ) -> Float[Tensor, "T N"]:
     """A_t = δ_t + γ λ A_{t+1}, with δ_t = r_t + γ V(s'_t) - V(s_t).
 
-    `next_value` is V of the state that the step led to, *before* any reset.  A terminated step bootstraps nothing; a
+    `next_value` is V of the state that the step led to, *before* any reset. A terminated step bootstraps nothing; a
     truncated one bootstraps from its own next state; neither lets A_{t+1}, which belongs to another episode, leak in.
     """
     delta = reward + gamma * next_value * (~terminated) - value

