@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from burnish.evaluation.agent import Agent, load_agent, save_agent
+
 from burnish.policies import (
     DiffusionPolicy,
     DiffusionPolicyConfig,

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from burnish.evaluation.off_policy import OffPolicyDifference
 
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, expected_success
-from burnish.evaluation.off_policy import OffPolicyDifference
 from burnish.imagination import ImaginedEvaluation
 
 GOOD = BackTest(both=40, only_real=3, only_imagined=4, neither=40)

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from burnish.evaluation.agent import Agent
 
 from burnish.data import STATE
-from burnish.evaluation.agent import Agent
 from burnish.imagination import imagined_play
 from burnish.policies import Decision, GaussianPolicyConfig
 from burnish.world_models import HistoryConfig, ObservationHistory

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 import torch
+from burnish.evaluation.agent import Agent, load_agent, save_agent
 from torch import nn
 
 from burnish.errors import InputError
-from burnish.evaluation.agent import Agent, load_agent, save_agent
 from burnish.networks import PictureNetwork
 from burnish.policies import PicturePolicy, PicturePolicyConfig
 from burnish.training import TrainingConfig, fit

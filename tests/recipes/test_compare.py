@@ -9,18 +9,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from burnish.recipes.steps import Step
 
 from burnish.cli import main
 from burnish.errors import InputError
 from burnish.evaluation.actor import PlanningActor
 from burnish.evaluation.frozen import load_frozen
-from burnish.pipeline import StageContext
 from burnish.policies import GaussianPolicy, TanhPolicy, load_agent
 from burnish.recipes.ablations import PARTS, refinement_without
 from burnish.recipes.catalogue import entry
 from burnish.recipes.comparing import NewComparison, read_comparison
 from burnish.recipes.methods import BASELINES, baseline_preset, default_methods, method_names
-from burnish.recipes.steps import Step
 from burnish.rl import PlanningConfig
 from burnish.storage import load_tensors
 from burnish.world_models import DiffusionWorldModel

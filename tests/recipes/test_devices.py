@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from burnish.recipes.parts import _Pairs, held_out_error, imagined_frames, recorded_features, start_states
 
 from burnish.data import Streams, action_chunks, in_chunks, read_dataset
 from burnish.evaluation.replay import replay, state_judge
 from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, imagined_success
 from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
-from burnish.recipes.parts import _Pairs, held_out_error, imagined_frames, recorded_features, start_states
 from burnish.rewards import BalancedFrames, ContrastiveClassifier, ContrastiveConfig
 from burnish.rl import PPO, EnvExperience, PPOConfig
 from burnish.world_models import (

@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 import torch
+from burnish.recipes.diwa_config import CONFIG, OBSERVATIONS, PRESETS
 
 from burnish.cli import main
 from burnish.components import load
 from burnish.data import STATE, read_dataset
 from burnish.errors import InputError
 from burnish.policies import Agent, DiffusionPolicy, GaussianPolicy, check_same_features, load_agent
-from burnish.recipes.diwa_config import CONFIG, OBSERVATIONS, PRESETS
 from burnish.report.contract import validate_report
 from burnish.storage import load_tensors
 from burnish.world_models import RSSM

@@ -1,9 +1,9 @@
 """What the evaluation says of the models, on a system with a known law."""
 
 import torch
-
 from burnish.recipes.evaluating import measure_models
 from burnish.recipes.reporting import _uncertainty
+
 from burnish.storage import read_json
 from burnish.world_models import DisagreementEnsemble, EnsembleConfig
 from tests.evaluation.test_prediction import Exact, constant_motion

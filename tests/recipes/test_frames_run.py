@@ -7,6 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
+from burnish.recipes.device import chosen_device
+from burnish.recipes.world4rl_frames import check_cameras, frames_of
+from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 
 from burnish.cli import main
 from burnish.components import load, save
@@ -14,10 +17,7 @@ from burnish.data import read_dataset, write_dataset
 from burnish.errors import InputError
 from burnish.policies import load_agent
 from burnish.recipes.catalogue import entry
-from burnish.recipes.device import chosen_device
 from burnish.recipes.runs import reopen, run_recipe
-from burnish.recipes.world4rl_frames import check_cameras, frames_of
-from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 from burnish.report.contract import validate_report
 from burnish.storage import load_tensors
 from burnish.world_models import PixelDiffusion, PixelHistory

@@ -7,16 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-from burnish.cli import main
-from burnish.components import load
-from burnish.data import Dataset, Windows, folds, read_dataset, write_dataset
-from burnish.evaluation.gate import Recorded
-from burnish.imagination import imagined_play
-from burnish.pipeline import StageContext
-from burnish.policies import load_agent
-from burnish.recipes import gating
-from burnish.recipes.catalogue import entry
 from burnish.recipes.gating import (
     ACCEPTED,
     WORLDS,
@@ -31,9 +21,19 @@ from burnish.recipes.gating import (
     time_limit,
     train_held_out_worlds,
 )
+from burnish.recipes.views import StateView
+
+from burnish.cli import main
+from burnish.components import load
+from burnish.data import Dataset, Windows, folds, read_dataset, write_dataset
+from burnish.evaluation.gate import Recorded
+from burnish.imagination import imagined_play
+from burnish.pipeline import StageContext
+from burnish.policies import load_agent
+from burnish.recipes import gating
+from burnish.recipes.catalogue import entry
 from burnish.recipes.recording import Recorder
 from burnish.recipes.runs import recipe_steps, reopen
-from burnish.recipes.views import StateView
 from burnish.storage import load_tensors, read_json
 from burnish.world_models import DiffusionWorldModel
 from tests.data.support import INFO, make_episode

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from burnish.recipes.memory import memory_explained
 
 from burnish.errors import RunError
-from burnish.recipes.memory import memory_explained
 
 
 def test_pytorchs_own_failure_names_the_setting():

@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from burnish.recipes.parts import validation
 
 from burnish.errors import InputError
 from burnish.recipes.catalogue import entry
-from burnish.recipes.parts import validation
 from burnish.recipes.runs import NewRun, run_recipe
 from burnish.storage import load_tensors
 from burnish.training import TrainingConfig

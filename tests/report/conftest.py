@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from burnish.evaluation.imagined_play import ImaginedPlay
 
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, Recorded, decide
-from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import paired_difference
 from burnish.report.inputs import ReportInputs
 from burnish.report.summary import RunSummary, SuccessCount, build_report
