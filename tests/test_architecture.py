@@ -36,8 +36,8 @@ ALLOWED = {
     "recipes": RECIPES,
     "studio": {"recipes", *RECIPES},
 }
-ROOTS = {"errors", "config", "storage"}
-UNRESTRICTED = {"cli", "__main__", "__init__"}
+ROOTS = {"errors", "config", "storage", "exit_codes", "flags"}
+UNRESTRICTED = {"cli", "usage", "__main__", "__init__"}
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {

@@ -202,9 +202,9 @@ class Outer:
         ({"gamma": 2}, "gamma is 2, expected a number from 0 to 1 (--config.part.gamma)"),
         ({"gamma": float("nan")}, "gamma is nan, expected a number from 0 to 1 (--config.part.gamma)"),
         ({"gamma": True}, "gamma is True, expected a number from 0 to 1 (--config.part.gamma)"),
-        ({"rate": 0.0}, "rate is 0.0, expected more than 0 (--config.part.rate)"),
+        ({"rate": 0.0}, "rate is 0, expected more than 0 (--config.part.rate)"),
         ({"rate": float("inf")}, "rate is inf, expected more than 0 (--config.part.rate)"),
-        ({"held_out": 1.0}, "held_out is 1.0, expected more than 0 and less than 1 (--config.part.held-out)"),
+        ({"held_out": 1.0}, "held_out is 1, expected more than 0 and less than 1 (--config.part.held-out)"),
         ({"envs": 0}, "envs is 0, expected 1 or more (--config.part.envs)"),
         ({"envs": "4"}, "envs is '4', expected 1 or more (--config.part.envs)"),
         ({"patience": 0}, "patience is 0, expected 1 or more (--config.part.patience)"),
@@ -229,7 +229,7 @@ def test_settings_in_their_ranges_pass():
 
 
 def test_ranges_hold_for_files():
-    with pytest.raises(InputError, match=r"^f\.yaml: field 'part\.gamma' is 2\.0, expected a number from 0 to 1$"):
+    with pytest.raises(InputError, match=r"^f\.yaml: field 'part\.gamma' is 2, expected a number from 0 to 1$"):
         from_dict(Outer, {"part": {"gamma": 2}}, "f.yaml")
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from burnish.baselines.transitions import TransitionBatch, TwinCritic, follow
+from burnish.config import within
 from burnish.networks import MLP
 from burnish.policies import GaussianPolicy
 
@@ -16,16 +17,16 @@ from burnish.policies import GaussianPolicy
 class IQLConfig:
     """The paper's settings."""
 
-    expectile: float = 0.9
+    expectile: float = within(0.9, 0, 1, open_low=True, open_high=True)
     """τ: 0.9 for sparse rewards (AntMaze), where good pieces of episodes must be joined; 0.7 elsewhere."""
-    beta: float = 3.0
+    beta: float = within(3.0, 0)
     """β, the inverse temperature of the extraction; advantages are counted in steps (see `IQL.weight`)."""
-    advantage_clip: float = 100.0
+    advantage_clip: float = within(100.0, 0, open_low=True)
     """The most that one transition may weigh."""
-    gamma: float = 0.99
+    gamma: float = within(0.99, 0, 1)
     """Discount of one action."""
-    polyak: float = 0.005
-    critic_hidden: tuple[int, ...] = (256, 256)
+    polyak: float = within(0.005, 0, 1, open_low=True)
+    critic_hidden: tuple[int, ...] = within((256, 256), 1)
 
 
 class IQL(nn.Module):

@@ -1,9 +1,8 @@
 """The run folder: stages that are done once, resume after any interruption, and say what they do."""
 
-from burnish.pipeline.exit_codes import run_command
 from burnish.pipeline.progress import Progress
 from burnish.pipeline.run import Run
 from burnish.pipeline.shared import SharedRun
 from burnish.pipeline.stages import StageContext
 
-__all__ = ["Progress", "Run", "SharedRun", "StageContext", "run_command"]
+__all__ = ["Progress", "Run", "SharedRun", "StageContext"]

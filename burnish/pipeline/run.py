@@ -10,6 +10,7 @@ is renamed into place when it is finished.  So running the same program again go
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -259,7 +260,11 @@ def _lock(folder: Path) -> TextIO:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / _LOCK_FILE, "a")  # noqa: SIM115  (held open as long as the run)
     except OSError as error:
-        raise_run_error(error, folder)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.EIO):
+            raise_run_error(error, folder)
+        # Not the machine's fault: another place will do.
+        reason = error.strerror or str(error)
+        raise InputError(f"{folder}: the run folder cannot be made or written ({reason}); use another --out") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -5,10 +5,12 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from burnish.errors import InputError
-from burnish.recipes.steps import Step
+
+if TYPE_CHECKING:  # the list itself must come quickly, without PyTorch
+    from burnish.recipes.steps import Step
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Entry:
         return self._settings.PRESETS
 
     @property
-    def steps(self) -> Callable[..., list[Step]]:
+    def steps(self) -> "Callable[..., list[Step]]":
         """The method as a list of stages."""
         return self._method.steps
 
@@ -76,8 +78,13 @@ class Entry:
         return importlib.import_module(f"burnish.recipes.{self.name.replace('-', '_')}")
 
     @property
+    def settings_module(self) -> str:
+        """The module of its settings and presets."""
+        return f"burnish.recipes.{self.name.replace('-', '_')}_config"
+
+    @property
     def _settings(self) -> Any:
-        return importlib.import_module(f"burnish.recipes.{self.name.replace('-', '_')}_config")
+        return importlib.import_module(self.settings_module)
 
 
 CATALOGUE = (

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from burnish.config import within
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.off_policy import FQEConfig
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
@@ -19,15 +20,15 @@ from burnish.world_models import RSSM_PRESETS, AutoencoderConfig, LatentEnsemble
 class PlayConfig:
     """What is recorded in the simulator, once and before any learning."""
 
-    demonstrations: int = 5
+    demonstrations: int = within(5, 1)
     """Successful episodes of the scripted expert that the policy is cloned from (DiWA: 50 a skill)."""
-    demonstration_noise: float = 0.3
+    demonstration_noise: float = within(0.3, 0)
     """Standard deviation of the temporally correlated noise on the expert's actions."""
-    play_episodes: int = 300
+    play_episodes: int = within(300, 0)
     """Episodes of ever noisier experts, most of which fail: they stand for a person's play data (DiWA: 6 h)."""
-    play_noise: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
-    random_episodes: int = 30
-    frames_after_success: int = 8
+    play_noise: tuple[float, ...] = within((0.2, 0.4, 0.6, 0.8), 0)
+    random_episodes: int = within(30, 0)
+    frames_after_success: int = within(8, 0)
     """Decisions recorded after the first success, so that the classifier sees what success looks like."""
 
 
@@ -45,10 +46,10 @@ class DiWAConfig:
     )
     """A batch is that many windows of three frames."""
     collect: PlayConfig = field(default_factory=PlayConfig)
-    held_out: float = 0.1
+    held_out: float = within(0.1, 0, 1, open_low=True, open_high=True)
     """Share of the episodes that no model learns from: calibration and validation."""
     world_model: RSSMConfig = field(default_factory=lambda: RSSM_PRESETS["small"])
-    sequence_length: int = 20
+    sequence_length: int = within(20, 2)
     """Frames of one training sequence; the state is carried from one to the next (DiWA: 50)."""
     world_model_training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
@@ -65,9 +66,9 @@ class DiWAConfig:
     pretraining: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(steps=3000, batch_size=256, weight_decay=1e-4)
     )
-    cloning_noise: float = 0.05
+    cloning_noise: float = within(0.05, 0)
     """Noise on the features while cloning: imagined features are never exact."""
-    posterior_samples: int = 4
+    posterior_samples: int = within(4, 0)
     """Samples of the posterior that the policy is cloned from, beside its most likely classes."""
     ensemble: LatentEnsembleConfig = field(default_factory=LatentEnsembleConfig)
     ensemble_training: TrainingConfig = field(

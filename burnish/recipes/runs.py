@@ -13,7 +13,7 @@ import torch
 import tyro
 import yaml
 
-from burnish.config import from_dict, to_dict
+from burnish.config import check, from_dict, to_dict, within
 from burnish.errors import InputError
 from burnish.pipeline import Run, SharedRun
 from burnish.pipeline.run import read_settings
@@ -54,7 +54,7 @@ class NewRun(Generic[Config]):
 
     task: str | None = None
     """Task to learn; with a data set of your own, the default is its only task."""
-    seed: int = 0
+    seed: int = within(0, 0)
     """Seed of the data, of all training and of refinement."""
     out: Path | None = None
     """Run folder; default runs/RECIPE-TASK-SEED. The same command again resumes or redoes what changed."""
@@ -67,19 +67,20 @@ class NewRun(Generic[Config]):
     """Your own LeRobotDataset v3.0; then no simulator is used."""
     reading: Annotated[ReadingRule, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadingRule)
     """How your own data set is read."""
-    threads: int | None = None
+    threads: int | None = within(None, 1)
     """PyTorch's threads of each process; by default the processes share the cores."""
-    processes: int | None = None
+    processes: int | None = within(None, 1)
     """Processes that train together, on this machine; default one, or as many as torchrun started."""
     device: str = "cpu"
     """Where models train and imagine: cpu, or cuda where the recipe can."""
     dry_run: bool = False
     """Print the resolved configuration and do nothing."""
+    verify: bool = False
+    """Check the content of finished stages, not only their files' size and time."""
 
     def resolve(self, recipe: str) -> "Resolved":
         """Check the task (or take the data set's) before a run folder is made; InputError where it is wrong."""
-        if self.seed < 0:
-            raise InputError(f"the seed is {self.seed}, expected 0 or more")
+        check(self, "")
         if self.dataset is not None:
             own = OwnData(self.dataset.absolute(), self.reading)
             return Resolved(recipe, own.task(self.task), self.seed, self.config, own)

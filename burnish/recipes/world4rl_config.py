@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from burnish.config import within
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.off_policy import FQEConfig
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
@@ -18,20 +19,20 @@ from burnish.world_models import AutoencoderConfig, DiffusionConfig, EnsembleCon
 class CollectConfig:
     """What is recorded in the simulator before any learning, and with the pretrained policy."""
 
-    demonstrations: int = 5
+    demonstrations: int = within(5, 1)
     """Successful episodes of the scripted expert that the policy is cloned from."""
-    demonstration_noise: float = 0.3
+    demonstration_noise: float = within(0.3, 0)
     """Standard deviation of the temporally correlated noise on the expert's actions; 0 for perfect demonstrations."""
-    policy_episodes: int = 150
+    policy_episodes: int = within(150, 0)
     """Rollouts of the pretrained policy (World4RL: 150)."""
-    policy_noise: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4)
+    policy_noise: tuple[float, ...] = within((0.0, 0.1, 0.2, 0.4), 0)
     """Graded noise: rollouts are shared evenly between these standard deviations."""
-    random_episodes: int = 30
+    random_episodes: int = within(30, 0)
     """Uniformly random motion (World4RL: 30)."""
-    noisy_expert_episodes: int = 0
+    noisy_expert_episodes: int = within(0, 0)
     """Further expert episodes with graded noise, for the world model and the classifier only."""
-    noisy_expert_noise: tuple[float, ...] = (0.2, 0.4, 0.8)
-    frames_after_success: int = 8
+    noisy_expert_noise: tuple[float, ...] = within((0.2, 0.4, 0.8), 0)
+    frames_after_success: int = within(8, 0)
     """Decisions recorded after the first success, so that the classifier sees what success looks like."""
 
 
@@ -49,14 +50,14 @@ class World4RLConfig:
     )
     """A batch is that many windows of three frames."""
     collect: CollectConfig = field(default_factory=CollectConfig)
-    held_out: float = 0.1
+    held_out: float = within(0.1, 0, 1, open_low=True, open_high=True)
     """Share of the episodes that no model learns from: calibration and validation."""
     history: HistoryConfig = field(default_factory=HistoryConfig)
     policy: GaussianPolicyConfig = field(default_factory=GaussianPolicyConfig)
     pretraining: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(steps=600, batch_size=256, ema_decay=None, weight_decay=1e-3)
     )
-    cloning_noise: float = 0.1
+    cloning_noise: float = within(0.1, 0)
     """Noise on the normalised features while cloning.  Imagined features are never exact, so a policy must not hang on
     the last digit of a dimension that hardly moved in the few demonstrations: it would not work in imagination."""
     world_model: DiffusionConfig = field(default_factory=DiffusionConfig)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.evaluation.settings import EvaluationConfig, SimulatorConfig
 from burnish.imagination import ImaginationConfig, StartConfig
@@ -21,7 +22,7 @@ class World4RLFramesConfig:
 
     simulator: SimulatorConfig = field(default_factory=lambda: SimulatorConfig(cameras=CAMERAS))
     collect: CollectConfig = field(default_factory=lambda: CollectConfig(demonstrations=10))
-    held_out: float = 0.1
+    held_out: float = within(0.1, 0, 1, open_low=True, open_high=True)
     """Share of the episodes that no model learns from: calibration and validation."""
     history: PixelHistoryConfig = field(default_factory=lambda: PixelHistoryConfig(cameras=CAMERAS))
     """What is looked at.  The simulator must record it; policy and classifier take their pictures' sizes from here."""
@@ -58,7 +59,7 @@ class World4RLFramesConfig:
         default_factory=lambda: RefineConfig(margin=0.02, average=0.9, patience=4, checkpoint_seconds=60.0)
     )
     evaluation: EvaluationConfig = field(default_factory=lambda: EvaluationConfig(imagined_episodes=64))
-    fidelity_windows: int = 100
+    fidelity_windows: int = within(100, 1)
     """Held-out windows of each kind of episode whose imagined pictures are compared with the recorded ones, and
     held-out episodes that are imagined to their ends."""
 

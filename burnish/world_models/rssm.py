@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from burnish.config import from_dict
+from burnish.config import from_dict, within
 from burnish.data import Dataset, Normaliser, SequenceBatch, in_chunks
 from burnish.errors import InputError
 from burnish.networks import (
@@ -42,11 +42,11 @@ class RSSMState(State):
 class RSSMConfig:
     """Sizes and loss weights; the defaults are the preset `small`."""
 
-    deterministic: int = 192
-    groups: int = 16
-    classes: int = 8
-    hidden: int = 192
-    action_steps: int = 1
+    deterministic: int = within(192, 1)
+    groups: int = within(16, 1)
+    classes: int = within(8, 2)
+    hidden: int = within(192, 1)
+    action_steps: int = within(1, 1)
     """Actions of one transition; T_a makes it a model of whole action chunks (as DiWA's authors later did)."""
     state: bool = True
     """Whether the state vector is encoded and decoded."""
@@ -55,16 +55,16 @@ class RSSMConfig:
     episode and has no part in the task would take up most of the latent state."""
     cameras: tuple[str, ...] = ()
     """Cameras that are encoded and decoded, 64×64."""
-    image_depth: int = 16
+    image_depth: int = within(16, 1)
     """Channels of the first convolution; the published size is 48."""
-    kl_weight: float = 0.3
-    kl_balance: float = 0.8
+    kl_weight: float = within(0.3, 0)
+    kl_balance: float = within(0.8, 0, 1)
     """Share of the KL term that trains the prior; the rest trains the posterior (DreamerV2, Algorithm 2)."""
-    state_weight: float = 300.0
+    state_weight: float = within(300.0, 0)
     """Weight of ½‖x̂ - x‖² on the normalised state.  A normalised state is decided by centimetres, hundredths of a
     standard deviation; with weight 1 the KL term would find them too dear to remember."""
-    image_weight: float = 1.0
-    reset_probability: float = 0.01
+    image_weight: float = within(1.0, 0)
+    reset_probability: float = within(0.01, 0, 1)
     """Chance at every frame to forget the past in training, so that short histories stay in distribution."""
 
 
