@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 from burnish.config import Range, choices
 from burnish.errors import InputError
-from burnish.usage import value_of
 
 Options = TypeVar("Options")
 _WIDTH = 100
@@ -155,7 +154,8 @@ def _unknown(flag: str, options: Any, command: str) -> str:
     for setting in settings(options):
         for name in _spellings(setting):
             known.setdefault(name.removeprefix("--").rpartition(".")[2], []).append(name)
-    close = [name for part in difflib.get_close_matches(last, known, n=2, cutoff=0.7) for name in known[part]]
+    alike = difflib.get_close_matches(last, known, n=2, cutoff=0.7) or [part for part in known if part.startswith(last)]
+    close = [name for part in alike for name in known[part]]
     close = ([name for name in close if head and name.startswith(f"--{head}.")] or close)[:3]
     hint = f"did you mean {' or '.join(close)}?" if close else f"{command} --help-all lists all options"
     return f"unknown option '{flag}'; {hint}"
@@ -176,7 +176,10 @@ def _sentence(box: str, options: Any, args: Sequence[str]) -> str:
     setting = next((s for s in settings(options) if named and s.flag == named[1]), None)
     if setting is None:
         return message
-    value = value_of(setting.flag, args)
-    if value is None or value.startswith("--"):
+    words = [part for word in args for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    place = max(index for index, word in enumerate(words) if word.replace("_", "-") == setting.flag)
+    given = list(itertools.takewhile(lambda word: not word.startswith("--"), words[place + 1 :]))
+    if not given:
         return f"{setting.flag} needs a value, expected {setting.expected}"
+    value = " ".join(given) if isinstance(setting.value, tuple) else given[0]
     return f"{setting.flag} is {value!r}, expected {setting.expected}"

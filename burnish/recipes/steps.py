@@ -10,6 +10,7 @@ import torch
 
 from burnish.data import DatasetInfo, Episode, write_dataset
 from burnish.pipeline import SharedRun, StageContext
+from burnish.pipeline.progress import plan_stages
 from burnish.recipes.memory import memory_explained
 from burnish.training import current
 
@@ -38,6 +39,7 @@ class Step:
 def run_steps(run: SharedRun, steps: Sequence[Step], targets: Sequence[str]) -> None:
     """Do the steps `targets` and those that they need, in their order."""
     wanted = needed(steps, targets)
+    plan_stages(step.name for step in steps if step.name in wanted)
     for step in steps:
         if step.name in wanted:
             run.stage(step.name, step.config, step.inputs, _recording_threads(step.body), step.alone)
