@@ -175,7 +175,8 @@ def _command(name: str, args: list[str]) -> None:
         close = difflib.get_close_matches(name, COMMANDS)
         hint = f"did you mean {' or '.join(close)}?" if close else f"the commands are: {', '.join(COMMANDS)}"
         raise InputError(f"unknown command '{name}'; {hint}")
-    if "-h" in args or "--help" in args:
+    # A command without a configuration has no more options than its help names.
+    if "-h" in args or "--help" in args or ("--help-all" in args and name not in ("run", "compare")):
         print(usage.of(name, args, COMMANDS[name][1]))
     else:
         COMMANDS[name][0](args)

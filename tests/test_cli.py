@@ -95,6 +95,8 @@ def test_every_help_fits_on_a_screen(arguments, capsys):
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 120 or arguments == ["run"]
     assert main([*arguments, "-h"]) == 0
+    if arguments[0] not in ("run", "compare"):
+        assert main([*arguments, "--help-all"]) == 0
 
 
 @pytest.mark.parametrize("recipe", CATALOGUE, ids=lambda recipe: recipe.name)
