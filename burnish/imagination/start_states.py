@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from burnish.config import within
 from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.world_models.base import State
@@ -15,7 +16,7 @@ from burnish.world_models.base import State
 class StartConfig:
     """The mix of start states."""
 
-    episode_start_share: float = 0.5
+    episode_start_share: float = within(0.5, 0, 1)
     """Share of imagined episodes that begin where a recorded one began; the others begin at intermediate frames
     (WoVR's ablation: without such key-frame starts refinement loses)."""
 

@@ -66,14 +66,6 @@ def test_impossible_values(flag, value, fails, tmp_path):
     assert value in message
 
 
-def test_unknown_setting(tmp_path, capfd):
-    with pytest.raises(SystemExit) as stopped:
-        main(command(tmp_path / "run", "--config.ppo.clipp", "0.1"))
-    assert stopped.value.code == 2
-    assert "clipp" in "".join(capfd.readouterr())
-    assert not (tmp_path / "run").exists()
-
-
 def test_data_set_that_does_not_exist(fails, tmp_path):
     code, message = fails(own_data_command(tmp_path / "nothing", tmp_path / "run"))
     assert code == 2
