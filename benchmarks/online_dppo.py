@@ -21,7 +21,7 @@ import torch
 from burnish.evaluation.agent import load_agent, save_agent
 from burnish.evaluation.real import evaluation_seeds, real_success
 from burnish.evaluation.real_env import RealEnv
-from burnish.imagination import ImaginedSuccess
+from burnish.imagination import ImaginedEvaluation
 from burnish.policies import Policy
 from burnish.recipes.runs import reopen
 from burnish.rl import refine
@@ -49,7 +49,7 @@ def online(folder: Path, out: Path, limit: int, envs: int, episodes: int, anchor
     env = RealEnv(run.task, agent.observer, envs, config.simulator, agent.policy.config.chunk, seed=run.seed)
     curve: list[tuple[int, float]] = []
 
-    def judge(policy: Policy) -> ImaginedSuccess:
+    def judge(policy: Policy) -> ImaginedEvaluation:
         agent.policy.load_state_dict(policy.state_dict())
         with tempfile.TemporaryDirectory() as path:
             save_agent(Path(path), agent, run.task)
@@ -59,7 +59,8 @@ def online(folder: Path, out: Path, limit: int, envs: int, episodes: int, anchor
         if env.real_steps >= limit or matched(curve, target):
             raise Enough
         count = round(found * episodes)
-        return ImaginedSuccess(torch.arange(episodes) < count, torch.zeros(episodes, dtype=torch.bool))
+        success = torch.arange(episodes) < count
+        return ImaginedEvaluation(success.float(), success, success.float(), torch.zeros(episodes, dtype=torch.bool))
 
     ppo = config.ppo if config.policy == "diffusion" else config.gaussian_ppo
     policy = load_agent(folder / "policy", run.task).policy

@@ -18,15 +18,15 @@ from torch.profiler import ProfilerActivity, profile
 
 from burnish.data import Windows, read_dataset
 from burnish.evaluation.agent import load_agent
+from burnish.evaluation.frozen import load_frozen
 from burnish.imagination import ImaginedEnv
 from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl_config import World4RLConfig
-from burnish.rewards import SuccessClassifier
 from burnish.rl.ppo import PPO
 from burnish.rl.rollout import collect_rollout
 from burnish.training import TrainingConfig, fit
-from burnish.world_models import DataSupport, DiffusionWorldModel, DisagreementEnsemble
+from burnish.world_models import DiffusionWorldModel
 
 RESULTS = Path(__file__).parent / "results"
 TRAINING_STEPS, ITERATIONS = 150, 6
@@ -54,15 +54,9 @@ def refinement(folder: Path, config: World4RLConfig) -> tuple[Callable[[], None]
     """Some rollouts in imagination, and as many PPO updates on one of them."""
     dataset, agent = read_dataset(folder / "dataset"), load_agent(folder / "policy")
     world_model = DiffusionWorldModel.load(folder / "world_model")
-    env = ImaginedEnv(
-        world_model,
-        SuccessClassifier.load(folder / "classifier"),
-        start_states(config.starts, dataset, world_model),
-        dataset.action_dim,
-        config.imagination,
-        DisagreementEnsemble.load(folder / "ensemble"),
-        support=DataSupport.load(folder / "ensemble" / "support"),
-    )
+    models = load_frozen(folder / "world_model", folder / "classifier", folder / "ensemble")
+    starts = start_states(config.starts, dataset, world_model)
+    env = ImaginedEnv(models, starts, dataset.action_dim, config.imagination)
     generator = torch.Generator().manual_seed(0)
     ppo = PPO(agent.policy, world_model.feature_dim, config.ppo)
     features, _ = env.reset(seed=0)

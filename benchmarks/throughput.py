@@ -18,11 +18,11 @@ import torch
 from burnish.data import read_dataset
 from burnish.evaluation.agent import load_agent
 from burnish.evaluation.real import evaluation_seeds, play
-from burnish.imagination import ImaginedEnv
+from burnish.imagination import ImaginedEnv, Models, Pessimism
 from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl_config import World4RLConfig
-from burnish.rewards import SuccessClassifier
+from burnish.rewards import SuccessClassifier, SuccessReward
 from burnish.simulators.parallel import WorkerPool, default_workers
 from burnish.world_models import DataSupport, DiffusionWorldModel, DisagreementEnsemble
 
@@ -40,9 +40,8 @@ def imagined_rate(folder: Path, config: World4RLConfig, seconds: float) -> tuple
     classifier = SuccessClassifier.load(folder / "classifier")
     support = DataSupport.load(folder / "ensemble" / "support")
     starts = start_states(config.starts, dataset, world_model)
-    env = ImaginedEnv(
-        world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble, support=support
-    )
+    models = Models(world_model, SuccessReward(world_model, classifier), Pessimism((ensemble, support)))
+    env = ImaginedEnv(models, starts, dataset.action_dim, config.imagination)
     generator = torch.Generator().manual_seed(0)
     features, _ = env.reset(seed=0)
 

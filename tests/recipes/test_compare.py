@@ -16,7 +16,6 @@ from burnish.errors import InputError
 from burnish.evaluation.actor import PlanningActor
 from burnish.evaluation.agent import load_agent
 from burnish.evaluation.frozen import load_frozen
-from burnish.pipeline import StageContext
 from burnish.policies import GaussianPolicy, TanhPolicy
 from burnish.recipes.ablations import PARTS, refinement_without
 from burnish.recipes.catalogue import entry
