@@ -24,12 +24,14 @@ class StartConfig:
 class StartStates:
     """World-model states of recorded frames, ready to be drawn on the device.
 
-    `states` holds one row for each frame in `frames` (indices into `dataset`).  Frames that already show success are
-    left out.
+    `states` holds one row for each frame in `frames` (indices into `dataset`).  Frames that already show success, or
+    that ended their episode, are left out.
     """
 
     def __init__(self, dataset: Dataset, states: State, frames: Int[Tensor, " N"], config: StartConfig) -> None:
         usable = ~dataset.success[frames]
+        if dataset.terminated is not None:
+            usable &= ~dataset.terminated[frames]
         first = torch.isin(frames, dataset.starts) & usable
         self.states, self.config = states, config
         self.first = torch.nonzero(first).flatten()
