@@ -55,7 +55,8 @@ class LinearWorld(Component):
         frames = torch.nonzero(inside).flatten()
         x = self.normaliser.normalise(data.observations[STATE])
         rows, change = self._rows(x[frames], data.actions[frames]), x[frames + 1] - x[frames]
-        self.weight.copy_(torch.linalg.lstsq(rows, change).solution)
+        square = rows.double().T @ rows.double() + 1e-6 * torch.eye(rows.shape[1])
+        self.weight.copy_(torch.linalg.solve(square, rows.double().T @ change.double()))
         self.noise.copy_((change - rows @ self.weight).std(0))
         return self
 
