@@ -18,16 +18,30 @@ from burnish.evaluation.agent import load_agent, save_agent
 from burnish.evaluation.correlation import spearman
 from burnish.evaluation.failure_fidelity import Judges, failure_fidelity
 from burnish.evaluation.fidelity import picture_fidelity
-from burnish.evaluation.prediction import OpenLoop, open_loop
+from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.evaluation.uncertainty import uncertainty
 from burnish.pipeline import StageContext
 from burnish.recipes.views import StateView
-from burnish.storage import load_tensors, write_json
+from burnish.report.compose import read_rows
+from burnish.report.outcomes import Outcomes, Played, save_outcomes
+from burnish.report.section import Section, Video, save_sections
+from burnish.report.sections_models import (
+    disagreement_section,
+    failure_section,
+    picture_section,
+    prediction_section,
+    uncertainty_section,
+    world_model_section,
+)
+from burnish.report.sections_policies import curve_section
+from burnish.report.sections_run import videos_section
+from burnish.storage import load_tensors
 
 if TYPE_CHECKING:
     from burnish.recipes.recording import Recorder
 
+NO_SIMULATOR = "the run started from a data set of the user's own, and no simulator was used"
 HORIZON = 20
 PICTURE_HORIZON = 10
 _PICTURE_WINDOWS = 100
@@ -52,80 +66,70 @@ def evaluate(
     ensemble: Any,
     stage: StageContext,
 ) -> None:
-    """Everything that is measured, as JSON files in the stage's folder; without a simulator only the models."""
+    """Everything that is measured, as sections and outcomes; without a simulator only the models."""
     before = simulator_steps()
     _, held_out = view.vectors(view.dataset(stage)).split(held_out_share, seed=0)
-    measure_models(held_out, world_model, ensemble, seed, stage.folder)
+    sections = measure_models(held_out, world_model, ensemble, seed)
     world_model, pictures = view.outside(stage, world_model), view.pictures(stage)
     if pictures is not None:
-        measure_pictures(pictures.split(held_out_share, seed=0)[1], world_model, seed, stage.folder)
-    measure_policies(config, task, seed, recorder, world_model, stage)
+        sections.append(measure_pictures(pictures.split(held_out_share, seed=0)[1], world_model, seed))
+    sections += measure_policies(config, task, seed, recorder, world_model, stage)
+    save_sections(stage.folder, sections)
+    stage.record("role", "evaluation")
     stage.record("simulator_steps", simulator_steps() - before)
 
 
 def measure_policies(
     config: EvaluationConfig, task: str, seed: int, recorder: "Recorder | None", world_model: Any, stage: StageContext
-) -> None:
-    """Success, its curve and videos, from the simulator; nothing where there is none."""
+) -> list[Section]:
+    """Outcomes, the curve of iterates and videos, from the simulator; a reason where there is none."""
     if recorder is None:
-        return
+        stage.record("skipped", {"evaluation": NO_SIMULATOR})
+        return [videos_section([], "Videos show the simulator, which was not used.")]
     pretrained, refined = stage.inputs["policy"], stage.inputs["refined"]
     episodes = measure_success(recorder, config.episodes, pretrained, refined, stage)
-    measure_curve(recorder, config, task, refined, stage)
-    make_videos(config, recorder, episodes, world_model, seed, stage)
+    curve = measure_curve(recorder, config, task, refined, stage)
+    return [curve, make_videos(config, recorder, episodes, world_model, seed, stage.folder)]
 
 
-def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int, folder: Path) -> None:
-    """Open-loop error against hold-last, and whether the ensemble's disagreement knows of it; on held-out episodes.
-
-    uncertainty.json holds a reason under "missing" where there are too few of them.
-    """
+def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int) -> list[Section]:
+    """Open-loop error against hold-last, and whether the ensemble's disagreement knows of it; on held-out episodes."""
     horizon = max(1, min(HORIZON, int(held_out.lengths.max()) - 1) // world_model.action_steps)
     result = open_loop(world_model, held_out, horizon, seed, ensemble)
-    write_json(folder / "prediction.json", result.summary())
     assert result.disagreement is not None
     doubt, error = result.disagreement[:, 0], result.model_error[:, 0]
     correlation = spearman(doubt, error)
-    write_json(
-        folder / "disagreement.json",
-        {
-            "threshold": float(ensemble.threshold),
-            "spearman": None if math.isnan(correlation) else correlation,
-            "pairs": torch.stack([doubt, error], 1)[:_PAIRS].tolist(),
-        },
-    )
-    write_json(folder / "uncertainty.json", _calibration(result, seed))
-
-
-def _calibration(result: OpenLoop, seed: int) -> dict[str, Any]:
+    disagreement = {
+        "threshold": float(ensemble.threshold),
+        "spearman": None if math.isnan(correlation) else correlation,
+        "pairs": torch.stack([doubt, error], 1)[:_PAIRS].tolist(),
+    }
+    sections = [prediction_section(result.summary()), disagreement_section(disagreement)]
     try:
-        return uncertainty(result, seed).summary()
+        sections.append(uncertainty_section(uncertainty(result, seed).summary()))
     except InputError as error:
-        return {"missing": f"Whether disagreement is calibrated was not measured: {error}."}
+        missing = f"Whether disagreement is calibrated was not measured: {error}."
+        sections.append(world_model_section(missing=(missing,)))
+    return sections
 
 
-def measure_pictures(
-    held_out: Dataset, world_model: Any, seed: int, folder: Path, windows: int = _PICTURE_WINDOWS
-) -> None:
-    """How true imagined pictures are, and whether they follow the actions; on held-out episodes, fidelity.json."""
+def measure_pictures(held_out: Dataset, world_model: Any, seed: int, windows: int = _PICTURE_WINDOWS) -> Section:
+    """How true imagined pictures are, and whether they follow the actions; on held-out episodes."""
     horizon = max(1, min(PICTURE_HORIZON, int(held_out.lengths.max()) - 1) // world_model.action_steps)
     fidelity = picture_fidelity(world_model, held_out, horizon, seed, limit=windows)
     following = action_following(world_model, held_out, horizon, seed, limit=windows)
-    write_json(folder / "fidelity.json", {**fidelity.summary(), "action_following": following.summary()})
+    return picture_section({**fidelity.summary(), "action_following": following.summary()})
 
 
-def measure_failures(
-    held_out: Dataset, world_model: Any, classifier: Judges, seed: int, folder: Path, episodes: int
-) -> None:
-    """Whether an imagined failure stays one, by the classifier; on held-out episodes, failure_fidelity.json."""
-    found = failure_fidelity(world_model, classifier, held_out, seed, limit=episodes)
-    write_json(folder / "failure_fidelity.json", found.summary())
+def measure_failures(held_out: Dataset, world_model: Any, classifier: Judges, seed: int, episodes: int) -> Section:
+    """Whether an imagined failure stays one, by the classifier; on held-out episodes."""
+    return failure_section(failure_fidelity(world_model, classifier, held_out, seed, limit=episodes).summary())
 
 
 def measure_success(
     recorder: "Recorder", count: int, pretrained: Path, refined: Path, stage: StageContext
 ) -> tuple[list[Episode], list[Episode]]:
-    """Both policies from the same starts, which no training saw; success.json holds every episode's outcome."""
+    """Both policies from the same starts, which no training saw; outcomes.json holds every episode's outcome."""
     from burnish.evaluation.real import evaluation_seeds, play
 
     seeds = evaluation_seeds(count)
@@ -142,15 +146,19 @@ def measure_success(
                 lambda done, total, offset=offset: bar.set(offset + done),
             )
             episodes.append(played)
-    outcomes = [[bool(episode.success.any()) for episode in played] for played in episodes]
-    write_json(stage.folder / "success.json", {"seeds": seeds, "pretrained": outcomes[0], "refined": outcomes[1]})
+    policies = {
+        name: Played(tuple(bool(episode.success.any()) for episode in played))
+        for name, played in zip(("pretrained", "refined"), episodes, strict=True)
+    }
+    limit = recorder.simulator
+    save_outcomes(stage.folder, Outcomes(policies, tuple(seeds), limit.max_steps, limit.action_repeat))
     return episodes[0], episodes[1]
 
 
 def measure_curve(
     recorder: "Recorder", config: EvaluationConfig, task: str, refined: Path, stage: StageContext
-) -> None:
-    """Real success of a few iterates of refinement, for the report's curve only; curve.json."""
+) -> Section:
+    """Real success of a few iterates of refinement, for the report's curve only."""
     from burnish.evaluation.real import evaluation_seeds, real_success
 
     iterates = sorted((refined / "iterates").glob("*.safetensors"))
@@ -164,7 +172,7 @@ def measure_curve(
         result = real_success(folder, task, recorder.simulator, seeds, recorder.pool)
         rows.append({"iteration": int(path.stem), **result.to_dict()})
         shutil.rmtree(folder)
-    write_json(stage.folder / "curve.json", rows)
+    return curve_section(rows, read_rows(refined))
 
 
 def make_videos(
@@ -173,13 +181,12 @@ def make_videos(
     episodes: tuple[list[Episode], list[Episode]],
     world_model: Any,
     seed: int,
-    stage: StageContext,
-) -> None:
-    """Videos and videos.json; where they cannot be made, the reason is recorded and the run goes on."""
+    folder: Path,
+) -> Section:
+    """Videos in a stage's folder; where they cannot be made, the section says why and the run goes on."""
     from burnish.recipes.videos import before_and_after, real_and_imagined
 
-    folder = stage.folder / "videos"
-    videos: list[dict[str, str]] = []
+    videos: list[Video] = []
     missing = "" if config.videos else "No video was asked for."
     for number, (before, after) in enumerate(_telling(*episodes)[: config.videos], start=1):
         size, rate = config.video_size, recorder.info.fps / 2
@@ -192,18 +199,18 @@ def make_videos(
             videos += real_and_imagined(folder, number, after, world_model, recorder.info, seed, size, rate)
         except BurnishError as error:
             missing = missing or str(error)
-    write_json(stage.folder / "videos.json", {"videos": videos, "missing": missing})
+    return videos_section(videos, missing)
 
 
 def _telling(before: list[Episode], after: list[Episode]) -> list[tuple[Episode, Episode]]:
-    """Pairs of the same start, those first whose outcomes differ (improvements and setbacks in turn)."""
+    """Pairs of the same start in turns: one that got better, one that got worse, one that still fails, and the rest."""
     pairs = list(zip(before, after, strict=True))
     outcome = [(bool(b.success.any()), bool(a.success.any())) for b, a in pairs]
-    better, worse, same = (
-        [pair for pair, (old, new) in zip(pairs, outcome, strict=True) if new - old == change] for change in (1, -1, 0)
-    )
-    turns = [pair for index in range(len(pairs)) for group in (better, worse) for pair in group[index : index + 1]]
-    return turns + same
+    groups = [
+        [pair for pair, found in zip(pairs, outcome, strict=True) if found == kind]
+        for kind in ((False, True), (True, False), (False, False), (True, True))
+    ]
+    return [pair for index in range(len(pairs)) for group in groups for pair in group[index : index + 1]]
 
 
 def _spread(items: list[Path], count: int) -> list[Path]:

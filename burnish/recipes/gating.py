@@ -20,6 +20,8 @@ from burnish.recipes.evaluating import simulator_steps
 from burnish.recipes.parts import Split, recorded_features
 from burnish.recipes.steps import Step
 from burnish.recipes.views import StateView
+from burnish.report.section import save_sections
+from burnish.report.sections_gate import gate_section, gate_summary
 from burnish.storage import write_json
 from burnish.training import TrainingConfig
 
@@ -74,6 +76,7 @@ def train_held_out_worlds(
     `train(config, seed, split, stage)` leaves world_model/, ensemble/ and classifier/ in the stage's folder.  Where not
     every world would have a success to learn from and another to be calibrated by, none is trained.
     """
+    stage.record("role", "gate")
     if lacking(dataset, gate.worlds, seed) is not None:
         return  # the gate will say so
     shorter = _shortened(config, gate.training_share)
@@ -150,10 +153,19 @@ def accept(config: GateConfig, seed: int, view: StateView, task: str, stage: Sta
     else:
         found = {"accepted": False, "reasons": [reason]}
     write_json(stage.folder / GATE_FILE, found)
+    # The refined policy is the pretrained one where no iterate was better.
+    chosen = any(not torch.equal(a, b) for a, b in zip(_weights(pretrained), _weights(refined), strict=True))
+    save_sections(stage.folder, [gate_section(found, chosen)])
+    stage.record("role", "gate")
+    stage.record("gate", gate_summary(found))
     save_agent(stage.folder, refined if found["accepted"] else pretrained, task)
     stage.record("accepted", found["accepted"])
     if simulator_steps() != before:
         raise RunError("the trust gate touched the simulator; this is a bug: no part of it may")
+
+
+def _weights(agent: Agent) -> list[torch.Tensor]:
+    return list(agent.policy.state_dict().values())
 
 
 def judge(

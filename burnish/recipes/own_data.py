@@ -76,4 +76,5 @@ def copy_own_data(own: OwnData, task: str, cameras: Sequence[str], stage: StageC
     dataset = own.read(cameras)
     chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
     require_successes(chosen, f"{own.path}, task '{task}'")
+    stage.record("role", "collection")
     store_dataset(stage.folder, chosen.to_episodes(), chosen.info)

@@ -20,6 +20,10 @@ from burnish.recipes.evaluating import evaluate, simulator_steps
 from burnish.recipes.reporting import report
 from burnish.recipes.steps import Step
 from burnish.recipes.views import StateView
+from burnish.report.compose import read_rows
+from burnish.report.section import save_sections
+from burnish.report.sections_models import calibration_section
+from burnish.report.sections_policies import refinement_section
 from burnish.rewards import BalancedFrames, CalibratedClassifier
 from burnish.rl import PPOConfig, RefineConfig, refine
 from burnish.storage import write_json
@@ -156,6 +160,7 @@ def train_classifier(
     clear = ~about_to_succeed(held_out, classifier.config.grace_frames)
     calibration = classifier.calibrate(recorded_features(world_model, held_out)[clear], held_out.success[clear])
     write_json(stage.folder / "calibration.json", calibration.to_dict())
+    save_sections(stage.folder, [calibration_section(calibration.to_dict())])
     classifier.save(stage.folder)
 
 
@@ -246,9 +251,14 @@ def refine_in_imagination(
         )
     if simulator_steps() != before:
         raise RunError("refinement touched the simulator; this is a bug: no part of it may")
+    stage.record("role", "refinement")
     stage.record("simulator_steps", 0)
     for name, value in result.items():
         stage.record(name, value)
+    imagined = {"success": {name: result[f"imagined_success_{name}"] for name in ("pretrained", "refined")}}
+    stage.record("imagined", imagined)
+    rows, iteration, stopped = read_rows(stage.folder), int(result["iteration"]), result.get("stopped")
+    save_sections(stage.folder, [refinement_section(rows, iteration, imagined, stopped)])
     save_agent(stage.folder, agent, task)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from burnish.data import DatasetInfo, Episode, write_dataset
+from burnish.data import DatasetInfo, Episode, read_dataset, write_dataset
 from burnish.pipeline import SharedRun, StageContext
 from burnish.recipes.memory import memory_explained
+from burnish.report.section import save_sections
+from burnish.report.sections_run import data_section
 from burnish.training import current
 
 _UNFINISHED = "unfinished"
@@ -64,6 +66,9 @@ def store_dataset(folder: Path, episodes: Iterable[Episode], info: DatasetInfo) 
     for part in sorted((folder / _UNFINISHED).iterdir()):
         part.rename(folder / part.name)
     (folder / _UNFINISHED).rmdir()
+    recorded = read_dataset(folder, cameras=())
+    lengths, success = recorded.lengths.tolist(), recorded.episode_success.tolist()
+    save_sections(folder, [data_section(recorded.sources, lengths, success)])
 
 
 def _recording_threads(body: Callable[[StageContext], dict[str, Any] | None]) -> Any:

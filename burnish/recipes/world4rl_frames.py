@@ -34,6 +34,7 @@ from burnish.recipes.parts import (
 from burnish.recipes.steps import Step
 from burnish.recipes.world4rl import collect_demonstrations, collect_rollouts
 from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
+from burnish.report.section import save_sections
 from burnish.rewards import FrameClassifier
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHistory, PixelHistoryConfig, SpeedConfig
@@ -307,7 +308,11 @@ def evaluate(
     """Fidelity of imagined pictures, of their following the actions, and of failures; then real success and videos."""
     before = simulator_steps()
     _, held_out = dataset.split(config.held_out, seed=0)
-    measure_pictures(held_out, world_model, seed, stage.folder, config.fidelity_windows)
-    measure_failures(held_out, world_model, classifier, seed, stage.folder, config.fidelity_windows)
-    measure_policies(config.evaluation, task, seed, recorder, world_model, stage)
+    sections = [
+        measure_pictures(held_out, world_model, seed, config.fidelity_windows),
+        measure_failures(held_out, world_model, classifier, seed, config.fidelity_windows),
+        *measure_policies(config.evaluation, task, seed, recorder, world_model, stage),
+    ]
+    save_sections(stage.folder, sections)
+    stage.record("role", "evaluation")
     stage.record("simulator_steps", simulator_steps() - before)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from burnish.report.inputs import ReportInputs
 
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, Recorded, decide
 from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.evaluation.intervals import paired_difference
 from burnish.evaluation.off_policy import OffPolicyDifference
-from burnish.report.inputs import ReportInputs
 from burnish.report.summary import RunSummary, SuccessCount, build_report
 
 # 100 pairs: 46 succeed both times, 49 improve, 2 get worse, 3 never succeed: 48 % before, 95 % after.

@@ -1,7 +1,8 @@
 """The trust gate's section: its evidence in words, tables and plots."""
 
-from burnish.evaluation.intervals import paired_difference
 from burnish.report.gate_plots import plot_estimate, plot_worlds
+
+from burnish.evaluation.intervals import paired_difference
 from burnish.report.html import render_html
 from burnish.report.summary import build_report, gate_summary
 from tests.report.test_html import WITHOUT_PLOTS, Page

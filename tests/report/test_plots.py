@@ -2,8 +2,6 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
-from matplotlib import rcParams
-
 from burnish.report.diagnostics import (
     plot_coverage,
     plot_disagreement,
@@ -12,6 +10,8 @@ from burnish.report.diagnostics import (
     plot_rank_correlation,
     plot_reliability,
 )
+from matplotlib import rcParams
+
 from burnish.report.figures import block_means, column, inline_svg, png_bytes
 from burnish.report.plots import (
     plot_difference,
