@@ -36,7 +36,7 @@ from burnish.report.sections_models import (
 )
 from burnish.report.sections_policies import curve_section
 from burnish.report.sections_run import videos_section
-from burnish.storage import load_tensors
+from burnish.storage import load_tensors, write_json
 
 if TYPE_CHECKING:
     from burnish.recipes.recording import Recorder
@@ -69,10 +69,10 @@ def evaluate(
     """Everything that is measured, as sections and outcomes; without a simulator only the models."""
     before = simulator_steps()
     _, held_out = view.vectors(view.dataset(stage)).split(held_out_share, seed=0)
-    sections = measure_models(held_out, world_model, ensemble, seed)
+    sections = measure_models(held_out, world_model, ensemble, seed, stage.folder)
     world_model, pictures = view.outside(stage, world_model), view.pictures(stage)
     if pictures is not None:
-        sections.append(measure_pictures(pictures.split(held_out_share, seed=0)[1], world_model, seed))
+        sections.append(measure_pictures(pictures.split(held_out_share, seed=0)[1], world_model, seed, stage.folder))
     sections += measure_policies(config, task, seed, recorder, world_model, stage)
     save_sections(stage.folder, sections)
     stage.record("role", "evaluation")
@@ -92,8 +92,11 @@ def measure_policies(
     return [curve, make_videos(config, recorder, episodes, world_model, seed, stage.folder)]
 
 
-def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int) -> list[Section]:
-    """Open-loop error against hold-last, and whether the ensemble's disagreement knows of it; on held-out episodes."""
+def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int, folder: Path) -> list[Section]:
+    """Open-loop error against hold-last, and whether the ensemble's disagreement knows of it; on held-out episodes.
+
+    The numbers are kept as JSON in `folder`, too; uncertainty.json says why it has none ("missing").
+    """
     horizon = max(1, min(HORIZON, int(held_out.lengths.max()) - 1) // world_model.action_steps)
     result = open_loop(world_model, held_out, horizon, seed, ensemble)
     assert result.disagreement is not None
@@ -104,26 +107,36 @@ def measure_models(held_out: Dataset, world_model: Any, ensemble: Any, seed: int
         "spearman": None if math.isnan(correlation) else correlation,
         "pairs": torch.stack([doubt, error], 1)[:_PAIRS].tolist(),
     }
-    sections = [prediction_section(result.summary()), disagreement_section(disagreement)]
+    write_json(folder / "prediction.json", result.summary())
     try:
-        sections.append(uncertainty_section(uncertainty(result, seed).summary()))
+        calibrated = uncertainty(result, seed).summary()
+        third = uncertainty_section(calibrated)
     except InputError as error:
-        missing = f"Whether disagreement is calibrated was not measured: {error}."
-        sections.append(world_model_section(missing=(missing,)))
-    return sections
+        calibrated = {"missing": f"Whether disagreement is calibrated was not measured: {error}."}
+        third = world_model_section(missing=(calibrated["missing"],))
+    write_json(folder / "uncertainty.json", calibrated)
+    return [prediction_section(result.summary()), disagreement_section(disagreement), third]
 
 
-def measure_pictures(held_out: Dataset, world_model: Any, seed: int, windows: int = _PICTURE_WINDOWS) -> Section:
-    """How true imagined pictures are, and whether they follow the actions; on held-out episodes."""
+def measure_pictures(
+    held_out: Dataset, world_model: Any, seed: int, folder: Path, windows: int = _PICTURE_WINDOWS
+) -> Section:
+    """How true imagined pictures are, and whether they follow the actions; on held-out episodes, fidelity.json."""
     horizon = max(1, min(PICTURE_HORIZON, int(held_out.lengths.max()) - 1) // world_model.action_steps)
     fidelity = picture_fidelity(world_model, held_out, horizon, seed, limit=windows)
     following = action_following(world_model, held_out, horizon, seed, limit=windows)
-    return picture_section({**fidelity.summary(), "action_following": following.summary()})
+    found = {**fidelity.summary(), "action_following": following.summary()}
+    write_json(folder / "fidelity.json", found)
+    return picture_section(found)
 
 
-def measure_failures(held_out: Dataset, world_model: Any, classifier: Judges, seed: int, episodes: int) -> Section:
-    """Whether an imagined failure stays one, by the classifier; on held-out episodes."""
-    return failure_section(failure_fidelity(world_model, classifier, held_out, seed, limit=episodes).summary())
+def measure_failures(
+    held_out: Dataset, world_model: Any, classifier: Judges, seed: int, folder: Path, episodes: int
+) -> Section:
+    """Whether an imagined failure stays one, by the classifier; on held-out episodes, failure_fidelity.json."""
+    found = failure_fidelity(world_model, classifier, held_out, seed, limit=episodes).summary()
+    write_json(folder / "failure_fidelity.json", found)
+    return failure_section(found)
 
 
 def measure_success(

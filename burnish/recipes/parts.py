@@ -255,7 +255,8 @@ def refine_in_imagination(
     stage.record("simulator_steps", 0)
     for name, value in result.items():
         stage.record(name, value)
-    imagined = {"success": {name: result[f"imagined_success_{name}"] for name in ("pretrained", "refined")}}
+    ends = {"pretrained": result["imagined_success_pretrained"], "refined": result["imagined_success_refined"]}
+    imagined = {"success": ends}
     stage.record("imagined", imagined)
     rows, iteration, stopped = read_rows(stage.folder), int(result["iteration"]), result.get("stopped")
     save_sections(stage.folder, [refinement_section(rows, iteration, imagined, stopped)])

@@ -35,6 +35,7 @@ from burnish.recipes.steps import Step
 from burnish.recipes.world4rl import collect_demonstrations, collect_rollouts
 from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 from burnish.report.section import save_sections
+from burnish.report.sections_models import world_model_section
 from burnish.rewards import FrameClassifier
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHistory, PixelHistoryConfig, SpeedConfig
@@ -45,6 +46,9 @@ if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
 ELSEWHERE = "world_model_from"
 """Name of the input that is a world model trained elsewhere."""
 _WORLD_MODEL_FILES = ("config.json", "metrics.jsonl", "model.safetensors")
+
+NO_STATES = "The models of this run read pictures alone, so there is no state vector whose error could be measured."
+NO_ENSEMBLE = "There is no ensemble: as published, imagination is not halted."
 
 
 def external_inputs(config: World4RLFramesConfig) -> dict[str, Path]:
@@ -309,9 +313,10 @@ def evaluate(
     before = simulator_steps()
     _, held_out = dataset.split(config.held_out, seed=0)
     sections = [
-        measure_pictures(held_out, world_model, seed, config.fidelity_windows),
-        measure_failures(held_out, world_model, classifier, seed, config.fidelity_windows),
+        measure_pictures(held_out, world_model, seed, stage.folder, config.fidelity_windows),
+        measure_failures(held_out, world_model, classifier, seed, stage.folder, config.fidelity_windows),
         *measure_policies(config.evaluation, task, seed, recorder, world_model, stage),
+        world_model_section(missing=(NO_STATES, NO_ENSEMBLE)),
     ]
     save_sections(stage.folder, sections)
     stage.record("role", "evaluation")

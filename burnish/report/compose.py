@@ -51,11 +51,16 @@ def compose(
     outcomes = _outcomes(stages)
     report = build_report(run, _explained(facts(stages), outcomes), outcomes, versions, extra)
     files: dict[str, bytes] = {}
-    found = [outcome_section(report), work_section(report)]
+    found = [outcome_section(report)]
     for stage in stages:
         found += [_with_files(section, stage, files) for section in read_sections(stage.folder)]
     curves = training_section({s.name: read_rows(s.folder) for s in stages if s.role == "training"})
-    found += [*([] if curves is None else [curves]), *_absent(report, found), untested_section(report)]
+    found += [
+        *([] if curves is None else [curves]),
+        work_section(report),
+        *_absent(report, found),
+        untested_section(report),
+    ]
     for name, content in files.items():
         if name.endswith(".mp4"):  # stills are inside the page
             write_bytes_atomic(folder / name, content)
@@ -72,8 +77,10 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
         return []
     rows = []
     for number, line in enumerate(read_bytes(path).splitlines(), start=1):
+        if not line.strip():
+            continue
         try:
-            row = json.loads(line) if line.strip() else {}
+            row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: not valid JSON: {error}") from None
         if not isinstance(row, dict):
@@ -88,7 +95,7 @@ def _outcomes(stages: Sequence[Finished]) -> Outcomes | None:
     if not found:
         return None
     policies = {name: played for one in found for name, played in one.policies.items()}
-    return replace(found[0], policies=policies)
+    return replace(next((one for one in found if one.decisions is not None), found[0]), policies=policies)
 
 
 def _explained(found: Facts, outcomes: Outcomes | None) -> Facts:
@@ -104,7 +111,7 @@ def _absent(report: Mapping[str, Any], found: Sequence[Section]) -> list[Section
         reason = report["skipped"].get("gate", "the decision left no words").rstrip(". ")
         told.append(Section("gate", "The trust gate", 20, missing=(f"{reason[:1].upper()}{reason[1:]}.",)))
     if "videos" not in keys:
-        told.append(Section("videos", "Videos", 50, missing=("No video was recorded.",)))
+        told.append(Section("videos", "Videos", 45, missing=("No video was recorded.",)))
     return told
 
 

@@ -118,7 +118,7 @@ def inline_svg(drawing: Drawing, name: str) -> str:
     width, height = drawing.figure.get_size_inches() * 72
     opening = (
         f'<svg class="plot" role="img" aria-label="{escape(drawing.alt)}" viewBox="0 0 {width:g} {height:g}" '
-        f'style="max-width: {1.45 * width:.0f}px" xmlns="http://www.w3.org/2000/svg">'
+        f'style="max-width: {1.7 * width:.0f}px" xmlns="http://www.w3.org/2000/svg">'
     )
     return re.sub(r"^<svg[^>]*>", lambda _: opening, svg, count=1)
 

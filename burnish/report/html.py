@@ -7,13 +7,14 @@ from typing import Any
 
 from burnish.report.contract import POLICIES, validate_report
 from burnish.report.page import figure, prose, table, tiles_row, whole_page
-from burnish.report.section import Section, Video
+from burnish.report.section import Plot, Section, Table, Video
 from burnish.report.sections_policies import limit_words
 from burnish.report.verdict import can_decide, difference, measured_by, refused_by_gate, verdict
 from burnish.report.wording import count, percent, seconds
 
 # Base64 of all videos of a page, in bytes; keeps the page below about 8 MB.
 MAX_VIDEO_BYTES = 7_000_000
+LONG_TABLE = 8  # rows; longer ones are folded
 
 
 def render_html(
@@ -59,27 +60,28 @@ class _Page:
         """A section with everything in it."""
         parts = [f"<p><strong>{prose(text)}</strong></p>" for text in section.warnings]
         parts += [f"<p>{prose(text)}</p>" for text in section.words]
-        wide = [one for one in section.tables if one.texts >= len(one.header)]
-        parts += [self._table(one) for one in wide if one.texts > 2]
+        wide = [table for table in section.tables if table.texts >= len(table.header)]
+        parts += [self._table(table) for table in wide]
         parts.append(_grid(self._plot(plot) for plot in section.plots))
-        parts.append(_grid((self._table(one) for one in section.tables if one not in wide), "tables"))
-        parts += [self._folded(one) for one in wide if one.texts <= 2]
+        narrow = [table for table in section.tables if table not in wide]
+        parts.append(_grid((self._table(table) for table in narrow if len(table.rows) <= LONG_TABLE), "tables"))
+        parts += [self._folded(table) for table in narrow if len(table.rows) > LONG_TABLE]
         parts.append(_grid(self._video(video) for video in section.videos))
         parts += [f'<p class="missing">{prose(text)}</p>' for text in section.missing]
         return _section(section.key, section.title, "".join(parts))
 
-    def _plot(self, plot: Any) -> str:
+    def _plot(self, plot: Plot) -> str:
         from burnish.report.plots import svg  # Matplotlib takes a second
 
         self.plots += 1
         return figure(plot.title, svg(plot, f"plot{self.plots}"), plot.caption)
 
-    def _table(self, found: Any) -> str:
+    def _table(self, found: Table) -> str:
         heading = f"<h3>{prose(found.title)}</h3>" if found.title else ""
-        note = f'<p class="muted">{prose(found.note)}</p>' if found.note else ""
+        note = f'<p class="note">{prose(found.note)}</p>' if found.note else ""
         return f"<div>{heading}{table(found.header, found.rows, found.texts)}{note}</div>"
 
-    def _folded(self, found: Any) -> str:
+    def _folded(self, found: Table) -> str:
         return (
             f"<details><summary>{prose(found.title)}</summary>{table(found.header, found.rows, found.texts)}</details>"
         )
@@ -138,12 +140,11 @@ def _facts(report: Mapping[str, Any]) -> str:
     if report["limit"] is not None:
         tiles.append(("time limit", limit_words(report["limit"]).removeprefix("after ").split(" of ")[0]))
     steps = report["simulator_steps"]
-    tiles.append(("simulator steps: data, refinement", f"{count(steps['collection'])}, {count(steps['refinement'])}"))
+    tiles.append(("simulator steps, data | refinement", f"{count(steps['collection'])} | {count(steps['refinement'])}"))
     tiles.append(("imagined steps", count(report["imagined_steps"])))
     spent = report["seconds"]
-    tiles.append(("time of everything", seconds(sum(spent.values()))))
-    if "refinement" in spent:
-        tiles.append(("time of refinement", seconds(spent["refinement"])))
+    tiles.append(("time in all", seconds(sum(spent.values()))))
+    tiles.append(("of it refinement", seconds(spent.get("refinement", 0))))
     return tiles_row(tiles)
 
 

@@ -169,7 +169,7 @@ def _estimate(gate: Mapping[str, Any], measure: Measure) -> Plot:
         "interval",
         "Expected real gain",
         (Series("", (0.0,), (centre,), (low,), (high,), (text,)),),
-        y=Axis(f"refined − pretrained, real {measure.name}{unit}"),
+        y=Axis(f"refined − pretrained{unit}"),
         marks=(Mark(0),),
         names=("expected",),
         caption=f"{_sentence(expected(gate))}. The bounds cover how far the held-out worlds differ, the luck of the "

@@ -6,7 +6,7 @@ from typing import Any
 
 from burnish.report.section import Axis, Colour, Mark, Plot, Section, Series, curve, numbers
 from burnish.report.verdict import can_decide, difference, interval, measured_by, refused_by_gate
-from burnish.report.wording import MEASURES, Measure, count, percent, readable, seconds
+from burnish.report.wording import MEASURES, Measure, count, percent, readable
 
 Rows = Sequence[Mapping[str, Any]]
 _COLOURS: tuple[Colour, ...] = ("grey", "blue", "green", "purple", "orange")
@@ -141,7 +141,7 @@ def curve_section(curve: Rows, rows: Rows) -> Section:
         known = [row for row in curve if key in row and row["iteration"] in steps]
         if known:
             series = Series(
-                "real simulator, other starts",
+                "real, other starts",
                 tuple(float(steps[row["iteration"]]) for row in known),
                 numbers(row[key] for row in known),
                 tuple(row["ci95"][0] for row in known),
@@ -152,12 +152,6 @@ def curve_section(curve: Rows, rows: Rows) -> Section:
             told = "Real values were measured after the choice, for comparison alone; whiskers are 95 % intervals."
             plots.append(Plot("line", title, (series,), _STEPS, axis, caption=told))
     return Section("refinement", "Refinement in imagination", 40, plots=tuple(plots))
-
-
-def time_words(report: Mapping[str, Any]) -> str:
-    """How long everything took, and refinement of it."""
-    spent = report["seconds"]
-    return f"{seconds(sum(spent.values()))}, of which refinement {seconds(spent.get('refinement', 0))}"
 
 
 def _levels(report: Mapping[str, Any], measure: Measure) -> Plot:

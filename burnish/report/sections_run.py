@@ -48,7 +48,7 @@ def work_section(report: Mapping[str, Any]) -> Section:
 
 def videos_section(videos: Sequence[Video], missing: str = "") -> Section:
     """Videos of a stage, and why there are none or not all."""
-    return Section("videos", "Videos", 50, videos=tuple(videos), missing=(missing,) if missing else ())
+    return Section("videos", "Videos", 45, videos=tuple(videos), missing=(missing,) if missing else ())
 
 
 def untested_section(report: Mapping[str, Any]) -> Section:
