@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 
 VARIANTS = {
     "as it is": [],
-    "without halting": ["--config.imagination.no-halting"],
+    "without halting": ["--config.imagination.pessimism.rule", "none"],
     "without the anchor": ["--config.ppo.anchor-weight", "0"],
     "linear actions": ["--config.history.action-encoding", "linear"],
     "3 denoising steps": ["--config.world-model.sampler.steps", "3"],

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from burnish.data import Windows, read_dataset
-from burnish.evaluation.replay import replay, state_judge
-from burnish.policies import load_agent
+from burnish.evaluation.agent import load_agent
+from burnish.evaluation.replay import replay, success_of_states
 from burnish.recipes.parts import held_out_error
 from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl import transition_space
@@ -61,7 +61,7 @@ def measure(run: Path, variant: str) -> dict[str, Any]:
         "seconds": seconds,
         "one_step": [float(torch.quantile(error, q, dim=0).mean()) for q in QUANTILES],
         "open_loop": [held_out_error(model, held_out, SEED, horizon=h)["open_loop_error"] for h in (10, 40)],
-        "outcome": replay(model, state_judge(training, SEED), held_out, SEED).correlation,
+        "outcome": replay(model, success_of_states(training, SEED), held_out, SEED).correlation,
     }
 
 

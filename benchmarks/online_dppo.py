@@ -20,11 +20,12 @@ import torch
 
 from burnish.evaluation.agent import load_agent, save_agent
 from burnish.evaluation.real import evaluation_seeds, real_success
+from burnish.evaluation.real_env import RealEnv
+from burnish.imagination import ImaginedEvaluation
 from burnish.policies import Policy
 from burnish.recipes.runs import reopen
-from burnish.rl import PPO, EnvExperience, Judgement, refine
+from burnish.rl import refine
 from burnish.simulators.parallel import WorkerPool
-from burnish.simulators.real_env import RealEnv
 
 RESULTS = Path(__file__).parent / "results"
 _JUDGING_OFFSET = 700_000
@@ -48,7 +49,7 @@ def online(folder: Path, out: Path, limit: int, envs: int, episodes: int, anchor
     env = RealEnv(run.task, agent.observer, envs, config.simulator, agent.policy.config.chunk, seed=run.seed)
     curve: list[tuple[int, float]] = []
 
-    def judge(policy: Policy) -> Judgement:
+    def judge(policy: Policy) -> ImaginedEvaluation:
         agent.policy.load_state_dict(policy.state_dict())
         with tempfile.TemporaryDirectory() as path:
             save_agent(Path(path), agent, run.task)
@@ -57,20 +58,19 @@ def online(folder: Path, out: Path, limit: int, envs: int, episodes: int, anchor
         print(f"{run.task} {run.seed}: {env.real_steps} real steps, {found:.2f} (target {target:.2f})", flush=True)
         if env.real_steps >= limit or matched(curve, target):
             raise Enough
-        return Judgement(found, {"success": found})
+        count = round(found * episodes)
+        success = torch.arange(episodes) < count
+        return ImaginedEvaluation(success.float(), success, success.float(), torch.zeros(episodes, dtype=torch.bool))
 
     ppo = config.ppo if config.policy == "diffusion" else config.gaussian_ppo
     policy = load_agent(folder / "policy", run.task).policy
-    torch.manual_seed(run.seed)
-    learner = PPO(policy, env.feature_dim, dataclasses.replace(ppo, anchor_weight=anchor))
     with contextlib.suppress(Enough):
         refine(
-            learner,
-            EnvExperience(env, run.seed),
+            policy,
+            env,  # type: ignore[arg-type]  (the same interface, other consequences)
+            dataclasses.replace(config.refine, iterations=10**6, evaluate_every=10, patience=None, average=0.0),
+            dataclasses.replace(ppo, anchor_weight=anchor),
             judge,
-            dataclasses.replace(
-                config.refine, iterations=10**6, evaluate_every=10, patience=None, average=0.0, preflight=False
-            ),
             out,
             run.seed,
         )

@@ -16,18 +16,17 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from burnish.components import frozen, load
 from burnish.data import Windows, read_dataset
+from burnish.evaluation.agent import load_agent
+from burnish.evaluation.frozen import load_frozen
 from burnish.imagination import ImaginedEnv
-from burnish.policies import load_agent
 from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl_config import World4RLConfig
-from burnish.rewards import SuccessClassifier
 from burnish.rl.ppo import PPO
-from burnish.rl.rollout import EnvExperience
+from burnish.rl.rollout import collect_rollout
 from burnish.training import TrainingConfig, fit
-from burnish.world_models import DataSupport, DiffusionWorldModel, DisagreementEnsemble
+from burnish.world_models import DiffusionWorldModel
 
 RESULTS = Path(__file__).parent / "results"
 TRAINING_STEPS, ITERATIONS = 150, 6
@@ -36,7 +35,7 @@ TRAINING_STEPS, ITERATIONS = 150, 6
 def training(folder: Path, config: World4RLConfig) -> Callable[[], None]:
     """Some steps of world-model training."""
     dataset = read_dataset(folder / "dataset")
-    model = frozen(load(folder / "world_model", DiffusionWorldModel)).requires_grad_(True).train()
+    model = DiffusionWorldModel.load(folder / "world_model").requires_grad_(True).train()
     windows = Windows(dataset, history=config.history.frames, horizon=config.world_model.rollout_steps)
     settings = TrainingConfig(
         steps=TRAINING_STEPS,
@@ -54,28 +53,22 @@ def training(folder: Path, config: World4RLConfig) -> Callable[[], None]:
 def refinement(folder: Path, config: World4RLConfig) -> tuple[Callable[[], None], Callable[[], None]]:
     """Some rollouts in imagination, and as many PPO updates on one of them."""
     dataset, agent = read_dataset(folder / "dataset"), load_agent(folder / "policy")
-    world_model = frozen(load(folder / "world_model", DiffusionWorldModel))
-    env = ImaginedEnv(
-        world_model,
-        frozen(load(folder / "classifier", SuccessClassifier)),
-        start_states(config.starts, dataset, world_model),
-        dataset.action_dim,
-        config.imagination,
-        frozen(load(folder / "ensemble", DisagreementEnsemble)),
-        support=frozen(load(folder / "ensemble" / "support", DataSupport)),
-    )
+    world_model = DiffusionWorldModel.load(folder / "world_model")
+    models = load_frozen(folder / "world_model", folder / "classifier", folder / "ensemble")
+    starts = start_states(config.starts, dataset, world_model)
+    env = ImaginedEnv(models, starts, dataset.action_dim, config.imagination)
     generator = torch.Generator().manual_seed(0)
     ppo = PPO(agent.policy, world_model.feature_dim, config.ppo)
-    experience, steps = EnvExperience(env, 0), config.ppo.rollout_steps
-    rollout = experience.rollout(agent.policy, steps, generator)
+    features, _ = env.reset(seed=0)
+    rollout, _ = collect_rollout(env, agent.policy, features, config.refine.rollout_steps, generator)
 
     def imagine() -> None:
         for _ in range(ITERATIONS):
-            experience.rollout(agent.policy, steps, generator)
+            collect_rollout(env, agent.policy, features, config.refine.rollout_steps, generator)
 
     def update() -> None:
         for _ in range(ITERATIONS):
-            ppo.learn(rollout, generator)
+            ppo.update(rollout, generator)
 
     return imagine, update
 

@@ -15,15 +15,14 @@ from typing import Any
 
 import torch
 
-from burnish.components import frozen, load
 from burnish.data import read_dataset
+from burnish.evaluation.agent import load_agent
 from burnish.evaluation.real import evaluation_seeds, play
-from burnish.imagination import ImaginedEnv
-from burnish.policies import load_agent
+from burnish.imagination import ImaginedEnv, Models, Pessimism
 from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl_config import World4RLConfig
-from burnish.rewards import SuccessClassifier
+from burnish.rewards import SuccessClassifier, SuccessReward
 from burnish.simulators.parallel import WorkerPool, default_workers
 from burnish.world_models import DataSupport, DiffusionWorldModel, DisagreementEnsemble
 
@@ -35,15 +34,14 @@ def imagined_rate(folder: Path, config: World4RLConfig, seconds: float) -> tuple
     """Steps per second, and the share of each part, measured on its own at the same batch size."""
     dataset, agent = read_dataset(folder / "dataset"), load_agent(folder / "policy")
     world_model, ensemble = (
-        frozen(load(folder / "world_model", DiffusionWorldModel)),
-        frozen(load(folder / "ensemble", DisagreementEnsemble)),
+        DiffusionWorldModel.load(folder / "world_model"),
+        DisagreementEnsemble.load(folder / "ensemble"),
     )
-    classifier = frozen(load(folder / "classifier", SuccessClassifier))
-    support = frozen(load(folder / "ensemble" / "support", DataSupport))
+    classifier = SuccessClassifier.load(folder / "classifier")
+    support = DataSupport.load(folder / "ensemble" / "support")
     starts = start_states(config.starts, dataset, world_model)
-    env = ImaginedEnv(
-        world_model, classifier, starts, dataset.action_dim, config.imagination, ensemble, support=support
-    )
+    models = Models(world_model, SuccessReward(world_model, classifier), Pessimism((ensemble, support)))
+    env = ImaginedEnv(models, starts, dataset.action_dim, config.imagination)
     generator = torch.Generator().manual_seed(0)
     features, _ = env.reset(seed=0)
 

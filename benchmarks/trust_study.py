@@ -32,6 +32,7 @@ from burnish.evaluation.back_test import back_test
 from burnish.evaluation.frozen import load_frozen
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected_success
 from burnish.evaluation.intervals import paired_difference
+from burnish.imagination import PessimismConfig
 from burnish.pipeline import SharedRun, StageContext
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 from burnish.recipes.ablations import REFINED
@@ -239,7 +240,7 @@ def exploiting(setting: Setting, iterations: int) -> list[Step]:
     loose = replace(
         c,
         refine=replace(c.refine, iterations=iterations),
-        imagination=replace(c.imagination, halting=False, member_share=0.0),
+        imagination=replace(c.imagination, pessimism=PessimismConfig("none"), member_share=0.0),
         ppo=replace(c.ppo, anchor_weight=0.0),
     )
     refine = next(step for step in s.make_steps(loose) if step.name == REFINED)

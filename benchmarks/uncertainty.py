@@ -44,7 +44,8 @@ def main() -> None:
         _, held_out = read_dataset(run / "dataset", cameras=()).split(resolved.config.held_out, seed=0)
         models = load_frozen(run / "world_model", run / "classifier", run / "ensemble")
         found = uncertainty(
-            open_loop(models.world_model, held_out, max(HORIZONS), resolved.seed, models.disagreement), resolved.seed
+            open_loop(models.world_model, held_out, max(HORIZONS), resolved.seed, models.pessimism.uncertainties[0]),
+            resolved.seed,
         )
         curves = (found.correlation, found.coverage, found.coverage_one_step)
         values = torch.stack([curve[h - 1].double() for curve in curves for h in HORIZONS])

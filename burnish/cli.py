@@ -1,16 +1,18 @@
 """The command `burnish`: one small function for each of its commands.
 
-Modules that take long to import are imported by the command that needs them, so that `burnish --help` is quick.
+Modules that take long to import are imported by the command that needs them, and by no help: `burnish COMMAND --help`
+is there at once.
 """
 
 import difflib
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from burnish import __version__
+from burnish import __version__, usage
+from burnish.errors import InputError
 
 if TYPE_CHECKING:
     from burnish.recipes.runs import NewRun
@@ -19,154 +21,143 @@ DEMO_RECIPE = "world4rl"
 DEMO_TASK = "drawer-open-v3"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return the exit code: 0 done, 1 the run failed, 2 the command or its input is wrong."""
+    from burnish.exit_codes import run_command
+
     args = list(sys.argv[1:] if arguments is None else arguments)
     if not args or args[0] in ("-h", "--help", "help"):
-        print(_help())
+        print(usage.all_commands(COMMANDS))
         return 0 if args else 2
     if args[0] == "--version":
         print(f"burnish {__version__}")
         return 0
-    if args[0] not in COMMANDS:
-        return _usage_error(args[0])
-    return COMMANDS[args[0]][0](args[1:])
+    return run_command(lambda: _command(args[0], args[1:]))
 
 
-def demo(args: list[str]) -> int:
+def demo(args: list[str]) -> None:
     """`burnish demo`."""
-    import tyro
+    from burnish.flags import parse
 
-    def demo(out: Path = Path("runs/demo"), seed: int = 0, threads: int | None = None) -> None:
-        """Refine a policy on Meta-World's drawer-open, from five demonstrations; minutes on two CPU cores.
+    options, rest = parse(DemoOptions(), args, "burnish demo")
+    _nothing_more(rest)
 
-        Args:
-            out: The run folder.
-            seed: Seed of the data, of all training and of refinement.
-            threads: PyTorch's threads; default one for each core.
-        """
-        from burnish.recipes.catalogue import entry
-        from burnish.recipes.runs import NewRun
+    from burnish.recipes.catalogue import entry
+    from burnish.recipes.runs import NewRun
 
-        config = entry(DEMO_RECIPE).preset()
-        # On this easy task half of the training is enough for the gate's worlds.
-        config = replace(config, gate=replace(config.gate, training_share=0.5))
-        _run(DEMO_RECIPE, NewRun(config=config, task=DEMO_TASK, seed=seed, out=out, threads=threads))
-
-    return _guarded(lambda: tyro.cli(demo, args=args, prog="burnish demo"))
+    config = entry(DEMO_RECIPE).preset()
+    # On this easy task half of the training is enough for the gate's worlds.
+    config = replace(config, gate=replace(config.gate, training_share=0.5))
+    _run(DEMO_RECIPE, NewRun(config, DEMO_TASK, options.seed, options.out, threads=options.threads))
 
 
-def run(args: list[str]) -> int:
+def run(args: list[str]) -> None:
     """`burnish run RECIPE`."""
-    if not args or args[0] in ("-h", "--help"):
-        from burnish.recipes.catalogue import as_table
+    from burnish.flags import listing, parse
+    from burnish.recipes.catalogue import entry
+    from burnish.recipes.runs import NewRun
 
-        print(
-            f"usage: burnish run RECIPE --task TASK [OPTIONS]\n\nburnish run RECIPE --help lists them.\n\n{as_table()}"
-        )
-        return 0 if args else 2
-
-    def start() -> None:
-        import tyro
-
-        from burnish.recipes.catalogue import entry
-        from burnish.recipes.runs import NewRun
-
-        recipe = entry(args[0])
-        default = NewRun(config=recipe.preset(_value_of("--preset", args)))
-        described = (
-            f"{recipe.system} ({recipe.paper}): all its stages, from data to report. "
-            f"Presets: {', '.join(recipe.presets)}."
-        )
-        kind = NewRun[recipe.config_class]
-        new = tyro.cli(kind, args=args[1:], default=default, prog=f"burnish run {recipe.name}", description=described)
-        _run(recipe.name, new)
-
-    return _guarded(start)
+    if not args or args[0].startswith("-"):
+        raise InputError("which recipe? burnish run RECIPE --task TASK; burnish recipes lists them")
+    recipe = entry(args[0])
+    default = NewRun(config=recipe.preset(usage.value_of("--preset", args)))
+    if "--help-all" in args:
+        print(listing(default))
+        return
+    new, rest = parse(default, args[1:], f"burnish run {args[0]}", NewRun[recipe.config_class])
+    _nothing_more(rest)
+    _run(args[0], new)
 
 
-def stage(command: str) -> Callable[[list[str]], int]:
+def stage(command: str) -> Callable[[list[str]], None]:
     """`burnish collect RUN` and its like."""
 
-    def do(args: list[str]) -> int:
-        import tyro
+    def do(args: list[str]) -> None:
+        from burnish.flags import parse
 
-        def do_stage(
-            run: Annotated[Path, tyro.conf.Positional],
-            threads: int | None = None,
-            processes: int | None = None,
-            device: str = "cpu",
-        ) -> None:
-            """Do one stage of a run folder, and those that it needs, as its recipe.yaml says.
+        options, folders = parse(StageOptions(), args, f"burnish {command}")
+        if not folders:
+            raise InputError(f"which run folder? burnish {command} RUN")
+        _nothing_more(folders[1:])
 
-            Args:
-                run: The run folder.
-                threads: PyTorch's threads of each process; by default the processes share the cores.
-                processes: Processes that train together, on this machine; default one, or as many as torchrun started.
-                device: Where models train and imagine: cpu, or cuda where the recipe can.
-            """
-            from burnish.recipes.runs import How, reopen, run_recipe
-            from burnish.recipes.stages.reporting import closing_words
-            from burnish.training import current
+        from burnish.recipes.runs import How, reopen, run_recipe
+        from burnish.recipes.stages.reporting import closing_words
+        from burnish.training import current
 
-            report = run_recipe(run, reopen(run), command, How(threads, processes, device))
-            if report is not None and current().first:
-                print(closing_words(report, run))
-
-        return _guarded(lambda: tyro.cli(do_stage, args=args, prog=f"burnish {command}"))
+        folder, o = Path(folders[0]), options
+        resolved = reopen(folder)
+        report = run_recipe(folder, resolved, command, How(o.threads, o.processes, o.device, o.verify))
+        if current().first:
+            done = [each.name for each in resolved.plan.commands[command]]
+            print(closing_words(report, folder) if report is not None else usage.left_behind(folder, done))
 
     return do
 
 
-def compare(args: list[str]) -> int:
+def compare(args: list[str]) -> None:
     """`burnish compare`."""
+    import shlex
 
-    def start() -> None:
-        import shlex
+    from burnish.flags import listing, parse
+    from burnish.recipes.catalogue import entry
+    from burnish.recipes.comparing import NewComparison
+    from burnish.recipes.comparing import compare as do_compare
+    from burnish.recipes.methods import baseline_preset
 
-        import tyro
-
-        from burnish.recipes.catalogue import entry
-        from burnish.recipes.comparing import NewComparison
-        from burnish.recipes.comparing import compare as do_compare
-        from burnish.recipes.methods import baseline_preset
-
-        recipe = entry(_value_of("--recipe", args) or DEMO_RECIPE)
-        preset = _value_of("--preset", args)
-        config = recipe.preset(preset)
-        default = NewComparison(config=config, recipe=recipe.name, baselines=baseline_preset(preset))
-        new = tyro.cli(
-            NewComparison[recipe.config_class],
-            args=args,
-            default=default,
-            prog="burnish compare",
-            description="Baselines, a recipe, and the recipe without its safety parts, on the same data, as one table.",
-        )
-        table = do_compare(new.out, new.resolve(), new.workers, shlex.join(["burnish", "compare", *args]))
-        print(f"{table.read_text()}\n  {table}\n  {table.with_suffix('.html')}")
-
-    return _guarded(start)
+    recipe = entry(usage.value_of("--recipe", args) or DEMO_RECIPE)
+    preset = usage.value_of("--preset", args)
+    config = recipe.preset(preset)
+    default = NewComparison(config=config, recipe=recipe.name, baselines=baseline_preset(preset))
+    if "--help-all" in args:
+        print(listing(default))
+        return
+    new, rest = parse(default, args, "burnish compare", NewComparison[recipe.config_class])
+    _nothing_more(rest)
+    table = do_compare(new.out, new.resolve(), new.workers, shlex.join(["burnish", "compare", *args]))
+    print(f"{table.read_text()}\n  {table}\n  {table.with_suffix('.html')}")
 
 
-def recipes(args: list[str]) -> int:
+def recipes(args: list[str]) -> None:
     """`burnish recipes`."""
-    import tyro
+    from burnish.recipes.catalogue import as_table
 
-    def recipes() -> None:
-        """List the recipes: the published system, its paper, what it needs, and its status."""
-        from burnish.recipes.catalogue import as_table
-
-        print(as_table())
-
-    tyro.cli(recipes, args=args, prog="burnish recipes")
-    return 0
+    _nothing_more(args)
+    print(as_table())
 
 
-COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+def tasks(args: list[str]) -> None:
+    """`burnish tasks [SUITE]`."""
+    import burnish.simulators.tasks as simulated
+
+    _nothing_more(args[1:])
+    print(simulated.as_table(args[0] if args else None))
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What one can say about the demonstration."""
+
+    out: Path = Path("runs/demo")
+    seed: int = 0
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """What one can say about a single stage; everything else is in the run folder."""
+
+    threads: int | None = None
+    processes: int | None = None
+    device: str = "cpu"
+    verify: bool = False
+
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "demo": (demo, "the main job on Meta-World's drawer-open; minutes on two CPU cores"),
     "run": (run, "all the stages of a recipe: burnish run world4rl --task drawer-open-v3"),
     "compare": (compare, "baselines and recipes on the same data: tasks × seeds × methods, as one table"),
     "recipes": (recipes, "list the recipes"),
+    "tasks": (tasks, "list the tasks that there are simulators for"),
     "collect": (stage("collect"), "record the data of a run folder"),
     "pretrain": (stage("pretrain"), "clone the policy"),
     "train-world-model": (stage("train-world-model"), "train the world model, and the ensemble beside it"),
@@ -176,6 +167,18 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "evaluate": (stage("evaluate"), "measure success in the real simulator"),
     "report": (stage("report"), "write report.json and report.html"),
 }
+
+
+def _command(name: str, args: list[str]) -> None:
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"the commands are: {', '.join(COMMANDS)}"
+        raise InputError(f"unknown command '{name}'; {hint}")
+    # A command without a configuration has no more options than its help names.
+    if "-h" in args or "--help" in args or ("--help-all" in args and name not in ("run", "compare")):
+        print(usage.of(name, args, COMMANDS[name][1]))
+    else:
+        COMMANDS[name][0](args)
 
 
 def _run(recipe: str, new: "NewRun[Any]") -> None:
@@ -194,46 +197,9 @@ def _run(recipe: str, new: "NewRun[Any]") -> None:
         print(closing_words(report, folder))
 
 
-def _guarded(function: Callable[[], object]) -> int:
-    from burnish.pipeline.exit_codes import run_command
-
-    return run_command(function)
-
-
-def _value_of(flag: str, args: list[str]) -> str | None:
-    """The value of one flag, read ahead: a preset decides the defaults of all other flags."""
-    value = None
-    for index, argument in enumerate(args):
-        if argument == flag and index + 1 < len(args):
-            value = args[index + 1]
-        elif argument.startswith(f"{flag}="):
-            value = argument.removeprefix(f"{flag}=")
-    return value
-
-
-def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
-        [
-            f"burnish {__version__}: refine a robot policy inside a frozen world model, then prove it.",
-            "",
-            "usage: burnish COMMAND [OPTIONS]",
-            "",
-            *lines,
-            "",
-            "burnish COMMAND --help lists its options.",
-            "Commands for single stages take a run folder: burnish refine RUN.",
-            "Exit codes: 0 done, 1 the run failed, 2 the command or its input is wrong.",
-        ]
-    )
-
-
-def _usage_error(command: str) -> int:
-    close = difflib.get_close_matches(command, COMMANDS)
-    hint = f"; did you mean {' or '.join(close)}?" if close else f"; the commands are: {', '.join(COMMANDS)}"
-    print(f"burnish: error: unknown command '{command}'{hint}", file=sys.stderr)
-    return 2
+def _nothing_more(rest: list[str]) -> None:
+    if rest:
+        raise InputError(f"found '{rest[0]}', expected nothing more")
 
 
 if __name__ == "__main__":

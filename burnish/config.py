@@ -80,8 +80,8 @@ def check(config: Any, where: str = "config") -> None:
             (--config.ppo.gamma)".
     """
     for name, value, expected in _wrong(config):
-        full = f"{where}.{name}"
-        raise InputError(f"{full} is {value!r}, expected {expected} (--{full.replace('_', '-')})")
+        full = f"{where}.{name}" if where else name
+        raise InputError(f"{full} is {_shown(value)}, expected {expected} (--{full.replace('_', '-')})")
 
 
 def _wrong(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
@@ -177,7 +177,7 @@ def from_dict(cls: type[ConfigT], data: Any, source: str) -> ConfigT:
         found, expected = _describe(error.value), _type_name(error.hint)
         raise InputError(f"{source}: field '{error.name}': expected {expected}, found {found}") from None
     for name, value, expected in _wrong(config):
-        raise InputError(f"{source}: field '{name}' is {value!r}, expected {expected}")
+        raise InputError(f"{source}: field '{name}' is {_shown(value)}, expected {expected}")
     return config
 
 
@@ -318,6 +318,10 @@ def _canonical_numbers(value: Any) -> Any:
 
 def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if type(value) is float and value.is_integer() else repr(value)
 
 
 def _describe(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from importlib.metadata import entry_points
 
 import pytest
@@ -10,8 +11,10 @@ import yaml
 import burnish
 from burnish.cli import COMMANDS, main
 from burnish.config import from_dict
+from burnish.flags import settings
 from burnish.recipes.catalogue import CATALOGUE, entry
-from burnish.recipes.runs import STAGES
+from burnish.recipes.comparing import NewComparison
+from burnish.recipes.runs import NewRun
 
 
 def test_version(capsys):
@@ -32,11 +35,41 @@ def test_no_command_shows_the_help_and_fails(capsys):
     assert "usage: burnish COMMAND" in capsys.readouterr().out
 
 
-def test_unknown_command_names_near_ones(capsys):
-    assert main(["refin"]) == 2
-    assert "unknown command 'refin'; did you mean refine" in capsys.readouterr().err
-    assert main(["xyz"]) == 2
-    assert "train-world-model" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["refin"], "unknown command 'refin'; did you mean refine"),
+        (["xyz"], "unknown command 'xyz'; the commands are: demo, run, "),
+        (["refine"], "which run folder? burnish refine RUN"),
+        (["refine", "a", "b"], "found 'b', expected nothing more"),
+        (["refine", "a", "--sed", "1"], "unknown option '--sed'; burnish refine --help-all lists all options"),
+        (["demo", "--sed", "1"], "unknown option '--sed'; did you mean --seed?"),
+        (["run", "--task", "x"], "which recipe? "),
+        (["run", "world4lr", "--help"], "unknown recipe 'world4lr'; did you mean world4rl"),
+        (["run", "world4rl", "--sed", "1"], "unknown option '--sed'; did you mean --seed?"),
+        (["run", "world4rl", "--sed=1"], "unknown option '--sed'; did you mean --seed?"),
+        (["run", "world4rl", "--gamma", "1"], "unknown option '--gamma'; did you mean --config.ppo.gamma"),
+        (
+            ["run", "world4rl", "--config.ppo.clipp", "1"],
+            "unknown option '--config.ppo.clipp'; did you mean --config.ppo.cl",
+        ),
+        (["run", "world4rl", "--seed", "x"], "--seed is 'x', expected a whole number, 0 or more"),
+        (["run", "world4rl", "--seed"], "--seed needs a value, expected a whole number, 0 or more"),
+        (["run", "world4rl", "--threads", "1.5"], "--threads is '1.5', expected a whole number or None, 1 or more"),
+        (
+            ["run", "world4rl", "--config.policy.hidden", "a"],
+            "--config.policy.hidden is 'a', expected values, each a wh",
+        ),
+        (["run", "diwa", "--config.policy", "x"], "--config.policy is 'x', expected one of diffusion, gaussian"),
+        (["run", "world4rl", "reach-v3"], "found 'reach-v3', expected nothing more"),
+        (["run", "world4rl", "--seed", "-1"], "seed is -1, expected 0 or more (--seed)"),
+        (["compare", "--seeds", "0", "-1"], "seeds is (0, -1), expected 0 or more (--seeds)"),
+    ],
+)
+def test_errors_are_one_sentence(arguments, message, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"burnish: error: {message}")
 
 
 def test_recipes(capsys):
@@ -46,43 +79,86 @@ def test_recipes(capsys):
     assert "2509.19080" in output and "2508.03645" in output
 
 
-@pytest.mark.parametrize("name", ["demo", "recipes", "compare", *STAGES])
-def test_every_command_has_help(name, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main([name, "--help"])
-    assert stopped.value.code == 0
-    assert f"burnish {name}" in capsys.readouterr().out
+def test_tasks(capsys):
+    assert main(["tasks"]) == 0
+    assert "drawer-open-v3" in capsys.readouterr().out
 
 
-def test_help_of_demo_names_its_options(capsys):
-    with pytest.raises(SystemExit):
-        main(["demo", "--help"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["run"], *(["run", recipe.name] for recipe in CATALOGUE), *([name] for name in COMMANDS if name != "run")],
+)
+def test_every_help_fits_on_a_screen(arguments, capsys):
+    assert main([*arguments, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"usage: burnish {' '.join(arguments)}")
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 120 or arguments == ["run"]
+    assert main([*arguments, "-h"]) == 0
+    if arguments[0] not in ("run", "compare"):
+        assert main([*arguments, "--help-all"]) == 0
+
+
+@pytest.mark.parametrize("recipe", CATALOGUE, ids=lambda recipe: recipe.name)
+def test_help_of_a_recipe_names_its_options(recipe, capsys):
+    main(["run", recipe.name, "--help"])
     output = capsys.readouterr().out
-    for option in ("--out", "--seed", "--threads", "drawer-open"):
-        assert option in output
+    for setting in settings(NewRun(config=recipe.preset("default"))):
+        assert setting.flag in output or setting.flag.startswith("--config.")
+    assert ", ".join(recipe.presets) in output
 
 
-def test_help_of_run(capsys):
-    assert main(["run", "--help"]) == 0
-    assert "world4rl" in capsys.readouterr().out
-    assert main(["run"]) == 2
-
-
-@pytest.mark.parametrize("recipe", ["world4rl", "diwa"])
-def test_help_of_a_recipe(recipe, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["run", recipe, "--help"])
-    assert stopped.value.code == 0
+def test_help_of_compare_names_its_options(capsys):
+    main(["compare", "--help"])
     output = capsys.readouterr().out
-    for option in (
-        "--task",
-        "--dataset",
-        "--success-last-frames",
-        "--config.ppo.clip",
-        "--dry-run",
-        "Presets: default",
-    ):
-        assert option in output
+    assert all(f"--{field.name}" in output for field in fields(NewComparison))
+
+
+def test_help_all_lists_every_setting(capsys):
+    assert main(["run", "world4rl", "--preset", "tiny", "--help-all"]) == 0
+    output = capsys.readouterr().out
+    default = NewRun(config=entry("world4rl").preset("tiny"))
+    assert all(f"  {setting.flag} " in output for setting in settings(default))
+    assert "--config.ppo.gamma 0.99  (a number from 0 to 1)" in output
+    assert "--config.refine.iterations 10  (a whole number, 1 or more)" in output
+    assert "--config.held-out 0.1  (a number, more than 0 and less than 1)\n      Share of the episodes" in output
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flag", "value", "expected"),
+    [
+        ("world4rl", "ppo.anchor-weight", "-5", "0 or more"),
+        ("world4rl", "ppo.gamma", "2", "a number from 0 to 1"),
+        ("world4rl", "ppo.gamma", "nan", "a number from 0 to 1"),
+        ("world4rl", "imagination.num-envs", "0", "1 or more"),
+        ("world4rl", "world-model-training.learning-rate", "-1", "more than 0"),
+        ("world4rl", "pretraining.batch-size", "0", "1 or more"),
+        ("world4rl", "simulator.max-steps", "1", "2 or more"),
+        ("world4rl", "history.frames", "0", "1 or more"),
+        ("world4rl", "held-out", "1.5", "more than 0 and less than 1"),
+        ("world4rl", "evaluation.episodes", "0", "1 or more"),
+        ("world4rl", "support.halt-quantile", "1.1", "more than 0 and at most 1"),
+        ("world4rl", "policy.hidden", "0", "1 or more"),
+        ("diwa", "diffusion.chunk", "0", "1 or more"),
+        ("diwa", "world-model.kl-balance", "1.5", "a number from 0 to 1"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_settings_out_of_range_are_refused_before_anything(recipe, flag, value, expected, more, capsys, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["--task", "drawer-open-v3", "--out", str(out), f"--config.{flag}", value, *more]
+    assert main(["run", recipe, *arguments]) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    name = f"config.{flag.replace('-', '_')}"
+    found = f"({value},)" if flag.endswith("hidden") else value
+    assert line == f"burnish: error: {name} is {found}, expected {expected} (--config.{flag})"
+    assert captured.out == "" and not out.exists()
+
+
+def test_a_place_that_cannot_be_written_is_wrong_input(capsys):
+    assert main(["run", "world4rl", "--task", "drawer-open-v3", "--out", "/proc/nope"]) == 2
+    assert "/proc/nope: the run folder cannot be made or written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("recipe", "name"), [(e.name, name) for e in CATALOGUE for name in e.presets])
@@ -105,12 +181,37 @@ def test_the_installed_command_is_this_one():
     assert script.load() is main
 
 
-def test_help_imports_nothing_slow():
+SLOW = ["matplotlib", "lightning_fabric", "tensorboard", "torch._dynamo"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "slow"),
+    [
+        (["--help"], ["tyro", "torch", "numpy"]),
+        (["recipes"], ["tyro", "torch", "numpy"]),
+        (["run", "world4rl", "--help"], ["tyro", "torch", "numpy"]),
+        (["compare", "--help"], ["tyro", "torch", "numpy"]),
+        (["refine", "--help"], ["tyro", "torch", "numpy"]),
+        (
+            ["run", "world4rl", "--help-all"],
+            ["matplotlib", "lightning_fabric", "tensorboard", "torch._dynamo", "mujoco"],
+        ),
+        (
+            ["run", "world4rl", "--task", "drawer-open-v3", "--dry-run"],
+            ["matplotlib", "lightning_fabric", "tensorboard"],
+        ),
+        (["tasks"], ["matplotlib", "lightning_fabric", "tensorboard"]),
+    ],
+    ids=" ".join,
+)
+def test_what_is_slow_to_import_waits_until_it_is_needed(arguments, slow):
     program = (
-        "import sys, burnish.cli as c; c.main(['--help']); "
-        "sys.exit(bool({'torch', 'metaworld', 'mujoco', 'tyro', 'gymnasium'} & set(sys.modules)))"
+        "import sys, burnish.cli\nassert burnish.cli.main(sys.argv[1].split()) == 0\n"
+        "print([name for name in sys.argv[2].split() if name in sys.modules], file=sys.stderr)"
     )
-    assert subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL).returncode == 0
+    command = [sys.executable, "-c", program, " ".join(arguments), " ".join(slow)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (0, ["[]"])
 
 
 def test_python_m_burnish():

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.crossed import crossed_mean
@@ -25,37 +26,28 @@ Knowledge = Literal["know", "half know", "do not know"]
 class GateConfig:
     """Size of the evidence, and how sure the gate must be."""
 
-    worlds: int = 4
+    worlds: int = within(4, 0)
     """Held-out worlds; each leaves another share of the episodes out of its training. 0: no gate."""
-    training_share: float = 1.0
+    training_share: float = within(1.0, 0, 1, open_low=True)
     """Training steps of a held-out world and its classifier, as a share of the run's own.  Less is faster, but
     on coffee-pull-v3 a quarter, a half and all of the steps made worlds that agree with reality at φ .13, .27, .34."""
-    episodes: int = 128
+    episodes: int = within(128, 2)
     """Imagined episodes of each policy in each held-out world, from the same recorded starts."""
-    confidence: float = 0.95
+    confidence: float = within(0.95, 0.5, 1, open_low=True, open_high=True)
     """Of the one-sided claim that the refined policy is better."""
-    least_skill: float = 0.3
+    least_skill: float = within(0.3, 0, 1, open_high=True)
     """φ of imagined and real outcomes that the back-test must show; below it the worlds do not know the task."""
-    full_skill: float = 0.4
+    full_skill: float = within(0.4, 0, 1, open_high=True)
     """φ from which on any gain is believed; below it only one that is surely more than `doubtful_margin`."""
-    doubtful_margin: float = 0.1
+    doubtful_margin: float = within(0.1, 0, 1, open_high=True)
     """Gain in real success, 0 to 1, that worlds with a φ between the two must promise at `confidence`.  Worlds that
     half know a task are right about large gains far more often than about small ones (docs/trust.md)."""
-    margin: float = 0.0
+    margin: float = within(0.0, 0, 1, open_high=True)
     """Gain in real success, 0 to 1, that the refined policy must have at that confidence."""
 
     def __post_init__(self) -> None:
-        if self.worlds < 0 or self.worlds == 1:
-            raise InputError(f"gate.worlds is {self.worlds}, expected 0 (no gate), or 2 and more: one has no spread")
-        if not 0 < self.training_share <= 1:
-            raise InputError(f"gate.training_share is {self.training_share}, expected more than 0 and at most 1")
-        if self.episodes < 2:
-            raise InputError(f"gate.episodes is {self.episodes}, expected at least 2")
-        if not 0.5 < self.confidence < 1:
-            raise InputError(f"gate.confidence is {self.confidence}, expected a number between 0.5 and 1")
-        for name in ("least_skill", "full_skill", "doubtful_margin", "margin"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"gate.{name} is {getattr(self, name)}, expected at least 0 and below 1")
+        if self.worlds == 1:
+            raise InputError("gate.worlds is 1, expected 0 (no gate), or 2 and more: one has no spread")
 
     def knowledge(self, skill: float) -> Knowledge:
         """What worlds with this φ are called."""

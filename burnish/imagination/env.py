@@ -11,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.imagination.pessimism import PessimismConfig
 from burnish.imagination.rollout import Models, given, rollout
@@ -22,10 +23,10 @@ from burnish.world_models.base import State
 class ImaginationConfig:
     """Size and rules of the imagined environment."""
 
-    num_envs: int = 512
-    horizon: int = 50
+    num_envs: int = within(512, 1)
+    horizon: int = within(50, 1)
     """Imagined actions after which an episode is truncated (its value is bootstrapped)."""
-    chunk: int = 1
+    chunk: int = within(1, 1)
     """Actions of one decision (T_a): one step of the environment executes all of them, and earns the sum of what its
     transitions do, until one of them ends the episode. Recipes set it to the policy's."""
     reward_at: Literal["transition", "decision"] = "transition"
@@ -33,7 +34,7 @@ class ImaginationConfig:
     starts: StartConfig = StartConfig()
     pessimism: PessimismConfig = PessimismConfig()
     """What is made of disagreement and of the distance to the data."""
-    member_share: float = 0.0
+    member_share: float = within(0.0, 0, 1)
     """Share of imagined episodes that follow one member of the ensemble instead of the world model.  What works in
     one model only is a flaw of that model; what works in all of them may be real."""
 

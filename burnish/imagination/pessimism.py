@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.rewards import Outcome
 
@@ -50,7 +51,7 @@ class PessimismConfig:
     rule: Rule = "halt"
     """halt: an episode ends, without reward, where an uncertainty passes its threshold (MOReL); penalty: the reward is
     less by it (MOPO, RWM-O); none: it is only measured."""
-    weight: float = 1.0
+    weight: float = within(1.0, 0)
     """Of the penalty: what one threshold of uncertainty costs in one transition."""
     combine: Literal["max", "sum"] = "max"
     """Of several uncertainties, the penalty is for the largest one, or for their sum."""

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from burnish.config import within
 from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.world_models.base import State
@@ -15,7 +16,7 @@ from burnish.world_models.base import State
 class StartConfig:
     """The mix of start states."""
 
-    episode_start_share: float = 0.5
+    episode_start_share: float = within(0.5, 0, 1)
     """Share of imagined episodes that begin where a recorded one began; the others begin at intermediate frames
     (WoVR's ablation: without such key-frame starts refinement loses)."""
 
@@ -23,12 +24,14 @@ class StartConfig:
 class StartStates:
     """World-model states of recorded frames, ready to be drawn on the device.
 
-    `states` holds one row for each frame in `frames` (indices into `dataset`).  Frames that already show success are
-    left out.
+    `states` holds one row for each frame in `frames` (indices into `dataset`).  Frames that already show success, or
+    that ended their episode, are left out.
     """
 
     def __init__(self, dataset: Dataset, states: State, frames: Int[Tensor, " N"], config: StartConfig) -> None:
         usable = ~dataset.success[frames]
+        if dataset.terminated is not None:
+            usable &= ~dataset.terminated[frames]
         first = torch.isin(frames, dataset.starts) & usable
         self.states, self.config = states, config
         self.first = torch.nonzero(first).flatten()

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.networks.conditioning import ContextEmbedding, StepCondition
 
@@ -16,11 +17,11 @@ from burnish.networks.conditioning import ContextEmbedding, StepCondition
 class DiTConfig:
     """Sizes of the transformer; the conditioning vector is as wide as the tokens."""
 
-    patch: int = 8
+    patch: int = within(8, 1)
     """Height and width of a patch; the picture's size is a multiple of it."""
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
+    width: int = within(128, 4)
+    depth: int = within(4, 1)
+    heads: int = within(4, 1)
 
     def __post_init__(self) -> None:
         if min(self.patch, self.depth, self.heads) < 1 or self.width < 4 or self.width % 4 or self.width % self.heads:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.networks.conditioning import ContextEmbedding, StepCondition
 
@@ -23,14 +24,14 @@ def groups_of(channels: int) -> int:
 class UNetConfig:
     """Sizes, one entry per level, from the full resolution down; each level halves height and width."""
 
-    channels: tuple[int, ...] = (16, 32, 32, 64)
-    depths: tuple[int, ...] = (1, 1, 1, 1)
+    channels: tuple[int, ...] = within((16, 32, 32, 64), 1)
+    depths: tuple[int, ...] = within((1, 1, 1, 1), 1)
     """Residual blocks per level on the way down; one more on the way up."""
     attention: tuple[bool, ...] = (False, False, False, False)
     """Levels with self-attention; the middle always has it."""
-    condition: int = 128
+    condition: int = within(128, 2)
     """Width of the conditioning vector."""
-    head_width: int = 8
+    head_width: int = within(8, 1)
     """Channels of one attention head."""
 
     def __post_init__(self) -> None:

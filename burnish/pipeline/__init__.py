@@ -1,7 +1,6 @@
 """The run folder: a graph of stages that are done once, resume after any interruption, and say what they do."""
 
 from burnish.pipeline.execute import execute, placed, read_result
-from burnish.pipeline.exit_codes import run_command
 from burnish.pipeline.graph import Absent, External, Reading, Stage, naming, ordered, stage
 from burnish.pipeline.progress import Progress
 from burnish.pipeline.run import Run
@@ -24,6 +23,5 @@ __all__ = [
     "ordered",
     "placed",
     "read_result",
-    "run_command",
     "stage",
 ]

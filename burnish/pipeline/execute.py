@@ -12,6 +12,7 @@ from burnish.errors import InputError
 from burnish.pipeline.finished import finished_manifest
 from burnish.pipeline.graph import Absent, External, Reading, Stage, map_inputs, ordered
 from burnish.pipeline.memory import memory_explained
+from burnish.pipeline.progress import plan_stages
 from burnish.pipeline.shared import SharedRun
 from burnish.pipeline.stages import StageContext
 from burnish.training import current
@@ -32,6 +33,7 @@ def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU
                 run.run.external_input(outside.name, outside.path)
     if run.run is not None:
         run.run.check_places(each.name for each in stages)
+        plan_stages(each.name for each in stages)
     for each in stages:
         inputs = list(dict.fromkeys(found.name for found in each.inputs))
         run.stage(each.name, each.describe(), inputs, _body(each, device), each.alone)

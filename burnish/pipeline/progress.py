@@ -1,9 +1,10 @@
 """Progress of long steps: a bar with rate and ETA on a terminal, now and then a plain line elsewhere."""
 
 import os
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 import torch
@@ -12,6 +13,9 @@ from tqdm import tqdm
 LINE_INTERVAL = 10.0  # seconds between two plain lines
 _BUSY = 1.5  # times as much to do as there are cores
 _warned: list[bool] = []
+_METRICS_WIDTH = 100  # characters of a plain line; all metrics are in metrics.jsonl
+_BAR_WIDTH = 70  # what a bar and its numbers need beside the metrics
+_planned: list[str] = []
 
 
 class Progress:
@@ -39,6 +43,7 @@ class Progress:
         self._on_update = on_update
         self._started = self._last_line = time.monotonic()
         self._metrics: dict[str, Any] = {}
+        self._last_words = ""
         self._bar: Any = None
         self._closed = False
         if self._stream.isatty():
@@ -59,7 +64,7 @@ class Progress:
         self._metrics.update(metrics)
         if self._bar is not None:
             if self._bar.update(amount) and self._metrics:
-                self._bar.set_postfix_str(self._format_metrics())
+                self._bar.set_postfix_str(self._format_metrics(_room_beside_a_bar()))
         elif time.monotonic() - self._last_line >= LINE_INTERVAL:
             self._print_line()
         if self._on_update is not None:
@@ -80,9 +85,9 @@ class Progress:
         self._closed = True
         if self._bar is not None:
             if self._metrics:
-                self._bar.set_postfix_str(self._format_metrics())
+                self._bar.set_postfix_str(self._format_metrics(_room_beside_a_bar()))
             self._bar.close()
-        else:
+        elif self.line() != self._last_words:
             self._print_line()
 
     def __enter__(self) -> "Progress":
@@ -104,20 +109,33 @@ class Progress:
         if self.total and rate > 0 and self.done < self.total:
             parts.append(f"ETA {format_duration((self.total - self.done) / rate)}")
         if self._metrics:
-            parts.append(self._format_metrics())
-        return " ".join(parts)
+            parts.append(self._format_metrics(_METRICS_WIDTH))
+        return " ".join(part for part in parts if part)
 
     def _print_line(self) -> None:
-        self._last_line = time.monotonic()
-        print(self.line(), file=self._stream, flush=True)
+        self._last_line, self._last_words = time.monotonic(), self.line()
+        print(self._last_words, file=self._stream, flush=True)
 
-    def _format_metrics(self) -> str:
-        return " ".join(f"{name} {_format_number(value)}" for name, value in self._metrics.items())
+    def _format_metrics(self, width: int) -> str:
+        """The first metrics, as many as have room."""
+        words = ""
+        for name, value in self._metrics.items():
+            longer = f"{words} {name} {_format_number(value)}".lstrip()
+            if len(longer) > width:
+                break
+            words = longer
+        return words
+
+
+def plan_stages(names: Iterable[str]) -> None:
+    """Say which stages come, in their order, so that what is said of each of them counts it."""
+    _planned[:] = names
 
 
 def report_stage_start(name: str, seconds_before: float = 0.0) -> None:
     """Say that a stage starts, or goes on after `seconds_before` seconds of earlier work."""
-    say(f"{name}: resuming after {seconds_before:.1f} s" if seconds_before > 0 else f"{name}: started")
+    number = f" (stage {_planned.index(name) + 1} of {len(_planned)})" if name in _planned else ""
+    say(f"{name}{number}: " + (f"resuming after {seconds_before:.1f} s" if seconds_before > 0 else "started"))
 
 
 def report_stage_finish(name: str, seconds: float) -> None:
@@ -164,3 +182,7 @@ def _format_number(value: Any) -> str:
 def say(message: str) -> None:
     """Tell the user something in one line."""
     print(f"[burnish] {message}", file=sys.stderr, flush=True)
+
+
+def _room_beside_a_bar() -> int:
+    return max(0, shutil.get_terminal_size().columns - _BAR_WIDTH)

@@ -239,7 +239,11 @@ def _lock(folder: Path) -> TextIO:
         # No link is followed; held open as long as the run.
         lock = os.fdopen(os.open(folder / LOCK_FILE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "w")
     except OSError as error:
-        raise_run_error(error, folder)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.EIO):
+            raise_run_error(error, folder)
+        # Not the machine's fault: another place will do.
+        reason = error.strerror or str(error)
+        raise InputError(f"{folder}: the run folder cannot be made or written ({reason}); use another --out") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

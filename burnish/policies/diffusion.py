@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.networks import ConditionalResidualMLP
 from burnish.policies.base import Decision, Policy
@@ -29,26 +30,26 @@ _LOG_PROB_RANGE = (-5.0, 2.0)  # of each element of a chunk (DPPO)
 class DiffusionPolicyConfig:
     """Denoising, network size, and what DPPO (arXiv 2409.00588) needs to fine-tune the last steps."""
 
-    chunk: int = 4
+    chunk: int = within(4, 1)
     """T_a, the actions of one decision; they are executed open-loop (DiWA: 4)."""
-    denoising_steps: int = 20
+    denoising_steps: int = within(20, 1)
     """K, the levels of noise (DiWA: 20 of a cosine schedule)."""
-    sampling_steps: int | None = None
+    sampling_steps: int | None = within(None, 1)
     """DDIM with so many of the K steps, evenly spread; None takes all of them, which is DDPM."""
-    fine_tuned_steps: int = 10
+    fine_tuned_steps: int = within(10, 1)
     """K', the last sampling steps that refinement may change; the others stay those of the pretrained policy."""
-    width: int = 256
-    depth: int = 2
-    min_sampling_std: float = 0.1
+    width: int = within(256, 1)
+    depth: int = within(2, 1)
+    min_sampling_std: float = within(0.1, 0)
     """Least noise of every sampling step while exploring, the last one included."""
-    min_log_prob_std: float = 0.1
+    min_log_prob_std: float = within(0.1, 0, open_low=True)
     """Least standard deviation with which a denoising step is scored."""
-    noise_clamp: float = 3.0
-    step_discount: float = 0.99
+    noise_clamp: float = within(3.0, 0, open_low=True)
+    step_discount: float = within(0.99, 0, 1)
     """γ_denoise: a step that is j steps before the last has its advantage multiplied by γ_denoise^j."""
-    clip_base: float = 0.1
+    clip_base: float = within(0.1, 0, open_low=True)
     """PPO's clip range at the noisiest fine-tuned step, as a share of that at the last one (DPPO: 0.001 of 0.01)."""
-    clip_rate: float = 3.0
+    clip_rate: float = within(3.0, 0, open_low=True)
     """How late the clip range grows from the one to the other."""
     process: Literal["diffusion", "flow"] = "diffusion"
     """`diffusion` predicts the noise on a cosine schedule; `flow` the velocity on straight lines from noise to action

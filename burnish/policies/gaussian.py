@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.config import within
 from burnish.policies.base import Decision, Policy
 
 
@@ -14,12 +15,12 @@ from burnish.policies.base import Decision, Policy
 class GaussianPolicyConfig:
     """π(a|x) = N(μ(x), diag σ(x)²) over chunks of T_a actions, σ clamped to [min_std, max_std]."""
 
-    chunk: int = 1
+    chunk: int = within(1, 1)
     """T_a, the actions of one decision."""
-    hidden: tuple[int, ...] = (256, 256)
-    max_std: float = 1.0
+    hidden: tuple[int, ...] = within((256, 256), 1)
+    max_std: float = within(1.0, 0, open_low=True)
     """World4RL's conservative exploration: σ ≤ e⁰, where e² is the common choice (section III-C)."""
-    min_std: float = 0.1
+    min_std: float = within(0.1, 0, open_low=True)
     """Floor of σ, so that a policy cloned from deterministic demonstrations still explores."""
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from burnish.config import within
 from burnish.networks import PictureNetwork, picture_shape, random_shift
 from burnish.networks.pictures import LEAST_SIZE
 from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
@@ -16,17 +17,17 @@ from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 class PicturePolicyConfig(GaussianPolicyConfig):
     """What the features show, the encoder's size, and the augmentation; the head is `GaussianPolicyConfig`'s."""
 
-    frames: int = 1
+    frames: int = within(1, 1)
     """Pictures in a row of features, oldest first."""
-    channels: int = 3
+    channels: int = within(3, 1)
     """Numbers a pixel: 3, or 3 for each of several cameras."""
-    image_size: int = 64
+    image_size: int = within(64, 8)
     """Height and width in pixels; at least 32."""
-    widths: tuple[int, ...] = (16, 32, 32, 64)
+    widths: tuple[int, ...] = within((16, 32, 32, 64), 1)
     """Channels of the encoder's stages; each halves the picture."""
-    embedding: int = 256
-    hidden: tuple[int, ...] = (256,)
-    shift: int = 4
+    embedding: int = within(256, 1)
+    hidden: tuple[int, ...] = within((256,), 1)
+    shift: int = within(4, 0)
     """Random shifts of ± so many pixels while cloning (DrQ: 4 of 84); 0 for none."""
 
 

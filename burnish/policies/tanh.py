@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.config import within
 from burnish.data import Normaliser
 from burnish.policies.base import Decision, Policy
 from burnish.policies.gaussian import gaussian_log_prob
@@ -16,10 +17,10 @@ from burnish.policies.gaussian import gaussian_log_prob
 class TanhPolicyConfig:
     """π(x) = tanh f(x) over chunks of T_a actions; Gaussian noise of a fixed standard deviation where it explores."""
 
-    chunk: int = 1
+    chunk: int = within(1, 1)
     """T_a, the actions of one decision."""
-    hidden: tuple[int, ...] = (256, 256)
-    std: float = 0.1
+    hidden: tuple[int, ...] = within((256, 256), 1)
+    std: float = within(0.1, 0)
     """Of the exploration noise (TD3: 0.1)."""
 
 

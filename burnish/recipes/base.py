@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
@@ -22,7 +23,7 @@ class RecipeConfig:
     """What every recipe has; a recipe's own configuration adds its models, policy and learner."""
 
     simulator: SimulatorConfig = SimulatorConfig()
-    held_out: float = 0.1
+    held_out: float = within(0.1, 0, 1, open_low=True, open_high=True)
     """Share of the episodes that no model learns from: calibration and validation."""
     imagination: ImaginationConfig = ImaginationConfig()
     refine: RefineConfig = RefineConfig()

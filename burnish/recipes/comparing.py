@@ -10,11 +10,11 @@ from typing import Any, Generic
 
 import torch
 
-from burnish.config import config_hash, from_dict, load_yaml, save_yaml, to_dict
+from burnish.config import check, config_hash, from_dict, load_yaml, save_yaml, to_dict, within
 from burnish.errors import BurnishError, InputError, RunError
 from burnish.evaluation.intervals import wilson_interval
+from burnish.exit_codes import run_command
 from burnish.pipeline import Run, SharedRun, Stage, execute, ordered
-from burnish.pipeline.exit_codes import run_command
 from burnish.pipeline.manifest import versions
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 from burnish.recipes.base import RunSpec
@@ -43,7 +43,7 @@ class NewComparison(Generic[Config]):
     """Whose runs give the data, the pretrained policy and the models."""
     tasks: tuple[str, ...] = TABLE_II
     """Columns; by default the six of World4RL's Table II."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = within((0, 1, 2), 0)
     methods: tuple[str, ...] = ()
     """Rows: bc filtered_bc td3_bc iql planning, RECIPE, RECIPE-gated (what the trust gate lets pass), and
     RECIPE-no-PART, where PART is one of halting, anchor, disagreement, distance, members, average, choice. By default
@@ -52,7 +52,7 @@ class NewComparison(Generic[Config]):
     """Where the configuration starts from; single settings can be changed below."""
     out: Path = Path("runs/compare")
     """Folder of the runs, the results and the table. The same command again does what is left to do."""
-    workers: int = 2
+    workers: int = within(2, 1)
     """Pairs of a task and a seed that are worked on side by side, with one thread each."""
     baselines: BaselineConfig = field(default_factory=BaselineConfig)
     """Every setting of the baselines."""
@@ -66,14 +66,8 @@ class NewComparison(Generic[Config]):
                 raise InputError(f"a {name} was named twice: {' '.join(map(str, values))}")
         if not self.tasks or not self.seeds:
             raise InputError("a comparison needs at least one task and one seed")
-        if self.workers < 1:
-            raise InputError(f"workers is {self.workers}, expected at least 1")
-        for seed in self.seeds:
-            if seed < 0:
-                raise InputError(f"the seed is {seed}, expected 0 or more")
+        check(self, "")
         config: Any = self.config
-        if config.evaluation.episodes < 1:
-            raise InputError(f"config.evaluation.episodes is {config.evaluation.episodes}, expected 1 or more")
         methods = self.methods or default_methods(self.recipe)
         for name in methods:
             check_method(name, self.recipe, config)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from burnish.components import build, frozen
+from burnish.config import within
 from burnish.data import Dataset, Recording, Streams, in_chunks
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
@@ -53,15 +54,15 @@ from burnish.world_models import (
 class PlayConfig:
     """What is recorded in the simulator, once and before any learning."""
 
-    demonstrations: int = 5
+    demonstrations: int = within(5, 0)
     """Successful episodes of the scripted expert that the policy is cloned from (DiWA: 50 a skill)."""
-    demonstration_noise: float = 0.3
+    demonstration_noise: float = within(0.3, 0)
     """Standard deviation of the temporally correlated noise on the expert's actions."""
-    play_episodes: int = 300
+    play_episodes: int = within(300, 0)
     """Episodes of ever noisier experts, most of which fail: they stand for a person's play data (DiWA: 6 h)."""
-    play_noise: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
-    random_episodes: int = 30
-    frames_after_success: int = 8
+    play_noise: tuple[float, ...] = within((0.2, 0.4, 0.6, 0.8), 0)
+    random_episodes: int = within(30, 0)
+    frames_after_success: int = within(8, 0)
     """Decisions recorded after the first success, so that the classifier sees what success looks like."""
 
 
@@ -75,7 +76,7 @@ class DiWA(RecipeConfig):
     autoencoder_training: TrainingConfig = TrainingConfig(steps=7000, batch_size=16, learning_rate=2e-3)
     """A batch is that many windows of three frames."""
     world_model: RSSMConfig = RSSM_PRESETS["small"]
-    sequence_length: int = 20
+    sequence_length: int = within(20, 1)
     """Frames of one training sequence; the state is carried from one to the next (DiWA: 50)."""
     world_model_training: TrainingConfig = TrainingConfig(
         steps=3000, batch_size=48, learning_rate=2e-3, ema_decay=None, gradient_clip=100.0
@@ -85,9 +86,9 @@ class DiWA(RecipeConfig):
     )
     """Half of DiWA's steps (20, the last 10 fine-tuned; preset `paper` has them): PPO's time goes here."""
     pretraining: TrainingConfig = TrainingConfig(steps=3000, batch_size=256, weight_decay=1e-4)
-    cloning_noise: float = 0.05
+    cloning_noise: float = within(0.05, 0)
     """Noise on the features while cloning: imagined features are never exact."""
-    posterior_samples: int = 4
+    posterior_samples: int = within(4, 0)
     """Samples of the posterior that the policy is cloned from, beside its most likely classes."""
     ensemble: LatentEnsembleConfig = LatentEnsembleConfig()
     ensemble_training: TrainingConfig = TrainingConfig(steps=1500, batch_size=256, ema_decay=None)

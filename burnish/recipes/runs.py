@@ -11,7 +11,7 @@ import torch
 import tyro
 import yaml
 
-from burnish.config import check, from_dict, to_dict
+from burnish.config import check, from_dict, to_dict, within
 from burnish.errors import InputError
 from burnish.pipeline import Run, SharedRun, Stage, execute
 from burnish.pipeline.run_folder import read_settings
@@ -35,7 +35,7 @@ class NewRun(Generic[Config]):
 
     task: str | None = None
     """Task to learn: drawer-open-v3, gym:ID, module:function. With data of your own: where it is judged."""
-    seed: int = 0
+    seed: int = within(0, 0)
     """Seed of the data, of all training and of refinement."""
     out: Path | None = None
     """Run folder; default runs/RECIPE-TASK-SEED. The same command again resumes or redoes what changed."""
@@ -47,9 +47,9 @@ class NewRun(Generic[Config]):
     """The task of your data set to learn; default its only one."""
     reading: Annotated[ReadingRule, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadingRule)
     """How your own data set is read."""
-    threads: int | None = None
+    threads: int | None = within(None, 1)
     """PyTorch's threads of each process; by default the processes share the cores."""
-    processes: int | None = None
+    processes: int | None = within(None, 1)
     """Processes that train together, on this machine; default one, or as many as torchrun started."""
     device: str = "cpu"
     """Where models train and imagine: cpu or cuda."""
@@ -60,9 +60,7 @@ class NewRun(Generic[Config]):
 
     def resolve(self, recipe: str) -> "Resolved":
         """Check everything that can be before a run folder is made; InputError where it is wrong."""
-        if self.seed < 0:
-            raise InputError(f"the seed is {self.seed}, expected 0 or more")
-        check(self.config)
+        check(self, "")
         if self.dataset is not None:
             return self._own(recipe, OwnData(self.dataset.absolute(), self.reading))
         if self.reading != ReadingRule() or self.data_task is not None:

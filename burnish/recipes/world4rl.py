@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from burnish.components import build
+from burnish.config import within
 from burnish.data import Dataset, Recording
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
@@ -54,20 +55,20 @@ from burnish.world_models import (
 class CollectConfig:
     """What is recorded in the simulator before any learning, and with the pretrained policy."""
 
-    demonstrations: int = 5
+    demonstrations: int = within(5, 0)
     """Successful episodes of the scripted expert that the policy is cloned from."""
-    demonstration_noise: float = 0.3
+    demonstration_noise: float = within(0.3, 0)
     """Standard deviation of the temporally correlated noise on the expert's actions; 0 for perfect demonstrations."""
-    policy_episodes: int = 150
+    policy_episodes: int = within(150, 0)
     """Rollouts of the pretrained policy (World4RL: 150)."""
-    policy_noise: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4)
+    policy_noise: tuple[float, ...] = within((0.0, 0.1, 0.2, 0.4), 0)
     """Graded noise: rollouts are shared evenly between these standard deviations."""
-    random_episodes: int = 30
+    random_episodes: int = within(30, 0)
     """Uniformly random motion (World4RL: 30)."""
-    noisy_expert_episodes: int = 0
+    noisy_expert_episodes: int = within(0, 0)
     """Further expert episodes with graded noise, for the world model and the classifier only."""
-    noisy_expert_noise: tuple[float, ...] = (0.2, 0.4, 0.8)
-    frames_after_success: int = 8
+    noisy_expert_noise: tuple[float, ...] = within((0.2, 0.4, 0.8), 0)
+    frames_after_success: int = within(8, 0)
     """Decisions recorded after the first success, so that the classifier sees what success looks like."""
 
 
@@ -83,7 +84,7 @@ class World4RL(RecipeConfig):
     history: HistoryConfig | PixelHistoryConfig = HistoryConfig()
     policy: GaussianPolicyConfig | PicturePolicyConfig = GaussianPolicyConfig()
     pretraining: TrainingConfig = TrainingConfig(steps=600, batch_size=256, ema_decay=None, weight_decay=1e-3)
-    cloning_noise: float = 0.1
+    cloning_noise: float = within(0.1, 0)
     """Noise on the normalised features while cloning. Imagined features are never exact, so a policy must not hang on
     the last digit of a dimension that hardly moved in the few demonstrations: it would not work in imagination."""
     world_model: DiffusionConfig | PixelDiffusionConfig = DiffusionConfig()

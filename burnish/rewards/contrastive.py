@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from burnish.config import within
 from burnish.networks import MLP
 from burnish.rewards.base import CalibratedClassifier
 
@@ -14,18 +15,18 @@ from burnish.rewards.base import CalibratedClassifier
 class ContrastiveConfig:
     """Sizes, loss weights, and the precision that held-out episodes must show."""
 
-    hidden: int = 512
-    embedding: int = 256
-    temperature: float = 0.5
+    hidden: int = within(512, 1)
+    embedding: int = within(256, 1)
+    temperature: float = within(0.5, 0, open_low=True)
     """Of the contrastive loss, on the unit sphere (DiWA: 0.5)."""
-    cross_entropy_weight: float = 0.5
+    cross_entropy_weight: float = within(0.5, 0)
     """α, the weight of the cross-entropy beside the contrastive loss (DiWA: 0.5)."""
-    target_precision: float = 0.95
-    grace_frames: int = 3
+    target_precision: float = within(0.95, 0, 1, open_low=True)
+    grace_frames: int = within(3, 0)
     """Frames just before a success that calibration leaves out: to call success a moment early is no mistake."""
-    positive_share: float = 0.3
+    positive_share: float = within(0.3, 0, 1)
     """Share of successful frames in a training batch; they are rare in the data."""
-    imagined_share: float = 0.5
+    imagined_share: float = within(0.5, 0, 1)
     """Share of training frames taken from imagined continuations of real ones, labelled by what really happened."""
 
 

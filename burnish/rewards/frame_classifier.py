@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from burnish.config import within
 from burnish.networks import picture_shape, random_shift
 from burnish.networks.resnet import NormName, ResNetName, load_torchvision, resnet
 from burnish.rewards.base import CalibratedClassifier
@@ -18,11 +19,11 @@ _SLICE = 256  # rows at once where no gradient is kept: calibration asks about a
 class FrameClassifierConfig:
     """What the features show, the network, and the precision that held-out episodes must show."""
 
-    frames: int = 1
+    frames: int = within(1, 1)
     """Pictures in a row of features, oldest first."""
-    channels: int = 3
+    channels: int = within(3, 1)
     """Numbers a pixel: 3, or 3 for each of several cameras."""
-    image_size: int = 64
+    image_size: int = within(64, 8)
     network: ResNetName = "small"
     """World4RL: resnet18 (11.2 M weights); `small` (0.7 M) learns on a CPU."""
     norm: NormName = "group"
@@ -30,17 +31,17 @@ class FrameClassifierConfig:
     weights: Path | None = None
     """A safetensors file with torchvision's ResNet-18 to begin with; None for random weights.  It is read once, when
     training begins; what is saved no longer needs it."""
-    members: int = 1
-    shift: int = 4
+    members: int = within(1, 1)
+    shift: int = within(4, 0)
     """Random shifts of ± so many pixels in training; 0 for none."""
-    target_precision: float = 0.95
-    grace_frames: int = 3
+    target_precision: float = within(0.95, 0, 1, open_low=True)
+    grace_frames: int = within(3, 0)
     """Frames just before a success that calibration leaves out: to call success a moment early is no mistake."""
-    positive_share: float = 0.3
+    positive_share: float = within(0.3, 0, 1)
     """Share of successful frames in a training batch; they are rare in the data."""
-    hard_share: float = 0.0
+    hard_share: float = within(0.0, 0, 1)
     """Share of the failures in a training batch that are chosen for their high scores; see `BalancedFrames`."""
-    imagined_share: float = 0.5
+    imagined_share: float = within(0.5, 0, 1)
     """Share of training frames taken from imagined continuations of real ones, labelled by what really happened."""
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from burnish.config import within
 from burnish.networks import EnsembleMLP
 from burnish.rewards.base import CalibratedClassifier
 
@@ -15,14 +16,14 @@ from burnish.rewards.base import CalibratedClassifier
 class ClassifierConfig:
     """Size of the classifier and the precision it must reach on held-out episodes."""
 
-    members: int = 3
-    hidden: tuple[int, ...] = (128, 128)
-    target_precision: float = 0.95
-    grace_frames: int = 3
+    members: int = within(3, 1)
+    hidden: tuple[int, ...] = within((128, 128), 1)
+    target_precision: float = within(0.95, 0, 1, open_low=True)
+    grace_frames: int = within(3, 0)
     """Frames just before a success that calibration leaves out: to call success a moment early is no mistake."""
-    positive_share: float = 0.3
+    positive_share: float = within(0.3, 0, 1)
     """Share of successful frames in a training batch; they are rare in the data."""
-    imagined_share: float = 0.5
+    imagined_share: float = within(0.5, 0, 1)
     """Share of training frames taken from imagined continuations of real windows, labelled by what really happened."""
 
 

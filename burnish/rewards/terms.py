@@ -158,11 +158,15 @@ def _evaluated(term: TermConfig, action: Float[Tensor, "B A"], following: Named)
         if value.dim() != 1:
             raise InputError(f"reward term 'value' of '{term.of}': found {tuple(value.shape)}, expected one number")
         return value
-    target = following[term.to] if isinstance(term.to, str) and term.to else value.new_tensor(term.to or 0.0)
-    if target.dim() and value.shape[-1:] != target.shape[-1:]:
+    value = value.reshape(len(action), -1)
+    if isinstance(term.to, str) and term.to:
+        target = following[term.to].reshape(len(action), -1)
+    else:
+        target = value.new_tensor(term.to) if term.to else torch.zeros_like(value)
+    if value.shape[-1] != target.shape[-1]:
         raise InputError(
             f"reward term '{term.kind}' of '{term.of}': found a target of {target.shape[-1]} numbers, expected "
-            f"{value.shape[-1] if value.dim() > 1 else 1}"
+            f"{value.shape[-1]}"
         )
     if term.kind in ("tracking", "within"):
         return (tracking if term.kind == "tracking" else within)(value, target, term.scale)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from burnish.config import within
 from burnish.networks import MLP
 from burnish.policies import GaussianPolicy
 from burnish.rl.transitions import TransitionBatch, TwinCritic, follow
@@ -16,20 +17,20 @@ from burnish.rl.transitions import TransitionBatch, TwinCritic, follow
 class IQLConfig:
     """The paper's settings."""
 
-    expectile: float = 0.9
+    expectile: float = within(0.9, 0, 1, open_low=True, open_high=True)
     """τ: 0.9 for sparse rewards (AntMaze), where good pieces of episodes must be joined; 0.7 elsewhere."""
-    beta: float = 3.0
+    beta: float = within(3.0, 0)
     """β, the inverse temperature of the extraction."""
     advantage_unit: float | None = None
     """The advantage that counts as one there; None: 1 - γ, one step earlier at a success that is worth 1 (see
     `IQL.weight`). Data with rewards of its own has other units; the paper scales those to returns of 1000 and takes
     1."""
-    advantage_clip: float = 100.0
+    advantage_clip: float = within(100.0, 0, open_low=True)
     """The most that one transition may weigh."""
-    gamma: float = 0.99
+    gamma: float = within(0.99, 0, 1)
     """Discount of one action."""
-    polyak: float = 0.005
-    critic_hidden: tuple[int, ...] = (256, 256)
+    polyak: float = within(0.005, 0, 1, open_low=True)
+    critic_hidden: tuple[int, ...] = within((256, 256), 1)
 
 
 class IQL(nn.Module):

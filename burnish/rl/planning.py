@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.imagination import Models, given, rollout
 from burnish.policies import Policy
@@ -27,25 +28,25 @@ class PlanningConfig:
     waits for: a decision imagines `Planner.steps_per_decision` actions where a policy imagines none.
     """
 
-    horizon: int = 10
+    horizon: int = within(10, 1)
     """Transitions of the world model that a plan looks ahead."""
-    iterations: int = 2
-    samples: int = 48
+    iterations: int = within(2, 1)
+    samples: int = within(48, 1)
     """Plans that are imagined in one iteration."""
-    policy_samples: int = 8
+    policy_samples: int = within(8, 0)
     """Of them, plans that the pretrained policy makes, exploring."""
-    elites: int = 8
+    elites: int = within(8, 1)
     """The best plans, from which the next iteration's are drawn."""
-    temperature: float | None = 0.1
+    temperature: float | None = within(0.1, 0, open_low=True)
     """MPPI: elites weigh exp(score / temperature). None: all alike, which is plain CEM."""
-    noise: float = 0.3
+    noise: float = within(0.3, 0)
     """Standard deviation of the first iteration's plans around the policy's."""
-    min_noise: float = 0.05
-    gamma: float = 0.99
+    min_noise: float = within(0.05, 0)
+    gamma: float = within(0.99, 0, 1)
     """Discount of one transition."""
-    halt_cost: float = 1.0
+    halt_cost: float = within(1.0, 0)
     """What it costs to go where imagination halts, as against 1 for a success."""
-    judged: int = 4
+    judged: int = within(4, 1)
     """Imagined repeats by which the plan that was found is compared with the policy's at the end."""
 
     def __post_init__(self) -> None:

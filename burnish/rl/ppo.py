@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.policies import Policy
 from burnish.rl.advantages import generalised_advantages
@@ -20,26 +21,26 @@ from burnish.training.processes import ALONE, Processes
 class PPOConfig:
     """PPO's settings."""
 
-    rollout_steps: int = 16
+    rollout_steps: int = within(16, 1)
     """Decisions of each environment that one iteration learns from."""
-    critic_warmup: int = 10
+    critic_warmup: int = within(10, 0)
     """Iterations at the beginning in which only the critic learns; a critic that knows nothing yet would lead the
     policy away from what it can do."""
-    gamma: float = 0.99
-    lam: float = 0.95
-    clip: float = 0.2
-    epochs: int = 4
-    minibatch_size: int = 2048
+    gamma: float = within(0.99, 0, 1)
+    lam: float = within(0.95, 0, 1)
+    clip: float = within(0.2, 0, open_low=True)
+    epochs: int = within(4, 1)
+    minibatch_size: int = within(2048, 1)
     """Decisions of one gradient step, all processes together."""
-    policy_learning_rate: float = 3e-4
-    value_learning_rate: float = 1e-3
-    gradient_clip: float = 0.5
-    entropy_weight: float = 0.0
-    anchor_weight: float = 0.015
+    policy_learning_rate: float = within(3e-4, 0, open_low=True)
+    value_learning_rate: float = within(1e-3, 0, open_low=True)
+    gradient_clip: float = within(0.5, 0, open_low=True)
+    entropy_weight: float = within(0.0, 0)
+    anchor_weight: float = within(0.015, 0)
     """Weight of the anchor: -log-probability, under the present policy, of what the pretrained one would have done."""
-    target_kl: float | None = 0.01
+    target_kl: float | None = within(0.01, 0, open_low=True)
     """Stop the epochs of an iteration once the mean KL to the acting policy passes this."""
-    critic_hidden: tuple[int, ...] = (256, 256)
+    critic_hidden: tuple[int, ...] = within((256, 256), 1)
     augment: bool = False
     """Learn from the policy's own augmentation of each minibatch. The acting policy's log-probabilities stay those of
     what it saw, so where the augmentation still changes decisions the ratios do not begin at one."""

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from burnish.config import within
 from burnish.errors import InputError
 from burnish.policies import Policy
 from burnish.rl.learner import Experience, Judgement, Learner, Score
@@ -25,22 +26,22 @@ from burnish.training.processes import current
 class RefineConfig:
     """Length of refinement and how often it is judged."""
 
-    iterations: int = 60
-    imagined_episodes: int = 160
+    iterations: int = within(60, 1)
+    imagined_episodes: int = within(160, 1)
     """Imagined episodes that score an iterate."""
-    evaluate_every: int = 10
-    margin: float = 0.0
+    evaluate_every: int = within(10, 1)
+    margin: float = within(0.0)
     """A later iterate is better only if its score is higher by more than this times the score's scale (success rates
     have the scale 1, mean returns their standard error): near the ceiling what grows is the exploitation of the models,
     not real success."""
-    average: float = 0.0
+    average: float = within(0.0, 0, 1, open_high=True)
     """Each iteration keeps this share of a running average of the policy's weights and adds 1 - average of the new
     ones; the average is what is judged and kept. 0: every iterate as it is. Single iterates jump about, each with flaws
     of its own; their average keeps what they have in common."""
-    patience: int | None = None
+    patience: int | None = within(None, 1)
     """Stop after this many evaluations without a better one."""
-    checkpoint_seconds: float = 10.0
-    max_distance_growth: float | None = None
+    checkpoint_seconds: float = within(10.0, 0)
+    max_distance_growth: float | None = within(None, 0, open_low=True)
     """Stop where the judged policy's mean distance to the data (where none is measured: the ensemble's disagreement)
     is more than this many times the pretrained policy's, and do not choose that iterate. Imagined episodes halt at the
     threshold, so the mean hardly passes it, and useful factors are not far above 1."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from burnish.config import within
 from burnish.policies import TanhPolicy
 from burnish.rl.transitions import TransitionBatch, TwinCritic, follow
 
@@ -15,18 +16,18 @@ from burnish.rl.transitions import TransitionBatch, TwinCritic, follow
 class TD3BCConfig:
     """The paper's settings (its Table 3)."""
 
-    alpha: float = 2.5
+    alpha: float = within(2.5, 0)
     """Weight of the value against cloning, once values are divided by their mean size."""
-    gamma: float = 0.99
+    gamma: float = within(0.99, 0, 1)
     """Discount of one action."""
-    policy_noise: float = 0.2
+    policy_noise: float = within(0.2, 0)
     """Standard deviation of the noise on the target policy's action."""
-    noise_clip: float = 0.5
-    policy_delay: int = 2
+    noise_clip: float = within(0.5, 0)
+    policy_delay: int = within(2, 1)
     """Critic updates for each update of the policy and of the targets."""
-    polyak: float = 0.005
+    polyak: float = within(0.005, 0, 1, open_low=True)
     """Share of the new weights that a target takes over in one update."""
-    critic_hidden: tuple[int, ...] = (256, 256)
+    critic_hidden: tuple[int, ...] = within((256, 256), 1)
 
 
 class TD3BC(nn.Module):

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from burnish.config import within
 from burnish.errors import InputError
 
 
@@ -13,13 +14,13 @@ from burnish.errors import InputError
 class SimulatorConfig:
     """The real environment."""
 
-    action_repeat: int | None = None
+    action_repeat: int | None = within(None, 1)
     """Control steps per decision; by default the suite's (Meta-World 2, CALVIN and Gymnasium 1)."""
-    max_steps: int | None = None
+    max_steps: int | None = within(None, 2)
     """Decisions after which an episode ends; by default the suite's (Meta-World 100, Gymnasium the environment's)."""
     cameras: tuple[str, ...] = ()
     """Cameras whose pictures observations carry, beside the state; the task has a list."""
-    image_size: int = 64
+    image_size: int = within(64, 8)
     """Height and width of these pictures in pixels."""
     success_key: str | None = None
     """Entry of a Gymnasium environment's `info` that says success; by default `is_success` or `success`, if there."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from burnish.config import within
 from burnish.errors import InputError, RunError
 from burnish.storage import save_state
 from burnish.training.ema import ExponentialMovingAverage
@@ -23,19 +24,19 @@ from burnish.training.validation import Validate, Validation
 class TrainingConfig:
     """Optimiser and length of one training run."""
 
-    steps: int = 2000
-    batch_size: int = 256
+    steps: int = within(2000, 1)
+    batch_size: int = within(256, 1)
     """Rows of one step, all processes together."""
-    learning_rate: float = 1e-3
+    learning_rate: float = within(1e-3, 0, open_low=True)
     """Peak of a schedule that warms up linearly over 2 % of the steps and falls along a cosine to zero."""
-    weight_decay: float = 1e-4
-    gradient_clip: float = 1.0
-    ema_decay: float | None = 0.995
-    log_every: int = 50
-    checkpoint_seconds: float = 10.0
-    validate_every: int | None = None
+    weight_decay: float = within(1e-4, 0)
+    gradient_clip: float = within(1.0, 0, open_low=True)
+    ema_decay: float | None = within(0.995, 0, 1, open_high=True)
+    log_every: int = within(50, 1)
+    checkpoint_seconds: float = within(10.0, 0)
+    validate_every: int | None = within(None, 1)
     """Steps between two validations on held-out data; None: none.  Only some stages have something to validate."""
-    patience: int | None = None
+    patience: int | None = within(None, 1)
     """Stop after this many validations without a better one, and end with the best validated weights.  None: all
     steps, and the last weights.  The learning rate falls along a cosine over all planned steps, so weights from before
     its end are worse by construction: patience saves time where a model overfits, or where too many steps are planned,

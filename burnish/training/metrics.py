@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-
-from torch.utils.tensorboard import SummaryWriter
+from typing import TYPE_CHECKING
 
 from burnish.storage import write_bytes_atomic
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class MetricsLog:
@@ -37,6 +39,8 @@ class MetricsLog:
                 except (ValueError, TypeError, LookupError):  # a line cut short by a kill, or damaged
                     continue
         write_bytes_atomic(self.path, "".join(row + "\n" for row in rows).encode())
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
         self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

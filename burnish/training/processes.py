@@ -9,14 +9,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 
 from burnish.errors import InputError, RunError
 from burnish.storage import load_state
+
+if TYPE_CHECKING:  # Fabric brings TensorBoard and PyTorch's compiler along: two seconds that only training should wait
+    from lightning_fabric import Fabric
 
 Batch = TypeVar("Batch")
 _SEED_STRIDE = 1_000_003
@@ -43,8 +45,10 @@ class Processes:
         """Whether this is the process that writes files, shows progress and takes decisions."""
         return self.rank == 0
 
-    def fabric(self, device: torch.device) -> Fabric:
+    def fabric(self, device: torch.device) -> "Fabric":
         """Fabric for training on `device`: plain for one process, data-parallel for several."""
+        from lightning_fabric import Fabric
+
         if self.count == 1:
             return Fabric(accelerator=device.type, devices=1)
         return _launched(device.type, self.local, self.count // self.local)
@@ -217,7 +221,9 @@ def join(count: int | None = None, accelerator: str = "cpu") -> Processes:
     return current()
 
 
-def _launched(accelerator: str, local: int, nodes: int) -> Fabric:
+def _launched(accelerator: str, local: int, nodes: int) -> "Fabric":
+    from lightning_fabric import Fabric
+
     fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=nodes, strategy="ddp")
     fabric.launch()
     return fabric

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.components import Component
+from burnish.config import within
 from burnish.data import Dataset, WindowBatch, image_key
 from burnish.errors import InputError
 from burnish.networks import MLP, LatentDecoder, LatentEncoder, level_widths, picture_channels
@@ -33,16 +34,16 @@ class AutoencoderConfig:
     cameras: tuple[str, ...] = ("corner3", "topview", "gripperPOV")
     """Cameras that are seen, stacked on channels.  Two fixed ones tell where the hand is; the one at the gripper shows
     how it meets an object, which decides success."""
-    image_size: int = 64
-    latent_dim: int = 48
-    width: int = 24
+    image_size: int = within(64, 8)
+    latent_dim: int = within(48, 1)
+    width: int = within(24, 1)
     """Channels of the first convolution."""
-    hidden: int = 256
-    kl_weight: float = 2e-5
+    hidden: int = within(256, 1)
+    kl_weight: float = within(2e-5, 0)
     """Weight of the divergence from a unit Gaussian, per latent; reconstruction is a mean over pixels."""
-    prediction_weight: float = 0.5
+    prediction_weight: float = within(0.5, 0)
     """Weight of the reconstruction of the next picture from the latent that is predicted for it."""
-    motion_weight: float = 4.0
+    motion_weight: float = within(4.0, 0)
     """How much more a pixel counts whose variance over the data is the mean one."""
 
 

@@ -1,12 +1,13 @@
 """World4RL's transition model for state observations: EDM-preconditioned diffusion over the next observation."""
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.config import within
 from burnish.data import Normaliser, WindowBatch
 from burnish.networks import ConditionalResidualMLP, denoising_error, preconditioning
 from burnish.world_models.base import Observed
@@ -18,18 +19,18 @@ from burnish.world_models.sampler import SamplerConfig, sample
 class DiffusionConfig:
     """Noise levels of training, network size and sampler."""
 
-    width: int = 256
-    depth: int = 3
-    sigma_data: float = 1.0
+    width: int = within(256, 1)
+    depth: int = within(3, 1)
+    sigma_data: float = within(1.0, 0, open_low=True)
     """Standard deviation of the clean data; what is predicted is standardised, so 1."""
     noise_mean: float = 0.0
-    noise_std: float = 1.2
+    noise_std: float = within(1.2, 0, open_low=True)
     """Training noise: ln σ ~ N(noise_mean, noise_std²)."""
-    context_noise: float = 0.1
+    context_noise: float = within(0.1, 0)
     """Noise on the learned dimensions of past frames in training, in standard deviations of what is predicted."""
-    rollout_steps: int = 2
+    rollout_steps: int = within(2, 1)
     """Predicted frames per training window; later ones see the model's own prediction as their past."""
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    sampler: SamplerConfig = SamplerConfig()
 
 
 class DiffusionWorldModel(Observed):

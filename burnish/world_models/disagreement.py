@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from burnish.components import Component
+from burnish.config import within
 from burnish.data import Dataset, WindowBatch, Windows
 from burnish.networks import EnsembleMLP
 from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpace
@@ -16,9 +17,9 @@ from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpac
 class EnsembleConfig:
     """Size of the ensemble, and the quantile of held-out disagreement beyond which imagination halts."""
 
-    members: int = 5
-    hidden: tuple[int, ...] = (192, 192)
-    halt_quantile: float = 0.999
+    members: int = within(5, 2)
+    hidden: tuple[int, ...] = within((192, 192), 1)
+    halt_quantile: float = within(0.999, 0, 1, open_low=True)
     """Held-out real windows that may lie beyond the threshold: 1 - halt_quantile of them."""
 
 

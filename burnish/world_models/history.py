@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from burnish.components import Component
+from burnish.config import within
 from burnish.data import STATE as STATE_KEY
 from burnish.data import Dataset, Normaliser, WindowBatch, Windows
 from burnish.networks import action_encoding
@@ -42,14 +43,14 @@ class HistoryState(State):
 class HistoryConfig:
     """How much of the past a model sees, and how actions enter."""
 
-    frames: int = 4
+    frames: int = within(4, 1)
     """H, the number of past frames and actions (World4RL: 4)."""
-    feature_frames: int = 1
+    feature_frames: int = within(1, 1)
     """How many of the newest frames policies and classifiers read."""
     action_encoding: ActionEncodingName = "two_hot"
-    bins: int = 21
+    bins: int = within(21, 2)
     """K of the two-hot or one-hot encoding (World4RL: 21); dct quantises in steps of 2 / (K - 1)."""
-    codes: int = 256
+    codes: int = within(256, 2)
     """Size of the codebook of vq."""
     inertia: bool = True
     """Whether a linear regression on past changes and actions predicts first, and networks only what it leaves,

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from burnish.components import Component
+from burnish.config import within
 from burnish.data import Dataset, in_chunks
 from burnish.networks import EnsembleMLP, sample_one_hot
 from burnish.world_models.rssm import RSSM, RSSMState
@@ -17,9 +18,9 @@ from burnish.world_models.rssm import RSSM, RSSMState
 class LatentEnsembleConfig:
     """Size of the ensemble, and the quantile of held-out disagreement beyond which imagination halts."""
 
-    members: int = 5
-    hidden: tuple[int, ...] = (192, 192)
-    halt_quantile: float = 0.99
+    members: int = within(5, 2)
+    hidden: tuple[int, ...] = within((192, 192), 1)
+    halt_quantile: float = within(0.99, 0, 1, open_low=True)
     """Held-out real transitions that may lie beyond the threshold: 1 - halt_quantile of them."""
 
 

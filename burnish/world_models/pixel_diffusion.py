@@ -1,13 +1,14 @@
 """World4RL's transition model on pixels: EDM-preconditioned diffusion over the next frame (DIAMOND's design)."""
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.config import within
 from burnish.data import Dataset, Normaliser, WindowBatch
 from burnish.errors import InputError
 from burnish.networks import (
@@ -32,9 +33,9 @@ class NoiseLevels:
     """Log-normal noise levels of training: ln σ ~ N(mean, std²), clipped to [low, high].  Defaults: DIAMOND, Atari."""
 
     mean: float = -0.4
-    std: float = 1.2
-    low: float = 2e-3
-    high: float = 20.0
+    std: float = within(1.2, 0, open_low=True)
+    low: float = within(2e-3, 0, open_low=True)
+    high: float = within(20.0, 0, open_low=True)
 
     def draw(self, count: int, device: torch.device) -> Float[Tensor, " count"]:
         """One level per row."""
@@ -48,21 +49,21 @@ class PixelDiffusionConfig:
     backbone: Literal["unet", "dit"] = "unet"
     preset: str = "xs"
     """Sizes of the backbone: a name in UNET_PRESETS or DIT_PRESETS, or `custom` for those of `unet` or `dit` below."""
-    unet: UNetConfig = field(default_factory=UNetConfig)
-    dit: DiTConfig = field(default_factory=DiTConfig)
-    sigma_data: float = 0.5
+    unet: UNetConfig = UNetConfig()
+    dit: DiTConfig = DiTConfig()
+    sigma_data: float = within(0.5, 0, open_low=True)
     """Standard deviation of pixels in [-1, 1]."""
-    noise: NoiseLevels = field(default_factory=NoiseLevels)
-    offset_noise: float = 0.1
+    noise: NoiseLevels = NoiseLevels()
+    offset_noise: float = within(0.1, 0)
     """Share of the noise that a whole channel has in common, relative to the pixels' own."""
     disturb_context: bool = True
     """Whether training puts noise on the past frames, one level a window, and tells the network the level."""
-    context_noise: NoiseLevels = field(default_factory=lambda: NoiseLevels(mean=-3.0, low=5e-3, high=5.0))
+    context_noise: NoiseLevels = NoiseLevels(mean=-3.0, low=5e-3, high=5.0)
     """Levels of that noise; `low` is what imagination tells the network."""
-    rollout_steps: int = 2
+    rollout_steps: int = within(2, 1)
     """Predicted frames per training window; later ones see the model's own prediction (one denoising) as their past."""
-    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=3, sigma_min=2e-3))
-    speed: SpeedConfig = field(default_factory=SpeedConfig)
+    sampler: SamplerConfig = SamplerConfig(steps=3, sigma_min=2e-3)
+    speed: SpeedConfig = SpeedConfig()
 
     def __post_init__(self) -> None:
         presets = UNET_PRESETS if self.backbone == "unet" else DIT_PRESETS

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from burnish.components import Component
+from burnish.config import within
 from burnish.data import Dataset, WindowBatch, Windows, image_key
 from burnish.errors import InputError
 from burnish.networks.action_encoding import ActionEncodingName
@@ -32,16 +33,16 @@ class PixelHistoryConfig:
     """What a model sees of the world, and how actions enter."""
 
     cameras: tuple[str, ...]
-    image_size: int = 64
+    image_size: int = within(64, 8)
     """Height and width of every camera's pictures."""
-    frames: int = 4
+    frames: int = within(4, 1)
     """H, the number of past frames and actions (World4RL: 4)."""
-    feature_frames: int = 1
+    feature_frames: int = within(1, 1)
     """How many of the newest frames policies and classifiers read."""
     action_encoding: ActionEncodingName = "two_hot"
-    bins: int = 21
+    bins: int = within(21, 2)
     """K of the two-hot or one-hot encoding (World4RL: 21); dct quantises in steps of 2 / (K - 1)."""
-    codes: int = 256
+    codes: int = within(256, 2)
     """Size of the codebook of vq."""
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.config import within
 from burnish.networks import ContextEmbedding, DiT, UNet
 
 CACHE_BYTES = 8 * 2**20
@@ -26,7 +27,7 @@ class SpeedConfig:
     """Whether pictures are laid out with the channels innermost."""
     compile: bool = False
     """Whether imagination compiles the network (with CUDA graphs on CUDA): about a minute at the first step."""
-    rows: int | None = None
+    rows: int | None = within(None, 1)
     """Rows per network call in imagination; None: all on a GPU, as many as the caches take on a CPU."""
 
     @property

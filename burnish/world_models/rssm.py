@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from burnish.components import Component
+from burnish.config import within
 from burnish.data import Dataset, Normaliser, SequenceBatch, in_chunks
 from burnish.errors import InputError
 from burnish.networks import (
@@ -33,22 +34,22 @@ class RSSMState(State):
 class RSSMConfig:
     """Sizes and loss weights; the defaults are the preset `small`."""
 
-    deterministic: int = 192
-    groups: int = 16
-    classes: int = 8
-    hidden: int = 192
-    action_steps: int = 1
+    deterministic: int = within(192, 1)
+    groups: int = within(16, 1)
+    classes: int = within(8, 2)
+    hidden: int = within(192, 1)
+    action_steps: int = within(1, 1)
     """Actions of one transition; T_a makes it a model of whole action chunks (as DiWA's authors later did)."""
     ignored: tuple[str, ...] = ()
     """Beginnings of the names of state dimensions that are neither seen nor predicted.  What differs from episode to
     episode and has no part in the task would take up most of the latent state."""
-    kl_weight: float = 0.3
-    kl_balance: float = 0.8
+    kl_weight: float = within(0.3, 0)
+    kl_balance: float = within(0.8, 0, 1)
     """Share of the KL term that trains the prior; the rest trains the posterior (DreamerV2, Algorithm 2)."""
-    state_weight: float = 300.0
+    state_weight: float = within(300.0, 0)
     """Weight of ½‖x̂ - x‖² on the normalised state.  A normalised state is decided by centimetres, hundredths of a
     standard deviation; with weight 1 the KL term would find them too dear to remember."""
-    reset_probability: float = 0.01
+    reset_probability: float = within(0.01, 0, 1)
     """Chance at every frame to forget the past in training, so that short histories stay in distribution."""
 
 

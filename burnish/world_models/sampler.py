@@ -8,16 +8,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from burnish.config import within
+
 
 @dataclass(frozen=True)
 class SamplerConfig:
     """Karras noise levels and the integration rule."""
 
-    steps: int = 1
+    steps: int = within(1, 1)
     method: Literal["euler", "heun"] = "euler"
-    sigma_max: float = 5.0
-    sigma_min: float = 2e-2
-    rho: float = 7.0
+    sigma_max: float = within(5.0, 0, open_low=True)
+    sigma_min: float = within(2e-2, 0, open_low=True)
+    rho: float = within(7.0, 0, open_low=True)
 
 
 def karras_levels(config: SamplerConfig) -> list[float]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.components import Component
+from burnish.config import within
 from burnish.data import Dataset, Windows
 from burnish.world_models.history import HistoryState, TransitionSpace
 
@@ -19,13 +20,13 @@ from burnish.world_models.history import HistoryState, TransitionSpace
 class SupportConfig:
     """How many recorded windows are kept, and the quantile of held-out distances beyond which imagination halts."""
 
-    references: int = 4096
-    halt_quantile: float = 0.985
-    difference_weight: float = 3.0
+    references: int = within(4096, 1)
+    halt_quantile: float = within(0.985, 0, 1, open_low=True)
+    difference_weight: float = within(3.0, 0)
     """Weight of the position differences between bodies, in units of their root mean square."""
-    rest_weight: float = 0.3
+    rest_weight: float = within(0.3, 0)
     """Weight of the other learned dimensions, in standard deviations."""
-    change_weight: float = 0.5
+    change_weight: float = within(0.5, 0)
     """Weight of the newest changes, in standard deviations of the changes."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from burnish.config import check
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, expected_success
@@ -45,23 +46,23 @@ def plays(*shares, episodes=64):
     [
         ({"worlds": 1}, "gate.worlds is 1, expected 0"),
         ({"worlds": -2}, "gate.worlds is -2"),
-        ({"training_share": 0.0}, "gate.training_share is 0.0, expected more than 0 and at most 1"),
+        ({"training_share": 0.0}, "gate.training_share is 0, expected more than 0 and at most 1"),
         ({"training_share": 1.5}, "gate.training_share is 1.5"),
         ({"training_share": math.nan}, "gate.training_share is nan"),
-        ({"episodes": 1}, "gate.episodes is 1, expected at least 2"),
-        ({"confidence": 0.5}, "gate.confidence is 0.5, expected a number between 0.5 and 1"),
-        ({"confidence": 1.0}, "gate.confidence is 1.0"),
+        ({"episodes": 1}, "gate.episodes is 1, expected 2 or more"),
+        ({"confidence": 0.5}, "gate.confidence is 0.5, expected more than 0.5 and less than 1"),
+        ({"confidence": 1.0}, "gate.confidence is 1"),
         ({"margin": -0.1}, "gate.margin is -0.1"),
-        ({"margin": 1.0}, "gate.margin is 1.0"),
-        ({"least_skill": 1.0}, "gate.least_skill is 1.0"),
+        ({"margin": 1.0}, "gate.margin is 1"),
+        ({"least_skill": 1.0}, "gate.least_skill is 1"),
         ({"least_skill": -0.1}, "gate.least_skill is -0.1"),
-        ({"full_skill": 1.0}, "gate.full_skill is 1.0"),
+        ({"full_skill": 1.0}, "gate.full_skill is 1"),
         ({"doubtful_margin": math.nan}, "gate.doubtful_margin is nan"),
     ],
 )
 def test_a_gate_that_cannot_be_is_refused(wrong, named):
     with pytest.raises(InputError) as caught:
-        GateConfig(**wrong)
+        check(GateConfig(**wrong), "gate")
     assert named in str(caught.value)
 
 

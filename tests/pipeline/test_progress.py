@@ -46,13 +46,36 @@ def test_without_a_total(monkeypatch):
     assert progress.line() == "read 3 files 1.5 files/s kind new"
 
 
-def test_a_bar_on_a_terminal():
+def test_a_bar_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
     with Progress(4, "steps", "refine", stream=stream) as progress:
         for _ in range(4):
             progress.update(success=0.25)
         progress.close()
     assert "refine: 100%" in stream.getvalue() and "4/4" in stream.getvalue() and "success 0.25" in stream.getvalue()
+
+
+def test_the_last_line_comes_once_and_long_metrics_are_cut(monkeypatch):
+    clock, stream = Clock(monkeypatch), io.StringIO()
+    with Progress(10, "steps", "refine", stream=stream) as progress:
+        clock.now += 10.0
+        progress.update(10, **{f"metric_number_{index}": 1 for index in range(20)})
+    (line,) = stream.getvalue().splitlines()
+    assert "metric_number_0 1 metric_number_1 1 " in line and len(line) < 150
+
+
+def test_stages_are_counted(capsys):
+    module.plan_stages(["dataset", "policy"])
+    module.report_stage_start("policy")
+    module.report_stage_start("policy", 3.0)
+    module.plan_stages([])
+    module.report_stage_start("policy")
+    assert capsys.readouterr().err.splitlines() == [
+        "[burnish] policy (stage 2 of 2): started",
+        "[burnish] policy (stage 2 of 2): resuming after 3.0 s",
+        "[burnish] policy: started",
+    ]
 
 
 def test_every_update_is_passed_on():

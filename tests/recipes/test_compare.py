@@ -110,7 +110,7 @@ def test_a_failure_is_shown_and_the_others_are_done(compared, tmp_path, capfd):
         (["--tasks", "drawr-open-v3"], "did you mean drawer-open-v3"),
         (["--recipe", "world4lr"], "did you mean world4rl"),
         (["--seeds", "-1"], "0 or more"),
-        (["--workers", "0"], "at least 1"),
+        (["--workers", "0"], "workers is 0, expected 1 or more"),
         (["--baselines.planning.elites", "0"], "elites"),
     ],
 )

@@ -17,7 +17,6 @@ from burnish.pipeline.manifest import versions
 from burnish.pipeline.publishing import publish_stage
 from burnish.pipeline.run_folder import RECIPE_FILE
 from burnish.report.files import write_atomically
-from burnish.report.html import write_html
 from burnish.report.inputs import ReportInputs
 from burnish.report.summary import RunSummary, SuccessCount, build_report, gate_summary, read_report, write_report
 from burnish.report.verdict import verdict
@@ -50,6 +49,8 @@ NO_SIMULATOR = "the run started from a data set of the user's own, and no simula
 
 def report(context: StageContext, run: dict[str, Any], stages: dict[str, Path]) -> None:
     """Write report.json, report.html and videos/ into the stage's folder."""
+    from burnish.report.html import write_html  # with Matplotlib, which takes two seconds
+
     manifests = {name: read_json(folder / STAGE_FILE) for name, folder in stages.items()}
     evaluation = stages["evaluation"]
     settings = load_yaml(evaluation.parent / RECIPE_FILE)

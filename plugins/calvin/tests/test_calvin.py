@@ -8,13 +8,6 @@ import pytest
 if importlib.util.find_spec("calvin_env") is None or importlib.util.find_spec("pybullet") is None:
     pytest.skip("calvin_env is not installed (docs/calvin.md)", allow_module_level=True)
 
-from burnish_calvin.env import CalvinEnv
-from burnish_calvin.experts import PlayExpert
-from burnish_calvin.play import write_play
-from burnish_calvin.rendering import CalvinRenderer
-from burnish_calvin.skills import SKILLS, achieved, feasible
-from burnish_calvin.state import STATE_NAMES
-
 from burnish.data import STATE, image_key, read_dataset
 from burnish.errors import InputError, RunError
 from burnish.evaluation.filming import film
@@ -25,6 +18,13 @@ from burnish.simulators.experts import ExpertActor, RandomActor
 from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.tasks import check_task
 from burnish.simulators.vector import SimulatorVectorEnv
+from burnish_calvin.env import CalvinEnv
+from burnish_calvin.experts import PlayExpert
+from burnish_calvin.play import write_play
+from burnish_calvin.rendering import CalvinRenderer
+from burnish_calvin.skills import SKILLS, achieved, feasible
+from burnish_calvin.state import STATE_NAMES
+from burnish_calvin.suite import SPEC, SUITE
 
 TASK = "calvin:open_drawer"
 

@@ -3,11 +3,11 @@
 import importlib.util
 
 import pytest
-from burnish_calvin import install
-from burnish_calvin.suite import SPEC, SUITE
 
 from burnish.errors import InputError
 from burnish.simulators.tasks import as_table, check_task, suite_of
+from burnish_calvin import install
+from burnish_calvin.suite import SPEC, SUITE
 
 
 @pytest.fixture(autouse=True)

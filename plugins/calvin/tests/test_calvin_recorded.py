@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+
+from burnish.data import STATE, read_dataset
+from burnish.errors import InputError
 from burnish_calvin import recorded
 from burnish_calvin.recorded import import_calvin
 from burnish_calvin.segments import Segment, read_segments
 from burnish_calvin.state import STATE_NAMES, state_vector
-
-from burnish.data import STATE, read_dataset
-from burnish.errors import InputError
 
 TASK = "calvin:open_drawer"
 

@@ -7,10 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from burnish.errors import BurnishError
-from burnish.storage import explain_os_error, is_environment_error
 
 
 def run_command(function: Callable[[], Any]) -> int:
@@ -30,12 +27,15 @@ def run_command(function: Callable[[], Any]) -> int:
         # The reader of our output went away (`burnish recipes | head`): nothing to tell, nobody to tell it to.
         sys.stdout = None
         return 1
-    except (torch.OutOfMemoryError, MemoryError):
-        traceback.print_exc()
-        return _say("out of memory; use a smaller batch or fewer environments and run again to resume", 1)
     except Exception as error:
+        # Imported only now, with PyTorch: a command that says no at once should not wait for it.
+        from burnish.storage import explain_os_error, is_environment_error
+
         if isinstance(error, OSError) and is_environment_error(error):
             return _say(explain_os_error(error), 1)
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            traceback.print_exc()
+            return _say("out of memory; use a smaller batch or fewer environments and run again to resume", 1)
         traceback.print_exc()
         return _say("this is a bug in Burnish; finished stages are kept", 1)
     return 0

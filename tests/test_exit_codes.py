@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from burnish.errors import InputError, RunError
-from burnish.pipeline import run_command
+from burnish.exit_codes import run_command
 
 
 @pytest.fixture(autouse=True)

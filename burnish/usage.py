@@ -1,0 +1,196 @@
+"""What the commands say of themselves, each on one screen, and without importing what takes long."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from burnish import __version__
+
+_EXIT_CODES = """\
+Exit codes: 0 done (also where the gate rejects the refined policy: the verdict says so), 1 the run failed,
+2 the command or its input is wrong."""
+
+_OWN_DATA = """\
+How your own data set is read:
+  --success-column NAME    tells success frame by frame (default next.success or success)
+  --success-last-frames N  or: the last N frames of every successful episode are a success
+  --state-key NAME [NAME]  columns that make the state (default observation.state)
+  --action-key NAME        column of the action, in [-1, 1] (default action)"""
+
+_MACHINE = """\
+  --device DEVICE          where models train and imagine: cpu, or cuda
+  --threads N              PyTorch's threads of each process; by default the processes share the cores
+  --processes N            that train together on this machine; default one, or as many as torchrun started"""
+
+_RUN = """\
+usage: burnish run {name} --task TASK [OPTIONS]
+
+{about}
+
+  --task TASK              the task to learn (burnish tasks lists them)
+  --dataset PATH           your own data set; models learn from it alone, and --task, if any, judges (gym:ID)
+  --preset PRESET          where the settings start from: {presets}
+  --seed N                 of the data, of all training and of refinement (default 0)
+  --out FOLDER             the run folder (default runs/RECIPE-TASK-SEED); the same command again goes on there
+{machine}
+  --dry-run                check and print all settings, do nothing
+  --verify                 check the content of finished stages, not only their size and time
+  --config.NAME VALUE      any setting; burnish run {name} --help-all lists all with their ranges
+
+{own_data}
+
+Examples:
+  burnish run {name} --task drawer-open-v3 --seed 1
+  burnish run {name} --dataset my_data --success-last-frames 5 --config.ppo.gamma 0.98
+
+{exit_codes}"""
+
+_RUN_WHICH = """\
+usage: burnish run RECIPE --task TASK [OPTIONS]
+
+{table}
+
+burnish run RECIPE --help lists the options."""
+
+_COMPARE = """\
+usage: burnish compare [OPTIONS]
+
+Baselines, a recipe, and the recipe without its safety parts, on the same data, as one table.
+
+  --recipe RECIPE          whose runs give the data, the pretrained policy and the models (default world4rl)
+  --tasks TASK [TASK]      columns (default the six of World4RL's Table II; burnish tasks lists more)
+  --seeds N [N]            runs of each task (default 0 1 2)
+  --methods NAME [NAME]    rows: bc filtered_bc td3_bc iql planning, RECIPE, RECIPE-gated (what the gate lets pass) and
+                           RECIPE-no-PART, PART one of halting anchor disagreement distance members average choice
+  --preset PRESET          where the settings start from: {presets}
+  --out FOLDER             of the runs, the results and the table (default runs/compare); the same command goes on there
+  --workers N              pairs of a task and a seed worked on side by side, with one thread each (default 2)
+  --config.NAME VALUE      any setting of the recipe, --baselines.NAME VALUE of the baselines; --help-all lists them
+
+Example:
+  burnish compare --tasks drawer-open-v3 reach-v3 --seeds 0 1 --methods bc world4rl
+
+{exit_codes}"""
+
+_DEMO = """\
+usage: burnish demo [OPTIONS]
+
+Refine a policy on Meta-World's drawer-open from five demonstrations; minutes on two CPU cores.
+
+  --out FOLDER  the run folder (default runs/demo)
+  --seed N      of the data, of all training and of refinement (default 0)
+  --threads N   PyTorch's threads; default one for each core
+
+{exit_codes}"""
+
+_RECIPES = """\
+usage: burnish recipes
+
+List the recipes: the published system, its paper, what it needs, and its status."""
+
+_TASKS = """\
+usage: burnish tasks [SUITE]
+
+List the tasks that there are simulators for, all or those of one suite, as --task takes them."""
+
+_STAGE = """\
+usage: burnish {command} RUN [OPTIONS]
+
+{text}
+Stages that it needs and that are not done are done first, as RUN/recipe.yaml says.
+
+  RUN                      the run folder; burnish run makes one, or a recipe.yaml alone in an empty folder:
+                           burnish run RECIPE --task TASK --dry-run > RUN/recipe.yaml
+{machine}
+
+{exit_codes}"""
+
+_STAGE_TEXTS = {
+    "collect": "Record the demonstrations and everything else that the models learn from (or copy your own data set).",
+    "pretrain": "Clone the policy from the demonstrations.",
+    "train-world-model": "Train the world model, and the ensemble whose disagreement ends imagined episodes.",
+    "train-classifier": "Train the success classifier, and choose its threshold on held-out episodes.",
+    "refine": "Refine the policy by reinforcement learning inside the world model; the simulator is not used.",
+    "gate": "Decide, in held-out worlds and without the simulator, whether the refined policy is accepted.",
+    "evaluate": "Measure success of the pretrained and of the refined policy in the real simulator.",
+    "report": "Write report.json and report.html, with plots and videos.",
+}
+
+
+def all_commands(commands: Mapping[str, tuple[Any, str]]) -> str:
+    """The list of commands."""
+    width = max(map(len, commands))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in commands.items()]
+    return "\n".join(
+        [
+            f"burnish {__version__}: refine a robot policy inside a frozen world model, then prove it.",
+            "",
+            "usage: burnish COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "burnish COMMAND --help says more, --help-all lists every setting.",
+            "Commands for single stages take a run folder: burnish refine RUN.",
+            _EXIT_CODES,
+        ]
+    )
+
+
+def of(command: str, args: list[str], summary: str) -> str:
+    """A command's help, which fits on a screen.
+
+    Raises:
+        InputError: the help of a recipe was asked for that there is not.
+    """
+    if command == "run":
+        return _of_run(args)
+    if command == "compare":
+        from burnish.recipes.catalogue import card
+
+        presets = ", ".join(card(value_of("--recipe", args) or "world4rl").presets)
+        return _COMPARE.format(presets=presets, exit_codes=_EXIT_CODES)
+    if command in _STAGE_TEXTS:
+        return _STAGE.format(command=command, text=_STAGE_TEXTS[command], machine=_MACHINE, exit_codes=_EXIT_CODES)
+    return {"demo": _DEMO, "recipes": _RECIPES, "tasks": _TASKS}.get(command, summary).format(exit_codes=_EXIT_CODES)
+
+
+def _of_run(args: list[str]) -> str:
+    from burnish.recipes.catalogue import as_table, card
+
+    if args[0].startswith("-"):
+        return _RUN_WHICH.format(table=as_table())
+    recipe = card(args[0])
+    about = textwrap.fill(f"{recipe.system} ({recipe.paper}): all its stages, from data to report.", 110)
+    parts = {"machine": _MACHINE, "own_data": _OWN_DATA, "exit_codes": _EXIT_CODES}
+    return _RUN.format(name=recipe.name, about=about, presets=", ".join(recipe.presets), **parts)
+
+
+def value_of(flag: str, args: Sequence[str]) -> str | None:
+    """The value of one flag, read ahead: a preset decides the defaults of all other flags."""
+    value = None
+    for index, argument in enumerate(args):
+        name, equals, after = argument.partition("=")
+        if name.startswith("--") and name.replace("_", "-") == flag:
+            value = after if equals else args[index + 1] if index + 1 < len(args) else None
+    return value
+
+
+def left_behind(folder: Path, stages: Sequence[str]) -> str:
+    """What a person wants to read at the end of single stages: where their results are, and what they recorded."""
+    from burnish.storage import read_json
+
+    lines = []
+    for name in stages:
+        manifest = folder / name / "stage.json"
+        if not manifest.exists():
+            lines.append(f"{name}: this run has no such stage")
+            continue
+        recorded = read_json(manifest).get("outputs", {})
+        words = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in recorded.items())
+        lines.append(f"{folder / name}" + (f": {words}" if words else ""))
+    return "\n".join(lines)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else str(value)
