@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from burnish.evaluation.agent import Agent, load_agent, save_agent
 
+from burnish.components import save
 from burnish.policies import (
+    Agent,
     DiffusionPolicy,
     DiffusionPolicyConfig,
     GaussianPolicy,
@@ -14,6 +15,7 @@ from burnish.policies import (
     Policy,
     TanhPolicy,
     TanhPolicyConfig,
+    load_agent,
 )
 from burnish.rl import PPO, PPOConfig, Rollout
 from burnish.training import TrainingConfig, fit
@@ -157,7 +159,7 @@ def test_what_was_saved_acts_the_same(policy, tmp_path):
     """Deterministic and exploring; the weights of its scored steps come from its settings, not from the file."""
     policy.begin_refinement()
     observer = ObservationHistory(policy.feature_dim, ACTIONS, HistoryConfig(frames=1, feature_frames=1))
-    save_agent(tmp_path, Agent(observer, policy).eval(), "t")
+    save(tmp_path, Agent(observer, policy, "t").eval())
     loaded, features = load_agent(tmp_path, "t").policy, features_of(policy)
     assert type(loaded) is type(policy) and loaded.config == policy.config
     for deterministic in (True, False):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from burnish.imagination import imagined_success
+from burnish.imagination import imagined_evaluation
 from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
 from burnish.policies.gaussian import gaussian_log_prob
 from burnish.rl import PPO, EnvExperience, PPOConfig, Rollout
@@ -242,12 +242,12 @@ def test_ppo_solves_the_counter_world():
         gamma=0.95, policy_learning_rate=3e-3, anchor_weight=0.0, minibatch_size=512, target_kl=0.1, critic_warmup=3
     )
     ppo = PPO(policy, 1, config)
-    assert imagined_success(judge, policy, starts, 8, seed=0).rate < 0.1
+    assert imagined_evaluation(judge, policy, starts, 8, seed=0).score < 0.1
     generator = torch.Generator().manual_seed(0)
     experience = EnvExperience(env, 0)
     for _ in range(30):
         ppo.update(experience, generator)
-    assert imagined_success(judge, policy, starts, 8, seed=0).rate > 0.9
+    assert imagined_evaluation(judge, policy, starts, 8, seed=0).score > 0.9
 
 
 def one_step_chain():
@@ -344,7 +344,7 @@ def test_a_diffusion_policy_solves_the_counter_world(process):
     judge = make_env(num_envs=32, horizon=100)
     judge.config = env.config
     starts = start_states().episode_starts(32)
-    before = imagined_success(judge, policy, starts, 6, 0).rate
+    before = imagined_evaluation(judge, policy, starts, 6, 0).score
     for _ in range(25):
         ppo.learn(experience.rollout(policy, 8, generator), generator)
-    assert before < 0.5 and imagined_success(judge, policy, starts, 6, 0).rate == 1.0
+    assert before < 0.5 and imagined_evaluation(judge, policy, starts, 6, 0).score == 1.0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from burnish.errors import InputError
-from burnish.imagination import imagined_success
+from burnish.imagination import imagined_evaluation
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
 from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
 from burnish.storage import load_tensors
@@ -32,7 +32,7 @@ def make_world(num_envs=32):
 
 def judge(policy):
     env = make_env(num_envs=16, horizon=10**9, noise=0.05)
-    return Judgement.of_success(imagined_success(env, policy, env.starts.episode_starts(16), 8, seed=0))
+    return Judgement.of(imagined_evaluation(env, policy, env.starts.episode_starts(16), 8, seed=0))
 
 
 def verdict(rate):
