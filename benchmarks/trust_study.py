@@ -327,7 +327,7 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
             "policy": name,
             "kind": KINDS.get(name, "exploited"),
             "estimate": expected_success(tested, recorded, rates["policy"], rates[name]),
-            "naive": float(naive[name][0].success.float().mean()),
+            "naive": float(naive[name][0].hopeful.mean()),
             "evidence": asdict(PolicyEvidence.of(imagined[name])),
             "real": {"successes": sum(real[name]), "episodes": len(real[name])},
         }
