@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from burnish.evaluation.off_policy import OffPolicyDifference
 
 from burnish.config import check
 from burnish.errors import InputError
@@ -242,22 +241,6 @@ def test_few_back_tested_episodes_leave_more_doubt():
         decide(pretrained, refined, BackTest(9 * size, size, size, 9 * size), GateConfig()) for size in (1, 100)
     )
     assert few.high - few.low > 2 * (many.high - many.low) > 0
-
-
-@pytest.mark.parametrize(
-    ("members", "contradicts"),
-    [((-0.3, -0.3, -0.3), True), ((-0.3, -0.2, -0.1), False), ((-0.2, -0.15, -0.1), True), ((0.1, 0.2, 0.3), False)],
-)
-def test_a_second_opinion_is_told_and_has_no_vote(members, contradicts):
-    """Mean -0.2 with a standard deviation of 0.1 is not sure; -0.15 with 0.05 is."""
-    pretrained, refined = plays(0.4, 0.3, 0.35, 0.4), plays(0.95, 0.9, 0.95, 0.9)
-    opinion = OffPolicyDifference(torch.tensor(members))
-    found, without = (decide(pretrained, refined, GOOD, GateConfig(), opinion=each) for each in (opinion, None))
-    assert found.accepted and replace(found, second_opinion=None) == without
-    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))["second_opinion"]
-    assert told["contradicts"] is contradicts and told["mean"] == opinion.summary()["mean"]
-    said = "contradicts" if contradicts else "does not contradict"
-    assert f"data alone {said}: its discounted value changes by {opinion.mean:+.2f}" in told["sentence"]
 
 
 def test_as_many_worlds_play_both_policies():

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from burnish.evaluation.agent import Agent
 
 from burnish.data import STATE
 from burnish.imagination import imagined_play
 from burnish.policies import Decision, GaussianPolicyConfig
+from burnish.policies.agent import Agent
 from burnish.world_models import HistoryConfig, ObservationHistory
 from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Doubt, Goal, Position, at, make_models
 
