@@ -138,22 +138,25 @@ def reopen(folder: Path, trust_code: bool = False) -> Resolved:
             raise InputError(f"{source}: field 'config.{_RUN}.dataset': expected a path and how it is read")
         rule = {key: value for key, value in data.items() if key != "path"}
         own = OwnData(Path(data["path"]), from_dict(ReadingRule, rule, source))
-    named = [name for name in (settings["recipe"], said["simulator"]) if name is not None and _names_code(name)]
-    if named and not trust_code:
+    named = _code(settings["recipe"], said["simulator"])
+    if named is not None and not trust_code:
         raise InputError(
-            f"{source}: names code to be imported, '{named[0]}'; where this folder is yours, add --trust-code"
+            f"{source}: names code to be imported, '{named}'; where this folder is yours, add --trust-code"
         )
     recipe = entry(settings["recipe"])
     run = RunSpec(settings["recipe"], settings["task"], settings["seed"], own, said["simulator"])
     return Resolved(run, from_dict(recipe.config_class, config, source))
 
 
-def _names_code(name: str) -> bool:
-    """Whether a recipe's or a task's name is one of a module."""
-    if ":" not in name:
-        return False
-    suite, _, rest = name.partition(":")
-    return not (suite in ("gym", "metaworld", "calvin") and ":" not in rest)
+def _code(recipe: str, simulator: str | None) -> str | None:
+    """The name that makes Burnish import and call a module which is none of its own or of an installed package."""
+    if ":" in recipe:
+        return recipe
+    if simulator is None or ":" not in simulator:
+        return None
+    from burnish.simulators.tasks import names_code
+
+    return simulator if names_code(simulator) else None
 
 
 @dataclass(frozen=True)
