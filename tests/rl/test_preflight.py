@@ -81,9 +81,8 @@ def test_log_probabilities_of_another_policy():
 
 def test_episodes_that_are_all_the_same():
     """One start, no noise in the world, and hardly any in the policy."""
-    learner, experience = make(
-        TanhPolicy(1, 1, TanhPolicyConfig(hidden=(8,), std=0.0)), noise=0.0, starts=start_states([0.0])
-    )
+    still = TanhPolicy(1, 1, TanhPolicyConfig(hidden=(8,), std=1e-30))
+    learner, experience = make(still, noise=0.0, starts=start_states([0.0, 0.0]))
     with pytest.raises(RunError, match="all imagined episodes are the same"):
         check(learner, experience)
 
@@ -136,8 +135,8 @@ def test_a_hopeless_refinement_stops_before_the_policy_is_lost(tmp_path):
 
 def test_rates_by_hand():
     """Two rollouts of the same kind: shares of the episodes that ended, the mean reward, and its range."""
-    policy, experience = make()[0].policy, make()[1]
-    watched, generator = Watched(experience), torch.Generator().manual_seed(0)
+    learner, experience = make(starts=start_states([0.0, 0.9], share=0.2))
+    policy, watched, generator = learner.policy, Watched(experience), torch.Generator().manual_seed(0)
     seen = [watched.rollout(policy, steps, generator) for steps in (4, 6)]
     found = watched.rates(ALONE)
     ended = sum(int((rollout.terminated | rollout.truncated).sum()) for rollout in seen)
