@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from burnish.evaluation.agent import load_agent
+from burnish.recipes.parts import held_out_error
 
 from burnish.data import Windows, read_dataset
-from burnish.evaluation.agent import load_agent
 from burnish.evaluation.replay import replay, success_of_states
-from burnish.recipes.parts import held_out_error
 from burnish.recipes.runs import reopen
 from burnish.recipes.world4rl import transition_space
 from burnish.storage import read_json, write_json

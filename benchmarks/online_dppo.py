@@ -17,10 +17,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-
 from burnish.evaluation.agent import load_agent, save_agent
-from burnish.evaluation.real import evaluation_seeds, real_success
 from burnish.evaluation.real_env import RealEnv
+
+from burnish.evaluation.real import evaluation_seeds, real_success
 from burnish.imagination import ImaginedEvaluation
 from burnish.policies import Policy
 from burnish.recipes.runs import reopen

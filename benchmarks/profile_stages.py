@@ -14,15 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from burnish.evaluation.agent import load_agent
+from burnish.recipes.parts import start_states
+from burnish.recipes.world4rl_config import World4RLConfig
 from torch.profiler import ProfilerActivity, profile
 
 from burnish.data import Windows, read_dataset
-from burnish.evaluation.agent import load_agent
 from burnish.evaluation.frozen import load_frozen
 from burnish.imagination import ImaginedEnv
-from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
-from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rl.ppo import PPO
 from burnish.rl.rollout import collect_rollout
 from burnish.training import TrainingConfig, fit

@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 
 from burnish.errors import BurnishError
 from burnish.networks import UNET_PRESETS
 from burnish.recipes.catalogue import entry
 from burnish.recipes.runs import Resolved, run_recipe
-from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 from burnish.storage import write_bytes_atomic, write_json
 from studies.cost import predicted
 from studies.export import export_half, import_half

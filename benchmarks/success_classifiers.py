@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from burnish.recipes.parts import recorded_features
 from torch import Tensor, nn
 
 from burnish.components import frozen, load
 from burnish.data import Dataset, read_dataset
 from burnish.evaluation.filming import film
 from burnish.networks import MLP
-from burnish.recipes.parts import recorded_features
 from burnish.recipes.runs import reopen
 from burnish.rewards import BalancedFrames, ContrastiveClassifier
 from burnish.simulators.settings import SimulatorConfig

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from burnish.evaluation.agent import load_agent
+from burnish.recipes.parts import start_states
+from burnish.recipes.world4rl_config import World4RLConfig
 
 from burnish.data import read_dataset
-from burnish.evaluation.agent import load_agent
 from burnish.evaluation.real import evaluation_seeds, play
 from burnish.imagination import ImaginedEnv, Models, Pessimism
-from burnish.recipes.parts import start_states
 from burnish.recipes.runs import reopen
-from burnish.recipes.world4rl_config import World4RLConfig
 from burnish.rewards import SuccessClassifier, SuccessReward
 from burnish.simulators.parallel import WorkerPool, default_workers
 from burnish.world_models import DataSupport, DiffusionWorldModel, DisagreementEnsemble

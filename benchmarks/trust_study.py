@@ -26,8 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from burnish.evaluation.agent import Agent, load_agent, save_agent
+from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success
+from burnish.recipes.parts import clone as clone_policy
+from burnish.recipes.parts import cloned_episodes, recorded_features
+from burnish.recipes.steps import Step, run_steps
+
 from burnish.evaluation.back_test import back_test
 from burnish.evaluation.frozen import load_frozen
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected_success
@@ -36,12 +40,8 @@ from burnish.imagination import PessimismConfig
 from burnish.pipeline import SharedRun, StageContext
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 from burnish.recipes.ablations import REFINED
-from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success
 from burnish.recipes.methods import BaselineConfig, Setting, measure
-from burnish.recipes.parts import clone as clone_policy
-from burnish.recipes.parts import cloned_episodes, recorded_features
 from burnish.recipes.runs import opened, recipe_steps, reopen
-from burnish.recipes.steps import Step, run_steps
 from burnish.recipes.world4rl import train_world_model
 from burnish.storage import load_tensors, read_json, save_tensors, write_json
 from burnish.training import ALONE, TrainingConfig
@@ -327,7 +327,7 @@ def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
             "policy": name,
             "kind": KINDS.get(name, "exploited"),
             "estimate": expected_success(tested, recorded, rates["policy"], rates[name]),
-            "naive": float(naive[name][0].success.float().mean()),
+            "naive": float(naive[name][0].hopeful.mean()),
             "evidence": asdict(PolicyEvidence.of(imagined[name])),
             "real": {"successes": sum(real[name]), "episodes": len(real[name])},
         }

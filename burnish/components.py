@@ -143,6 +143,12 @@ def frozen(component: ComponentT) -> ComponentT:
     return component
 
 
+def outside_modules() -> tuple[str, ...]:
+    """The modules outside of this package that defined families: another process imports them before it loads any."""
+    places = {family.__module__ for family in _FAMILIES.values()}
+    return tuple(sorted(place for place in places if place != "__main__" and not place.startswith("burnish.")))
+
+
 def build(config: Any, *arguments: Any) -> Any:
     """The component that a configuration is of: `Family(*arguments, config)`.
 
@@ -224,7 +230,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
 def _family(description: Mapping[str, Any], where: str) -> type[Component]:
     name = description["class"]
     if not isinstance(name, str) or name not in _FAMILIES:
-        raise InputError(f"{where}: found a {name}, expected one of: {', '.join(sorted(_FAMILIES))}")
+        known = ", ".join(sorted(_FAMILIES))
+        raise InputError(f"{where}: found a {name}, expected one of: {known} (or import the module that defines it)")
     return _FAMILIES[name]
 
 

@@ -168,7 +168,7 @@ def _checksum(tensors: Mapping[str, Tensor], structure: Any) -> int:
     found = zlib.crc32(json.dumps(structure).encode())
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
-        found = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy(), found)
+        found = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data, found)
     return found
 
 

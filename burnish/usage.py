@@ -13,6 +13,7 @@ Exit codes: 0 done (also where the gate rejects the refined policy: the verdict 
 
 _OWN_DATA = """\
 How your own data set is read:
+  --data-task TASK         the task to learn (default its only one)
   --success-column NAME    tells success frame by frame (default next.success or success)
   --success-last-frames N  or: the last N frames of every successful episode are a success
   --state-key NAME [NAME]  columns that make the state (default observation.state)
@@ -39,7 +40,6 @@ usage: burnish run {name} --task TASK [OPTIONS]
   --config.NAME VALUE      any setting; burnish run {name} --help-all lists all with their ranges
 
 {own_data}
-
 Examples:
   burnish run {name} --task drawer-open-v3 --seed 1
   burnish run {name} --dataset my_data --success-last-frames 5 --config.ppo.gamma 0.98
@@ -148,8 +148,8 @@ def of(command: str, args: list[str], summary: str) -> str:
     if command == "compare":
         from burnish.recipes.catalogue import card
 
-        presets = ", ".join(card(value_of("--recipe", args) or "world4rl").presets)
-        return _COMPARE.format(presets=presets, exit_codes=_EXIT_CODES)
+        presets = card(value_of("--recipe", args) or "world4rl").presets
+        return _COMPARE.format(presets=_listed(presets), exit_codes=_EXIT_CODES)
     if command in _STAGE_TEXTS:
         return _STAGE.format(command=command, text=_STAGE_TEXTS[command], machine=_MACHINE, exit_codes=_EXIT_CODES)
     return {"demo": _DEMO, "recipes": _RECIPES, "tasks": _TASKS}.get(command, summary).format(exit_codes=_EXIT_CODES)
@@ -161,9 +161,14 @@ def _of_run(args: list[str]) -> str:
     if args[0].startswith("-"):
         return _RUN_WHICH.format(table=as_table())
     recipe = card(args[0])
-    about = textwrap.fill(f"{recipe.system} ({recipe.paper}): all its stages, from data to report.", 110)
+    about = textwrap.fill(f"{recipe.system} ({recipe.paper}): all its stages, from data to report.", 119)
     parts = {"machine": _MACHINE, "own_data": _OWN_DATA, "exit_codes": _EXIT_CODES}
-    return _RUN.format(name=recipe.name, about=about, presets=", ".join(recipe.presets), **parts)
+    return _RUN.format(name=recipe.name, about=about, presets=_listed(recipe.presets), **parts)
+
+
+def _listed(presets: Sequence[str]) -> str:
+    """The presets behind the words `where the settings start from: `, on as many lines as they need."""
+    return textwrap.fill(", ".join(presets), 119, initial_indent=" " * 56, subsequent_indent=" " * 27).strip()
 
 
 def value_of(flag: str, args: Sequence[str]) -> str | None:

@@ -6,15 +6,15 @@ from dataclasses import fields
 from importlib.metadata import entry_points
 
 import pytest
-import yaml
 
 import burnish
 from burnish.cli import COMMANDS, main
-from burnish.config import from_dict
 from burnish.flags import settings
-from burnish.recipes.catalogue import CATALOGUE, entry
+from burnish.recipes.catalogue import cards, entry
 from burnish.recipes.comparing import NewComparison
-from burnish.recipes.runs import NewRun
+from burnish.recipes.runs import NewRun, reopen
+
+CARDS = list(cards())
 
 
 def test_version(capsys):
@@ -60,7 +60,10 @@ def test_no_command_shows_the_help_and_fails(capsys):
             ["run", "world4rl", "--config.policy.hidden", "a"],
             "--config.policy.hidden is 'a', expected values, each a wh",
         ),
-        (["run", "diwa", "--config.policy", "x"], "--config.policy is 'x', expected one of diffusion, gaussian"),
+        (
+            ["run", "diwa", "--config.policy.process", "x"],
+            "--config.policy.process is 'x', expected one of diffusion, flow",
+        ),
         (["run", "world4rl", "reach-v3"], "found 'reach-v3', expected nothing more"),
         (["run", "world4rl", "--seed", "-1"], "seed is -1, expected 0 or more (--seed)"),
         (["compare", "--seeds", "0", "-1"], "seeds is (0, -1), expected 0 or more (--seeds)"),
@@ -81,12 +84,15 @@ def test_recipes(capsys):
 
 def test_tasks(capsys):
     assert main(["tasks"]) == 0
+    assert "metaworld" in capsys.readouterr().out
+    assert main(["tasks", "metaworld"]) == 0
     assert "drawer-open-v3" in capsys.readouterr().out
+    assert main(["tasks", "metawrold"]) == 2
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run"], *(["run", recipe.name] for recipe in CATALOGUE), *([name] for name in COMMANDS if name != "run")],
+    [["run"], *(["run", recipe.name] for recipe in CARDS), *([name] for name in COMMANDS if name != "run")],
 )
 def test_every_help_fits_on_a_screen(arguments, capsys):
     assert main([*arguments, "--help"]) == 0
@@ -99,13 +105,13 @@ def test_every_help_fits_on_a_screen(arguments, capsys):
         assert main([*arguments, "--help-all"]) == 0
 
 
-@pytest.mark.parametrize("recipe", CATALOGUE, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", CARDS, ids=lambda recipe: recipe.name)
 def test_help_of_a_recipe_names_its_options(recipe, capsys):
     main(["run", recipe.name, "--help"])
     output = capsys.readouterr().out
-    for setting in settings(NewRun(config=recipe.preset("default"))):
+    for setting in settings(NewRun(config=entry(recipe.name).preset())):
         assert setting.flag in output or setting.flag.startswith("--config.")
-    assert ", ".join(recipe.presets) in output
+    assert ", ".join(entry(recipe.name).presets) in " ".join(output.split())
 
 
 def test_help_of_compare_names_its_options(capsys):
@@ -139,7 +145,7 @@ def test_help_all_lists_every_setting(capsys):
         ("world4rl", "evaluation.episodes", "0", "1 or more"),
         ("world4rl", "support.halt-quantile", "1.1", "more than 0 and at most 1"),
         ("world4rl", "policy.hidden", "0", "1 or more"),
-        ("diwa", "diffusion.chunk", "0", "1 or more"),
+        ("diwa", "policy.chunk", "0", "1 or more"),
         ("diwa", "world-model.kl-balance", "1.5", "a number from 0 to 1"),
     ],
 )
@@ -161,19 +167,19 @@ def test_a_place_that_cannot_be_written_is_wrong_input(capsys):
     assert "/proc/nope: the run folder cannot be made or written" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("recipe", "name"), [(e.name, name) for e in CATALOGUE for name in e.presets])
+@pytest.mark.parametrize(("recipe", "name"), [(card.name, name) for card in CARDS for name in card.presets])
 def test_dry_run_prints_the_configuration_and_creates_nothing(recipe, name, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["--task", "hammer-v3", "--seed", "7", "--preset", name, "--config.ppo.clip", "0.125", "--dry-run"]
     assert main(["run", recipe, *arguments]) == 0
-    found = yaml.safe_load(capsys.readouterr().out)
-    assert (found["recipe"], found["task"], found["seed"]) == (recipe, "hammer-v3", 7)
-    assert found["config"].pop("dataset") is None
-    config = from_dict(entry(recipe).config_class, found["config"], "the dry run")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "recipe.yaml").write_text(capsys.readouterr().out)
+    found = reopen(tmp_path)
+    assert (found.run.recipe, found.run.task, found.run.seed) == (recipe, "hammer-v3", 7)
+    config = found.config
     assert config.ppo.clip == 0.125
     assert config.collect == entry(recipe).preset(name).collect
     assert config.world_model_training == entry(recipe).preset(name).world_model_training
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_installed_command_is_this_one():

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import torch
+from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 from torch.utils.flop_counter import FlopCounterMode
 
-from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 from burnish.world_models import PixelDiffusion, PixelHistory
 
 _BACKWARD = 2  # times the forward pass

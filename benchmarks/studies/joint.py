@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from burnish.recipes.device import chosen_device
+from burnish.recipes.memory import memory_explained
+from burnish.recipes.world4rl_frames import frames_of, train_world_model
+from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
+
 from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.pipeline import Run, StageContext
 from burnish.pipeline.finished import finished_manifest
-from burnish.recipes.device import chosen_device
-from burnish.recipes.memory import memory_explained
 from burnish.recipes.runs import reopen
-from burnish.recipes.world4rl_frames import frames_of, train_world_model
-from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import PixelDiffusionConfig
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from burnish.errors import InputError
 from burnish.report.figures import png_bytes
-from burnish.report.files import write_atomically
-from burnish.report.page import plot_figure, whole_page
-from burnish.report.sections import markdown_table, prose, table, tiles_row
+from burnish.report.page import markdown_table, plot_figure, prose, table, tiles_row, whole_page
 from burnish.report.wording import points
+from burnish.storage import write_bytes_atomic
 from studies.agreement import GateDecision, ScoredPolicy, mean_agreement
 from studies.plots import plot_decisions, plot_policies
 from studies.rows import decisions_from, policies_from
@@ -94,15 +93,15 @@ def write_study(study: Study, folder: Path, name: str) -> Path:
     except (TypeError, ValueError) as error:
         # The fields that are read were checked; what a row has besides may be anything.
         raise InputError(f"{name}: a row has an additional value that JSON cannot hold: {error}") from error
-    write_atomically(folder / f"{name}.json", f"{text}\n".encode())
-    write_atomically(folder / f"{name}.html", render_html(study).encode())
+    write_bytes_atomic(folder / f"{name}.json", f"{text}\n".encode())
+    write_bytes_atomic(folder / f"{name}.html", render_html(study).encode())
     scatter = plot_policies(study.policies)
     if scatter is None:
         (folder / f"{name}.png").unlink(missing_ok=True)
     else:
-        write_atomically(folder / f"{name}.png", png_bytes(scatter))
+        write_bytes_atomic(folder / f"{name}.png", png_bytes(scatter))
     picture = f"{name}.png" if scatter is not None else None
-    write_atomically(folder / f"{name}.md", render_markdown(study, picture).encode())
+    write_bytes_atomic(folder / f"{name}.md", render_markdown(study, picture).encode())
     return folder / f"{name}.md"
 
 

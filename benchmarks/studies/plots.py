@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from burnish.evaluation.intervals import discordant_interval
-from burnish.report.figures import BLUE, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, Plot, house_style, new_figure
+from burnish.report.figures import BLUE, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, Drawing, house_style, new_figure
 from burnish.report.wording import count
 from studies.agreement import GateDecision, ScoredPolicy
 
@@ -28,7 +28,7 @@ _DIAGONAL: dict[str, Any] = {"color": MUTED, "linestyle": (0, (4, 3)), "linewidt
 COLUMNS = 4
 
 
-def plot_policies(policies: Sequence[ScoredPolicy]) -> Plot | None:
+def plot_policies(policies: Sequence[ScoredPolicy]) -> Drawing | None:
     """Imagined against real success, a panel for each task; None without a policy.
 
     Filled markers are the gate's estimates; hollow ones at the same height the naive ones, where there are any.
@@ -75,10 +75,10 @@ def plot_policies(policies: Sequence[ScoredPolicy]) -> Plot | None:
     off = np.mean([abs(policy.estimate - policy.real) for policy in policies])
     drawn = f"Scatter of {len(policies)} policies on {len(tasks)} tasks"
     alt = f"{drawn}; mean distance to the diagonal {100 * off:.0f} points."
-    return Plot(figure, "Imagined and real success", caption, alt)
+    return Drawing(figure, "Imagined and real success", caption, alt)
 
 
-def plot_decisions(decisions: Sequence[GateDecision]) -> Plot | None:
+def plot_decisions(decisions: Sequence[GateDecision]) -> Drawing | None:
     """Estimated against real difference of every refinement, mistakes in colours of their own; None without one."""
     if not decisions:
         return None
@@ -104,7 +104,7 @@ def plot_decisions(decisions: Sequence[GateDecision]) -> Plot | None:
         f"Scatter of {len(decisions)} decisions; by the sign of the real difference {mistakes['false accept']} are "
         f"false accepts and {mistakes['false reject']} false rejects."
     )
-    return Plot(figure, "Estimated and real difference", caption, alt)
+    return Drawing(figure, "Estimated and real difference", caption, alt)
 
 
 def _looks(policies: Sequence[ScoredPolicy]) -> dict[str, tuple[str, str]]:

@@ -155,6 +155,22 @@ def _two_sided_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """The mean of independent values with Student's two-sided interval: (mean, low, high).
+
+    One value bounds nothing: its interval is the value alone. Raises InputError where there is none.
+    """
+    if len(values) == 0:
+        raise InputError("a mean needs at least one episode, found none")
+    array = np.asarray(values, dtype=np.float64)
+    mean = float(array.mean())
+    if len(array) == 1:
+        return mean, mean, mean
+    error = float(array.std(ddof=1)) / math.sqrt(len(array))
+    half = student_quantile((1 + confidence) / 2, len(array) - 1) * error if error else 0.0
+    return mean, mean - half, mean + half
+
+
 def student_quantile(probability: float, freedom: float) -> float:
     """The quantile of Student's t distribution with `freedom` > 0 degrees of freedom (need not be an integer).
 

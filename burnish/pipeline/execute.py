@@ -53,6 +53,8 @@ def _body(each: Stage, device: torch.device) -> Any:
         context.record("threads", torch.get_num_threads())
         context.record("processes", current().count)
         context.record("device", where.type)
+        if each.role is not None:
+            context.record("role", each.role)
         try:
             arguments = {
                 name: map_inputs(value, lambda found: _loaded(found, context, each.lenient))

@@ -20,6 +20,7 @@ from burnish.config import plain_value
 from burnish.errors import BurnishError, InputError
 
 _prefix: ContextVar[str] = ContextVar("prefix", default="")
+_role: ContextVar[str | None] = ContextVar("role", default=None)
 
 
 class Absent(BurnishError):
@@ -37,6 +38,7 @@ class Stage:
         arguments: inputs and configuration.
         alone: of several processes only the first does the work, on the CPU: what uses a simulator or trains nothing.
         lenient: the body is called with `Absent` for an input that is.
+        role: what the stage is there for, where its body does not say so itself (`context.record("role", …)`).
     """
 
     name: str
@@ -44,6 +46,7 @@ class Stage:
     arguments: Mapping[str, Any]
     alone: bool = False
     lenient: bool = False
+    role: str | None = None
 
     def read(self, function: Callable[..., Any], **settings: Any) -> "Reading":
         """The result as `function(folder, **settings)` reads it, for another stage's argument."""
@@ -96,17 +99,18 @@ def stage(
     body: Callable[..., Any], name: str | None = None, alone: bool = False, lenient: bool = False, **arguments: Any
 ) -> Stage:
     """A stage that calls `body(context, **arguments)`; its name is by default the body's."""
-    return Stage(_prefix.get() + (name or body.__name__), body, arguments, alone, lenient)
+    return Stage(_prefix.get() + (name or body.__name__), body, arguments, alone, lenient, _role.get())
 
 
 @contextlib.contextmanager
-def naming(prefix: str) -> Iterator[None]:
-    """Stages that are made meanwhile lie in the folder `prefix`: the same models, on other data."""
-    token = _prefix.set(f"{_prefix.get()}{prefix}/")
+def naming(prefix: str, role: str | None = None) -> Iterator[None]:
+    """Stages that are made meanwhile lie in the folder `prefix` and have a `role`: the same models, on other data."""
+    tokens = _prefix.set(f"{_prefix.get()}{prefix}/"), _role.set(role)
     try:
         yield
     finally:
-        _prefix.reset(token)
+        _prefix.reset(tokens[0])
+        _role.reset(tokens[1])
 
 
 def own_folder(folder: Path) -> Path:

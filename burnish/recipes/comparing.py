@@ -22,8 +22,7 @@ from burnish.recipes.catalogue import entry
 from burnish.recipes.methods import BaselineConfig, check_method, default_methods, measured
 from burnish.recipes.runs import Config, Resolved
 from burnish.report.comparison import PUBLISHED_TASKS, Comparison, render_html, render_markdown
-from burnish.report.files import write_atomically
-from burnish.storage import read_json, write_json
+from burnish.storage import read_json, write_bytes_atomic, write_json
 from burnish.training import ALONE
 
 SETTINGS_FILE = "comparison.yaml"
@@ -130,8 +129,8 @@ def write_tables(out: Path, comparison: ResolvedComparison, command: str) -> Pat
     found = [_stored(out, c, task, seed, name) for task, seed in c.pairs for name in c.methods]
     results = [result for result in found if result is not None]
     shown = Comparison(c.recipe, c.tasks, c.seeds, c.methods, results, command)
-    write_atomically(out / "compare.html", render_html(shown).encode())
-    write_atomically(out / "compare.md", render_markdown(shown).encode())
+    write_bytes_atomic(out / "compare.html", render_html(shown).encode())
+    write_bytes_atomic(out / "compare.md", render_markdown(shown).encode())
     return out / "compare.md"
 
 

@@ -22,7 +22,7 @@ from burnish.policies import Agent, DiffusionPolicyConfig, GaussianPolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
 from burnish.recipes.stages.data import Split, check_cameras, encoder_of, own_data, seen_by
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.recording import Real
+from burnish.recipes.stages.recording import Real, noted
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.training import (
     Cloning,
@@ -163,7 +163,7 @@ def record_play(context: StageContext, real: Real, collect: PlayConfig) -> Recor
     episodes = recorder.record_demonstrations(
         c.demonstrations, c.demonstration_noise, others, c.frames_after_success, context
     )
-    return Recording(episodes, recorder.info)
+    return noted(context, Recording(episodes, recorder.info))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from burnish.config import within
 from burnish.data import ACTION, STATE, Dataset, SuccessRule, read_dataset, require_successes
 from burnish.errors import InputError
 from burnish.pipeline import External
@@ -15,7 +16,7 @@ class ReadingRule:
 
     success_column: str | None = None
     """Column that tells success, frame by frame; default next.success or success."""
-    success_last_frames: int | None = None
+    success_last_frames: int | None = within(None, 1)
     """Success is the last so many frames of every successful episode."""
     state_key: tuple[str, ...] = (STATE,)
     """Column, or columns to be joined, that make the state."""

@@ -85,6 +85,7 @@ class Recorder:
 
     def record(self, jobs: list[CollectJob], frames_after_success: int, stage: StageContext) -> list[Episode]:
         """Play the episodes of all jobs, in their order; the control steps are kept with the stage."""
+        stage.record("role", "collection")
         before = simulator_use().control_steps
         with stage.progress(sum(len(job.seeds) for job in jobs), "episodes") as bar:
             episodes = collect(
@@ -95,6 +96,7 @@ class Recorder:
                 workers=self.pool,
                 progress=lambda done, total: bar.set(done),
             )
+        stage.record("role", "collection")
         stage.record("simulator_steps", simulator_use().control_steps - before)
         return episodes
 

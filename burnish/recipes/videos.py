@@ -10,8 +10,9 @@ from torch import Tensor
 from burnish.data import STATE, DatasetInfo, Episode, is_image_key
 from burnish.evaluation.filming import film
 from burnish.evaluation.prediction import imagine_along
+from burnish.report.section import Video
 from burnish.report.trajectories import draw_trajectories, positions
-from burnish.report.video import save_mp4, side_by_side
+from burnish.report.video import save_video, side_by_side
 from burnish.simulators.settings import SimulatorConfig
 
 _WORDS = {True: "success", False: "failure"}
@@ -19,23 +20,21 @@ _WORDS = {True: "success", False: "failure"}
 
 def before_and_after(
     folder: Path, number: int, before: Episode, after: Episode, simulator: SimulatorConfig, size: int, fps: float
-) -> dict[str, str]:
+) -> Video:
     """Both policies from one start in the real simulator, side by side; says what the report should."""
     clips = [film(episode, simulator, size) for episode in (before, after)]
     outcomes = (bool(before.success.any()), bool(after.success.any()))
-    name = f"before_after_{number}.mp4"
-    save_mp4(folder / name, side_by_side(clips[0], clips[1], ("pretrained", "refined"), outcomes), fps)
-    return {
-        "file": name,
-        "title": f"Start {number}, real: before and after",
-        "caption": f"The same start state (seed {before.seed}), which no training saw, at half speed. Pretrained "
-        f"policy: {_WORDS[outcomes[0]]}. Refined policy: {_WORDS[outcomes[1]]}.",
-    }
+    frames = side_by_side(clips[0], clips[1], ("pretrained", "refined"), outcomes)
+    caption = (
+        f"The same start state (seed {before.seed}), which no training saw, at half speed. Pretrained policy: "
+        f"{_WORDS[outcomes[0]]}. Refined policy: {_WORDS[outcomes[1]]}."
+    )
+    return save_video(folder, f"before_after_{number}", frames, fps, f"Start {number}, real: before and after", caption)
 
 
 def real_and_imagined(
     folder: Path, number: int, real: Episode, world_model: Any, info: DatasetInfo, seed: int, size: int, fps: float
-) -> list[dict[str, str]]:
+) -> list[Video]:
     """What happened under the refined policy beside what the world model imagines of the same actions.
 
     Where the world model predicts no pictures, the paths of the hand and the objects are drawn; empty where the
@@ -56,16 +55,12 @@ def real_and_imagined(
             return []
         clips = [draw_trajectories(paths[0], paths[1], size), draw_trajectories(paths[1], paths[0], size)]
         shown = "paths in the simulator"
-    name = f"real_imagined_{number}.mp4"
-    save_mp4(folder / name, side_by_side(clips[0], clips[1], ("real", "imagined")), fps)
-    return [
-        {
-            "file": name,
-            "title": f"Start {number}: real and imagined, same actions",
-            "caption": f"Left: {shown} under the refined policy. Right: what the world model imagines "
-            "from the first frame alone, with the same actions and no correction.",
-        }
-    ]
+    frames, title = side_by_side(clips[0], clips[1], ("real", "imagined")), f"Start {number}: real and imagined"
+    caption = (
+        f"Left: {shown} under the refined policy. Right: what the world model imagines from the first frame alone, "
+        "with the same actions and no correction."
+    )
+    return [save_video(folder, f"real_imagined_{number}", frames, fps, title, caption)]
 
 
 def _enlarged(cameras: list[Tensor], size: int) -> np.ndarray:

@@ -6,8 +6,7 @@ from html import escape
 from statistics import mean, stdev
 from typing import Any
 
-from burnish.report.page import whole_page
-from burnish.report.sections import markdown_table, prose, table
+from burnish.report.page import markdown_table, prose, table, whole_page
 from burnish.report.wording import count, percent
 
 # World4RL (arXiv 2509.19080 v2), Table II: success in per cent, mean and spread over three seeds.

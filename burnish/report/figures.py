@@ -1,8 +1,11 @@
-"""One look for all plots, and their way into a page: inline SVG that follows the page's light or dark theme."""
+"""One look for all plots, and their way into a page: inline SVG that follows the page's light or dark theme.
+
+Matplotlib takes a second to import, so whoever needs this module imports it where it draws.
+"""
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-# Okabe and Ito's palette (colour-blind safe).  The page may replace each colour through its CSS variable.
+# Okabe and Ito's palette (colour-blind safe). The page may replace each colour through its CSS variable.
 INK, MUTED, GRID = "#1c2127", "#69727d", "#dfe3e8"
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#a65b8a", "#8b949e"
 _THEME = {
@@ -53,11 +56,12 @@ _STYLE: dict[str, Any] = {
     # Text stays text: it can be searched, and takes the page's font.
     "svg.fonttype": "none",
 }
-SIZE = (4.9, 2.9)
+# Small, so that the text stays large enough where a phone shrinks it.
+SIZE = (4.1, 2.7)
 
 
 @dataclass(frozen=True)
-class Plot:
+class Drawing:
     """A figure with its heading, a caption for everybody and a text for those who cannot see it."""
 
     figure: Figure
@@ -98,11 +102,11 @@ def log_scale_where_wide(axis: Axes, side: Literal["x", "y"], values: np.ndarray
     ruler.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}") if few else NullFormatter())
 
 
-def inline_svg(plot: Plot, name: str) -> str:
-    """The plot as an `<svg>` element for an HTML page; `name` (a word, unique on the page) keeps ids apart."""
+def inline_svg(drawing: Drawing, name: str) -> str:
+    """The drawing as an `<svg>` element for an HTML page; `name` (a word, unique on the page) keeps ids apart."""
     buffer = io.StringIO()
     with house_style(), matplotlib.rc_context({"svg.hashsalt": name}):
-        plot.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        drawing.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
@@ -111,34 +115,17 @@ def inline_svg(plot: Plot, name: str) -> str:
     svg = svg.replace('xlink:href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     for colour, variable in _THEME.items():
         svg = svg.replace(colour, f"var(--{variable}, {colour})")
-    width, height = plot.figure.get_size_inches() * 72
+    width, height = drawing.figure.get_size_inches() * 72
     opening = (
-        f'<svg class="plot" role="img" aria-label="{escape(plot.alt)}" viewBox="0 0 {width:g} {height:g}" '
-        f'style="max-width: {1.45 * width:.0f}px" xmlns="http://www.w3.org/2000/svg">'
+        f'<svg class="plot" role="img" aria-label="{escape(drawing.alt)}" viewBox="0 0 {width:g} {height:g}" '
+        f'style="max-width: {1.7 * width:.0f}px" xmlns="http://www.w3.org/2000/svg">'
     )
     return re.sub(r"^<svg[^>]*>", lambda _: opening, svg, count=1)
 
 
-def png_bytes(plot: Plot, dots_per_inch: int = 160) -> bytes:
-    """The plot as a PNG on white, for places that take no SVG."""
+def png_bytes(drawing: Drawing, dots_per_inch: int = 160) -> bytes:
+    """The drawing as a PNG on white, for places that take no SVG."""
     buffer = io.BytesIO()
     with house_style():
-        plot.figure.savefig(buffer, format="png", dpi=dots_per_inch, facecolor="white")
+        drawing.figure.savefig(buffer, format="png", dpi=dots_per_inch, facecolor="white")
     return buffer.getvalue()
-
-
-def column(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
-    """The finite points (x, y) of the rows that have both keys."""
-    pairs = [(row[x], row[y]) for row in rows if row.get(x) is not None and row.get(y) is not None]
-    points = np.asarray(pairs, dtype=np.float64).reshape(-1, 2)
-    points = points[np.isfinite(points).all(axis=1)]
-    return points[:, 0], points[:, 1]
-
-
-def block_means(x: np.ndarray, y: np.ndarray, limit: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """At most `limit` points: means over consecutive blocks, so that a long curve stays small and readable."""
-    if len(x) <= limit:
-        return x, y
-    edges = np.linspace(0, len(x), limit + 1).astype(int)
-    counts = np.diff(edges)
-    return np.add.reduceat(x, edges[:-1]) / counts, np.add.reduceat(y, edges[:-1]) / counts

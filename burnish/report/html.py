@@ -1,251 +1,174 @@
-"""`report.html`: one self-contained page, readable offline, with nothing from elsewhere and no script."""
+"""`report.html`: one page of a verdict and a list of sections, readable offline, nothing from elsewhere, no script."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from burnish.report.contract import validate_report
-from burnish.report.diagnostics import (
-    plot_coverage,
-    plot_disagreement,
-    plot_precision_recall,
-    plot_prediction,
-    plot_rank_correlation,
-    plot_reliability,
-)
-from burnish.report.figures import Plot
-from burnish.report.files import write_atomically
-from burnish.report.gate import gate_tables, gate_words, judged
-from burnish.report.gate_plots import plot_estimate, plot_worlds
-from burnish.report.inputs import ReportInputs
-from burnish.report.page import plot_figure, whole_page
-from burnish.report.plots import (
-    plot_difference,
-    plot_outcomes,
-    plot_pictures,
-    plot_refinement,
-    plot_success,
-    plot_training,
-    plot_validation,
-)
-from burnish.report.sections import facts, picture_sentences, prose, table, untested_sentences, video_figures
-from burnish.report.verdict import refused_by_gate, verdict
+from burnish.report.contract import POLICIES, validate_report
+from burnish.report.page import figure, prose, table, tiles_row, whole_page
+from burnish.report.section import Plot, Section, Table, Video
+from burnish.report.sections_policies import limit_words
+from burnish.report.verdict import can_decide, difference, measured_by, refused_by_gate, verdict
 from burnish.report.wording import count, percent, seconds
 
+# Base64 of all videos of a page, in bytes; keeps the page below about 8 MB.
+MAX_VIDEO_BYTES = 7_000_000
+LONG_TABLE = 8  # rows; longer ones are folded
 
-def write_html(inputs: ReportInputs, path: Path) -> None:
-    """Render `inputs` and write the page to `path` in one step (temporary name, then rename)."""
-    write_atomically(path, render_html(inputs).encode())
 
+def render_html(
+    report: Mapping[str, Any],
+    sections: Sequence[Section],
+    configuration: str = "",
+    files: Mapping[str, bytes] | None = None,
+) -> str:
+    """The whole page.
 
-def render_html(inputs: ReportInputs) -> str:
-    """The whole page; raises InputError where `inputs.report` breaks the contract of `report.json`."""
-    validate_report(inputs.report)
-    report = inputs.report
+    Args:
+        report: report.json's content.
+        sections: in their order, one for each key (`section.merged`).
+        configuration: the resolved recipe, as text (YAML).
+        files: the content of the videos and posters by their names in the sections.
+
+    Raises:
+        InputError: `report` breaks the contract of report.json.
+    """
+    validate_report(report)
     found = verdict(report)
-    names = _Names()
-    body = "\n".join(
-        [
-            f'<h1 class="verdict {found.tone}">{prose(found.sentence)}</h1>',
-            _subtitle(report),
-            facts(report),
-            _outcome(report, names),
-            _gate(inputs, names),
-            _work_done(inputs),
-            _refinement(inputs, names),
-            _videos(inputs),
-            _classifier(inputs, names),
-            _world_model(inputs, names),
-            _training(inputs, names),
-            _untested(inputs),
-            _configuration(inputs),
-        ]
-    )
-    return whole_page(f"{report['task']}: Burnish report", body, "img-src data:; media-src data:")
+    page = _Page(files or {})
+    contents = "".join(f'<a href="#{one.key}">{prose(one.title)}</a>' for one in sections)
+    parts = [
+        f'<h1 class="verdict {found.tone}">{prose(found.headline)}</h1>',
+        f'<p class="finding">{prose(found.sentence)}</p>',
+        _subtitle(report),
+        _facts(report),
+        f'<nav aria-label="Contents">{contents}<a href="#configuration">Configuration</a></nav>',
+        *map(page.section, sections),
+        _configuration(report, configuration),
+    ]
+    return whole_page(f"{report['task']}: Burnish report", "\n".join(parts), "img-src data:; media-src data:")
 
 
-class _Names:
-    """Hands out a fresh id prefix for every plot of a page."""
+class _Page:
+    """What the page has used up so far: ids of plots, and room for videos."""
 
-    def __init__(self) -> None:
-        self.used = 0
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files, self.plots, self.embedded = files, 0, 0
 
-    def next(self) -> str:
-        self.used += 1
-        return f"plot{self.used}"
+    def section(self, section: Section) -> str:
+        """A section with everything in it."""
+        parts = [f"<p><strong>{prose(text)}</strong></p>" for text in section.warnings]
+        parts += [f"<p>{prose(text)}</p>" for text in section.words]
+        wide = [table for table in section.tables if table.texts >= len(table.header)]
+        parts += [self._table(table) for table in wide]
+        parts.append(_grid(self._plot(plot) for plot in section.plots))
+        narrow = [table for table in section.tables if table not in wide]
+        parts.append(_grid((self._table(table) for table in narrow if len(table.rows) <= LONG_TABLE), "tables"))
+        parts += [self._folded(table) for table in narrow if len(table.rows) > LONG_TABLE]
+        parts.append(_grid(self._video(video) for video in section.videos))
+        parts += [f'<p class="missing">{prose(text)}</p>' for text in section.missing]
+        return _section(section.key, section.title, "".join(parts))
+
+    def _plot(self, plot: Plot) -> str:
+        from burnish.report.plots import svg  # Matplotlib takes a second
+
+        self.plots += 1
+        return figure(plot.title, svg(plot, f"plot{self.plots}"), plot.caption)
+
+    def _table(self, found: Table) -> str:
+        heading = f"<h3>{prose(found.title)}</h3>" if found.title else ""
+        note = f'<p class="note">{prose(found.note)}</p>' if found.note else ""
+        return f"<div>{heading}{table(found.header, found.rows, found.texts)}{note}</div>"
+
+    def _folded(self, found: Table) -> str:
+        return (
+            f"<details><summary>{prose(found.title)}</summary>{table(found.header, found.rows, found.texts)}</details>"
+        )
+
+    def _video(self, video: Video) -> str:
+        content = self.files.get(video.file, b"")
+        data = base64.b64encode(content).decode("ascii")
+        link = f'<a href="{escape(video.file)}">{escape(video.file)}</a>'
+        if not content:
+            player = '<p class="missing">This video is missing.</p>'
+        elif self.embedded + len(data) > MAX_VIDEO_BYTES:
+            player = f'<p class="missing">Left out to keep this page small. It lies in {link}.</p>'
+        else:
+            self.embedded += len(data)
+            still = self.files.get(video.poster, b"")
+            poster = f' poster="data:image/jpeg;base64,{base64.b64encode(still).decode("ascii")}"' if still else ""
+            label = escape(f"{video.title}: {video.caption}")
+            player = (
+                f'<video controls loop muted playsinline preload="metadata" aria-label="{label}"{poster} '
+                f'src="data:video/mp4;base64,{data}"></video>'
+            )
+        return figure(video.title, player, video.caption)
 
 
 def _subtitle(report: Mapping[str, Any]) -> str:
     parts = [
-        f"Recipe {report['recipe']}",
-        f"task {report['task']}",
+        f"Task {report['task']}",
+        f"recipe {report['recipe']}",
         f"seed {report['seed']}",
         f"device {report['device']}",
         f"Burnish {report['versions']['burnish']}",
     ]
-    return f'<p class="muted">{escape(" · ".join(parts))}</p>'
+    return f'<p class="muted">{escape(" · ".join(parts))} · <a href="report.json">report.json</a></p>'
 
 
-def _outcome(report: Mapping[str, Any], names: _Names) -> str:
-    title = "Before and after, in the real simulator"
-    if report["success"] is None:
-        reason = report["skipped"]["evaluation"].rstrip(". ")
-        return _section(title, _missing(f"Evaluation in a simulator was skipped: {reason}."))
-    plots = [plot_success(report["success"])]
-    if report.get("paired_difference") is not None:
-        plots.append(plot_difference(report["paired_difference"]))
-    note = ""
-    if refused_by_gate(report):
-        note = (
-            "<p>“Refined” is the policy that the trust gate did not accept; the run hands out the pretrained one.</p>"
-        )
-    elif not report["accepted"]:
-        note = "<p>“Refined” is the pretrained policy here: no refined one was accepted.</p>"
-    return _section(title, note + _grid(plots, names))
+def _facts(report: Mapping[str, Any]) -> str:
+    """The run's main numbers, as tiles."""
+    tiles: list[tuple[str, str]] = []
+    refused, gate, measure = refused_by_gate(report), report["gate"], measured_by(report)
+    if gate is not None:
+        tiles.append(("trust gate", _decision(report)))
+    levels, key = report[measure.name], "rate" if measure.name == "success" else "mean"
+    unit = "success" if measure.name == "success" else "return"
+    for policy in POLICIES:
+        name = f"{policy}, not used" if refused and policy == "refined" else policy
+        if levels is not None:
+            tiles.append((f"{name} ({unit})", measure.value(levels[policy][key])))
+        elif report[f"imagined_{measure.name}"] is not None:
+            tiles.append((f"{name} (imagined {unit})", measure.value(report[f"imagined_{measure.name}"][policy])))
+    found = difference(report, measure)
+    if found is not None:
+        tiles.append(("difference", measure.change(found["difference"])))
+    # A policy that is not handed out removes none.
+    if report.get("failures_removed") is not None and not refused:
+        tiles.append(("failures removed", percent(report["failures_removed"], 0).replace("-", "−")))
+    if report["limit"] is not None:
+        tiles.append(("time limit", limit_words(report["limit"]).removeprefix("after ").split(" of ")[0]))
+    steps = report["simulator_steps"]
+    tiles.append(("simulator steps, data | refinement", f"{count(steps['collection'])} | {count(steps['refinement'])}"))
+    tiles.append(("imagined steps", count(report["imagined_steps"])))
+    spent = report["seconds"]
+    tiles.append(("time in all", seconds(sum(spent.values()))))
+    tiles.append(("of it refinement", seconds(spent.get("refinement", 0))))
+    return tiles_row(tiles)
 
 
-def _gate(inputs: ReportInputs, names: _Names) -> str:
-    title, gate = "The trust gate", inputs.gate
-    if gate is None:
-        return _section(title, _missing(inputs.missing.get("gate", "No trust gate judged the refined policy.")))
-    words = gate_words(gate, inputs.report)
-    if not judged(gate):
-        return _section(title, words)
-    plots = [plot_worlds(gate), plot_estimate(gate, inputs.report.get("paired_difference"))]
-    return _section(title, words + _grid(plots, names) + gate_tables(gate))
+def _decision(report: Mapping[str, Any]) -> str:
+    gate = report["gate"]
+    if gate["accepted"]:
+        return "accepted"
+    return "rejected" if can_decide(gate) else "could not decide"
 
 
-def _work_done(inputs: ReportInputs) -> str:
-    report = inputs.report
-    if inputs.data:
-        rows = [
-            [row["source"], count(row["episodes"]), count(row["successes"]), count(row["frames"])]
-            for row in inputs.data
-        ]
-        totals = [sum(row[key] for row in inputs.data) for key in ("episodes", "successes", "frames")]
-        if len(rows) > 1:
-            rows.append(["total", *map(count, totals)])
-        data = table(["Source", "episodes", "successes", "frames"], rows)
-    else:
-        data = _missing(inputs.missing.get("data", "The data were not counted."))
-    time = [[name.replace("_", " "), seconds(value)] for name, value in report["seconds"].items()]
-    time.append(["total", seconds(sum(report["seconds"].values()))])
-    steps = [[name, count(value)] for name, value in report["simulator_steps"].items()]
-    tables = [
-        f"<div><h3>Episodes</h3>{data}</div>",
-        f"<div><h3>Time per stage</h3>{table(['Stage', 'time'], time)}</div>",
-        f"<div><h3>Steps of the real simulator</h3>{table(['Used for', 'steps'], steps)}"
-        f"<p class='muted'>Imagined steps: {count(report['imagined_steps'])}, at "
-        f"{count(report['imagined_steps_per_second'])} per second.</p></div>",
-    ]
-    return _section("What was done", f'<div class="grid tables">{"".join(tables)}</div>')
-
-
-def _refinement(inputs: ReportInputs, names: _Names) -> str:
-    rows = inputs.refinement
-    title = "Refinement in imagination"
-    if not rows:
-        return _section(title, _missing(inputs.missing.get("refinement", "Refinement left no metrics.")))
-    chosen = next((row for row in rows if row.get("iteration") == inputs.chosen_iteration), None)
-    real = inputs.report["success"]
-    plots = plot_refinement(rows, chosen if inputs.chosen_iteration is not None else None, real)
-    imagined = inputs.report["imagined_success"]
-    if inputs.chosen_iteration is None:
-        choice = "No iterate was accepted."
-    else:
-        refused = ", which the trust gate did not accept" if refused_by_gate(inputs.report) else ""
-        choice = f"The chosen iterate is number {inputs.chosen_iteration}{refused}."
-    introduction = (
-        f"The iterate is chosen by pessimistic success in imagination, never by real success: "
-        f"{percent(imagined['pretrained'])} for the pretrained policy, {percent(imagined['refined'])} for the refined "
-        f"one. {choice}"
-    )
-    if inputs.refinement_stopped is not None:
-        introduction += f" Refinement stopped: {inputs.refinement_stopped}."
-    if real is not None:
-        introduction += " Real success is drawn for comparison only; it was measured after the choice."
-    return _section(title, f"<p>{prose(introduction)}</p>{_grid(plots, names)}")
-
-
-def _classifier(inputs: ReportInputs, names: _Names) -> str:
-    title = "Success classifier"
-    if inputs.calibration is None:
-        return _section(title, _missing(inputs.missing.get("calibration", "No calibration was recorded.")))
-    plots = [plot_reliability(inputs.calibration), plot_precision_recall(inputs.calibration)]
-    drawn = [plot for plot in plots if plot is not None]
-    if not drawn:
-        return _section(title, _missing("The calibration holds neither bins nor a curve."))
-    return _section(title, _grid(drawn, names))
-
-
-def _world_model(inputs: ReportInputs, names: _Names) -> str:
-    plots, notes = [], []
-    if inputs.prediction is not None:
-        plots.append(plot_prediction(inputs.prediction))
-    else:
-        notes.append(inputs.missing.get("prediction", "Open-loop prediction error was not measured."))
-    disagreement = plot_disagreement(inputs.disagreement) if inputs.disagreement is not None else None
-    if disagreement is not None:
-        plots.append(disagreement)
-    else:
-        notes.append(inputs.missing.get("disagreement", "The ensemble's disagreement was not measured."))
-    if inputs.uncertainty is not None:
-        plots += [plot_coverage(inputs.uncertainty), plot_rank_correlation(inputs.uncertainty)]
-    elif disagreement is not None:
-        notes.append(inputs.missing.get("uncertainty", "Whether disagreement is calibrated was not measured."))
-    if inputs.fidelity is not None:
-        plots += plot_pictures(inputs.fidelity)
-    told = " ".join(picture_sentences(inputs.fidelity, inputs.failure_fidelity))
-    warning = (inputs.uncertainty or {}).get("warning")
-    content = f"<p><strong>{prose(warning)}</strong></p>" if warning else ""
-    content += (_grid(plots, names) if plots else "") + (f"<p>{prose(told)}</p>" if told else "")
-    return _section("World model and its doubts", content + "".join(map(_missing, notes)))
-
-
-def _training(inputs: ReportInputs, names: _Names) -> str:
-    plots = [
-        plot(name, rows)
-        for name, rows in (inputs.training or {}).items()
-        for plot in (plot_training, plot_validation, plot_outcomes)
-    ]
-    drawn = [plot for plot in plots if plot is not None]
-    if not drawn:
-        return _section("Training losses", _missing(inputs.missing.get("training", "No losses were recorded.")))
-    return _section("Training losses", _grid(drawn, names))
-
-
-def _videos(inputs: ReportInputs) -> str:
-    if not inputs.videos:
-        return _section("Videos", _missing(inputs.missing.get("videos", "No video was recorded.")))
-    return _section("Videos", f'<div class="grid">{"".join(video_figures(inputs.videos))}</div>')
-
-
-def _untested(inputs: ReportInputs) -> str:
-    sentences = [*untested_sentences(inputs.report), *inputs.untested]
-    return _section("What was not tested", f"<p>{prose(' '.join(sentences))}</p>")
-
-
-def _configuration(inputs: ReportInputs) -> str:
-    versions = table(["Part", "version"], [[name, text] for name, text in inputs.report["versions"].items()])
-    if inputs.configuration:
-        text = f"<pre>{escape(inputs.configuration)}</pre>"
-    else:
-        text = _missing(inputs.missing.get("configuration", "The configuration was not recorded."))
+def _configuration(report: Mapping[str, Any], configuration: str) -> str:
+    versions = table(["Part", "version"], [[name, text] for name, text in report["versions"].items()])
+    text = f"<pre>{escape(configuration)}</pre>" if configuration else '<p class="missing">It was not recorded.</p>'
     content = (
         f"<details><summary>Resolved configuration</summary>{text}</details>"
         f"<details><summary>Versions</summary>{versions}</details>"
     )
-    return _section("Configuration and versions", content)
+    return _section("configuration", "Configuration and versions", content)
 
 
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>"
+def _section(key: str, title: str, content: str) -> str:
+    return f'<section id="{key}">\n<h2>{prose(title)}</h2>\n{content}\n</section>'
 
 
-def _missing(reason: str) -> str:
-    return f'<p class="missing">{prose(reason)}</p>'
-
-
-def _grid(plots: Sequence[Plot], names: _Names) -> str:
-    return f'<div class="grid">{"".join(plot_figure(plot, names.next()) for plot in plots)}</div>'
+def _grid(cells: Any, kind: str = "") -> str:
+    content = "".join(cells)
+    return f'<div class="grid{f" {kind}" if kind else ""}">{content}</div>' if content else ""

@@ -1,181 +1,147 @@
-"""The verdict: what a run showed, in one honest sentence or two."""
+"""The verdict: what a run showed, in a headline of a few words and one honest sentence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from burnish.report.wording import percent, points, signed
+from burnish.report.contract import POLICIES
+from burnish.report.wording import MEASURES, Measure, percent
 
 Tone = Literal["better", "worse", "undecided", "kept", "unknown"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A headline, and its kind.
+    """A headline, the sentence below it, and their kind.
 
-    `better` and `worse`: the paired interval excludes 0.  `undecided`: it does not, or there is no paired comparison.
-    `kept`: the run hands out the pretrained policy.  `unknown`: evaluation in a simulator was skipped, so that there is
-    nothing but what was imagined.
+    `better` and `worse`: the paired interval excludes 0. `undecided`: it does not. `kept`: the run hands out the
+    pretrained policy. `unknown`: nothing was measured outside of imagination.
     """
 
+    headline: str
     sentence: str
     tone: Tone
 
 
 def verdict(report: Mapping[str, Any]) -> Verdict:
     """Put a validated `report.json` into words; intervals decide, not point estimates."""
-    words, tone = _finding(report)
-    return Verdict(f"{words}; no simulator step was used for refinement.", tone)
+    measure, task = measured_by(report), report["task"]
+    values = _values(report, measure)
+    arrow = " → ".join(values)
+    if report[measure.name] is None:
+        arrow = f"{arrow} in imagination" if values else "nothing measured"
+    if refused_by_gate(report):
+        decided = can_decide(report["gate"])
+        why = "rejected the refined policy" if decided else "could not decide about the refined policy"
+        sentence = (
+            f"The trust gate {why} for {task} and kept the pretrained one: {'; '.join(_reasons(report['gate']))}."
+        )
+        if report[measure.name] is not None:
+            sentence += f" The simulator, asked afterwards, says {arrow}{_change(report, measure)}."
+        else:
+            sentence += f" {_not_measured(report)}"
+        return Verdict(f"{arrow} · {'rejected' if decided else 'not accepted'}", sentence, "kept")
+    if not report["accepted"]:
+        sentence = f"No refined policy for {task} was better in imagination, so the pretrained one was kept."
+        if report[measure.name] is None:
+            sentence += f" {_not_measured(report)}"
+        return Verdict(f"{values[0] if values else arrow} · kept", sentence, "kept")
+    gated = report["gate"] is not None
+    headline = f"{arrow} · {'accepted' if gated else 'no gate'}"
+    if report[measure.name] is None:
+        gate = (
+            f" The trust gate accepted it: {expected(report['gate'])}."
+            if gated and "estimate" in report["gate"]
+            else ""
+        )
+        moved = (
+            f"Refinement moved {task} from {arrow.replace(' → ', ' to ')} only." if values else f"{task} was refined."
+        )
+        return Verdict(headline, f"{moved}{gate} {_not_measured(report)}", "unknown")
+    words, tone = _evaluated(report, measure, values)
+    return Verdict(headline, f"{words}, without a simulator step in refinement.", tone)
+
+
+def measured_by(report: Mapping[str, Any]) -> Measure:
+    """Success, where it was measured or at least imagined; else return."""
+    for name in ("success", "return", "imagined_success", "imagined_return"):
+        if report[name] is not None:
+            return MEASURES[name.removeprefix("imagined_")]
+    return MEASURES["success"]
 
 
 def refused_by_gate(report: Mapping[str, Any]) -> bool:
     """Whether a refined policy was chosen in imagination, but the trust gate did not accept it."""
-    gate = report.get("gate")
-    return gate is not None and not gate["accepted"] and report.get("chosen_iteration") != 0
+    gate = report["gate"]
+    return gate is not None and not gate["accepted"] and report["chosen_iteration"] != 0
 
 
-def bounds(gate: Mapping[str, Any]) -> str:
-    """Both bounds of the gate's estimate; each is one-sided."""
-    low, high, confidence = signed(gate["low"]), signed(gate["high"]), percent(gate["confidence"])
-    return f"at least {low} and at most {high}, each with {confidence} confidence"
+def can_decide(gate: Mapping[str, Any]) -> bool:
+    """Whether there is a decision with numbers, rather than too few data for one."""
+    return "estimate" in gate
 
 
-def _finding(report: Mapping[str, Any]) -> tuple[str, Tone]:
-    if refused_by_gate(report):
-        return _refused(report), "kept"
-    if report["success"] is None:
-        return _not_evaluated(report), "unknown"
-    if not report["accepted"]:
-        return _kept(report), "kept"
-    words, tone = _evaluated(report)
-    if report.get("gate") is None:
-        return words, tone
-    gate, opinion = report["gate"], "wrongly accepted it" if tone == "worse" else "had accepted it"
-    return f"{words}. The trust gate {opinion} without the simulator: {_worlds(gate)} expect {_estimate(gate)}", tone
-
-
-def _evaluated(report: Mapping[str, Any]) -> tuple[str, Tone]:
-    paired = report.get("paired_difference")
-    if paired is None:
-        return _unpaired(report), "undecided"
-    before, after = _rates(report)
-    subject = "Refinement in imagination"
-    if paired["low"] > 0:
-        return f"{subject} raised {report['task']} from {before} to {after} ({_change(paired)})", "better"
-    if paired["high"] < 0:
-        return f"{subject} made {report['task']} worse: from {before} to {after} ({_change(paired)})", "worse"
-    if paired["difference"] == 0:
-        change = f"left {report['task']} at {before}"
-    else:
-        change = f"moved {report['task']} from {before} to {after}"
-    return f"{subject} {change} ({_change(paired)}), which this evaluation cannot tell from chance", "undecided"
-
-
-def _refused(report: Mapping[str, Any]) -> str:
-    gate, task = report["gate"], report["task"]
-    if "estimate" in gate:
-        told = (
-            f"The trust gate rejected the refined policy for {task}, so the pretrained one was kept: "
-            f"{' and '.join(_reasons(gate))} (expected: {_estimate(gate)})"
-        )
-        name = "rejected"
-    else:
-        told = (
-            f"The trust gate could not judge the refined policy for {task}, so the pretrained one was kept: "
-            f"{'; '.join(gate['reasons'])}"
-        )
-        name = "refined"
-    if report["success"] is None:
-        return f"{told}. {_no_simulator(report)}"
-    (before, after), paired = _rates(report), report.get("paired_difference")
-    change = "" if paired is None else f" ({_change(paired)})"
+def expected(gate: Mapping[str, Any]) -> str:
+    """The gate's estimate in words; each bound is one-sided."""
+    measure = MEASURES[gate.get("measure", "success")]
+    low, high, confidence = measure.bound(gate["low"]), measure.bound(gate["high"]), percent(gate["confidence"])
     return (
-        f"{told}. In the simulator, asked afterwards, the {name} policy would have moved {task} from {before} to "
-        f"{after}{change}"
+        f"{gate['worlds']} held-out worlds expect {measure.change(gate['estimate'])} "
+        f"(at least {low}, at most {high}, each with {confidence} confidence)"
     )
 
 
-def _worlds(gate: Mapping[str, Any]) -> str:
-    return f"{gate['worlds']} held-out worlds that {gate.get('knowledge', 'know')} this task"
+def difference(report: Mapping[str, Any], measure: Measure) -> Mapping[str, Any] | None:
+    """The paired difference of the measure."""
+    return report.get("paired_difference" if measure.name == "success" else "return_difference")
+
+
+def interval(found: Mapping[str, Any], measure: Measure) -> str:
+    """A difference's interval in words."""
+    low, high = measure.bound(found["low"]), measure.bound(found["high"])
+    return f"{percent(found['confidence'])} interval {low} to {high}"
+
+
+def _evaluated(report: Mapping[str, Any], measure: Measure, values: list[str]) -> tuple[str, Tone]:
+    task, found = report["task"], difference(report, measure)
+    what = f"{task}" if measure.name == "success" else f"the return of {task}"
+    ends = f"from {values[0]} to {values[1]}{_change(report, measure)}"
+    if found is None:
+        return f"Refinement in imagination moved {what} {ends}, compared without pairs of the same start", "undecided"
+    if found["low"] > 0:
+        return f"Refinement in imagination raised {what} {ends}", "better"
+    if found["high"] < 0:
+        return f"Refinement in imagination made {task} worse: {ends}", "worse"
+    return f"Refinement in imagination moved {what} {ends}, which cannot be told from chance", "undecided"
+
+
+def _change(report: Mapping[str, Any], measure: Measure) -> str:
+    found = difference(report, measure)
+    if found is None:
+        return ""
+    return f" ({measure.change(found['difference'])}, {interval(found, measure)}, {found['episodes']} paired episodes)"
+
+
+def _values(report: Mapping[str, Any], measure: Measure) -> list[str]:
+    if report[measure.name] is not None:
+        key = "rate" if measure.name == "success" else "mean"
+        return [measure.value(report[measure.name][policy][key]) for policy in POLICIES]
+    imagined = report[f"imagined_{measure.name}"]
+    return [] if imagined is None else [measure.value(imagined[policy]) for policy in POLICIES]
 
 
 def _reasons(gate: Mapping[str, Any]) -> list[str]:
-    """Why the gate rejected, short; a check that is not known here speaks for itself."""
+    """Why the gate did not accept, short; a check that is not known here speaks for itself."""
     failed = [name for name, passed in gate.get("checks", {}).items() if not passed]
     if len(failed) != len(gate["reasons"]):
-        return list(gate["reasons"])
-    gain = "it is expected to do worse" if gate["high"] < 0 else "a real gain is not certain"
+        return [str(reason).rstrip(". ") for reason in gate["reasons"]]
+    gain = "worse is expected" if gate["high"] < 0 else "a real gain is not certain"
     if gate["low"] > 0:
         gain = "the gain that is certain is too small"
-    ignorant = "the held-out worlds do not know this task (replayed episodes often end otherwise than recorded)"
-    known: dict[str, str] = {"gain": gain, "back-test": ignorant}
+    known = {"gain": gain, "back-test": "the held-out worlds do not know this task"}
     return [known.get(name, str(reason)) for name, reason in zip(failed, gate["reasons"], strict=True)]
 
 
-def _not_evaluated(report: Mapping[str, Any]) -> str:
-    if report["accepted"] and report.get("gate") is not None:
-        gate = report["gate"]
-        before, after = (percent(gate["expected_success"][policy], 0) for policy in ("pretrained", "refined"))
-        return (
-            f"The trust gate accepted the refined policy for {report['task']}: {_worlds(gate)} "
-            f"expect real success of {after} instead of {before} ({_estimate(gate)}). "
-            f"{_no_simulator(report)}"
-        )
-    imagined = report["imagined_success"]
-    if not report["accepted"]:
-        change = f"No refined policy for {report['task']} was better in imagination, so the pretrained one was kept"
-    else:
-        before, after = percent(imagined["pretrained"]), percent(imagined["refined"])
-        change = f"Refinement moved {report['task']} from {before} to {after} success in imagination only"
-    return f"{change}; real success is unknown because evaluation was skipped ({_why_not(report)})"
-
-
-def _estimate(gate: Mapping[str, Any]) -> str:
-    return f"{points(gate['estimate'])}, {bounds(gate)}"
-
-
-def _no_simulator(report: Mapping[str, Any]) -> str:
-    return f"Real success was not measured ({_why_not(report)})"
-
-
-def _why_not(report: Mapping[str, Any]) -> str:
-    return report["skipped"]["evaluation"].rstrip(". ")
-
-
-def _kept(report: Mapping[str, Any]) -> str:
-    pretrained = report["success"]["pretrained"]
-    low, high = pretrained["ci95"]
-    return (
-        f"Refinement in imagination was rejected for {report['task']}: no refined policy was better in imagination, "
-        f"so the pretrained one was kept, at {percent(pretrained['rate'])} "
-        f"(95 % interval {percent(low, 0)} to {percent(high, 0)}, {pretrained['episodes']} episodes)"
-    )
-
-
-def _unpaired(report: Mapping[str, Any]) -> str:
-    parts = []
-    for policy in ("pretrained", "refined"):
-        count = report["success"][policy]
-        low, high = count["ci95"]
-        parts.append(f"{percent(count['rate'])} (95 % interval {percent(low, 0)} to {percent(high, 0)})")
-    return (
-        f"Refinement in imagination moved {report['task']} from {parts[0]} to {parts[1]}, "
-        f"without a paired comparison of the same start states"
-    )
-
-
-def _rates(report: Mapping[str, Any]) -> tuple[str, str]:
-    success = report["success"]
-    return percent(success["pretrained"]["rate"]), percent(success["refined"]["rate"])
-
-
-def _change(paired: Mapping[str, Any]) -> str:
-    return f"{points(paired['difference'])}, {_interval(paired)}, {_episodes(paired)} paired episodes"
-
-
-def _interval(paired: Mapping[str, Any]) -> str:
-    return f"{percent(paired['confidence'])} interval {signed(paired['low'])} to {signed(paired['high'])}"
-
-
-def _episodes(paired: Mapping[str, Any]) -> int:
-    return sum(paired[name] for name in ("improved", "worsened", "both", "neither"))
+def _not_measured(report: Mapping[str, Any]) -> str:
+    reason = report["skipped"].get("evaluation", "there was no evaluation").rstrip(". ")
+    return f"Nothing was measured in a simulator: {reason}."

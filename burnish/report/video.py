@@ -3,17 +3,18 @@
 Encoding needs PyAV, which comes with the simulator's extra; composing needs NumPy and Pillow only.
 """
 
+import io
 import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from burnish.errors import InputError, RunError
-from burnish.report.files import write_atomically
+from burnish.report.section import Video
+from burnish.storage import write_bytes_atomic
 
 # Okabe and Ito's green and vermilion: told apart by the colour-blind too; the caption says it in words as well.
 SUCCESS, FAILURE = (0, 158, 115), (213, 94, 0)
@@ -26,8 +27,8 @@ _CONTAINER_OPTIONS = {"movflags": "faststart"}
 def encode_mp4(frames: np.ndarray, fps: float, quality: int = 26) -> bytes:
     """Frames (T, H, W, 3) uint8 as an H.264 MP4 (yuv420p, so that every browser plays it).
 
-    An odd height or width grows by one (yuv420p needs even ones).  `quality` is x264's CRF: lower is better and
-    larger.  Raises InputError for other shapes, and where PyAV is not installed.
+    An odd height or width grows by one (yuv420p needs even ones). `quality` is x264's CRF: lower is better and
+    larger. Raises InputError for other shapes, and where PyAV is not installed.
     """
     _check_frames(frames, "frames")
     if not fps > 0:
@@ -45,9 +46,14 @@ def encode_mp4(frames: np.ndarray, fps: float, quality: int = 26) -> bytes:
             raise RunError(f"the video could not be encoded: {error}") from error
 
 
-def save_mp4(path: Path, frames: np.ndarray, fps: float, quality: int = 26) -> None:
-    """Encode `frames` and write them to `path` in one step (temporary name, then rename)."""
-    write_atomically(path, encode_mp4(frames, fps, quality))
+def save_video(folder: Path, name: str, frames: np.ndarray, fps: float, title: str, caption: str) -> Video:
+    """Encode `frames` as NAME.mp4 in videos/ of a stage's `folder`; their last one becomes the still picture."""
+    video = Video(f"videos/{name}.mp4", title, caption, f"videos/{name}.jpg")
+    still = io.BytesIO()
+    Image.fromarray(frames[-1]).save(still, "JPEG", quality=85)
+    write_bytes_atomic(folder / video.file, encode_mp4(frames, fps))
+    write_bytes_atomic(folder / video.poster, still.getvalue())
+    return video
 
 
 def side_by_side(
@@ -59,8 +65,8 @@ def side_by_side(
 ) -> np.ndarray:
     """Two clips (T, H, W, 3) uint8 beside each other, each under its caption.
 
-    The shorter clip freezes at its last frame, and both stay for `hold` more frames.  From its end on, a clip has a
-    green (success) or vermilion (failure) border and the word in its caption; None draws neither.  Clips of
+    The shorter clip freezes at its last frame, and both stay for `hold` more frames. From its end on, a clip has a
+    green (success) or vermilion (failure) border and the word in its caption; None draws neither. Clips of
     different heights are scaled to the lower one.
     """
     _check_frames(left, "left")
@@ -83,6 +89,8 @@ def caption_bar(
 ) -> np.ndarray:
     """A strip (height, width, 3) uint8 with `text`, shrunk where it would not fit."""
     image = Image.new("RGB", (width, height), background)
+    from matplotlib import get_data_path  # here, because it takes a second
+
     # Matplotlib's own font file: there on every machine, and with letters beyond ASCII.
     font_path = str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
     size = max(8, round(0.62 * height))

@@ -1,4 +1,7 @@
-"""Numbers as a reader sees them: percentages, points, counts, durations."""
+"""Numbers as a reader sees them: percentages, points, returns, counts, durations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 
 def percent(rate: float, digits: int = 1) -> str:
@@ -23,6 +26,17 @@ def points(difference: float) -> str:
     return f"{text} point{'' if text in ('+1', '−1') else 's'}"
 
 
+def number(value: float) -> str:
+    """A number to about three digits: −1234.5 → "−1 234", 0.01234 → "0.0123"."""
+    text = count(abs(value)) if abs(value) >= 1000 else f"{abs(value):.3g}"
+    return f"−{text}" if value < 0 and text.strip("0.") else text
+
+
+def change(difference: float) -> str:
+    """A difference with its sign: 12.34 → "+12.3"."""
+    return f"+{number(difference)}" if difference > 0 else number(difference)
+
+
 def count(number: float) -> str:
     """A count with thin spaces between thousands: 800000 → "800 000"."""
     return f"{number:,.0f}".replace(",", "\u202f")
@@ -36,6 +50,25 @@ def seconds(duration: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def readable(name: str) -> str:
+    """A stage's or a column's name as a heading: "world_model" → "World model"."""
+    text = " ".join(name.replace("_", " ").replace("/", ": ").split())
+    return text[:1].upper() + text[1:]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a policy was measured, and how its values, differences and bounds of differences are written."""
+
+    name: str
+    value: Callable[[float], str]
+    change: Callable[[float], str]
+    bound: Callable[[float], str]
+
+
+MEASURES = {"success": Measure("success", percent, points, signed), "return": Measure("return", number, change, change)}
 
 
 def _trim(value: float, digits: int) -> str:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from burnish.config import within
 from burnish.networks import EnsembleMLP
 from burnish.rewards.base import CalibratedClassifier
 from burnish.rewards.calibration import calibrate
@@ -17,12 +18,12 @@ _NEVER = 2.0  # no probability reaches it
 class RewardHeadConfig:
     """Size of the head, and the precision that its terminations must show on held-out episodes."""
 
-    members: int = 3
-    hidden: tuple[int, ...] = (128, 128)
-    termination_weight: float = 1.0
+    members: int = within(3, 1)
+    hidden: tuple[int, ...] = within((128, 128), 1)
+    termination_weight: float = within(1.0, 0)
     """Weight of the terminations' cross-entropy beside the rewards' error, which is in standard deviations."""
-    target_precision: float = 0.9
-    imagined_share: float = 0.5
+    target_precision: float = within(0.9, 0, 1, open_low=True)
+    imagined_share: float = within(0.5, 0, 1)
     """Share of training transitions taken from imagined continuations of real ones, with what was really earned."""
 
 

@@ -21,7 +21,7 @@ class IQLConfig:
     """τ: 0.9 for sparse rewards (AntMaze), where good pieces of episodes must be joined; 0.7 elsewhere."""
     beta: float = within(3.0, 0)
     """β, the inverse temperature of the extraction."""
-    advantage_unit: float | None = None
+    advantage_unit: float | None = within(None, 0, open_low=True)
     """The advantage that counts as one there; None: 1 - γ, one step earlier at a success that is worth 1 (see
     `IQL.weight`). Data with rewards of its own has other units; the paper scales those to returns of 1000 and takes
     1."""

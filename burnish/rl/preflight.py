@@ -48,7 +48,7 @@ def check_signal(signal: Signal, score: float) -> None:
     raise RunError(
         f"refinement cannot learn: every decision of the first {signal.episodes:.0f} imagined episodes earned the same "
         f"({signal.lowest:g}) and the pretrained policy scores {score:g}; clone a better policy, let more episodes "
-        f"begin near success (starts.episode_start_share), or check the reward {_ANYWAY}"
+        f"begin near success (imagination.starts.episode_start_share), or check the reward {_ANYWAY}"
     )
 
 

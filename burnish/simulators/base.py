@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from burnish.data.dataset import Dataset
 from burnish.data.episodes import STATE
 from burnish.errors import InputError
 from burnish.simulators.counter import count_control_step, count_reset
@@ -53,6 +54,20 @@ class TaskSpec:
     def action_dim(self) -> int:
         """The size of an action, A."""
         return len(self.action_names)
+
+    def check_data(self, task: str, data: Dataset) -> None:
+        """Check that what is learned from a data set can act in the task: same state, same number of actions.
+
+        Raises:
+            InputError: it cannot; names what differs.
+        """
+        state, own = data.observations.get(STATE), len(self.state_names)
+        found = 0 if state is None else state.shape[1]
+        if found != own:
+            names = f" ({', '.join(self.state_names[:6])}{', …' if own > 6 else ''})" if own else ""
+            raise InputError(f"{task} shows a state of {own} numbers{names}, the data set has {found}")
+        if data.action_dim != self.action_dim:
+            raise InputError(f"{task} takes {self.action_dim} numbers as an action, the data set has {data.action_dim}")
 
     def repeat(self, settings: SimulatorConfig) -> int:
         """Control steps per decision."""

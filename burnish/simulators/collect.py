@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from burnish.components import outside_modules
 from burnish.data.episodes import Episode
 from burnish.errors import InputError
 from burnish.simulators.base import Observation, SimulatorEnv
@@ -42,6 +44,8 @@ class _Chunk:
     frames_after_success: int
     job: CollectJob
     seeds: tuple[int, ...]
+    modules: tuple[str, ...]
+    """Whose families a saved policy may be of."""
 
 
 def run_wave(env: SimulatorVectorEnv, actor: Actor, seeds: Sequence[int], source: str) -> list[Episode]:
@@ -129,17 +133,20 @@ def collect(
     """
     task = check_task(task)
     settings = resolve(task, settings or SimulatorConfig())
-    size, chunks = suite_of(task).chunk_episodes, []
+    size, chunks, modules = suite_of(task).chunk_episodes, [], outside_modules()
     for job in jobs:
         if len(set(job.seeds)) != len(job.seeds):
             raise InputError(f"the seeds of '{job.source}' repeat")
         for first in range(0, len(job.seeds), size):
-            chunks.append(_Chunk(task, settings, frames_after_success, job, tuple(job.seeds[first : first + size])))
+            seeds = tuple(job.seeds[first : first + size])
+            chunks.append(_Chunk(task, settings, frames_after_success, job, seeds, modules))
     results = run_chunks(_collect_chunk, chunks, workers, progress, sizes=[len(chunk.seeds) for chunk in chunks])
     return [episode for episodes in results for episode in episodes]
 
 
 def _collect_chunk(chunk: _Chunk) -> list[Episode]:
+    for module in chunk.modules:
+        importlib.import_module(module)
     envs = _cached_envs(chunk.task, chunk.settings, len(chunk.seeds))
     env = SimulatorVectorEnv(
         chunk.task, len(chunk.seeds), chunk.settings, frames_after_success=chunk.frames_after_success, envs=envs

@@ -113,9 +113,10 @@ def _registered(task: str) -> EnvSpec:
 
 
 def _hint(name: str, namespace: str) -> str:
-    near = difflib.get_close_matches(name, list(gymnasium.registry), n=4, cutoff=0.6)
-    near += [other for other in gymnasium.registry if other.rpartition("-v")[0].lower() == name.lower()]
-    hint = f"; did you mean {' or '.join(PREFIX + other for other in dict.fromkeys(near))}?" if near else ""
+    known = {task.removeprefix(PREFIX).rpartition("-v")[0].lower(): task for task in registered_ids()}
+    stem = (name.rpartition("-v")[0] or name).lower()
+    near = [known[match] for match in difflib.get_close_matches(stem, known, n=4, cutoff=0.6)]
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
     if namespace and not any(spec.namespace == namespace for spec in gymnasium.registry.values()):
         package = _PACKAGES.get(namespace, namespace.replace("_", "-"))
         return f"{hint}; its package may be missing: pip install {package}"

@@ -63,6 +63,11 @@ def resolve(task: str, settings: SimulatorConfig) -> SimulatorConfig:
     return suite_of(task).resolve(task, settings)
 
 
+def names_code(task: str) -> bool:
+    """Whether a task's name makes Burnish import a module and call what is in it: only who names it may want that."""
+    return suite_of(task).name == "gym" and ":" in task.removeprefix("gym:")
+
+
 def suite_names() -> tuple[str, ...]:
     """The suites that are installed, the built-in ones first."""
     return (*_BUILT_IN, *sorted(set(_announced()) - set(_BUILT_IN)))

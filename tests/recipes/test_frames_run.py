@@ -74,10 +74,10 @@ def test_imagined_pictures_are_judged_and_the_page_says_what_is_missing(simulate
     assert {"failures_kept", "successes_kept", "sources"} == set(failures)
     assert not (simulated / "evaluation/prediction.json").exists() and not (simulated / "ensemble").exists()
     page = (simulated / "report.html").read_text()
-    for words in ("no state vector", "no ensemble", "Imagined pictures: PSNR where something moves"):
+    for words in ("no state vector", "no ensemble", "Imagined pictures: where something moves"):
         assert words in page
     videos = {path.name for path in (simulated / "videos").glob("*.mp4")}
-    assert videos == {"before_after_1.mp4", "real_imagined_1.mp4"}
+    assert videos == {"evaluation_before_after_1.mp4", "evaluation_real_imagined_1.mp4"}
 
 
 def test_the_folder_knows_its_recipe(simulated, capfd):

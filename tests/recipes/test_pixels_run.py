@@ -40,14 +40,14 @@ def test_the_report_holds_the_contract_and_shows_the_pictures(finished):
     report = json.loads((finished / "report.json").read_text())
     validate_report(report)
     assert report["simulator_steps"]["refinement"] == 0 < report["simulator_steps"]["collection"]
-    assert report["seconds"]["autoencoder"] > 0
+    assert any(stage["name"] == "autoencoder" and stage["seconds"] > 0 for stage in report["stages"])
     fidelity = json.loads((finished / "evaluation/fidelity.json").read_text())
     assert "policy" in fidelity["sources"] and "fid" in fidelity["missing"]
     page = (finished / "report.html").read_text()
-    assert "Imagined pictures" in page and "Autoencoder of pictures" in page
+    assert "Imagined pictures" in page and "<h3>Autoencoder</h3>" in page
     assert sorted(path.name for path in (finished / "videos").iterdir()) == [
-        "before_after_1.mp4",
-        "real_imagined_1.mp4",
+        "evaluation_before_after_1.mp4",
+        "evaluation_real_imagined_1.mp4",
     ]
 
 

@@ -1,3 +1,5 @@
+"""The page: verdict first, every section with an anchor, nothing from elsewhere, whatever is in it escaped."""
+
 import base64
 import re
 from html.parser import HTMLParser
@@ -5,9 +7,13 @@ from html.parser import HTMLParser
 import pytest
 
 from burnish.errors import InputError
-from burnish.report import sections
-from burnish.report.html import render_html, write_html
-from burnish.report.summary import build_report
+from burnish.report import html
+from burnish.report.html import render_html
+from burnish.report.section import Axis, Mark, Plot, Section, Series, Table, Video
+from burnish.report.sections_policies import outcome_section
+from burnish.report.sections_run import untested_section, work_section
+from tests.report.conftest import RUN, VERSIONS
+from tests.report.test_verdict import NO_SIMULATOR, returns
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = '<script>alert("x")</script>'
@@ -45,28 +51,49 @@ class Page(HTMLParser):
     def words(self, tag="body"):
         return " ".join(self.text.get(tag, "").replace("\u00a0", " ").split())
 
+    def values(self, tag, name):
+        return [value for at, key, value in self.attributes if (at, key) == (tag, name)]
 
-WITHOUT_PLOTS = dict.fromkeys(("refinement", "training", "calibration", "prediction", "disagreement", "uncertainty"))
-VIDEO = {"title": "Before and after", "caption": "Start 7.", "mp4": b"not really a video", "path": "videos/7.mp4"}
+
+def everything(text="words"):
+    """A section with something of everything, all of whose words are `text`."""
+    series = Series(text, (0.0, 1.0), (1.0, 2.0), text=(text, text))
+    kinds = ("line", "scatter", "bars", "interval", "heat")
+    plots = tuple(
+        Plot(kind, text, (series, series), Axis(text), Axis(text), (Mark(1.0, text),), (text, text), text, text)
+        for kind in kinds
+    )
+    long = Table((text, text), ((text, text),) * 9, text)
+    tables = (
+        Table((text, text, text), ((text, text, text),), text, 3, text),
+        Table((text, text), ((text, text),)),
+        long,
+    )
+    video = Video("a.mp4", text, text, "a.jpg")
+    return Section("all", text, 60, (text,), (text,), plots, tables, (video,), (text,))
+
+
+FILES = {"a.mp4": b"a video", "a.jpg": b"a still"}
 
 
 @pytest.fixture(scope="module")
-def full(inputs):
-    return render_html(inputs(videos=[VIDEO]))
+def full(report, gate):
+    found = report(gate=gate())
+    return render_html(found, [outcome_section(found), work_section(found), everything()], "anchor: 0.05", FILES)
 
 
 def test_first_words_are_the_verdict(full):
     page = Page(full)
     assert page.tags[page.tags.index("main") + 1] == "h1"
-    assert page.words("h1").startswith("Refinement in imagination raised drawer-open-v3 from 48 % to 95 % (+47 points")
-    assert page.words("main").startswith(page.words("h1"))
+    assert page.words("h1") == "48 % → 95 % · accepted"
+    assert page.words("main").startswith("48 % → 95 % · accepted Refinement in imagination raised drawer-open-v3")
 
 
 def test_nothing_comes_from_elsewhere(full):
     page = Page(full)
     for tag, name, value in page.attributes:
         if name in {"src", "href", "xlink:href", "poster", "srcset", "data", "action"}:
-            assert value.startswith(("data:", "#")), (tag, name, value[:80])
+            assert value.startswith(("data:", "#")) or value == "report.json", (tag, name, value[:80])
         assert not name.startswith("on")
     assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
     assert "@import" not in full
@@ -76,121 +103,66 @@ def test_nothing_comes_from_elsewhere(full):
     assert "default-src 'none'" in full
 
 
-def test_every_section_and_every_picture_has_words(full):
+def test_the_contents_lead_to_every_section_and_every_picture_has_words(full):
     page = Page(full)
-    assert page.tags.count("h2") == 10
-    labels = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
-    assert len(labels) == page.tags.count("svg") == 2 + 6 + 2 + 4 + 4
-    assert all(len(label) > 20 for label in labels)
+    anchors = [value for value in page.values("a", "href") if value.startswith("#")]
+    assert anchors == ["#outcome", "#work", "#all", "#configuration"] and {one[1:] for one in anchors} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
-    for words in ("33 001", "2 min 0 s", "anchor: 0.05", "2.13.0", "number 36", "were not tried"):
+    assert len(page.values("svg", "aria-label")) == page.tags.count("svg") == 2 + 5
+    for words in (
+        "33 001 | 0",
+        "3 min 44 s",
+        "anchor: 0.05",
+        "2.13.0",
+        "after 100 decisions of 2 control steps",
+    ):
         assert words in page.words(), words
     assert "prefers-color-scheme: dark" in full and 'name="viewport"' in full
+    assert page.tags.count("details") == 3, "long tables are folded, as configuration and versions are"
 
 
-def test_videos_are_embedded_up_to_the_limit(inputs, monkeypatch):
-    first, second = (VIDEO | {"mp4": bytes([k]) * 300, "path": f"videos/{k}.mp4"} for k in (1, 2))
-    monkeypatch.setattr(sections, "MAX_VIDEO_BYTES", 500)
-    page = Page(render_html(inputs(videos=[first, second], **WITHOUT_PLOTS)))
-    sources = [value for tag, name, value in page.attributes if tag == "video" and name == "src"]
-    assert len(sources) == 1
-    assert base64.b64decode(sources[0].removeprefix("data:video/mp4;base64,")) == first["mp4"]
-    assert "It lies in videos/2.mp4." in page.words()
+def test_videos_have_stills_and_are_embedded_up_to_the_limit(report, monkeypatch):
+    monkeypatch.setattr(html, "MAX_VIDEO_BYTES", 500)
+    files = {"videos/1.mp4": b"1" * 300, "videos/2.mp4": b"2" * 300, "videos/1.jpg": b"still"}
+    videos = (Video("videos/1.mp4", "One", "", "videos/1.jpg"), Video("videos/2.mp4", "Two"), Video("none.mp4", "None"))
+    page = Page(render_html(report(), [Section("videos", "Videos", videos=videos)], "", files))
+    (source,), (still,) = page.values("video", "src"), page.values("video", "poster")
+    assert base64.b64decode(source.removeprefix("data:video/mp4;base64,")) == files["videos/1.mp4"]
+    assert base64.b64decode(still.removeprefix("data:image/jpeg;base64,")) == b"still"
+    assert "It lies in videos/2.mp4." in page.words() and "videos/2.mp4" in page.values("a", "href")
+    assert "This video is missing." in page.words()
 
 
-def test_whatever_comes_from_outside_is_escaped(inputs, summary):
-    report = build_report(
-        summary(
-            task=HOSTILE,
-            recipe=HOSTILE,
-            device=HOSTILE,
-            versions={"burnish": HOSTILE, "torch": HOSTILE, "python": HOSTILE, HOSTILE: HOSTILE},
-            seconds={HOSTILE: 1.0},
-        )
-    )
-    sample = inputs(
-        report,
-        configuration=f"task: {HOSTILE}</pre>",
-        data=[{"source": HOSTILE, "episodes": 1, "successes": 1, "frames": 9}],
-        training={HOSTILE: [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]},
-        videos=[VIDEO | {"title": f'"{HOSTILE}', "caption": f'"{HOSTILE}'}],
-        untested=[HOSTILE],
-        prediction=inputs().prediction | {"unit": f"$\\frac {HOSTILE}"},
-    )
-    text = render_html(sample)
+def test_whatever_comes_from_outside_is_escaped(report, gate):
+    hostile = gate() | {"checks": [{"name": HOSTILE, "passed": True, "sentence": HOSTILE}], "warning": HOSTILE}
+    run = RUN | {"task": HOSTILE, "recipe": HOSTILE}
+    found = report(gate=hostile, run=run, device=HOSTILE) | {"versions": VERSIONS | {HOSTILE: HOSTILE}}
+    parts = [outcome_section(found), work_section(found), everything(f'"{HOSTILE}'), untested_section(found)]
+    text = render_html(found, parts, f"task: {HOSTILE}</pre>", FILES)
     page = Page(text)
     assert "script" not in page.tags and "<script" not in text
-    assert HOSTILE in page.words("h1") and HOSTILE in page.words("pre") and HOSTILE in page.words("table")
+    for tag in ("p", "pre", "table", "figcaption", "strong", "nav"):
+        assert HOSTILE in page.words(tag), tag
+    assert all(not name.startswith("on") for _, name, _ in page.attributes)
 
 
-def test_missing_sections_say_why(inputs, summary):
-    skipped = {"evaluation": "the data set names no simulator"}
-    report = build_report(summary(pretrained=None, refined=None, paired=None, skipped=skipped))
-    absent = (
-        "data",
-        "refinement",
-        "training",
-        "calibration",
-        "prediction",
-        "disagreement",
-        "gate",
-        "videos",
-        "configuration",
-    )
-    reasons = {name: f"No {name} because of reason {k}." for k, name in enumerate(absent)}
-    nothing = dict.fromkeys((*absent, "uncertainty"))
-    page = Page(render_html(inputs(report, missing=reasons, chosen_iteration=None, **nothing)))
-    for reason in reasons.values():
-        assert reason in page.words()
-    assert "svg" not in page.tags and "video" not in page.tags
-    assert "Evaluation in a simulator was skipped: the data set names no simulator." in page.words()
-    assert "every success rate on this page is imagined" in page.words()
-    assert "were run for" not in page.words()
-    assert "no trust gate vouches for it" in page.words()
+def test_a_run_without_a_simulator_says_so(report):
+    found = report(None, skipped=NO_SIMULATOR)
+    page = Page(render_html(found, [outcome_section(found), untested_section(found)]))
+    assert "Evaluation in a simulator was skipped: no simulator was used." in page.words()
+    assert "every number about the refined one on this page is imagined by models" in page.words()
+    assert "no trust gate vouches for it" in page.words() and "svg" not in page.tags
+    assert "pretrained (imagined success)41 %" in page.words("dl")
 
 
-def test_disagreement_without_its_calibration(inputs):
-    """Runs from before there was one still render, and those that had too few episodes say so."""
-    old = Page(render_html(inputs(uncertainty=None)))
-    assert old.tags.count("svg") == 2 + 6 + 2 + 2 + 4
-    assert "Whether disagreement is calibrated was not measured." in old.words()
-    few = Page(render_html(inputs(uncertainty=None, missing={"uncertainty": "There were 3 episodes."})))
-    assert "There were 3 episodes." in few.words() and "Whether disagreement" not in few.words()
-    no_ensemble = Page(render_html(inputs(uncertainty=None, disagreement=None)))
-    assert "Whether disagreement" not in no_ensemble.words(), "one reason is enough"
+def test_a_run_measured_by_return(report):
+    found = report(returns((-10.0, -12.0, -11.0), (-5.0, -8.0, -6.0)), imagined={})
+    page = Page(render_html(found, [outcome_section(found), untested_section(found)]))
+    assert page.words("h1") == "−11 → −6.33 · no gate"
+    assert "refined (return)−6.33" in page.words("dl") and "run for 3 episodes" in page.words()
+    assert page.values("svg", "aria-label")[0] == "Real return: pretrained −11; refined −6.33."
 
 
-def test_flat_disagreement_is_warned_of(inputs, full):
-    assert "strong" not in Page(full).tags
-    flat = inputs().uncertainty | {"warning": "Its members agree where they are wrong."}
-    page = Page(render_html(inputs(uncertainty=flat)))
-    assert page.words("strong") == "Its members agree where they are wrong."
-
-
-def test_a_rejected_refinement_is_said_twice_and_marks_no_iterate(inputs, summary):
-    page = Page(render_html(inputs(build_report(summary(accepted=False)), chosen_iteration=None, training=None)))
-    assert "rejected" in page.words("h1")
-    assert "“Refined” is the pretrained policy here" in page.words() and "No iterate was accepted." in page.words()
-    assert "chosen iterate" not in page.words("svg")
-
-
-def test_why_refinement_stopped_is_said_where_it_is_known(inputs):
-    fewer = {name: None for name in WITHOUT_PLOTS if name != "refinement"}
-    rows = [{"iteration": 0, "imagined_steps": 0, "eval/success": 0.4}]
-    for stopped in ("no better iterate for 4 judgements", None):
-        page = Page(render_html(inputs(refinement=rows, refinement_stopped=stopped, **fewer)))
-        assert (f"Refinement stopped: {stopped}." in page.words()) == (stopped is not None)
-        assert ("Refinement stopped" in page.words()) == (stopped is not None)
-
-
-def test_a_broken_report_is_refused(inputs):
+def test_a_broken_report_is_refused(report):
     with pytest.raises(InputError, match="accepted"):
-        render_html(inputs({**inputs().report, "accepted": "yes"}))
-
-
-def test_writing_replaces_in_one_step(inputs, tmp_path):
-    path = tmp_path / "report.html"
-    path.write_text("old")
-    write_html(inputs(**WITHOUT_PLOTS), path)
-    assert path.read_text(encoding="utf-8").endswith("</html>\n")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+        render_html(report() | {"accepted": "yes"}, [])

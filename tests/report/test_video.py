@@ -3,9 +3,10 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from burnish.errors import InputError
-from burnish.report.video import FAILURE, SUCCESS, caption_bar, encode_mp4, save_mp4, side_by_side
+from burnish.report.video import FAILURE, SUCCESS, caption_bar, encode_mp4, save_video, side_by_side
 
 
 def clip(length, height=48, width=64, value=90):
@@ -35,10 +36,13 @@ def test_odd_sizes_grow_to_even_and_the_index_comes_first():
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-def test_save_is_whole_and_leaves_nothing_else(tmp_path):
-    save_mp4(tmp_path / "videos" / "a.mp4", clip(4), fps=10)
-    assert [p.name for p in (tmp_path / "videos").iterdir()] == ["a.mp4"]
-    assert len(decode((tmp_path / "videos" / "a.mp4").read_bytes())[0]) == 4
+def test_a_saved_video_has_a_still_of_its_last_frame_and_leaves_nothing_else(tmp_path):
+    frames = np.concatenate([clip(4), clip(1, value=200)])
+    video = save_video(tmp_path, "a", frames, 10, "Title", "Caption")
+    assert (video.file, video.poster) == ("videos/a.mp4", "videos/a.jpg")
+    assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == ["a.jpg", "a.mp4"]
+    still = np.asarray(Image.open(tmp_path / video.poster))
+    assert still.shape == (48, 64, 3) and abs(int(still.mean()) - 200) <= 2
 
 
 def test_side_by_side_freezes_frames_and_colours_the_end():

@@ -184,7 +184,7 @@ def test_arguments_are_words_or_json():
 def test_what_is_not_there_names_what_is_near():
     with pytest.raises(InputError, match=r"'Pendulum-v0' is registered; did you mean gym:Pendulum-v1"):
         check_task("gym:Pendulum-v0")
-    with pytest.raises(InputError, match=r"'Reacher' is registered; did you mean gym:Reacher-v5|gym:Reacher-v"):
+    with pytest.raises(InputError, match=r"'Reacher' is registered; did you mean gym:Reacher-v5"):
         check_task("gym:Reacher")
     with pytest.raises(InputError, match=r"its package may be missing: pip install gym-nowhere"):
         check_task("gym:gym_nowhere/PushT-v0")

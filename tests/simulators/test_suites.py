@@ -1,6 +1,7 @@
 """What holds for every suite: seeds decide, all is counted, shapes are what was said; and how suites are found."""
 
 import sys
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
+from burnish.data import Dataset, DatasetInfo
 from burnish.errors import InputError
 from burnish.evaluation.real import RealSuccess
 from burnish.recipes.recording import Recorder
@@ -134,6 +136,9 @@ def test_a_name_chooses_the_suite():
     assert check_task("metaworld:drawer-open-v3") == check_task("drawer-open-v3") == "drawer-open-v3"
     assert SimulatorVectorEnv("metaworld:drawer-open-v3", 1).task == "drawer-open-v3"
     assert suite_of("gym:Pendulum-v1") is suite_of(TOY)
+    named = ("drawer-open-v3", "metaworld:drawer-open-v3", "gym:Pendulum-v1", "gym:gym_pusht/PushT-v0")
+    assert not any(map(tasks.names_code, named))
+    assert tasks.names_code(TOY) and tasks.names_code("gym:numpy:Pendulum-v1")
     with pytest.raises(InputError, match=r"did you mean drawer-open-v3"):
         check_task("metaworld:drawer-opn-v3")
     with pytest.raises(InputError, match=r"unknown suite 'gim' of the task 'gim:Pendulum-v1': the suites are meta"):
@@ -213,6 +218,18 @@ def test_packages_bring_suites_of_their_own(plugin):
         resolve("still:life", SimulatorConfig(cameras=("front",)))
     table = as_table()
     assert "still (Still life): plays tasks only" in table and "broken: not usable" in table
+
+
+def test_a_data_set_fits_a_task_or_not():
+    jobs = [CollectJob("random", RandomActor, [1])]
+    episodes = {task: collect(task, jobs, SimulatorConfig(max_steps=3), workers=0) for task in TASKS[1:]}
+    data = {task: Dataset.from_episodes(found, DatasetInfo(fps=30)) for task, found in episodes.items()}
+    spec = suite_of("gym:Pendulum-v1").describe("gym:Pendulum-v1", SimulatorConfig())
+    spec.check_data("gym:Pendulum-v1", data["gym:Pendulum-v1"])
+    with pytest.raises(InputError, match=r"state of 3 numbers \(state.0, state.1, state.2\), the data set has 2"):
+        spec.check_data("gym:Pendulum-v1", data["gym:MountainCarContinuous-v0"])
+    with pytest.raises(InputError, match="takes 1 numbers as an action, the data set has 2"):
+        replace(spec, state_names=tuple("abcde")).check_data("gym:Pendulum-v1", data[TOY])
 
 
 def test_gymnasium_itself_agrees_with_the_suite():

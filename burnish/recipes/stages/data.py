@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from burnish.data import Dataset, Windows, folds, is_image_key, read_dataset, require_successes
+from burnish.data import Dataset, Recording, Windows, folds, is_image_key, read_dataset, require_successes
 from burnish.errors import InputError
 from burnish.pipeline import Absent, Reading, Stage, StageContext, stage
 from burnish.recipes.own_data import OwnData, ReadingRule
+from burnish.recipes.stages.recording import noted
 from burnish.recipes.stages.training import train
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
@@ -149,10 +150,11 @@ def own_data(own: OwnData, task: str, cameras: tuple[str, ...]) -> Stage:
 
 def take_own_data(
     context: StageContext, parts: dict[str, Path], rule: ReadingRule, task: str, cameras: tuple[str, ...]
-) -> Dataset:
+) -> Recording:
     """Keep this task's observations, actions and success."""
+    context.record("role", "collection")
     own = OwnData(parts["meta"].parent, rule)
     dataset = own.read(cameras)
     chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
     require_successes(chosen, f"{own.path}, task '{task}'")
-    return chosen
+    return noted(context, Recording(chosen.to_episodes(), chosen.info))

@@ -18,7 +18,7 @@ from burnish.evaluation.action_following import action_following
 from burnish.evaluation.correlation import spearman
 from burnish.evaluation.failure_fidelity import failure_fidelity
 from burnish.evaluation.fidelity import picture_fidelity
-from burnish.evaluation.prediction import OpenLoop, open_loop
+from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.evaluation.uncertainty import uncertainty
 from burnish.imagination import Models
@@ -28,6 +28,19 @@ from burnish.recipes import base
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import simulator_steps
+from burnish.report.compose import read_rows
+from burnish.report.outcomes import Outcomes, Played, save_outcomes
+from burnish.report.section import Section, Video, save_sections
+from burnish.report.sections_models import (
+    disagreement_section,
+    failure_section,
+    picture_section,
+    prediction_section,
+    uncertainty_section,
+    world_model_section,
+)
+from burnish.report.sections_policies import curve_section
+from burnish.report.sections_run import videos_section
 from burnish.rewards import SuccessReward
 from burnish.storage import load_tensors, write_json
 from burnish.world_models import Encoded
@@ -36,6 +49,7 @@ HORIZON = 20
 PICTURE_HORIZON = 10
 _CURVE_OFFSET = 500_000  # the curve's starts are none of the evaluation's
 _PAIRS = 2000
+NO_SIMULATOR = "the run started from a data set of the user's own, and no simulator was used"
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ def evaluate(
     policies: dict[str, Path],
     models: base.Models,
 ) -> None:
-    """Everything that is measured, as JSON files in the stage's folder; without a simulator only the models.
+    """Everything that is measured, as sections and outcomes; without a simulator only the models.
 
     Args:
         real: the simulator; None where there is none.
@@ -72,72 +86,81 @@ def evaluate(
     models, folder, held_out = imagined(models), context.folder, shown.data[1]
     world = models.world_model
     outer = world if shown.encoder is None else Encoded(frozen(shown.encoder), world).eval()
+    sections = []
     if STATE in held_out.observations:
-        measure_models(held_out, models, seed, folder)
+        sections += measure_models(held_out, models, seed, folder)
     else:
-        measure_failures(held_out, models, seed, folder, evaluation.picture_windows)
+        sections += measure_failures(held_out, models, seed, folder, evaluation.picture_windows)
     if shown.pictures is not None or STATE not in held_out.observations:
         seen = held_out if shown.pictures is None else shown.pictures[1]
-        measure_pictures(seen, outer, seed, folder, evaluation.picture_windows)
+        sections.append(measure_pictures(seen, outer, seed, folder, evaluation.picture_windows))
     if real is not None:
-        episodes = measure_success(context, real, evaluation.episodes, policies)
-        measure_curve(context, real, evaluation, policies["refined"])
-        make_videos(context, real, evaluation, episodes, outer)
+        episodes = measure_policies(context, real, evaluation.episodes, policies)
+        sections.append(measure_curve(context, real, evaluation, policies["refined"]))
+        sections.append(make_videos(context, real, evaluation, episodes, outer))
+    else:
+        context.record("skipped", {"evaluation": NO_SIMULATOR})
+        sections.append(videos_section([], "Videos show the simulator, which was not used."))
+    save_sections(folder, sections)
+    context.record("role", "evaluation")
     context.record("simulator_steps", simulator_steps() - before)
 
 
-def measure_models(held_out: Dataset, models: Models, seed: int, folder: Path) -> None:
+def measure_models(held_out: Dataset, models: Models, seed: int, folder: Path) -> list[Section]:
     """Open-loop error against hold-last, and whether the ensemble's disagreement knows of it; on held-out episodes.
 
-    uncertainty.json holds a reason under "missing" where there are too few of them.
+    The numbers are kept as JSON in `folder`, too; uncertainty.json says why it has none ("missing").
     """
     uncertainties = models.pessimism.uncertainties
     ensemble = uncertainties[0] if uncertainties else None
     horizon = max(1, min(HORIZON, int(held_out.lengths.max()) - 1) // models.world_model.action_steps)
     result = open_loop(models.world_model, held_out, horizon, seed, ensemble)
     write_json(folder / "prediction.json", result.summary())
+    sections = [prediction_section(result.summary())]
     if ensemble is None or result.disagreement is None:
-        return
+        return sections
     spread, error = result.disagreement[:, 0], result.model_error[:, 0]
     correlation = spearman(spread, error)
-    write_json(
-        folder / "disagreement.json",
-        {
-            "threshold": float(ensemble.threshold),
-            "spearman": None if math.isnan(correlation) else correlation,
-            "pairs": torch.stack([spread, error], 1)[:_PAIRS].tolist(),
-        },
-    )
-    write_json(folder / "uncertainty.json", _calibration(result, seed))
-
-
-def _calibration(result: OpenLoop, seed: int) -> dict[str, Any]:
+    disagreement = {
+        "threshold": float(ensemble.threshold),
+        "spearman": None if math.isnan(correlation) else correlation,
+        "pairs": torch.stack([spread, error], 1)[:_PAIRS].tolist(),
+    }
+    write_json(folder / "disagreement.json", disagreement)
     try:
-        return uncertainty(result, seed).summary()
-    except InputError as error:
-        return {"missing": f"Whether disagreement is calibrated was not measured: {error}."}
+        calibrated = uncertainty(result, seed).summary()
+        third = uncertainty_section(calibrated)
+    except InputError as reason:
+        calibrated = {"missing": f"Whether disagreement is calibrated was not measured: {reason}."}
+        third = world_model_section(missing=(calibrated["missing"],))
+    write_json(folder / "uncertainty.json", calibrated)
+    return [*sections, disagreement_section(disagreement), third]
 
 
-def measure_pictures(held_out: Dataset, world: Any, seed: int, folder: Path, windows: int) -> None:
+def measure_pictures(held_out: Dataset, world: Any, seed: int, folder: Path, windows: int) -> Section:
     """How true imagined pictures are, and whether they follow the actions; on held-out episodes, fidelity.json."""
     horizon = max(1, min(PICTURE_HORIZON, int(held_out.lengths.max()) - 1) // world.action_steps)
     fidelity = picture_fidelity(world, held_out, horizon, seed, limit=windows)
     following = action_following(world, held_out, horizon, seed, limit=windows)
-    write_json(folder / "fidelity.json", {**fidelity.summary(), "action_following": following.summary()})
+    found = {**fidelity.summary(), "action_following": following.summary()}
+    write_json(folder / "fidelity.json", found)
+    return picture_section(found)
 
 
-def measure_failures(held_out: Dataset, models: Models, seed: int, folder: Path, episodes: int) -> None:
+def measure_failures(held_out: Dataset, models: Models, seed: int, folder: Path, episodes: int) -> list[Section]:
     """Whether an imagined failure stays one, by the classifier; on held-out episodes, failure_fidelity.json."""
-    if isinstance(models.reward, SuccessReward):
-        found = failure_fidelity(models.world_model, models.reward.classifier, held_out, seed, limit=episodes)
-        write_json(folder / "failure_fidelity.json", found.summary())
+    if not isinstance(models.reward, SuccessReward):
+        return []
+    found = failure_fidelity(models.world_model, models.reward.classifier, held_out, seed, limit=episodes).summary()
+    write_json(folder / "failure_fidelity.json", found)
+    return [failure_section(found)]
 
 
-def measure_success(
+def measure_policies(
     context: StageContext, real: Real, count: int, policies: dict[str, Path]
 ) -> dict[str, list[Episode]]:
-    """All policies from the same starts, which no training saw; success.json holds every episode's outcome."""
-    from burnish.evaluation.real import evaluation_seeds, play
+    """All policies from the same starts, which no training saw; outcomes.json holds every episode's outcome."""
+    from burnish.evaluation.real import RealSuccess, evaluation_seeds, play
 
     seeds, episodes = evaluation_seeds(count), dict[str, list[Episode]]()
     recorder = real.recorder
@@ -152,13 +175,18 @@ def measure_success(
                 recorder.pool,
                 lambda done, total, offset=offset: bar.set(offset + done),
             )
-    outcomes = {name: [bool(episode.success.any()) for episode in played] for name, played in episodes.items()}
-    write_json(context.folder / "success.json", {"seeds": seeds, **outcomes})
+    outcomes = {name: RealSuccess.of(played) for name, played in episodes.items()}
+    told = recorder.spec.success_key is not None or any(any(found.success) for found in outcomes.values())
+    played = {
+        name: Played(found.success if told else (), () if told else found.returns) for name, found in outcomes.items()
+    }
+    limit = recorder.simulator
+    save_outcomes(context.folder, Outcomes(played, tuple(seeds), limit.max_steps, limit.action_repeat or 1))
     return episodes
 
 
-def measure_curve(context: StageContext, real: Real, evaluation: EvaluationConfig, refined: Path) -> None:
-    """Real success of a few iterates of refinement, for the report's curve only; curve.json."""
+def measure_curve(context: StageContext, real: Real, evaluation: EvaluationConfig, refined: Path) -> Section:
+    """Real success of a few iterates of refinement, for the report's curve only."""
     from burnish.evaluation.real import evaluation_seeds, real_success
 
     iterates = sorted((refined / "iterates").glob("*.safetensors"))
@@ -172,44 +200,41 @@ def measure_curve(context: StageContext, real: Real, evaluation: EvaluationConfi
         result = real_success(folder, real.task, recorder.simulator, seeds, recorder.pool)
         rows.append({"iteration": int(path.stem), **result.to_dict()})
         shutil.rmtree(folder)
-    write_json(context.folder / "curve.json", rows)
+    return curve_section(rows, read_rows(refined))
 
 
 def make_videos(
     context: StageContext, real: Real, evaluation: EvaluationConfig, episodes: dict[str, list[Episode]], world: Any
-) -> None:
-    """Videos and videos.json; where they cannot be made, the reason is recorded and the run goes on."""
+) -> Section:
+    """Videos in the stage's folder; where they cannot be made, the section says why and the run goes on."""
     from burnish.recipes.videos import before_and_after, real_and_imagined
 
-    recorder = real.recorder
-    info = recorder.info
-    folder = context.folder / "videos"
-    videos: list[dict[str, str]] = []
+    recorder, videos = real.recorder, list[Video]()
+    info, size, rate = recorder.info, evaluation.video_size, recorder.info.fps / 2
     missing = "" if evaluation.videos else "No video was asked for."
     pairs = _telling(episodes["pretrained"], episodes["refined"])[: evaluation.videos]
     for number, (before, after) in enumerate(pairs, start=1):
-        size, rate = evaluation.video_size, info.fps / 2
         try:
-            videos.append(before_and_after(folder, number, before, after, recorder.simulator, size, rate))
+            videos.append(before_and_after(context.folder, number, before, after, recorder.simulator, size, rate))
         except BurnishError as error:
             # A machine without OpenGL or PyAV: the numbers do not need pictures.
             missing = f"No picture could be drawn: {error}"
         try:
-            videos += real_and_imagined(folder, number, after, world, info, real.seed, size, rate)
+            videos += real_and_imagined(context.folder, number, after, world, info, real.seed, size, rate)
         except BurnishError as error:
             missing = missing or str(error)
-    write_json(context.folder / "videos.json", {"videos": videos, "missing": missing})
+    return videos_section(videos, missing)
 
 
 def _telling(before: list[Episode], after: list[Episode]) -> list[tuple[Episode, Episode]]:
-    """Pairs of the same start, those first whose outcomes differ (improvements and setbacks in turn)."""
+    """Pairs of the same start in turns: one that got better, one that got worse, one that still fails, and the rest."""
     pairs = list(zip(before, after, strict=True))
     outcome = [(bool(b.success.any()), bool(a.success.any())) for b, a in pairs]
-    better, worse, same = (
-        [pair for pair, (old, new) in zip(pairs, outcome, strict=True) if new - old == change] for change in (1, -1, 0)
-    )
-    turns = [pair for index in range(len(pairs)) for group in (better, worse) for pair in group[index : index + 1]]
-    return turns + same
+    groups = [
+        [pair for pair, found in zip(pairs, outcome, strict=True) if found == kind]
+        for kind in ((False, True), (True, False), (False, False), (True, True))
+    ]
+    return [pair for index in range(len(pairs)) for group in groups for pair in group[index : index + 1]]
 
 
 def _spread(items: list[Path], count: int) -> list[Path]:

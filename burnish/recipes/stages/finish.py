@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+from burnish.config import to_dict
 from burnish.pipeline import Stage, ordered, stage
 from burnish.recipes.base import HeldOut, Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.data import Recorded
@@ -51,6 +52,7 @@ def finish(run: RunSpec, c: RecipeConfig, models: HeldOut, parts: Parts) -> Plan
         alone=True,
         run={"recipe": run.recipe, "task": run.task, "seed": run.seed},
         stages={each.name: each.folder for each in done},
+        configuration=to_dict(c),
     )
     return Plan(
         **{each.name: getattr(parts, each.name) for each in fields(Parts)},

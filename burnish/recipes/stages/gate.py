@@ -15,6 +15,8 @@ from burnish.recipes import base
 from burnish.recipes.stages import data as reading
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import inside, simulator_steps, time_limit
+from burnish.report.section import save_sections
+from burnish.report.sections_gate import gate_section, gate_summary
 from burnish.storage import write_json
 
 GATE_FILE = "gate.json"
@@ -34,7 +36,7 @@ def gated(
         return None
     shorter, worlds = base.shortened(c, gate.training_share), []
     for number in range(gate.worlds):
-        with naming(f"gate/world_{number}"):
+        with naming(f"gate/world_{number}", role="gate"):
             fold = data.fold(number, gate.worlds, seed)
             worlds.append(models(shorter, fold, seed + _SEED_STRIDE * (number + 1)))
     return stage(
@@ -67,7 +69,12 @@ def accept(
     else:
         found = {"accepted": False, "reasons": [str(reason)]}
     write_json(context.folder / GATE_FILE, found)
-    context.record("accepted", found["accepted"])
+    # The refined policy is the pretrained one where no iterate was better.
+    pairs = zip(policy.policy.state_dict().values(), refined.policy.state_dict().values(), strict=True)
+    chosen = any(not torch.equal(one, other) for one, other in pairs)
+    save_sections(context.folder, [gate_section(found, chosen)])
+    for name, value in {"role": "gate", "accepted": found["accepted"], "gate": gate_summary(found)}.items():
+        context.record(name, value)
     if simulator_steps() != before:
         raise RunError("the trust gate touched the simulator; this is a bug: no part of it may")
     return refined if found["accepted"] else policy

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from burnish.data import Dataset, Recording
 from burnish.pipeline import StageContext
+from burnish.report.section import save_sections
+from burnish.report.sections_run import data_section, mean_returns
 from burnish.simulators.settings import SimulatorConfig
 
 if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
@@ -41,4 +43,18 @@ def record_rollouts(
     """Rollouts of a policy with graded noise, joined to the earlier episodes: the whole offline data."""
     recorder = real.recorder
     played = recorder.record(recorder.rollouts(policy, episodes, noise), frames_after_success, context)
-    return Recording([*earlier.to_episodes(), *played], recorder.info)
+    return noted(context, Recording([*earlier.to_episodes(), *played], recorder.info))
+
+
+def noted(context: StageContext, recording: Recording) -> Recording:
+    """The same, after its episodes were counted for the report."""
+    episodes = list(recording.episodes)
+    sources, lengths = [each.source for each in episodes], [len(each) for each in episodes]
+    success = [each.succeeded for each in episodes]
+    returns = [float(each.reward.sum()) for each in episodes if each.reward is not None]
+    known = len(returns) == len(episodes)
+    if known:
+        context.record("returns", mean_returns(sources, returns))
+    section = data_section(sources, lengths, success if any(success) else None, returns if known else None)
+    save_sections(context.folder, [section])
+    return Recording(episodes, recording.info)

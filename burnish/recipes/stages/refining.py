@@ -12,6 +12,10 @@ from burnish.pipeline import StageContext
 from burnish.policies import Agent, check_same_features
 from burnish.recipes.base import Models
 from burnish.recipes.stages.imagining import imagined
+from burnish.report.compose import read_rows
+from burnish.report.section import save_sections
+from burnish.report.sections_policies import refinement_section
+from burnish.rewards import SuccessReward
 from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
 from burnish.training import current
 from burnish.world_models import Encoded, WorldModel
@@ -58,9 +62,14 @@ def refine_policy(
         )
     if simulator_steps() != before:
         raise RunError("refinement touched the simulator; this is a bug: no part of it may")
-    context.record("simulator_steps", 0)
-    for name, value in result.items():
-        context.record(name.replace("score", "imagined_success"), value)
+    measure = "success" if isinstance(imagines.reward, SuccessReward) else "return"
+    imagined_scores = {measure: {"pretrained": result["score_pretrained"], "refined": result["score_refined"]}}
+    noted = {"role": "refinement", "simulator_steps": 0, "imagined": imagined_scores, **result}
+    for name, value in noted.items():
+        context.record(name, value)
+    rows = read_rows(context.folder)
+    section = refinement_section(rows, int(result["iteration"]), imagined_scores, result["stopped"])
+    save_sections(context.folder, [section])
     return policy
 
 

@@ -15,6 +15,8 @@ from burnish.evaluation.replay import replay, success_of_states
 from burnish.imagination import imagined_frames
 from burnish.pipeline import StageContext
 from burnish.policies import Policy
+from burnish.report.section import save_sections
+from burnish.report.sections_models import calibration_section
 from burnish.rewards import BalancedFrames, CalibratedClassifier
 from burnish.storage import write_json
 from burnish.training import Sampler, TrainingConfig, Validate, fit
@@ -173,6 +175,7 @@ def train_classifier(
     clear = ~about_to_succeed(held_out, model.grace_frames)
     calibration = classifier.calibrate(recorded_features(world, held_out)[clear], held_out.success[clear])
     write_json(context.folder / "calibration.json", calibration.to_dict())
+    save_sections(context.folder, [calibration_section(calibration.to_dict())])
     return classifier
 
 

@@ -1,0 +1,113 @@
+"""What finished stages recorded, by generic keys: the report knows no stage by name.
+
+A stage may record under its outputs
+
+- `role`: one of `ROLES`, by default training; seconds and simulator steps are added up by role;
+- `simulator_steps`, `imagined_steps`: numbers of steps;
+- `iteration`, `stopped`, `device`: of a refinement, the chosen iterate (0: the pretrained policy), why it ended;
+- `imagined`: of a refinement, {"success" or "return": {"pretrained": …, "refined": …}};
+- `gate`: the decision (`sections_gate.gate_summary`);
+- `returns`: of recorded episodes, the mean return by source;
+- `skipped`: {what was left out: why}.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import InputError, RunError
+from burnish.report.checks import Checker
+
+ROLES = ("collection", "training", "refinement", "gate", "evaluation")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage that is done: its folder, its seconds of work, and what it recorded."""
+
+    name: str
+    folder: Path
+    seconds: float = 0.0
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, folder: Path, manifest: Any) -> "Finished":
+        """From the stage's manifest; InputError where it is damaged."""
+        check = Checker(f"{folder}: the manifest")
+        check.keys(manifest, "it", ("seconds", "outputs"), more=True)
+        check.number(manifest["seconds"], "seconds", 0, None)
+        outputs = manifest["outputs"]
+        check.mapping(outputs, "outputs")
+        for key in ("simulator_steps", "imagined_steps"):
+            check.number(outputs.get(key, 0), f"outputs.{key}", 0, None)
+        for key in ("imagined", "returns", "skipped"):
+            check.mapping(outputs.get(key, {}), f"outputs.{key}")
+        if outputs.get("role", "training") not in ROLES:
+            check.fail("outputs.role", outputs["role"], f"one of {', '.join(ROLES)}")
+        return cls(name, Path(folder), float(manifest["seconds"]), outputs)
+
+    @property
+    def role(self) -> str:
+        """What the stage is there for."""
+        return self.outputs.get("role", "training")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What all stages together say."""
+
+    seconds: dict[str, float]
+    simulator_steps: dict[str, int]
+    imagined_steps: int
+    imagined: dict[str, Mapping[str, float]]
+    iteration: int
+    device: str
+    stages: list[dict[str, Any]]
+    gate: Mapping[str, Any] | None = None
+    returns: Mapping[str, float] | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a refined policy was chosen, and no gate rejected it."""
+        return self.iteration != 0 and (self.gate is None or bool(self.gate["accepted"]))
+
+
+def facts(stages: Sequence[Finished]) -> Facts:
+    """Add up what the stages recorded.
+
+    Raises:
+        RunError: a stage that is not to use a simulator did, or a refinement does not say that it used none.
+        InputError: no stage refined a policy.
+    """
+    refinements = [stage for stage in stages if stage.role == "refinement"]
+    if not refinements:
+        raise InputError("no stage of this run refined a policy, so there is nothing to report; run refinement first")
+    if any("simulator_steps" not in stage.outputs for stage in refinements):
+        raise RunError("the refined policy's stage does not say that it used no simulator; run refinement again")
+    steps = {role: _sum(stages, role, "simulator_steps") for role in ROLES}
+    for role in ("training", "refinement", "gate"):
+        if steps[role]:
+            raise RunError(f"{role} must not touch the simulator, but {steps[role]:.0f} simulator steps were counted")
+    last = refinements[-1].outputs
+    return Facts(
+        seconds={role: sum(stage.seconds for stage in stages if stage.role == role) for role in ROLES},
+        simulator_steps={role: int(steps[role]) for role in ("collection", "refinement", "evaluation")},
+        imagined_steps=int(_sum(stages, "refinement", "imagined_steps")),
+        imagined=dict(last.get("imagined", {})),
+        iteration=int(last.get("iteration", 0)),
+        device=str(last.get("device", "cpu")),
+        stages=[{"name": stage.name, "role": stage.role, "seconds": round(stage.seconds, 2)} for stage in stages],
+        gate=_last(stages, "gate"),
+        returns=_last(stages, "returns"),
+        skipped={name: why for stage in stages for name, why in stage.outputs.get("skipped", {}).items()},
+    )
+
+
+def _sum(stages: Sequence[Finished], role: str, key: str) -> float:
+    return sum(stage.outputs.get(key, 0) for stage in stages if stage.role == role)
+
+
+def _last(stages: Sequence[Finished], key: str) -> Any:
+    return next((stage.outputs[key] for stage in reversed(stages) if key in stage.outputs), None)

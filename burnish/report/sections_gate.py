@@ -1,0 +1,189 @@
+"""The trust gate's section and summary, for somebody who must decide what may run on the robot."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from burnish.evaluation.intervals import wilson_interval
+from burnish.report.contract import GATE_KEYS
+from burnish.report.section import Axis, Mark, Plot, Section, Series, Table, numbers
+from burnish.report.verdict import can_decide, expected
+from burnish.report.wording import MEASURES, Measure, count, percent
+
+_POLICIES = ("pretrained", "refined")
+_OPTIONAL = ("skill", "transfer", "knowledge", "measure")
+
+
+def gate_summary(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What `report.json` says of a gate's decision; without numbers where the gate could not decide.
+
+    "checks" tells of each check by name whether it passed.
+    """
+    told = {"accepted": found["accepted"], "reasons": list(found["reasons"])}
+    if not can_decide(found):
+        return told
+    told["checks"] = {check["name"]: check["passed"] for check in found["checks"]}
+    for name in (*GATE_KEYS, *_OPTIONAL, "expected_success", "expected_return"):
+        if name in found:
+            told[name] = _rounded(found[name])
+    return told
+
+
+def gate_section(found: Mapping[str, Any], refined: bool = True) -> Section:
+    """How the gate decided, what to do, every check, and both policies in each held-out world.
+
+    Args:
+        found: the content of gate.json; any mapping in it may hold a "warning".
+        refined: a refined policy was chosen in imagination, rather than the pretrained one.
+    """
+    section, measure = {"key": "gate", "title": "The trust gate", "order": 20}, _measure(found)
+    parts = [found, *(part for part in found.values() if isinstance(part, Mapping))]
+    warnings = tuple(part["warning"] for part in parts if isinstance(part.get("warning"), str))
+    if not can_decide(found):
+        reasons = _sentence("; ".join(found["reasons"])).rstrip(". ")
+        words = (_advice(found, refined),)
+        return Section(**section, words=words, warnings=warnings, missing=(f"{reasons}.",))
+    checks = Table(
+        ("Check", "result", "what was found"),
+        tuple(
+            (check["name"], "✓ passed" if check["passed"] else "✗ not passed", _sentence(check["sentence"]))
+            for check in found["checks"]
+        ),
+        "Checks",
+        texts=3,
+    )
+    tables = [checks, Table(("", *_POLICIES), _policy_rows(found, measure), "Both policies in the held-out worlds")]
+    if "both" in found.get("back_test", {}):
+        tables.append(_back_test(found))
+    words = (_method(found), _advice(found, refined))
+    return Section(
+        **section, words=words, warnings=warnings, plots=(_worlds(found, measure), _estimate(found, measure)),
+        tables=tuple(tables),
+    )  # fmt: skip
+
+
+def _measure(found: Mapping[str, Any]) -> Measure:
+    return MEASURES[found.get("measure", "success")]
+
+
+def _method(gate: Mapping[str, Any]) -> str:
+    return (
+        f"Before any simulator is asked, both policies play in {gate['worlds']} held-out worlds, from the same "
+        f"{gate['episodes']} recorded starts. Refinement never saw these worlds; each learned from another part of the "
+        "episodes, with a reward of its own. An episode that leaves the data there counts as a failure. The refined "
+        "policy is handed out only where every check passes."
+    )
+
+
+def _advice(gate: Mapping[str, Any], refined: bool) -> str:
+    if not refined:
+        return "No refined policy was better in imagination, so the gate compared the pretrained one with itself."
+    if gate["accepted"]:
+        return (
+            "Accepted: the run hands out the refined policy (accepted/ in the run folder). On a robot, let it begin "
+            "under supervision, from starts like the recorded ones, in turns with the pretrained policy."
+        )
+    return (
+        f"{'Rejected' if can_decide(gate) else 'Not decided'}: the run hands out the pretrained policy (accepted/ in "
+        "the run folder); the refined one stays in the run folder for study. More recorded episodes of the pretrained "
+        "policy, with successes and failures, are what the gate learns most from."
+    )
+
+
+def _policy_rows(gate: Mapping[str, Any], measure: Measure) -> tuple[tuple[str, ...], ...]:
+    def row(name: str, key: str, written: Any) -> tuple[str, ...] | None:
+        if not all(key in gate[policy] for policy in _POLICIES):
+            return None
+        return (name, *(written(gate[policy][key]) for policy in _POLICIES))
+
+    rows = [
+        row(f"imagined {measure.name}, pessimistic", "pessimistic", measure.value),
+        row(f"imagined {measure.name}, however uncertain", "hopeful", measure.value),
+        row("episodes halted", "halted", percent),
+        row("mean distance to the data (halted at 1)", "distance", lambda value: f"{value:.2f}"),
+    ]
+    wanted = gate.get(f"expected_{measure.name}")
+    if wanted is not None:
+        rows.append((f"expected real {measure.name}", *(measure.value(wanted[policy]) for policy in _POLICIES)))
+    recorded = gate.get("recorded")
+    if recorded is not None and "successes" in recorded:
+        low, high = wilson_interval(recorded["successes"], recorded["episodes"])
+        told = f"{recorded['successes']} of {recorded['episodes']} ({percent(low, 0)} to {percent(high, 0)})"
+        rows.append(("real success in the data (95 % interval)", told, "unknown"))
+    elif measure.name == "success":
+        rows.append(("real success in the data", "never recorded", "unknown"))
+    return tuple(one for one in rows if one is not None)
+
+
+def _back_test(gate: Mapping[str, Any]) -> Table:
+    counts = gate["back_test"]
+    imagined, other = counts["both"] + counts["only_imagined"], counts["only_real"] + counts["neither"]
+    note = (
+        f"Each held-out world replayed episodes that it had not learned from, {imagined + other} in all. Of {imagined} "
+        f"that succeed in imagination, {counts['both']} had succeeded in reality; of {other} that fail in imagination, "
+        f"{counts['only_real']} had. Worlds that know the task come near all and near none. φ = {gate['skill']:.2f} "
+        f"sums this up: 1 is perfect, 0 no better than guessing. Two replays of the same episode agree at "
+        f"{counts['repeatability']:.2f}. For what the worlds get wrong beyond this luck, the gate multiplies an "
+        f"imagined gain by {gate['transfer']:.2f}."
+    )
+    rows = (
+        ("real success", count(counts["both"]), count(counts["only_real"])),
+        ("real failure", count(counts["only_imagined"]), count(counts["neither"])),
+    )
+    return Table(
+        ("", "imagined success", "imagined failure"), rows, "Back-test: recorded episodes, replayed", note=note
+    )
+
+
+def _worlds(gate: Mapping[str, Any], measure: Measure) -> Plot:
+    worlds = {policy: numbers(gate[policy]["per_world"]) for policy in _POLICIES}
+    places = tuple(float(row) for row in range(len(worlds["refined"])))
+    series = tuple(
+        Series(policy, places, worlds[policy], colour=colour)  # type: ignore[arg-type]
+        for policy, colour in (("pretrained", "grey"), ("refined", "blue"))
+    )
+    pairs = [(old, new) for old, new in zip(*worlds.values(), strict=True) if old is not None and new is not None]
+    better = sum(new > old for old, new in pairs)
+    some = {0: "none", len(places): "all"}.get(better, str(better))
+    told = "; ".join(f"{measure.value(old)} and {measure.value(new)}" for old, new in pairs)
+    share = measure.name == "success"
+    unit = f"imagined {measure.name}, pessimistic"
+    return Plot(
+        "interval",
+        "Both policies in each held-out world",
+        series,
+        y=Axis(unit, "share", 0, 1) if share else Axis(unit),
+        names=tuple(f"world {row + 1}" for row in range(len(places))),
+        caption=f"In {some} of {len(places)} held-out worlds the refined policy does better. The worlds learned from "
+        "different episodes of the same data, so that their spread shows how much hangs on single episodes, but not "
+        "what all of the data lack.",
+        alt=f"Imagined {measure.name} of the pretrained and the refined policy in each held-out world: {told}.",
+    )
+
+
+def _estimate(gate: Mapping[str, Any], measure: Measure) -> Plot:
+    scale, unit = (100, " (percentage points)") if measure.name == "success" else (1, "")
+    centre, low, high = (scale * gate[key] for key in ("estimate", "low", "high"))
+    text = measure.change(gate["estimate"])
+    return Plot(
+        "interval",
+        "Expected real gain",
+        (Series("", (0.0,), (centre,), (low,), (high,), (text,)),),
+        y=Axis(f"refined − pretrained{unit}"),
+        marks=(Mark(0),),
+        names=("expected",),
+        caption=f"{_sentence(expected(gate))}. The bounds cover how far the held-out worlds differ, the luck of the "
+        "starts, and how few recorded episodes the back-test had.",
+        alt=f"{_sentence(expected(gate))}.",
+    )
+
+
+def _sentence(text: str) -> str:
+    # Formatted numbers come with a hyphen for a minus.
+    return re.sub(r"(?<= )-(?=\d)", "−", text[:1].upper() + text[1:])
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _rounded(part) for name, part in value.items()}
+    return round(value, 4) if isinstance(value, float) else value

@@ -1,0 +1,248 @@
+"""Sections about policies: before and after in the real simulator, and refinement by iterate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from burnish.report.section import Axis, Colour, Mark, Plot, Section, Series, curve, numbers
+from burnish.report.verdict import can_decide, difference, interval, measured_by, refused_by_gate
+from burnish.report.wording import MEASURES, Measure, count, percent, readable
+
+Rows = Sequence[Mapping[str, Any]]
+_COLOURS: tuple[Colour, ...] = ("grey", "blue", "green", "purple", "orange")
+_UNITS = {"success": "success rate", "return": "mean return of an episode"}
+_STEPS = Axis("imagined steps", "count")
+# Title, unit, columns of the metrics with their names, caption.
+_PANELS: tuple[tuple[str, Axis, Mapping[str, tuple[str, Colour]], str], ...] = (
+    (
+        "Success in imagination",
+        Axis("episodes that succeed", "share", 0, 1),
+        {
+            "eval/success": ("deterministic, pessimistic", "blue"),
+            "train/success": ("while training, exploring", "grey"),
+        },
+        "Pessimistic: an imagined episode that leaves the data counts as a failure, so this lies below real success. "
+        "Exploring lies lower still: actions are drawn at random around the policy's. Only the order of iterates "
+        "counts.",
+    ),
+    (
+        "Return in imagination",
+        Axis("return of an episode"),
+        {
+            "eval/return": ("deterministic, pessimistic", "blue"),
+            "train/return": ("while training, exploring", "grey"),
+        },
+        "Pessimistic: where the world model is uncertain, an imagined episode ends or pays. Only the order of iterates "
+        "counts.",
+    ),
+    (
+        "Pessimistic halting",
+        Axis("episodes halted", "share", 0, 1),
+        {"eval/halted": ("deterministic", "blue"), "train/halted": ("while training", "grey")},
+        "Imagined episodes stopped without reward: the ensemble disagreed, or they were far from the data.",
+    ),
+    (
+        "Distance from the data",
+        Axis("mean over imagined steps; 1 is the threshold"),
+        {"eval/distance": ("distance", "blue"), "eval/disagreement": ("disagreement", "orange")},
+        "Of the evaluated policy's imagined states and actions, in units of the thresholds of pessimism.",
+    ),
+    (
+        "Distance from the pretrained policy",
+        Axis("KL divergence (nats)"),
+        {"kl_base": ("to the pretrained policy", "blue"), "kl": ("of one update", "orange")},
+        "How far refinement has moved the policy.",
+    ),
+    ("Entropy", Axis("entropy (nats)"), {"entropy": ("policy", "purple")}, "How widely the policy explores."),
+)
+
+
+def outcome_section(report: Mapping[str, Any]) -> Section:
+    """Every policy in the real simulator, and the paired differences; `report` is a valid report.json."""
+    section = Section("outcome", "Before and after, in the real simulator", order=10)
+    if report["success"] is None and report["return"] is None:
+        reason = report["skipped"]["evaluation"].rstrip(". ")
+        return replace(section, missing=(f"Evaluation in a simulator was skipped: {reason}.",))
+    words, warnings, plots = [], [], []
+    if report["limit"] is not None:
+        ends = "has failed" if report["success"] is not None else "ends"
+        words.append(f"An episode {ends} {limit_words(report['limit'])}.")
+    if refused_by_gate(report):
+        words.append(
+            "“Refined” is the policy that the trust gate did not accept; the run hands out the pretrained one."
+        )
+    elif not report["accepted"]:
+        words.append("“Refined” is the pretrained policy here: no refined one was better in imagination.")
+    for name, measure in MEASURES.items():
+        if report[name] is None:
+            continue
+        plots.append(_levels(report, measure))
+        found = difference(report, measure)
+        if found is not None:
+            plots.append(_difference(report, measure, found))
+            if report["accepted"] and found["high"] < 0 and measure is measured_by(report):
+                warnings.append(
+                    "The simulator contradicts the decision: although the refined policy was accepted, do not run it "
+                    "on a robot."
+                )
+    return replace(section, words=tuple(words), warnings=tuple(warnings), plots=tuple(plots))
+
+
+def limit_words(limit: Mapping[str, int]) -> str:
+    """After how long an episode is over."""
+    decisions, repeat = limit["decisions"], limit["action_repeat"]
+    each = f" of {repeat} control steps each ({count(limit['control_steps'])} in all)" if repeat > 1 else ""
+    return f"after {count(decisions)} decisions{each}"
+
+
+def refinement_section(
+    rows: Rows, iteration: int, imagined: Mapping[str, Mapping[str, float]], stopped: str | None = None
+) -> Section:
+    """Learning curves over imagined steps, and how the iterate was chosen.
+
+    Args:
+        rows: the stage's metrics: "iteration", "imagined_steps", and any of "eval/success", "eval/return",
+            "eval/halted", "eval/distance", "eval/disagreement", "train/…", "kl", "kl_base", "entropy", "loss/…".
+        iteration: the chosen iterate; 0 where none was better than the pretrained policy.
+        imagined: {"success" or "return": {"pretrained": …, "refined": …}}, by which it was chosen.
+        stopped: why refinement ended.
+    """
+    words = []
+    for name, ends in imagined.items():
+        value = MEASURES[name].value
+        words.append(
+            f"The iterate is chosen by pessimistic {name} in imagination, never by a real one: "
+            f"{value(ends['pretrained'])} for the pretrained policy, {value(ends['refined'])} for the refined one."
+        )
+    words.append(f"The chosen iterate is number {iteration}." if iteration else "No iterate was better.")
+    if stopped:
+        words.append(f"Refinement stopped: {stopped}.")
+    at = next((row["imagined_steps"] for row in rows if row.get("iteration") == iteration), None)
+    marks = () if at is None else (Mark(float(at), "chosen iterate"),)
+    losses = {key for row in rows for key in row if key.startswith("loss/")}
+    panels = [*_PANELS, *(_loss_panel(key) for key in sorted(losses))]
+    plots = [plot for panel in panels if (plot := _panel(rows, marks, *panel)) is not None]
+    missing = () if plots else ("Refinement left no metrics.",)
+    return Section(
+        "refinement", "Refinement in imagination", 40, (" ".join(words),), plots=tuple(plots), missing=missing
+    )
+
+
+def curve_section(curve: Rows, rows: Rows) -> Section:
+    """Real success or return of a few iterates, drawn over those of imagination.
+
+    Args:
+        curve: {"iteration", "ci95", and "rate" or "mean"}, measured after the choice.
+        rows: the refinement's metrics, which know the imagined steps of each iteration.
+    """
+    steps = {row["iteration"]: row["imagined_steps"] for row in rows if "iteration" in row}
+    plots = []
+    for key, title, axis in (("rate", *_PANELS[0][:2]), ("mean", *_PANELS[1][:2])):
+        known = [row for row in curve if key in row and row["iteration"] in steps]
+        if known:
+            series = Series(
+                "real, other starts",
+                tuple(float(steps[row["iteration"]]) for row in known),
+                numbers(row[key] for row in known),
+                tuple(row["ci95"][0] for row in known),
+                tuple(row["ci95"][1] for row in known),
+                colour="orange",
+                style="points",
+            )
+            told = "Real values were measured after the choice, for comparison alone; whiskers are 95 % intervals."
+            plots.append(Plot("line", title, (series,), _STEPS, axis, caption=told))
+    return Section("refinement", "Refinement in imagination", 40, plots=tuple(plots))
+
+
+def _levels(report: Mapping[str, Any], measure: Measure) -> Plot:
+    """Success rates as bars, returns as points: these have no natural zero."""
+    found = {name: policy[measure.name] for name, policy in report["policies"].items() if measure.name in policy}
+    found = found or {name: report[measure.name][name] for name in ("pretrained", "refined")}
+    key, share = ("rate", True) if measure.name == "success" else ("mean", False)
+    series = []
+    for row, (value, colour) in enumerate(zip(found.values(), _COLOURS * len(found), strict=False)):
+        low, high = value["ci95"]
+        text = f"{measure.value(value[key])}" + (f" ({value['successes']} of {value['episodes']})" if share else "")
+        series.append(Series("", (row,), (value[key],), (low,), (high,), (text,), colour=colour))
+    told = "; ".join(f"{name} {one.text[0]}" for name, one in zip(found, series, strict=True))
+    if share:
+        caption = "Share of evaluation episodes that succeed; whiskers are Wilson's 95 % intervals."
+    else:
+        caption = "Mean over evaluation episodes; whiskers are Student's 95 % intervals."
+        against = report["return"].get("reference")
+        if against is not None:
+            caption += " " + _normalised(report, against)
+    return Plot(
+        "bars" if share else "interval",
+        "Success" if share else "Return",
+        tuple(series),
+        y=Axis(_UNITS[measure.name], "share", 0, 1) if share else Axis(_UNITS[measure.name]),
+        names=tuple(found),
+        caption=caption,
+        alt=f"Real {measure.name}: {told}.",
+    )
+
+
+def _normalised(report: Mapping[str, Any], against: Mapping[str, Any]) -> str:
+    told = ", ".join(
+        f"{name} {report['return'][name]['normalised']:.2f}".replace("-", "−")
+        for name in ("pretrained", "refined")
+        if "normalised" in report["return"][name]
+    )
+    value = MEASURES["return"].value
+    return (
+        f"Normalised, 0 for {against['low_source']} episodes of the data ({value(against['low'])}) and 1 for those by "
+        f"{against['high_source']} ({value(against['high'])}): {told}."
+    )
+
+
+def _difference(report: Mapping[str, Any], measure: Measure, found: Mapping[str, Any]) -> Plot:
+    """The paired difference, and above it what the gate had expected."""
+    rows: list[tuple[str, Mapping[str, Any], Colour]] = [("simulator", found, "blue")]
+    gate = report["gate"]
+    if gate is not None and can_decide(gate) and gate.get("measure", "success") == measure.name:
+        rows.insert(0, ("expected by the gate", gate, "grey"))
+    share = measure.name == "success"
+    unit, scale = ("refined − pretrained (percentage points)", 100) if share else ("refined − pretrained", 1)
+    series = tuple(
+        Series("", (row,), (scale * centre,), (scale * one["low"],), (scale * one["high"],), (text,), colour=colour)
+        for row, (name, one, colour) in enumerate(rows)
+        for centre in [one["estimate" if one is gate else "difference"]]
+        for text in [measure.change(centre)]
+    )
+    caption = f"Both policies start from the same states; {interval(found, measure)}."
+    if "improved" in found:
+        caption = (
+            f"Both policies start from the same states: {found['improved']} newly succeed, {found['worsened']} newly "
+            f"fail, {found['both']} succeed both times, {found['neither']} never ({interval(found, measure)}; "
+            f"McNemar's exact test: p {_p_value(found['p_value'])})."
+        )
+    if len(rows) > 1:
+        caption += " The gate's expectation stood before the simulator was asked; its bounds are one-sided."
+    alt = f"Paired difference of {measure.name}: {measure.change(found['difference'])}, {interval(found, measure)}."
+    names = tuple(row[0] for row in rows)
+    title = f"Difference in {measure.name}"
+    return Plot("interval", title, series, y=Axis(unit), marks=(Mark(0),), names=names, caption=caption, alt=alt)
+
+
+def _panel(
+    rows: Rows, marks: tuple[Mark, ...], title: str, axis: Axis, columns: Mapping[str, tuple[str, Colour]], caption: str
+) -> Plot | None:
+    found = [curve(rows, "imagined_steps", key, *named) for key, named in columns.items()]
+    series = tuple(one for one in found if one is not None)
+    if not series:
+        return None
+    value = percent if axis.scale == "share" else MEASURES["return"].value
+    ends = "; ".join(f"{one.label} from {value(one.y[0] or 0)} to {value(one.y[-1] or 0)}" for one in series)
+    return Plot(
+        "line", title, series, _STEPS, axis, marks, caption=caption, alt=f"{title} over imagined steps: {ends}."
+    )
+
+
+def _loss_panel(key: str) -> tuple[str, Axis, Mapping[str, tuple[str, Colour]], str]:
+    name = readable(key.removeprefix("loss/"))
+    return f"{name} loss", Axis("loss"), {key: (name.lower(), "blue")}, ""
+
+
+def _p_value(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"
