@@ -11,7 +11,7 @@ from burnish.imagination import ImaginationConfig, ImaginedEnv
 from burnish.networks import MLP, PictureNetwork
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig, PicturePolicy, PicturePolicyConfig
 from burnish.rl import PPO, EnvExperience, PPOConfig
-from tests.imagination.counter_world import CounterWorld, start_states
+from tests.imagination.counter_world import CounterWorld, make_models, start_states
 
 SIZE = 32
 CONFIG = PicturePolicyConfig(image_size=SIZE, widths=(8, 8), embedding=16, hidden=(16,), shift=2, max_std=0.6)
@@ -36,8 +36,8 @@ class SeenGoal:
 
 
 def make_env(num_envs=8):
-    config = ImaginationConfig(num_envs=num_envs, horizon=5, halting=False, member_share=0.0)
-    return ImaginedEnv(PictureWorld(), SeenGoal(), start_states(), 1, config, None, 0)
+    config = ImaginationConfig(num_envs=num_envs, horizon=5)
+    return ImaginedEnv(make_models(PictureWorld(), SeenGoal()), start_states(), 1, config)
 
 
 def make_policy():

@@ -9,7 +9,7 @@ from burnish.errors import InputError
 from burnish.policies import TanhPolicy, TanhPolicyConfig
 from burnish.rl import Planner, PlanningConfig
 from burnish.rl.planning import refit
-from tests.imagination.counter_world import CounterWorld, Distance, Doubt, at
+from tests.imagination.counter_world import CounterWorld, Distance, Doubt, at, make_models
 
 CEM = PlanningConfig(
     horizon=3, iterations=6, samples=256, policy_samples=4, elites=16, temperature=None, noise=0.8, judged=1
@@ -47,7 +47,7 @@ def still(seed=0):
 
 
 def planner(classifier, config=CEM, disagreement=None, support=None, world=None, seed=0):
-    made = Planner(world or CounterWorld(), still(), classifier, config, disagreement, support)
+    made = Planner(make_models(world, classifier, (disagreement, support)), still(), config)
     made.generator.manual_seed(seed)
     return made
 

@@ -9,7 +9,7 @@ from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, r
 from burnish.rl.preflight import check_signal, preflight
 from burnish.rl.watched import Signal, Watched
 from burnish.training import ALONE
-from tests.imagination.counter_world import Goal, make_env, start_states
+from tests.imagination.counter_world import make_env, make_models, start_states
 
 
 def make(policy=None, config=None, **env):
@@ -81,8 +81,9 @@ def test_log_probabilities_of_another_policy():
 
 def test_episodes_that_are_all_the_same():
     """One start, no noise in the world, and hardly any in the policy."""
-    still = TanhPolicy(1, 1, TanhPolicyConfig(hidden=(8,), std=1e-30))
-    learner, experience = make(still, noise=0.0, starts=start_states([0.0, 0.0]))
+    learner, experience = make(
+        TanhPolicy(1, 1, TanhPolicyConfig(hidden=(8,), std=0.0)), noise=0.0, starts=start_states([0.0])
+    )
     with pytest.raises(RunError, match="all imagined episodes are the same"):
         check(learner, experience)
 
@@ -118,12 +119,19 @@ def test_whether_anything_makes_a_difference(signal, score, hopeless):
         check_signal(signal, score)
 
 
+class Far:
+    """Success where no episode reaches."""
+
+    def succeeded(self, features):
+        return features[:, 0] > 100
+
+
 def test_a_hopeless_refinement_stops_before_the_policy_is_lost(tmp_path):
     """Success lies where no episode reaches; with the check off, refinement goes on."""
 
     def run(folder, **settings):
         learner, experience = make(config=PPOConfig(critic_warmup=4, rollout_steps=16, minibatch_size=256))
-        experience.env.classifier = type("Far", (Goal,), {"succeeded": lambda self, x: x[:, 0] > 100})()
+        experience.env.models = make_models(goal=Far())
         score = lambda policy: Judgement(0.0)  # noqa: E731
         return refine(learner, experience, score, RefineConfig(iterations=8, **settings), folder, 3)
 
@@ -135,9 +143,9 @@ def test_a_hopeless_refinement_stops_before_the_policy_is_lost(tmp_path):
 
 def test_rates_by_hand():
     """Two rollouts of the same kind: shares of the episodes that ended, the mean reward, and its range."""
-    learner, experience = make(starts=start_states([0.0, 0.9], share=0.2))
-    policy, watched, generator = learner.policy, Watched(experience), torch.Generator().manual_seed(0)
-    seen = [watched.rollout(policy, steps, generator) for steps in (4, 6)]
+    policy, experience = make()[0].policy, make()[1]
+    watched, generator = Watched(experience), torch.Generator().manual_seed(0)
+    seen = [watched.rollout(policy, steps, generator) for steps in (8, 12)]
     found = watched.rates(ALONE)
     ended = sum(int((rollout.terminated | rollout.truncated).sum()) for rollout in seen)
     reward = torch.cat([rollout.reward for rollout in seen])

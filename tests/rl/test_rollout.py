@@ -16,7 +16,7 @@ def make(seed=0):
 
 def test_what_is_stored():
     policy, experience, generator = make()
-    experience.env.world_model.noise = 0.0
+    experience.env.models.world_model.noise = 0.0
     rollout = experience.rollout(policy, 12, generator)
     assert rollout.features.shape == (12, 5, 1) and rollout.log_prob.shape == (12, 5, 1)
     done = rollout.terminated | rollout.truncated
