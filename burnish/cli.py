@@ -85,7 +85,7 @@ def stage(command: str) -> Callable[[list[str]], None]:
         from burnish.training import current
 
         folder, o = Path(folders[0]), options
-        resolved = reopen(folder)
+        resolved = reopen(folder, o.trust_code)
         report = run_recipe(folder, resolved, command, How(o.threads, o.processes, o.device, o.verify))
         if current().first:
             done = [each.name for each in resolved.plan.commands[command]]
@@ -150,6 +150,7 @@ class StageOptions:
     processes: int | None = None
     device: str = "cpu"
     verify: bool = False
+    trust_code: bool = False
 
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {

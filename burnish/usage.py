@@ -102,6 +102,8 @@ Stages that it needs and that are not done are done first, as RUN/recipe.yaml sa
 
   RUN                      the run folder; burnish run makes one, or a recipe.yaml alone in an empty folder:
                            burnish run RECIPE --task TASK --dry-run > RUN/recipe.yaml
+  --verify                 check the content of finished stages, not only their size and time
+  --trust-code             import the modules of yours that recipe.yaml names (a recipe or an environment)
 {machine}
 
 {exit_codes}"""

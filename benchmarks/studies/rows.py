@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from burnish.report.checks import Checker
 from studies.agreement import GateDecision, ScoredPolicy
+from studies.checks import Checker
 
 # Rows may be rounded to three digits.
 ROUNDING = 0.00051

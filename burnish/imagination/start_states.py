@@ -24,13 +24,13 @@ class StartConfig:
 class StartStates:
     """World-model states of recorded frames, ready to be drawn on the device.
 
-    `states` holds one row for each frame in `frames` (indices into `dataset`).  Frames that already show success, or
-    that ended their episode, are left out.
+    `states` holds one row for each frame in `frames` (indices into `dataset`).  Frames that already show success, or,
+    in data without any, that ended their episode, are left out.
     """
 
     def __init__(self, dataset: Dataset, states: State, frames: Int[Tensor, " N"], config: StartConfig) -> None:
         usable = ~dataset.success[frames]
-        if dataset.terminated is not None:
+        if dataset.terminated is not None and not dataset.has_success:
             usable &= ~dataset.terminated[frames]
         first = torch.isin(frames, dataset.starts) & usable
         self.states, self.config = states, config

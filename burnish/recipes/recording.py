@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from burnish.data import Dataset, DatasetInfo, Episode
+from burnish.data import DatasetInfo, Episode
 from burnish.errors import InputError, RunError
 from burnish.evaluation.actor import PolicyActor
 from burnish.pipeline import StageContext
@@ -130,27 +130,6 @@ class Recorder:
             max_steps=self.simulator.max_steps,
             state_names=self.spec.state_names or None,
         )
-
-    def check_same_spaces(self, data: Dataset) -> None:
-        """Check that a policy which learns from `data` can act here.
-
-        Raises:
-            InputError: states or actions differ in size, or states in their names.
-        """
-        names, found = self.spec.state_names, data.info.state_names
-        dims = (data.observation_dim, data.action_dim)
-        expected = (len(names), self.spec.action_dim)
-        if dims != expected:
-            raise InputError(
-                f"{self.task}: the data have {dims[0]} numbers of state and {dims[1]} of action, the simulator "
-                f"{expected[0]} ({', '.join(names)}) and {expected[1]}; choose other columns with --state-key"
-            )
-        if found is not None and found != names:
-            wrong = next((a, b) for a, b in zip(found, names, strict=True) if a != b)
-            raise InputError(
-                f"{self.task}: the data call a dimension of the state '{wrong[0]}', the simulator '{wrong[1]}'; "
-                "expected the same names in the same order"
-            )
 
     def _seeds(self, kind: int, count: int) -> list[int]:
         if count > _SEEDS_PER_KIND:

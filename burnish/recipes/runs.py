@@ -81,7 +81,7 @@ class NewRun(Generic[Config]):
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator)
         if simulator is not None:
-            run.real(self.config).recorder.check_same_spaces(own.read())
+            run.real(self.config).recorder.spec.check_data(simulator, own.read())
         return Resolved(run, self.config)
 
     def folder(self, resolved: "Resolved") -> Path:
@@ -117,8 +117,12 @@ class Resolved:
         return yaml.safe_dump(plain, sort_keys=False)
 
 
-def reopen(folder: Path) -> Resolved:
-    """What an existing run folder's recipe.yaml says."""
+def reopen(folder: Path, trust_code: bool = False) -> Resolved:
+    """What an existing run folder's recipe.yaml says.
+
+    Raises:
+        InputError: it is damaged, or names modules to be imported and called, which only `trust_code` allows.
+    """
     settings = read_settings(folder)
     source = str(folder / "recipe.yaml")
     config = dict(settings["config"])
@@ -134,9 +138,25 @@ def reopen(folder: Path) -> Resolved:
             raise InputError(f"{source}: field 'config.{_RUN}.dataset': expected a path and how it is read")
         rule = {key: value for key, value in data.items() if key != "path"}
         own = OwnData(Path(data["path"]), from_dict(ReadingRule, rule, source))
+    named = _code(settings["recipe"], said["simulator"])
+    if named is not None and not trust_code:
+        raise InputError(
+            f"{source}: names code to be imported, '{named}'; where this folder is yours, add --trust-code"
+        )
     recipe = entry(settings["recipe"])
     run = RunSpec(settings["recipe"], settings["task"], settings["seed"], own, said["simulator"])
     return Resolved(run, from_dict(recipe.config_class, config, source))
+
+
+def _code(recipe: str, simulator: str | None) -> str | None:
+    """The name that makes Burnish import and call a module which is none of its own or of an installed package."""
+    if ":" in recipe:
+        return recipe
+    if simulator is None or ":" not in simulator:
+        return None
+    from burnish.simulators.tasks import names_code
+
+    return simulator if names_code(simulator) else None
 
 
 @dataclass(frozen=True)

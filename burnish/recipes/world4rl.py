@@ -25,7 +25,7 @@ from burnish.imagination import ImaginationConfig, PessimismConfig
 from burnish.pipeline import External, Reading, Stage, StageContext, stage
 from burnish.policies import Agent, GaussianPolicyConfig, PicturePolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
-from burnish.recipes.stages.data import Recorded, check_cameras, encoder_of, own_data, seen_by
+from burnish.recipes.stages.data import Recorded, check_cameras, coarse, encoder_of, own_data, seen_by
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.recording import Real, record_rollouts
 from burnish.recipes.stages.refining import refine_policy
@@ -49,6 +49,9 @@ from burnish.world_models import (
     SpeedConfig,
     SupportConfig,
 )
+
+POOL = 8
+"""Pixels, in height and width, of the coarse pictures by which uncertainty about frames is told."""
 
 
 @dataclass(frozen=True)
@@ -240,13 +243,12 @@ def models(c: World4RL, data: Reading, seed: int, policy: Stage) -> Models:
         seed=seed,
     )
     if isinstance(c.history, PixelHistoryConfig):
-        return Models(world, reward)
+        # What is not to be trusted is told from coarse pictures, where an ensemble costs seconds.
+        history = HistoryConfig(frames=c.history.frames, inertia=False)
+        data, space = coarse(data, POOL), {"data": coarse(data, POOL), "policy": None, "history": history, "pool": POOL}
     ensemble = stage(train_ensemble, "ensemble", **space, model=c.ensemble, training=c.ensemble_training, seed=seed)
-    return Models(
-        world,
-        reward,
-        (ensemble, stage(fit_support, "support", data=data, ensemble=ensemble, model=c.support, seed=seed)),
-    )
+    support = stage(fit_support, "support", data=data, ensemble=ensemble, model=c.support, seed=seed)
+    return Models(world, reward, (ensemble, support))
 
 
 def of_another_kind(c: World4RL) -> World4RL:
@@ -354,9 +356,9 @@ FRAMES = World4RL(
     imagination=ImaginationConfig(num_envs=64, pessimism=PessimismConfig("none")),
     ppo=PPOConfig(minibatch_size=256),
     refine=RefineConfig(imagined_episodes=64, margin=0.02, average=0.9, patience=4, checkpoint_seconds=60.0),
-    gate=GateConfig(worlds=0),
+    gate=GateConfig(worlds=2, training_share=0.5),
 )
-"""The published form: frames in, frames imagined, never halted. For good policies a GPU."""
+"""The published form: frames in, frames imagined; uncertainty is measured, and halts only in the gate. For a GPU."""
 
 FRAMES_TINY = replace(
     FRAMES,
@@ -373,6 +375,8 @@ FRAMES_TINY = replace(
     imagination=replace(FRAMES.imagination, num_envs=16, horizon=20),
     ppo=replace(FRAMES.ppo, rollout_steps=8, critic_warmup=1, minibatch_size=64, epochs=2),
     refine=replace(FRAMES.refine, iterations=4, imagined_episodes=8, evaluate_every=2),
+    ensemble_training=replace(FRAMES.ensemble_training, steps=40, batch_size=64),
+    gate=GateConfig(worlds=2, training_share=0.5, episodes=8),
     evaluation=EvaluationConfig(episodes=4, curve_points=1, curve_episodes=2, videos=1, picture_windows=6),
 )
 

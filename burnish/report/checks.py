@@ -1,68 +1,81 @@
-"""Checks of what others wrote as JSON: one value each, with clear errors."""
+"""A small language for what a JSON value must look like; whatever else an object holds is let through."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from burnish.errors import InputError
 
 
-class Checker:
-    """Checks of one value each; all raise InputError naming `source`, the field, what was found and expected."""
+@dataclass(frozen=True)
+class Number:
+    """A finite number within [low, high] (None bounds nothing), a whole one if asked for."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    low: float | None = None
+    high: float | None = None
+    whole: bool = False
 
-    def fail(self, where: str, found: object, expected: str) -> NoReturn:
-        """Raise the error."""
-        raise InputError(f"{self.source}: {where}: found {_shorten(found)}, expected {expected}")
+    def __str__(self) -> str:
+        kind = "an integer" if self.whole else "a finite number"
+        if self.high is None:
+            return kind if self.low is None else f"{kind} of at least {self.low:g}"
+        return f"{kind} from {'−∞' if self.low is None else f'{self.low:g}'} to {self.high:g}"
 
-    def mapping(self, value: Any, where: str) -> None:
-        """A JSON object."""
+    def holds(self, value: Any) -> bool:
+        """Whether `value` is one."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        inside = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        return math.isfinite(value) and inside
+
+
+@dataclass(frozen=True)
+class Maybe:
+    """The same, or null."""
+
+    spec: Any
+
+
+@dataclass(frozen=True)
+class Each:
+    """An object of any keys (or a list where `length` is given; 0: of any), all of whose values are alike."""
+
+    spec: Any
+    length: int | None = None
+
+
+def check(value: Any, spec: Any, where: str, source: str) -> None:
+    """Check `value` against `spec`: `str` (not blank), `bool`, one of the classes above, or a mapping of them by name.
+
+    Raises:
+        InputError: names `source`, the field, what was found and what was expected.
+    """
+    if isinstance(spec, Maybe):
+        if value is not None:
+            check(value, spec.spec, where, source)
+    elif isinstance(spec, Mapping):
         if not isinstance(value, Mapping):
-            self.fail(where, value, "an object")
-
-    def keys(self, value: Any, where: str, names: tuple[str, ...], more: bool = False) -> None:
-        """An object with all of `names`; with others besides where `more`."""
-        self.mapping(value, where)
-        missing = [name for name in names if name not in value]
-        surplus = [] if more else sorted(str(name) for name in set(value) - set(names))
-        if missing or surplus:
-            self.fail(where, sorted(map(str, value)), f"the keys {', '.join(names)}")
-
-    def sequence(self, value: Any, where: str) -> None:
-        """A JSON list."""
-        if not isinstance(value, list | tuple):
-            self.fail(where, value, "a list")
-
-    def flag(self, value: Any, where: str) -> None:
-        """True or false, not 0 or 1."""
-        if not isinstance(value, bool):
-            self.fail(where, value, "true or false")
-
-    def text(self, value: Any, where: str) -> None:
-        """A text that is not blank."""
-        if not isinstance(value, str) or not value.strip():
-            self.fail(where, value, "a non-empty text")
-
-    def integer(self, value: Any, where: str, minimum: int | None) -> None:
-        """A whole number, at least `minimum`."""
-        if not isinstance(value, int) or isinstance(value, bool):
-            self.fail(where, value, "an integer")
-        if minimum is not None and value < minimum:
-            self.fail(where, value, f"at least {minimum}")
-
-    def number(self, value: Any, where: str, low: float | None, high: float | None) -> None:
-        """A finite number within [low, high]; None bounds nothing."""
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            self.fail(where, value, "a finite number")
-        if isinstance(value, float) and not math.isfinite(value):
-            self.fail(where, value, "a finite number")
-        if (low is not None and value < low) or (high is not None and value > high):
-            bounds = ("−∞" if low is None else str(low), "∞" if high is None else str(high))
-            self.fail(where, value, f"a number from {bounds[0]} to {bounds[1]}")
+            fail(source, where, value, "an object")
+        if not set(spec) <= set(value):
+            fail(source, where, sorted(map(str, value)), f"the keys {', '.join(sorted(spec))}")
+        for name, part in spec.items():
+            check(value[name], part, f"{where}.{name}".lstrip("."), source)
+    elif isinstance(spec, Each):
+        kind = Mapping if spec.length is None else list
+        if not isinstance(value, kind) or (spec.length and len(value) != spec.length):
+            fail(source, where, value, "an object" if spec.length is None else f"a list of {spec.length or 'values'}")
+        for name, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            check(part, spec.spec, f"{where}.{name}".lstrip("."), source)
+    elif isinstance(spec, Number):
+        if not spec.holds(value):
+            fail(source, where, value, str(spec))
+    elif not isinstance(value, spec) or (spec is str and not value.strip()):
+        fail(source, where, value, "a non-empty text" if spec is str else "true or false")
 
 
-def _shorten(value: object, limit: int = 200) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[:limit] + "…"
+def fail(source: str, where: str, found: object, expected: str) -> NoReturn:
+    """Raise the error."""
+    text = repr(found)
+    text = text if len(text) <= 200 else text[:200] + "…"
+    raise InputError(f"{source}: {where or 'it'}: found {text}, expected {expected}")

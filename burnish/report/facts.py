@@ -17,9 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError, RunError
-from burnish.report.checks import Checker
+from burnish.report.checks import Each, Number, check, fail
 
 ROLES = ("collection", "training", "refinement", "gate", "evaluation")
+_OUTPUTS = {
+    "simulator_steps": Number(0),
+    "imagined_steps": Number(0),
+    "iteration": Number(0),
+    "imagined": Each(Each(Number())),
+    "gate": {"accepted": bool, "reasons": Each(str, 0)},
+    "returns": Each(Number()),
+    "skipped": Each(str),
+}
 
 
 @dataclass(frozen=True)
@@ -34,17 +43,14 @@ class Finished:
     @classmethod
     def of(cls, name: str, folder: Path, manifest: Any) -> "Finished":
         """From the stage's manifest; InputError where it is damaged."""
-        check = Checker(f"{folder}: the manifest")
-        check.keys(manifest, "it", ("seconds", "outputs"), more=True)
-        check.number(manifest["seconds"], "seconds", 0, None)
+        source = f"{folder}: the manifest"
+        check(manifest, {"seconds": Number(0), "outputs": Each(object)}, "", source)
         outputs = manifest["outputs"]
-        check.mapping(outputs, "outputs")
-        for key in ("simulator_steps", "imagined_steps"):
-            check.number(outputs.get(key, 0), f"outputs.{key}", 0, None)
-        for key in ("imagined", "returns", "skipped"):
-            check.mapping(outputs.get(key, {}), f"outputs.{key}")
-        if outputs.get("role", "training") not in ROLES:
-            check.fail("outputs.role", outputs["role"], f"one of {', '.join(ROLES)}")
+        for key, spec in _OUTPUTS.items():
+            if key in outputs:
+                check(outputs[key], spec, f"outputs.{key}", source)
+        if outputs.get("role", ROLES[1]) not in ROLES:
+            fail(source, "outputs.role", outputs["role"], f"one of {', '.join(ROLES)}")
         return cls(name, Path(folder), float(manifest["seconds"]), outputs)
 
     @property

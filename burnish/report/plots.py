@@ -10,7 +10,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, PercentFormatter
 from burnish.report import figures
 from burnish.report.figures import INK, MUTED, SIZE, Drawing, house_style, inline_svg, log_scale_where_wide, new_figure
 from burnish.report.section import Axis, Plot, Series
-from burnish.report.wording import number
+from burnish.report.wording import number, percent
 
 _DASHES = (0, (4, 3))
 _LABEL_WIDTH = 48
@@ -33,7 +33,20 @@ def draw(plot: Plot) -> Drawing:
         if len(labelled) > 1 or (labelled and plot.marks):
             # Above the axes, where no curve can run through it.
             figure.legend(loc="outside upper left", ncols=2)
-    return Drawing(figure, plot.title, plot.caption, plot.alt or plot.title)
+    return Drawing(figure, plot.title, plot.caption, described(plot))
+
+
+def described(plot: Plot) -> str:
+    """The plot in words, for those who cannot see it: the value of every row, or where each line begins and ends."""
+    written = percent if plot.y.scale == "share" else number
+    told = []
+    for series in plot.series:
+        known = [(x, written(y)) for x, y in zip(series.x, series.y, strict=True) if y is not None]
+        if plot.names:
+            told += [f"{plot.names[int(x)]} {series.label} {value}".replace("  ", " ") for x, value in known]
+        elif known:
+            told.append(f"{series.label} from {known[0][1]} to {known[-1][1]}".strip())
+    return f"{plot.title}, {plot.y.label or 'values'}: {'; '.join(told) or 'nothing'}."
 
 
 def _line(axis: Axes, plot: Plot) -> None:

@@ -4,12 +4,11 @@ Stages make sections of what they measured and leave them in their folder (`save
 and knows no stage by name. A sections.json that is read back is trusted no more than any other file.
 """
 
-import dataclasses
 import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,7 +83,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot as numbers, with a caption for everybody and a text for those who cannot see it.
+    """A plot as numbers, with a caption.
 
     Bars and intervals lie: their rows have `names`, and their values run along the axis `y`.
     A heat map's series are its rows, `names` its columns.
@@ -95,10 +94,9 @@ class Plot:
     series: tuple[Series, ...]
     x: Axis = Axis()
     y: Axis = Axis()
+    caption: str = ""
     marks: tuple[Mark, ...] = ()
     names: tuple[str, ...] = ()
-    caption: str = ""
-    alt: str = ""
 
     def __post_init__(self) -> None:
         if self.kind in ("bars", "interval", "heat"):
@@ -175,7 +173,7 @@ class _File:
 
 def save_sections(folder: str | Path, sections: Iterable[Section]) -> None:
     """Leave sections in a stage's folder for the report."""
-    plain = dataclasses.asdict(_File(tuple(sections)))
+    plain = asdict(_File(tuple(sections)))
     text = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     write_bytes_atomic(Path(folder) / SECTIONS_FILE, text.encode())
 
@@ -207,27 +205,17 @@ def merged(sections: Iterable[Section]) -> list[Section]:
 
 
 def _joined(first: Section, second: Section) -> Section:
-    plots, tables = list(first.plots), list(first.tables)
+    plots = {(plot.kind, plot.title): plot for plot in first.plots}
     for plot in second.plots:
-        names = [(old.title, old.kind) for old in plots]
-        if (plot.title, plot.kind) not in names:
-            plots.append(plot)
-            continue
-        same = names.index((plot.title, plot.kind))
-        old = plots[same]
-        plots[same] = dataclasses.replace(
-            old,
-            series=old.series + plot.series,
-            marks=old.marks + plot.marks,
-            caption=f"{old.caption} {plot.caption}".strip(),
-            alt=f"{old.alt} {plot.alt}".strip(),
-        )
-    for table in second.tables:
-        tables = [old for old in tables if not table.title or old.title != table.title] + [table]
+        old = plots.get((plot.kind, plot.title))
+        if old is not None:
+            caption = f"{old.caption} {plot.caption}".strip()
+            plot = replace(old, series=old.series + plot.series, marks=old.marks + plot.marks, caption=caption)
+        plots[plot.kind, plot.title] = plot
+    replaced = {table.title for table in second.tables if table.title}
+    tables = tuple(table for table in first.tables if table.title not in replaced) + second.tables
     more = {name: getattr(first, name) + getattr(second, name) for name in ("words", "warnings", "videos", "missing")}
-    return dataclasses.replace(
-        first, order=min(first.order, second.order), plots=tuple(plots), tables=tuple(tables), **more
-    )
+    return replace(first, order=min(first.order, second.order), plots=tuple(plots.values()), tables=tables, **more)
 
 
 def curve(
@@ -250,7 +238,7 @@ def block_means(x: np.ndarray, y: np.ndarray, limit: int = _POINTS) -> tuple[np.
     return np.add.reduceat(x, edges[:-1]) / counts, np.add.reduceat(y, edges[:-1]) / counts
 
 
-def numbers(values: Iterable[Any]) -> tuple[float | None, ...]:
+def numbers(values: Iterable[Any]) -> tuple[Any, ...]:
     """Plain numbers; None for what is missing or not finite."""
     return tuple(float(value) if _is_number(value) else None for value in values)
 

@@ -36,34 +36,22 @@ def gate_section(found: Mapping[str, Any], refined: bool = True) -> Section:
         found: the content of gate.json; any mapping in it may hold a "warning".
         refined: a refined policy was chosen in imagination, rather than the pretrained one.
     """
-    section, measure = {"key": "gate", "title": "The trust gate", "order": 20}, _measure(found)
+    measure, section = MEASURES[found.get("measure", "success")], ("gate", "The trust gate", 20)
     parts = [found, *(part for part in found.values() if isinstance(part, Mapping))]
     warnings = tuple(part["warning"] for part in parts if isinstance(part.get("warning"), str))
     if not can_decide(found):
         reasons = _sentence("; ".join(found["reasons"])).rstrip(". ")
         words = (_advice(found, refined),)
-        return Section(**section, words=words, warnings=warnings, missing=(f"{reasons}.",))
-    checks = Table(
-        ("Check", "result", "what was found"),
-        tuple(
-            (check["name"], "✓ passed" if check["passed"] else "✗ not passed", _sentence(check["sentence"]))
-            for check in found["checks"]
-        ),
-        "Checks",
-        texts=3,
-    )
-    tables = [checks, Table(("", *_POLICIES), _policy_rows(found, measure), "Both policies in the held-out worlds")]
+        return Section(*section, words=words, warnings=warnings, missing=(f"{reasons}.",))
+    outcome = {True: "✓ passed", False: "✗ not passed"}
+    checks = ((one["name"], outcome[one["passed"]], _sentence(one["sentence"])) for one in found["checks"])
+    tables = [Table(("Check", "result", "what was found"), tuple(checks), "Checks", 3)]
+    tables.append(Table(("", *_POLICIES), _policy_rows(found, measure), "Both policies in the held-out worlds"))
     if "both" in found.get("back_test", {}):
         tables.append(_back_test(found))
     words = (_method(found), _advice(found, refined))
-    return Section(
-        **section, words=words, warnings=warnings, plots=(_worlds(found, measure), _estimate(found, measure)),
-        tables=tuple(tables),
-    )  # fmt: skip
-
-
-def _measure(found: Mapping[str, Any]) -> Measure:
-    return MEASURES[found.get("measure", "success")]
+    plots = (_worlds(found, measure), _estimate(found, measure))
+    return Section(*section, words=words, warnings=warnings, plots=plots, tables=tuple(tables))
 
 
 def _method(gate: Mapping[str, Any]) -> str:
@@ -136,46 +124,29 @@ def _back_test(gate: Mapping[str, Any]) -> Table:
 
 
 def _worlds(gate: Mapping[str, Any], measure: Measure) -> Plot:
-    worlds = {policy: numbers(gate[policy]["per_world"]) for policy in _POLICIES}
-    places = tuple(float(row) for row in range(len(worlds["refined"])))
-    series = tuple(
-        Series(policy, places, worlds[policy], colour=colour)  # type: ignore[arg-type]
-        for policy, colour in (("pretrained", "grey"), ("refined", "blue"))
+    before, after = (numbers(gate[policy]["per_world"]) for policy in _POLICIES)
+    places = tuple(float(row) for row in range(len(after)))
+    series = (Series("pretrained", places, before, colour="grey"), Series("refined", places, after))
+    better = sum(new > old for old, new in zip(before, after, strict=True))
+    caption = (
+        f"In {({0: 'none', len(places): 'all'}).get(better, better)} of {len(places)} held-out worlds the refined "
+        "policy does better. The worlds learned from different episodes of the same data, so that their spread shows "
+        "how much hangs on single episodes, but not what all of the data lack."
     )
-    pairs = [(old, new) for old, new in zip(*worlds.values(), strict=True) if old is not None and new is not None]
-    better = sum(new > old for old, new in pairs)
-    some = {0: "none", len(places): "all"}.get(better, str(better))
-    told = "; ".join(f"{measure.value(old)} and {measure.value(new)}" for old, new in pairs)
-    share = measure.name == "success"
-    unit = f"imagined {measure.name}, pessimistic"
-    return Plot(
-        "interval",
-        "Both policies in each held-out world",
-        series,
-        y=Axis(unit, "share", 0, 1) if share else Axis(unit),
-        names=tuple(f"world {row + 1}" for row in range(len(places))),
-        caption=f"In {some} of {len(places)} held-out worlds the refined policy does better. The worlds learned from "
-        "different episodes of the same data, so that their spread shows how much hangs on single episodes, but not "
-        "what all of the data lack.",
-        alt=f"Imagined {measure.name} of the pretrained and the refined policy in each held-out world: {told}.",
-    )
+    axis = Axis(f"imagined {measure.name}, pessimistic", **measure.axis)
+    names = tuple(f"world {row + 1}" for row in range(len(places)))
+    return Plot("interval", "Both policies in each held-out world", series, Axis(), axis, caption, names=names)
 
 
 def _estimate(gate: Mapping[str, Any], measure: Measure) -> Plot:
-    scale, unit = (100, " (percentage points)") if measure.name == "success" else (1, "")
-    centre, low, high = (scale * gate[key] for key in ("estimate", "low", "high"))
-    text = measure.change(gate["estimate"])
-    return Plot(
-        "interval",
-        "Expected real gain",
-        (Series("", (0.0,), (centre,), (low,), (high,), (text,)),),
-        y=Axis(f"refined − pretrained{unit}"),
-        marks=(Mark(0),),
-        names=("expected",),
-        caption=f"{_sentence(expected(gate))}. The bounds cover how far the held-out worlds differ, the luck of the "
-        "starts, and how few recorded episodes the back-test had.",
-        alt=f"{_sentence(expected(gate))}.",
+    centre, low, high = ((measure.scale * gate[key],) for key in ("estimate", "low", "high"))
+    series = Series("", (0.0,), centre, low, high, (measure.change(gate["estimate"]),))
+    caption = (
+        f"{_sentence(expected(gate))}. The bounds cover how far the held-out worlds differ, the luck of the starts, "
+        "and how few recorded episodes the back-test had."
     )
+    axis = Axis(f"refined − pretrained{measure.unit}")
+    return Plot("interval", "Expected real gain", (series,), Axis(), axis, caption, (Mark(0),), ("expected",))
 
 
 def _sentence(text: str) -> str:

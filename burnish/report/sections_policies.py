@@ -4,40 +4,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from burnish.report.contract import POLICIES
 from burnish.report.section import Axis, Colour, Mark, Plot, Section, Series, curve, numbers
 from burnish.report.verdict import can_decide, difference, interval, measured_by, refused_by_gate
-from burnish.report.wording import MEASURES, Measure, count, percent, readable
+from burnish.report.wording import MEASURES, Measure, count, readable
 
 Rows = Sequence[Mapping[str, Any]]
 _COLOURS: tuple[Colour, ...] = ("grey", "blue", "green", "purple", "orange")
-_UNITS = {"success": "success rate", "return": "mean return of an episode"}
 _STEPS = Axis("imagined steps", "count")
+_SHARE: dict[str, Any] = {"scale": "share", "low": 0, "high": 1}
+_TRAINING = ("while training, exploring", "grey")
+_EVALUATED = ("deterministic, pessimistic", "blue")
 # Title, unit, columns of the metrics with their names, caption.
-_PANELS: tuple[tuple[str, Axis, Mapping[str, tuple[str, Colour]], str], ...] = (
+_PANELS: tuple[tuple[str, Axis, Mapping[str, tuple[str, Any]], str], ...] = (
     (
         "Success in imagination",
-        Axis("episodes that succeed", "share", 0, 1),
-        {
-            "eval/success": ("deterministic, pessimistic", "blue"),
-            "train/success": ("while training, exploring", "grey"),
-        },
+        Axis("episodes that succeed", **_SHARE),
+        {"eval/success": _EVALUATED, "train/success": _TRAINING},
         "Pessimistic: an imagined episode that leaves the data counts as a failure, so this lies below real success. "
-        "Exploring lies lower still: actions are drawn at random around the policy's. Only the order of iterates "
-        "counts.",
+        "Exploring lies lower still: actions are drawn around the policy's. Only the order of iterates counts.",
     ),
     (
         "Return in imagination",
         Axis("return of an episode"),
-        {
-            "eval/return": ("deterministic, pessimistic", "blue"),
-            "train/return": ("while training, exploring", "grey"),
-        },
-        "Pessimistic: where the world model is uncertain, an imagined episode ends or pays. Only the order of iterates "
-        "counts.",
+        {"eval/return": _EVALUATED, "train/return": _TRAINING},
+        "Pessimistic: where the world model is uncertain, an episode ends or pays. Only the order of iterates counts.",
     ),
     (
         "Pessimistic halting",
-        Axis("episodes halted", "share", 0, 1),
+        Axis("episodes halted", **_SHARE),
         {"eval/halted": ("deterministic", "blue"), "train/halted": ("while training", "grey")},
         "Imagined episodes stopped without reward: the ensemble disagreed, or they were far from the data.",
     ),
@@ -136,62 +131,50 @@ def curve_section(curve: Rows, rows: Rows) -> Section:
         rows: the refinement's metrics, which know the imagined steps of each iteration.
     """
     steps = {row["iteration"]: row["imagined_steps"] for row in rows if "iteration" in row}
+    told = "Real values were measured after the choice, for comparison alone; whiskers are 95 % intervals."
     plots = []
-    for key, title, axis in (("rate", *_PANELS[0][:2]), ("mean", *_PANELS[1][:2])):
+    for key, (title, axis, *_) in zip(("rate", "mean"), _PANELS, strict=False):
         known = [row for row in curve if key in row and row["iteration"] in steps]
+        x, y = numbers(steps[row["iteration"]] for row in known), numbers(row[key] for row in known)
+        low, high = (numbers(row["ci95"][end] for row in known) for end in (0, 1))
         if known:
-            series = Series(
-                "real, other starts",
-                tuple(float(steps[row["iteration"]]) for row in known),
-                numbers(row[key] for row in known),
-                tuple(row["ci95"][0] for row in known),
-                tuple(row["ci95"][1] for row in known),
-                colour="orange",
-                style="points",
-            )
-            told = "Real values were measured after the choice, for comparison alone; whiskers are 95 % intervals."
-            plots.append(Plot("line", title, (series,), _STEPS, axis, caption=told))
+            series = Series("real, other starts", x, y, low, high, colour="orange", style="points")
+            plots.append(Plot("line", title, (series,), _STEPS, axis, told))
     return Section("refinement", "Refinement in imagination", 40, plots=tuple(plots))
 
 
 def _levels(report: Mapping[str, Any], measure: Measure) -> Plot:
     """Success rates as bars, returns as points: these have no natural zero."""
+    share, series = measure.name == "success", []
     found = {name: policy[measure.name] for name, policy in report["policies"].items() if measure.name in policy}
-    found = found or {name: report[measure.name][name] for name in ("pretrained", "refined")}
-    key, share = ("rate", True) if measure.name == "success" else ("mean", False)
-    series = []
-    for row, (value, colour) in enumerate(zip(found.values(), _COLOURS * len(found), strict=False)):
-        low, high = value["ci95"]
-        text = f"{measure.value(value[key])}" + (f" ({value['successes']} of {value['episodes']})" if share else "")
-        series.append(Series("", (row,), (value[key],), (low,), (high,), (text,), colour=colour))
-    told = "; ".join(f"{name} {one.text[0]}" for name, one in zip(found, series, strict=True))
+    for row, one in enumerate(found.values()):
+        text = measure.value(one[measure.mean]) + (f" ({one['successes']} of {one['episodes']})" if share else "")
+        low, high = one["ci95"]
+        series.append(Series("", (row,), (one[measure.mean],), (low,), (high,), (text,), (), _COLOURS[row % 5]))
     if share:
         caption = "Share of evaluation episodes that succeed; whiskers are Wilson's 95 % intervals."
     else:
         caption = "Mean over evaluation episodes; whiskers are Student's 95 % intervals."
-        against = report["return"].get("reference")
-        if against is not None:
-            caption += " " + _normalised(report, against)
+        caption += _normalised(report["return"])
+    axis = Axis("success rate" if share else "mean return of an episode", **measure.axis)
     return Plot(
         "bars" if share else "interval",
-        "Success" if share else "Return",
+        readable(measure.name),
         tuple(series),
-        y=Axis(_UNITS[measure.name], "share", 0, 1) if share else Axis(_UNITS[measure.name]),
+        Axis(),
+        axis,
+        caption,
         names=tuple(found),
-        caption=caption,
-        alt=f"Real {measure.name}: {told}.",
     )
 
 
-def _normalised(report: Mapping[str, Any], against: Mapping[str, Any]) -> str:
-    told = ", ".join(
-        f"{name} {report['return'][name]['normalised']:.2f}".replace("-", "−")
-        for name in ("pretrained", "refined")
-        if "normalised" in report["return"][name]
-    )
-    value = MEASURES["return"].value
+def _normalised(returns: Mapping[str, Any]) -> str:
+    against, value = returns.get("reference"), MEASURES["return"].value
+    if against is None:
+        return ""
+    told = ", ".join(f"{name} {returns[name]['normalised']:.2f}" for name in POLICIES).replace("-", "−")
     return (
-        f"Normalised, 0 for {against['low_source']} episodes of the data ({value(against['low'])}) and 1 for those by "
+        f" Normalised, 0 for {against['low_source']} episodes of the data ({value(against['low'])}) and 1 for those by "
         f"{against['high_source']} ({value(against['high'])}): {told}."
     )
 
@@ -201,48 +184,33 @@ def _difference(report: Mapping[str, Any], measure: Measure, found: Mapping[str,
     rows: list[tuple[str, Mapping[str, Any], Colour]] = [("simulator", found, "blue")]
     gate = report["gate"]
     if gate is not None and can_decide(gate) and gate.get("measure", "success") == measure.name:
-        rows.insert(0, ("expected by the gate", gate, "grey"))
-    share = measure.name == "success"
-    unit, scale = ("refined − pretrained (percentage points)", 100) if share else ("refined − pretrained", 1)
-    series = tuple(
-        Series("", (row,), (scale * centre,), (scale * one["low"],), (scale * one["high"],), (text,), colour=colour)
-        for row, (name, one, colour) in enumerate(rows)
-        for centre in [one["estimate" if one is gate else "difference"]]
-        for text in [measure.change(centre)]
-    )
+        rows.insert(0, ("expected by the gate", {**gate, "difference": gate["estimate"]}, "grey"))
+    series = []
+    for row, (_, one, colour) in enumerate(rows):
+        centre, low, high = ((measure.scale * one[name],) for name in ("difference", "low", "high"))
+        series.append(Series("", (row,), centre, low, high, (measure.change(one["difference"]),), colour=colour))
     caption = f"Both policies start from the same states; {interval(found, measure)}."
     if "improved" in found:
+        p = "< 0.0001" if found["p_value"] < 1e-4 else f"= {found['p_value']:.2g}"
         caption = (
             f"Both policies start from the same states: {found['improved']} newly succeed, {found['worsened']} newly "
             f"fail, {found['both']} succeed both times, {found['neither']} never ({interval(found, measure)}; "
-            f"McNemar's exact test: p {_p_value(found['p_value'])})."
+            f"McNemar's exact test: p {p})."
         )
     if len(rows) > 1:
         caption += " The gate's expectation stood before the simulator was asked; its bounds are one-sided."
-    alt = f"Paired difference of {measure.name}: {measure.change(found['difference'])}, {interval(found, measure)}."
-    names = tuple(row[0] for row in rows)
-    title = f"Difference in {measure.name}"
-    return Plot("interval", title, series, y=Axis(unit), marks=(Mark(0),), names=names, caption=caption, alt=alt)
+    names, axis = tuple(row[0] for row in rows), Axis(f"refined − pretrained{measure.unit}")
+    return Plot("interval", f"Difference in {measure.name}", tuple(series), Axis(), axis, caption, (Mark(0),), names)
 
 
 def _panel(
-    rows: Rows, marks: tuple[Mark, ...], title: str, axis: Axis, columns: Mapping[str, tuple[str, Colour]], caption: str
+    rows: Rows, marks: tuple[Mark, ...], title: str, axis: Axis, columns: Mapping[str, tuple[str, Any]], caption: str
 ) -> Plot | None:
     found = [curve(rows, "imagined_steps", key, *named) for key, named in columns.items()]
     series = tuple(one for one in found if one is not None)
-    if not series:
-        return None
-    value = percent if axis.scale == "share" else MEASURES["return"].value
-    ends = "; ".join(f"{one.label} from {value(one.y[0] or 0)} to {value(one.y[-1] or 0)}" for one in series)
-    return Plot(
-        "line", title, series, _STEPS, axis, marks, caption=caption, alt=f"{title} over imagined steps: {ends}."
-    )
+    return Plot("line", title, series, _STEPS, axis, caption, marks) if series else None
 
 
-def _loss_panel(key: str) -> tuple[str, Axis, Mapping[str, tuple[str, Colour]], str]:
+def _loss_panel(key: str) -> tuple[str, Axis, Mapping[str, tuple[str, Any]], str]:
     name = readable(key.removeprefix("loss/"))
     return f"{name} loss", Axis("loss"), {key: (name.lower(), "blue")}, ""
-
-
-def _p_value(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"

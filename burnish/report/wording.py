@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 def percent(rate: float, digits: int = 1) -> str:
@@ -60,15 +61,27 @@ def readable(name: str) -> str:
 
 @dataclass(frozen=True)
 class Measure:
-    """How a policy was measured, and how its values, differences and bounds of differences are written."""
+    """How policies were measured: how its values, differences and their bounds are written and drawn."""
 
     name: str
     value: Callable[[float], str]
     change: Callable[[float], str]
     bound: Callable[[float], str]
+    mean: str
+    """What report.json calls the mean."""
+    scale: float
+    """Of a difference in a plot, with its unit."""
+    unit: str
+    axis: dict[str, Any]
+    """Of values in a plot (`section.Axis`)."""
 
 
-MEASURES = {"success": Measure("success", percent, points, signed), "return": Measure("return", number, change, change)}
+MEASURES = {
+    "success": Measure(
+        "success", percent, points, signed, "rate", 100, " (percentage points)", {"scale": "share", "low": 0, "high": 1}
+    ),
+    "return": Measure("return", number, change, change, "mean", 1, "", {}),
+}
 
 
 def _trim(value: float, digits: int) -> str:

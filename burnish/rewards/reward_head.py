@@ -56,7 +56,6 @@ class RewardHead(CalibratedClassifier):
     What it says is the members' mean. Where the data has no termination, it never ends an episode.
     """
 
-    CONFIG = RewardHeadConfig
     mean: Tensor
     scale: Tensor
 

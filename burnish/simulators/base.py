@@ -68,6 +68,9 @@ class TaskSpec:
             raise InputError(f"{task} shows a state of {own} numbers{names}, the data set has {found}")
         if data.action_dim != self.action_dim:
             raise InputError(f"{task} takes {self.action_dim} numbers as an action, the data set has {data.action_dim}")
+        for number, names in enumerate(zip(data.info.state_names or (), self.state_names, strict=False)):
+            if names[0] != names[1]:
+                raise InputError(f"{task} calls number {number} of its state '{names[1]}', the data set '{names[0]}'")
 
     def repeat(self, settings: SimulatorConfig) -> int:
         """Control steps per decision."""

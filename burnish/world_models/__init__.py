@@ -15,6 +15,7 @@ from burnish.world_models.history import (
     learned_dimensions,
 )
 from burnish.world_models.latent_ensemble import BootstrapTransitions, LatentEnsemble, LatentEnsembleConfig
+from burnish.world_models.on_frames import OnFrames, pooled_states
 from burnish.world_models.pixel_diffusion import NoiseLevels, PixelDiffusion, PixelDiffusionConfig
 from burnish.world_models.pixel_history import PixelHistory, PixelHistoryConfig, PixelHistoryState
 from burnish.world_models.pixel_speed import SpeedConfig
@@ -44,6 +45,7 @@ __all__ = [
     "NoiseLevels",
     "ObservationHistory",
     "Observer",
+    "OnFrames",
     "PixelDiffusion",
     "PixelDiffusionConfig",
     "PixelHistory",
@@ -59,6 +61,7 @@ __all__ = [
     "WorldModel",
     "as_states",
     "learned_dimensions",
+    "pooled_states",
     "position_differences",
     "with_latents",
 ]

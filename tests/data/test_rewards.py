@@ -34,7 +34,6 @@ def test_returns_by_hand() -> None:
     assert data.episode_return.tolist() == [3.0, -1.0] == data.episode_outcome.tolist()
     assert data.subset([1]).episode_return.tolist() == [-1.0]
     assert data.to("cpu").terminated.tolist() == [False] * 6 + [True]
-    assert Dataset.join([data, data]).episode_return.tolist() == [3, -1, 3, -1]
     successful = replace(data, success=torch.tensor([False, False, True, False, False, False, False]))
     assert successful.episode_outcome.tolist() == [1, 0], "where there is success, it is the outcome"
 
@@ -78,8 +77,6 @@ def test_an_episode_earns_nothing_before_it_began() -> None:
         replace(make_episode(2), terminated=np.array([0, 1]))
     with pytest.raises(InputError, match="episode 1, field 'reward'"):
         Dataset.from_episodes([rewarded([0, 1]), make_episode(3)], INFO)
-    with pytest.raises(InputError, match="field 'columns'"):
-        Dataset.join([two(), Dataset.from_episodes([make_episode(3)], INFO)])
 
 
 def test_there_must_be_something_to_learn_from() -> None:

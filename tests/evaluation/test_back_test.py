@@ -8,7 +8,8 @@ import torch
 
 from burnish.data import STATE, Dataset, DatasetInfo, Episode, folds
 from burnish.evaluation.back_test import BackTest, back_test, deviations, on_policy, telling_sources
-from burnish.policies import Agent, Decision, GaussianPolicyConfig
+from burnish.policies import Decision, GaussianPolicyConfig
+from burnish.policies.agent import Agent
 from burnish.world_models import HistoryConfig, ObservationHistory
 from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Position, make_models
 

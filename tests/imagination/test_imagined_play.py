@@ -7,7 +7,8 @@ import torch
 
 from burnish.data import STATE
 from burnish.imagination import imagined_play
-from burnish.policies import Agent, Decision, GaussianPolicyConfig
+from burnish.policies import Decision, GaussianPolicyConfig
+from burnish.policies.agent import Agent
 from burnish.world_models import HistoryConfig, ObservationHistory
 from tests.imagination.counter_world import PUSH, CounterWorld, Distance, Doubt, Goal, Position, at, make_models
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from burnish.evaluation.imagined_play import ImaginedPlay
 
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, Recorded, decide
-from burnish.evaluation.imagined_play import ImaginedPlay
 from burnish.report.facts import Finished, facts
 from burnish.report.outcomes import Outcomes, Played
 from burnish.report.sections_gate import gate_summary

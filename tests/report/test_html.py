@@ -60,7 +60,7 @@ def everything(text="words"):
     series = Series(text, (0.0, 1.0), (1.0, 2.0), text=(text, text))
     kinds = ("line", "scatter", "bars", "interval", "heat")
     plots = tuple(
-        Plot(kind, text, (series, series), Axis(text), Axis(text), (Mark(1.0, text),), (text, text), text, text)
+        Plot(kind, text, (series, series), Axis(text), Axis(text), text, (Mark(1.0, text),), (text, text))
         for kind in kinds
     )
     long = Table((text, text), ((text, text),) * 9, text)
@@ -160,7 +160,7 @@ def test_a_run_measured_by_return(report):
     page = Page(render_html(found, [outcome_section(found), untested_section(found)]))
     assert page.words("h1") == "−11 → −6.33 · no gate"
     assert "refined (return)−6.33" in page.words("dl") and "run for 3 episodes" in page.words()
-    assert page.values("svg", "aria-label")[0] == "Real return: pretrained −11; refined −6.33."
+    assert page.values("svg", "aria-label")[0] == "Return, mean return of an episode: pretrained −11; refined −6.33."
 
 
 def test_a_broken_report_is_refused(report):

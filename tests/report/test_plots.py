@@ -70,8 +70,9 @@ def test_a_plot_of_nothing_is_drawn():
 
 
 def test_svg_is_words_with_its_own_ids_and_colours_of_the_theme():
-    found = svg(line(Series("$x_1$ & <b>", (0.0, 1.0), (0.0, 1.0)), Series("b", (0.0,), (1.0,)), alt='A "b".'), "plot7")
-    assert 'aria-label="A &quot;b&quot;."' in found and "$x_1$ &amp; &lt;b&gt;" in found
+    found = svg(line(Series("$x_1$ & <b>", (0.0, 1.0), (0.0, 1.0)), Series('"b"', (0.0,), (1.0,))), "plot7")
+    assert 'aria-label="Title, values: $x_1$ &amp; &lt;b&gt; from 0 to 1; &quot;b&quot; from 1 to 1."' in found
+    assert "$x_1$ &amp; &lt;b&gt;" in found
     assert "var(--blue, #0072b2)" in found and 'id="plot7-' in found and "<metadata>" not in found
 
 

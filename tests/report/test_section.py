@@ -57,6 +57,7 @@ plots = st.builds(
     st.lists(series(), max_size=3).map(tuple),
     axes,
     axes,
+    words,
     st.lists(marks, max_size=2).map(tuple),
 )
 tables = st.integers(1, 3).flatmap(

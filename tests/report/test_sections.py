@@ -2,7 +2,7 @@
 
 import pytest
 
-from burnish.report.plots import draw
+from burnish.report.plots import described, draw
 from burnish.report.sections_gate import gate_section
 from burnish.report.sections_models import (
     calibration_section,
@@ -157,7 +157,7 @@ BAND = {"median": [0.1, 0.2], "p10": [0.0, 0.1], "p90": [0.2, 0.4]}
 def test_prediction_error_beside_hold_last():
     hold = {"median": [0.2, 0.8], "p10": [0.1, 0.1], "p90": [0.2, 1.0]}
     section = prediction_section({"horizon": [1, 2], "model": BAND, "hold_last": hold, "unit": "metres"})
-    assert "median error is 0.25 of hold-last's" in section.plots[0].caption and drawn(section)
+    assert "the median error is 0.25 of hold-last's" in section.plots[0].caption and drawn(section)
     assert [one.label for one in section.plots[0].series] == ["hold the last", "world model"]
     assert section.plots[0].y.label == "error (metres)"
 
@@ -186,7 +186,7 @@ def test_pictures_and_failures():
     following = {"own_future": {"rate": 0.75, "windows": 40}}
     section = picture_section({"horizon": [1, 2], "sources": {"expert": source}, "action_following": following})
     assert len(drawn(section)) == 2 and "75 % of 40 held-out windows" in section.words[0]
-    assert section.plots[0].alt.endswith("expert unknown, hold-last 20.")
+    assert section.plots[0].series[0].y == (30.0, None) and section.plots[0].series[1].style == "dashed"
     kept = {"imagined": {"kept": 7, "episodes": 9, "rate": 7 / 9}}
     (words,) = failure_section({"failures_kept": kept, "successes_kept": {"imagined": {"rate": None}}}).words
     assert words.startswith("Of 9 held-out episodes that failed, 7 failed in imagination, too")
@@ -218,5 +218,5 @@ def test_training_curves_of_any_stage():
         "Dynamics of hands: open loop error",
         "Dynamics of hands: some score",
     ]
-    assert section.plots[0].alt == "Dynamics of hands: loss, training from 2 to 1; held out from 3 to 3."
+    assert described(section.plots[0]) == "Dynamics of hands, loss: training from 2 to 1; held out from 3 to 3."
     assert training_section({"empty": []}) is None

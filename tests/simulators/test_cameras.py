@@ -14,6 +14,7 @@ from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
 from burnish.simulators.light_meshes import with_light_meshes
 from burnish.simulators.metaworld import CAMERAS, MetaWorldEnv
+from burnish.simulators.parallel import WorkerPool
 from burnish.simulators.real_env import RealEnv
 from burnish.simulators.rendering import SUPERSAMPLING, MetaWorldPainter, MetaWorldRenderer
 from burnish.simulators.settings import SimulatorConfig
@@ -198,8 +199,8 @@ def test_pictures_reach_the_recorder_and_the_online_environment():
         set = __exit__ = record = lambda self, *_: None
 
     simulator = SimulatorConfig(action_repeat=2, max_steps=3, cameras=("corner2",), image_size=16)
-    with Recorder(TASK, 0, simulator, workers=0) as recorder:
-        episodes = recorder.record(recorder.random_motion(2), 0, Bar())
+    recorder = Recorder(TASK, 0, simulator, WorkerPool(0))
+    episodes = recorder.record(recorder.random_motion(2), 0, Bar())
     assert [e.observation[FRONT].shape for e in episodes] == [(4, 16, 16, 3)] * 2
     states = [type(e)({STATE: e.observation[STATE]}, e.action, e.success, e.source, e.seed, e.task) for e in episodes]
     data = Dataset.from_episodes(states, DatasetInfo(fps=40))
@@ -219,7 +220,7 @@ def test_unknown_cameras_and_sizes_are_refused_before_anything_is_played():
     with pytest.raises(InputError, match=listed):
         SimulatorVectorEnv(TASK, 1, SimulatorConfig(cameras=("corner9",)))
     with pytest.raises(InputError, match=listed):
-        Recorder(TASK, 0, SimulatorConfig(cameras=("corner9",)))
+        Recorder(TASK, 0, SimulatorConfig(cameras=("corner9",)), WorkerPool(0))
     with pytest.raises(InputError, match="image_size is 0"):
         collect(TASK, jobs, SimulatorConfig(cameras=("corner2",), image_size=0))
     with pytest.raises(InputError, match="named twice"):

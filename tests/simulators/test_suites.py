@@ -18,6 +18,7 @@ from burnish.simulators.base import STATE, SimulatorEnv
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.counter import SimulatorUse, simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
+from burnish.simulators.parallel import WorkerPool
 from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.tasks import as_table, check_task, resolve, suite_names, suite_of
 from burnish.simulators.vector import SimulatorVectorEnv
@@ -118,17 +119,17 @@ def test_episodes_do_not_depend_on_the_number_of_workers(task):
 def test_a_suite_without_scripts_says_what_to_do():
     with pytest.raises(InputError, match=r"Gymnasium has no scripted expert.*--dataset PATH"):
         ExpertActor("gym:Pendulum-v1")
-    with Recorder("gym:Pendulum-v1", 0, SimulatorConfig(max_steps=5), workers=0) as recorder:
-        assert recorder.suite.abilities == ("videos", "pictures")
-        assert recorder.simulator == SimulatorConfig(1, 5)
-        info = recorder.info
-        assert (info.fps, info.simulator, info.max_steps, info.robot_type) == (30, "gym", 5, None)
-        assert [job.source for job in recorder.random_motion(2)] == ["random"]
-        assert recorder.noisy_experts(0, (0.1,)) == [] and recorder.expert(0, 0.0)[0].seeds == []
-        with pytest.raises(InputError, match=r"no scripted expert.*--dataset"):
-            recorder.expert(2, 0.0)
-        with pytest.raises(InputError, match=r"no scripted play.*--dataset"):
-            recorder.noisy_experts(2, (0.1,))
+    recorder = Recorder("gym:Pendulum-v1", 0, SimulatorConfig(max_steps=5), WorkerPool(0))
+    assert recorder.suite.abilities == ("videos", "pictures")
+    assert recorder.simulator == SimulatorConfig(1, 5)
+    info = recorder.info
+    assert (info.fps, info.simulator, info.max_steps, info.robot_type) == (30, "gym", 5, None)
+    assert [job.source for job in recorder.random_motion(2)] == ["random"]
+    assert recorder.noisy_experts(0, (0.1,)) == [] and recorder.expert(0, 0.0)[0].seeds == []
+    with pytest.raises(InputError, match=r"no scripted expert.*--dataset"):
+        recorder.expert(2, 0.0)
+    with pytest.raises(InputError, match=r"no scripted play.*--dataset"):
+        recorder.noisy_experts(2, (0.1,))
 
 
 def test_a_name_chooses_the_suite():

@@ -15,7 +15,7 @@ from burnish.recipes.stages.recording import noted
 from burnish.recipes.stages.training import train
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
-from burnish.world_models import Autoencoder, AutoencoderConfig, as_states, with_latents
+from burnish.world_models import Autoencoder, AutoencoderConfig, as_states, pooled_states, with_latents
 
 Split = tuple[Dataset, Dataset]
 """Episodes that a model learns from, and others that calibrate it."""
@@ -52,23 +52,29 @@ class Recorded:
         return self.stage.read(fold, cameras=self.cameras, states=self.states, number=number, count=count, seed=seed)
 
 
-def whole(folder: Path, cameras: Sequence[str], states: bool) -> Dataset:
+def coarse(data: Reading, pool: int) -> Reading:
+    """The same reading, with pictures of `pool` by `pool` pixels in the place of states."""
+    return replace(data, settings={**data.settings, "pool": pool})
+
+
+def whole(folder: Path, cameras: Sequence[str], states: bool, pool: int | None = None) -> Dataset:
     """The data set; without its state vectors where models see pictures alone."""
     dataset = read_dataset(folder, cameras=tuple(cameras))
     if states:
         return dataset
     pictures = {key: values for key, values in dataset.observations.items() if is_image_key(key)}
-    return replace(dataset, observations=pictures)
+    seen = replace(dataset, observations=pictures)
+    return seen if pool is None else pooled_states(seen, pool)
 
 
-def split(folder: Path, cameras: Sequence[str], states: bool, share: float) -> Split:
+def split(folder: Path, share: float, **seen: Any) -> Split:
     """Training and held-out episodes; the same ones for every model."""
-    return whole(folder, cameras, states).split(share, seed=0)
+    return whole(folder, **seen).split(share, seed=0)
 
 
-def fold(folder: Path, cameras: Sequence[str], states: bool, number: int, count: int, seed: int) -> Split:
+def fold(folder: Path, number: int, count: int, seed: int, **seen: Any) -> Split:
     """One of the gate's folds; Absent where the data are too little for them."""
-    dataset = whole(folder, cameras, states)
+    dataset = whole(folder, **seen)
     reason = lacking(dataset, count, seed)
     if reason is not None:
         raise Absent(reason)

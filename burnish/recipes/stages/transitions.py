@@ -20,6 +20,8 @@ from burnish.world_models import (
     DisagreementEnsemble,
     EnsembleConfig,
     HistoryConfig,
+    ObservationHistory,
+    OnFrames,
     PixelDiffusion,
     PixelDiffusionConfig,
     PixelHistory,
@@ -76,33 +78,42 @@ def take_over_world_model(
 def train_ensemble(
     context: StageContext,
     data: Split,
-    policy: Agent,
+    policy: Agent | None,
     history: HistoryConfig,
     model: EnsembleConfig,
     training: TrainingConfig,
     seed: int,
-) -> DisagreementEnsemble:
-    """Bootstrapped predictors of the mean change; the threshold comes from held-out real windows."""
+    pool: int | None = None,
+) -> DisagreementEnsemble | OnFrames:
+    """Bootstrapped predictors of the mean change; the threshold comes from held-out real windows.
+
+    With `pool` the data are coarse pictures, and the ensemble is for a world model of frames.
+    """
     episodes, held_out = data
     torch.manual_seed(seed + 1)
     ensemble = DisagreementEnsemble(transition_space(history, episodes, policy), model).to(context.device)
     train(context, ensemble, ensemble.bootstrap(episodes, seed), training, seed)
     context.record("threshold", ensemble.calibrate(held_out))
-    return ensemble
+    return ensemble if pool is None else OnFrames(ensemble, pool)
 
 
 def fit_support(
-    context: StageContext, data: Split, ensemble: DisagreementEnsemble, model: SupportConfig, seed: int
-) -> DataSupport:
+    context: StageContext, data: Split, ensemble: DisagreementEnsemble | OnFrames, model: SupportConfig, seed: int
+) -> DataSupport | OnFrames:
     """The distance to the data, in the ensemble's space; the threshold comes from held-out windows."""
+    if isinstance(ensemble, OnFrames):
+        return OnFrames(DataSupport.fit(ensemble.inner.space, model, *data, seed), ensemble.size)
     return DataSupport.fit(ensemble.space, model, *data, seed)
 
 
-def transition_space(history: HistoryConfig, training: Dataset, policy: Agent) -> TransitionSpace:
-    """The space in which transitions are predicted, with the policy's normaliser."""
+def transition_space(history: HistoryConfig, training: Dataset, policy: Agent | None) -> TransitionSpace:
+    """The space in which transitions are predicted, with the policy's normaliser; without a policy, one of its own."""
     learned, differences = learned_dimensions(training), position_differences(training)
     space = TransitionSpace(training.observation_dim, training.action_dim, learned, history, differences)
-    space.normaliser.load_state_dict(policy.observer.normaliser.state_dict())
+    if policy is not None:
+        space.normaliser.load_state_dict(policy.observer.normaliser.state_dict())
+    else:
+        ObservationHistory.fit(space, training)
     return space.to(training.device).fit(training)
 
 

@@ -15,6 +15,7 @@ from burnish.recipes.recording import Recorder
 from burnish.simulators.collect import CollectJob, collect, run_wave
 from burnish.simulators.counter import SimulatorUse, simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
+from burnish.simulators.parallel import WorkerPool
 from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.tasks import check_task
 from burnish.simulators.vector import SimulatorVectorEnv
@@ -268,10 +269,10 @@ class Stage:
 
 def test_the_recorder_serves_calvin():
     stage = Stage()
-    with Recorder(TASK, 0, SimulatorConfig(action_repeat=1, max_steps=40), workers=0) as recorder:
-        jobs = recorder.expert(2, 0.0) + recorder.random_motion(1) + recorder.noisy_experts(2, (0.1, 0.3))
-        episodes = recorder.record(jobs, 2, stage)
-        info = recorder.info
+    recorder = Recorder(TASK, 0, SimulatorConfig(action_repeat=1, max_steps=40), WorkerPool(0))
+    jobs = recorder.expert(2, 0.0) + recorder.random_motion(1) + recorder.noisy_experts(2, (0.1, 0.3))
+    episodes = recorder.record(jobs, 2, stage)
+    info = recorder.info
     assert [e.source for e in episodes] == ["expert", "expert", "random", "noisy_expert", "noisy_expert"]
     assert all(e.succeeded for e in episodes[:2])
     assert stage.kept["simulator_steps"] == sum(len(e) - 1 for e in episodes)
