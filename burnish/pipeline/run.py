@@ -161,7 +161,9 @@ class Run(RunFolder):
                 self._work(name, partial, {key: self._path(key) for key in inputs}, body, manifest)
             kept = put_in_place(self.folder, name)
             if kept is not None:
-                progress.say(f"{name}: the earlier folder holds files that no stage.json knows of; it is kept as {kept}")
+                progress.say(
+                    f"{name}: the earlier folder holds files that no stage.json knows of; it is kept as {kept}"
+                )
         except OSError as error:
             if is_environment_error(error):
                 raise_run_error(error, error.filename or final)
