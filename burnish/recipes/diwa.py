@@ -123,7 +123,9 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
     if run.own is None:
         if c.autoencoder is not None:
             check_cameras(c.cameras, c.autoencoder.image_size, c.simulator)
-        data = stage(record_play, "dataset", alone=True, real=run.real(c), collect=c.collect)
+        real = run.real(c)
+        real.check_expert()
+        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
     else:
         data = own_data(c, run.own, run.task)
     encoder = encoder_of(c, data, run.seed)

@@ -127,6 +127,7 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
         if c.cameras:
             check_cameras(c.cameras, image_size(c), c.simulator)
         real = run.real(c)
+        real.check_expert()
         demonstrations = stage(record_demonstrations, "demonstrations", alone=True, real=real, collect=c.collect)
         encoder = encoder_of(c, demonstrations, run.seed)
         policy = cloned(c, run, seen_by(c, encoder, demonstrations, "demonstration_latents"), encoder)
