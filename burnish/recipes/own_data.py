@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from burnish.config import within
-from burnish.data import ACTION, STATE, Dataset, SuccessRule, read_dataset, require_successes
+from burnish.data import ACTION, STATE, Dataset, SuccessRule, read_dataset, require_outcomes
 from burnish.errors import InputError
 from burnish.pipeline import External
+from burnish.rewards import RewardConfig
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,21 @@ class OwnData:
         """Read and check it, with the pictures of `cameras`.
 
         Raises:
-            InputError: it is not what the format and the rule say, or it has not a single success.
+            InputError: it is not what the format and the rule say.
         """
         success = SuccessRule(self.rule.success_column, self.rule.success_last_frames)
-        dataset = read_dataset(
-            self.path, success, state=self.rule.state_key, action=self.rule.action_key, cameras=cameras
-        )
-        require_successes(dataset, self.path)
-        return dataset
+        return read_dataset(self.path, success, state=self.rule.state_key, action=self.rule.action_key, cameras=cameras)
+
+    def read_task(self, task: str, reward: RewardConfig, cameras: Sequence[str] = ()) -> Dataset:
+        """The episodes of one task.
+
+        Raises:
+            InputError: as `read`; or there is nothing that a policy could be refined by, as `reward` sees it.
+        """
+        dataset = self.read(cameras)
+        chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
+        require_outcomes(reward.view(chosen), f"{self.path}, task '{task}'")
+        return chosen
 
     def task(self, wanted: str | None) -> str:
         """The task to learn: the one that is wanted, or the data set's only one.

@@ -80,6 +80,7 @@ class NewRun(Generic[Config]):
         task = own.task(self.data_task or (None if judged else self.task))
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator)
+        own.read_task(task, self.config.reward)  # type: ignore[attr-defined]
         if simulator is not None:
             run.real(self.config).recorder.spec.check_data(simulator, own.read())
         return Resolved(run, self.config)
