@@ -27,15 +27,15 @@ def run(
         out: the run folder, by default runs/RECIPE-TASK-SEED.
         preset: the name of one of the recipe's, for instance `tiny`, or a whole configuration; by default its first.
         dataset: your own LeRobotDataset; models learn from it alone.
-        reading: how it is read, a `burnish.recipes.own_data.ReadingRule`.
+        reading: how it is read, a `burnish.data.formats.ReadingRule`.
         how: threads, processes and device, a `burnish.recipes.runs.How`.
 
     Raises:
         burnish.errors.InputError: something about the arguments or the data is wrong.
         burnish.errors.RunError: the run could not go on.
     """
+    from burnish.data.formats import ReadingRule
     from burnish.recipes.catalogue import entry
-    from burnish.recipes.own_data import ReadingRule
     from burnish.recipes.runs import How, NewRun, run_recipe
 
     found = entry(recipe)

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from burnish.data import Dataset, Recording, Windows, folds, is_image_key, read_dataset
+from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
 from burnish.pipeline import Absent, Reading, Stage, StageContext, stage
-from burnish.recipes.own_data import OwnData, ReadingRule
+from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.recording import noted
 from burnish.recipes.stages.training import train
 from burnish.rewards import RewardConfig
@@ -161,12 +162,13 @@ def check_cameras(cameras: Sequence[str], image_size: int, simulator: SimulatorC
 
 def own_data(c: Any, own: OwnData, task: str) -> Stage:
     """The stage that copies what a run reads of them into the run folder."""
-    settings = {"rule": own.rule, "task": task, "cameras": c.cameras, "reward": c.reward}
+    settings = {"path": own.place, "rule": own.rule, "task": task, "cameras": c.cameras, "reward": c.reward}
     return stage(take_own_data, "dataset", alone=True, parts=own.parts(c.cameras), **settings)
 
 
 def take_own_data(
     context: StageContext,
+    path: Path,
     parts: dict[str, Path],
     rule: ReadingRule,
     task: str,
@@ -175,5 +177,5 @@ def take_own_data(
 ) -> Recording:
     """Keep this task's observations, actions, rewards and success."""
     context.record("role", "collection")
-    chosen = OwnData(parts["meta"].parent, rule).read_task(task, reward, cameras)
+    chosen = OwnData(path, rule).read_task(task, reward, cameras)
     return noted(context, Recording(chosen.to_episodes(), chosen.info), reward)
