@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic
 
 import torch
 import tyro
@@ -16,7 +16,7 @@ from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
 from burnish.pipeline import Run, SharedRun, Stage, execute
 from burnish.pipeline.run_folder import read_settings
-from burnish.recipes.base import Plan, RunSpec
+from burnish.recipes.base import Config, Plan, RunSpec
 from burnish.recipes.catalogue import entry
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.reporting import publish
@@ -24,7 +24,6 @@ from burnish.report.summary import read_report
 from burnish.training import join
 
 _RUN = "run"  # where recipe.yaml keeps what is said of a run beside the recipe's settings
-Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)

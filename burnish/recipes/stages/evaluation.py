@@ -85,14 +85,14 @@ def evaluate(
         policies: the folders of the pretrained and the refined one, by name.
     """
     before = simulator_steps()
-    models, folder, held_out = imagined(models), context.folder, shown.data[1]
-    world = models.world_model
+    frozen_models, folder, held_out = imagined(models), context.folder, shown.data[1]
+    world = frozen_models.world_model
     outer = world if shown.encoder is None else Encoded(frozen(shown.encoder), world).eval()
     sections = []
     if STATE in held_out.observations:
-        sections += measure_models(held_out, models, seed, folder)
+        sections += measure_models(held_out, frozen_models, seed, folder)
     else:
-        sections += measure_failures(held_out, models, seed, folder, evaluation.picture_windows)
+        sections += measure_failures(held_out, frozen_models, seed, folder, evaluation.picture_windows)
     if shown.pictures is not None or STATE not in held_out.observations:
         seen = held_out if shown.pictures is None else shown.pictures[1]
         sections.append(measure_pictures(seen, outer, seed, folder, evaluation.picture_windows))
