@@ -43,7 +43,9 @@ def test_the_report_holds_the_contract(name, runs):
     assert set(report) == CONTRACT_KEYS | DOCUMENTED_EXTRAS
     assert (report["recipe"], report["task"], report["seed"]) == (RUNS[name][0], TASK, 0)
     settings = RUNS[name][2]
-    assert {report["success"][who]["episodes"] for who in ("pretrained", "refined")} == {settings["evaluation.episodes"]}
+    assert {report["success"][who]["episodes"] for who in ("pretrained", "refined")} == {
+        settings["evaluation.episodes"]
+    }
     steps = report["simulator_steps"]
     assert steps["refinement"] == 0 and steps["collection"] > 0 and steps["evaluation"] > 0
     assert report["imagined_steps"] == EXPECTED[name][2]
