@@ -12,12 +12,13 @@ import tyro
 import yaml
 
 from burnish.config import check, from_dict, to_dict, within
+from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
 from burnish.pipeline import Run, SharedRun, Stage, execute
 from burnish.pipeline.run_folder import read_settings
 from burnish.recipes.base import Config, Plan, RunSpec
 from burnish.recipes.catalogue import entry
-from burnish.recipes.own_data import OwnData, ReadingRule
+from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.reporting import publish
 from burnish.report.summary import read_report
 from burnish.training import join
@@ -79,6 +80,7 @@ class NewRun(Generic[Config]):
         task = own.task(self.data_task or (None if judged else self.task))
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator)
+        own.read_task(task, self.config.reward)  # type: ignore[attr-defined]
         if simulator is not None:
             run.real(self.config).recorder.spec.check_data(simulator, own.read())
         return Resolved(run, self.config)

@@ -153,6 +153,9 @@ def test_judgements_by_hand():
     assert found.score == 2.0 and found.scale == pytest.approx(3**-0.5)
     assert found.metrics == {"return": 2.0, "return_error": pytest.approx(3**-0.5), "distance": 0.25, "halted": 0.0}
     assert Judgement.of(played(torch.tensor([4.0]), 0.25)).scale == 0.0
+    some = torch.tensor([True, False, True, True])
+    succeeded = ImaginedEvaluation(some.float(), some, 5 * some.float(), ~some)
+    assert Judgement.of(succeeded) == Judgement(0.75, {"success": 0.75, "halted": 0.25}), "the scale of a rate is 1"
 
 
 def test_a_policy_that_has_not_moved_is_not_judged_again(tmp_path):
