@@ -33,10 +33,6 @@ TERMS = (
     TermConfig("effort", -0.5),
     TermConfig("value", 0.0, "on", ends=True),
 )
-    TermConfig("distance", -1.0, "hand", "goal"),
-    TermConfig("effort", -0.5),
-    TermConfig("value", 0.0, "on", ends=True),
-)
 CONFIG = RewardConfig("terms", terms=TERMS)
 NAMES = ("hand_x", "hand_y", "goal_x", "goal_y", "on")
 WORLD = SimpleNamespace(features=lambda state: state, decode=lambda state: {STATE: state})
