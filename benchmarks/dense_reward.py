@@ -9,11 +9,18 @@ environment only judges. What is done is not done again: the script resumes.
 `benchmarks/results/dense_reward.md` and `.json` receive every run, the bad ones too.
 """
 
+import argparse
+import json
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 
-from burnish.data import DatasetInfo, write_dataset
+from burnish.data import DatasetInfo, read_dataset, write_dataset
+from burnish.evaluation.intervals import mean_interval
+from burnish.pipeline.side_by_side import Job, run_side_by_side
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.experts import RandomActor
 from burnish.simulators.noise import CorrelatedNoise
