@@ -81,14 +81,15 @@ def test_transitions_of_chunks():
 def test_transitions_with_rewards_by_hand():
     """Sums over the chunk; the second episode terminates at its last frame, the first merely stops; none succeeds."""
     data = dataset([0.0, 0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
-    reward = torch.tensor([0.0, 1.0, 2.0, 4.0, 0.0, -1.0, 8.0])
-    data = replace(data, reward=reward, terminated=torch.tensor([False] * 6 + [True]))
+    object.__setattr__(data, "reward", torch.tensor([0.0, 1.0, 2.0, 4.0, 0.0, -1.0, 8.0]))
+    object.__setattr__(data, "terminated", torch.tensor([False] * 6 + [True]))
     found = Transitions(data.observations[STATE], data, chunk=2)
     assert found.frames.tolist() == [0, 1, 4]
     assert found.reward.tolist() == [3, 6, 7] and found.terminal.tolist() == [False, False, True]
     drawn = found.rows(torch.tensor([2, 0]))
     assert drawn.reward.tolist() == [7, 3] and drawn.terminal.tolist() == [True, False]
-    assert not Transitions(data.observations[STATE], replace(data, terminated=None)).terminal.any()
+    object.__setattr__(data, "terminated", None)
+    assert not Transitions(data.observations[STATE], data).terminal.any()
 
 
 def test_nothing_succeeds():
@@ -98,7 +99,7 @@ def test_nothing_succeeds():
             attempt()
 
 
-def test_the_best_episodes_are_the_successful_ones():
+def test_successful_episodes():
     data = best_episodes(dataset([0.0, 0.5], [0.0, 1.0], [0.3, 0.4], [0.5, 1.0, 0.5]), 0.25)
     assert data.lengths.tolist() == [2, 3] and bool(data.episode_success.all())
 
