@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.data import STATE, successful_episodes
+from burnish.data import STATE
 from burnish.errors import InputError
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
 from burnish.rl import IQL, TD3BC, IQLConfig, TD3BCConfig, TransitionBatch, Transitions
@@ -93,14 +93,8 @@ def test_transitions_with_rewards_by_hand():
 
 def test_nothing_succeeds():
     data = dataset([0.0, 0.5])
-    for attempt in (lambda: Transitions(data.observations[STATE], data), lambda: successful_episodes(data)):
-        with pytest.raises(InputError, match="without a single success"):
-            attempt()
-
-
-def test_successful_episodes():
-    data = successful_episodes(dataset([0.0, 0.5], [0.0, 1.0], [0.3, 0.4], [0.5, 1.0, 0.5]))
-    assert data.lengths.tolist() == [2, 3] and bool(data.episode_success.all())
+    with pytest.raises(InputError, match="without a single success"):
+        Transitions(data.observations[STATE], data)
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------
