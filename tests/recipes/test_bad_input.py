@@ -100,7 +100,7 @@ def test_no_device(fails, tmp_path):
         (
             "pixels",
             {"autoencoder.cameras": "topview"},
-            "look at topview in 32 pixels, the simulator records corner3 in",
+            "look at topview in 32 pixels, the simulator records corner3",
         ),
         ("frames", {"simulator.image-size": 48}, "look at corner3 in 32 pixels, the simulator records corner3 in 48"),
         ("frames", {"imagination.member-share": 0.5}, "member_share"),
@@ -116,11 +116,8 @@ def test_settings_that_contradict_each_other(name, settings, said, fails, tmp_pa
 
 @pytest.mark.parametrize("name", ["pixels", "frames"])
 def test_own_data_without_the_camera(name, fails, tmp_path):
-    data, cameras = (
-        write_point_data(tmp_path / "data", camera="front"),
-        "history" if name == "frames" else "autoencoder",
-    )
-    code, message = fails(own_data_command(data, tmp_path / "run", f"--config.{cameras}.cameras=wrist", name=name))
+    data, models = write_point_data(tmp_path / "data", camera="front"), {"frames": "history", "pixels": "autoencoder"}
+    code, message = fails(own_data_command(data, tmp_path / "run", f"--config.{models[name]}.cameras=wrist", name=name))
     assert code == 2
     assert "wrist" in message
 

@@ -14,6 +14,8 @@ from burnish.cli import main
 from burnish.errors import InputError
 from burnish.evaluation.actor import PlanningActor
 from burnish.evaluation.frozen import load_frozen
+from burnish.imagination import Models
+from burnish.pipeline import ordered
 from burnish.policies import GaussianPolicy, TanhPolicy, load_agent
 from burnish.recipes.ablations import PARTS, without
 from burnish.recipes.base import RunSpec

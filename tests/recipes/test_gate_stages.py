@@ -17,7 +17,7 @@ from burnish.recipes import base
 from burnish.recipes.runs import reopen
 from burnish.recipes.stages import gate as stages
 from burnish.recipes.stages.data import fold, lacking
-from burnish.recipes.stages.gate import accept, gate_starts, plays, recorded_success, verdict
+from burnish.recipes.stages.gate import accept, gate_starts, plays, recorded_outcome, verdict
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import time_limit
 from burnish.storage import load_tensors, read_json
@@ -194,12 +194,12 @@ def test_both_policies_play_from_the_same_starts_in_each_world(finished, data, w
 def test_recorded_success_counts_the_policys_own_episodes(finished, data):
     """Rollouts without noise are the policy's; demonstrations and random motion are not."""
     agent = load_agent(finished / "policy", TASK)
-    noiseless = recorded_success(agent, data)
+    noiseless = recorded_outcome(agent, data, "success")
     rollouts = data.with_sources(["policy"])
     assert isinstance(noiseless, Recorded) and 1 <= noiseless.episodes <= rollouts.num_episodes
-    assert noiseless == recorded_success(agent, rollouts)
+    assert noiseless == recorded_outcome(agent, rollouts, "success")
     assert noiseless.successes <= int(rollouts.episode_success.sum())
-    assert recorded_success(agent, data.with_sources(["expert", "random"])) is None
+    assert recorded_outcome(agent, data.with_sources(["expert", "random"]), "success") is None
 
 
 # -- too little data, or no gate ---------------------------------------------------------------------------------------
