@@ -29,18 +29,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 
 from burnish.errors import BurnishError
 from burnish.networks import UNET_PRESETS
 from burnish.recipes.catalogue import entry
-from burnish.recipes.runs import Resolved, run_recipe
+from burnish.recipes.runs import How, Resolved, RunSpec, run_recipe
+from burnish.recipes.world4rl import World4RL
 from burnish.storage import write_bytes_atomic, write_json
 from studies.cost import predicted
 from studies.export import export_half, import_half
 from studies.joint import train_joint
 
-RECIPE = "world4rl-frames"
+RECIPE = "world4rl"
 PAPER = {
     "coffee-pull-v3": ((47, 7), (68, 5)),
     "soccer-v3": ((18, 2), (31, 4)),
@@ -81,7 +81,7 @@ def time_limit(minutes: float | None) -> Iterator[None]:
 # The experiment.
 
 
-def configuration(args: argparse.Namespace) -> World4RLFramesConfig:
+def configuration(args: argparse.Namespace) -> World4RL:
     """The preset, with what the command line changes."""
     config = entry(RECIPE).preset(args.preset)
     changes: dict[str, dict[str, Any]] = {
@@ -117,7 +117,7 @@ class Experiment:
         for seed in self.args.seeds:
             first = self.args.seeds[0] if self.args.world_models == "one" else seed
             for task in self.args.tasks:
-                yield f"data of {task}, seed {seed}", lambda task=task, seed=seed: self.run(task, seed, None, "dataset")
+                yield f"data of {task}, seed {seed}", lambda task=task, seed=seed: self.run(task, seed, None, "collect")
             if seed == first:
                 yield f"world model of seed {seed}", lambda seed=seed: self.train_world_model(seed)
             model = str(self.world_model(first))
@@ -131,10 +131,10 @@ class Experiment:
         """The stages of one run up to `target`."""
         config = dataclasses.replace(self.config, world_model_from=world_model)
         folder = self.folder(task, seed)
-        if target == "dataset" and (folder / "report.json").exists():
+        if target == "collect" and (folder / "report.json").exists():
             return  # the run's own settings name the world model by now
-        resolved = Resolved(RECIPE, task, seed, config, None)
-        run_recipe(folder, resolved, (target,), self.args.threads, device=self.args.device)
+        resolved = Resolved(RunSpec(RECIPE, task, seed, None, task), config)
+        run_recipe(folder, resolved, target, How(threads=self.args.threads, device=self.args.device))
 
     def folder(self, task: str, seed: int) -> Path:
         """The run folder of one task and seed."""
@@ -296,7 +296,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/six_tasks"))
     parser.add_argument("--tasks", nargs="+", default=list(PAPER))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--preset", default="paper", help="of world4rl-frames")
+    parser.add_argument("--preset", default="frames-paper", help="of world4rl, on frames")
     parser.add_argument("--network", choices=list(UNET_PRESETS), help="default: the preset's")
     parser.add_argument("--world-models", choices=["one", "each"], default="one", help="for all seeds, or for each")
     parser.add_argument("--world-model", type=Path, help="an exported world model, in the place of training")

@@ -11,6 +11,7 @@ from burnish.recipes.runs import chosen_device, reopen
 from burnish.recipes.stages.data import whole
 from burnish.recipes.stages.transitions import train_world_model
 from burnish.recipes.world4rl import World4RL
+from burnish.rewards import RewardConfig
 from burnish.training import ALONE, TrainingConfig
 from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHistoryConfig
 
@@ -42,8 +43,10 @@ def train_joint(
             raise InputError(f"{run}: looks at {other.history}, expected {opened[0].history} as {run_folders[0]} does")
     settings = {"history": opened[0].history, "model": config, "training": training, "seed": seed}
     shares = [each.held_out for each in opened]
-    data = [External(f"data_{index}", _dataset(Path(run))) for index, run in enumerate(run_folders)]
-    wanted = stage(train_on_all, STAGE, data=data, shares=shares, **settings)
+    found = [_dataset(Path(run)) for run in run_folders]
+    data = [External(f"data_{index}", path, counted=False) for index, (path, _) in enumerate(found)]
+    contents = [content for _, content in found]
+    wanted = stage(train_on_all, STAGE, data=data, contents=contents, shares=shares, **settings)
     with Run.create(folder, RECIPE, None, seed, {**settings, "shares": shares}, device) as run:
         execute([wanted], SharedRun(run, run.folder, ALONE), chosen_device(device))
         return run.folder / STAGE
@@ -52,14 +55,15 @@ def train_joint(
 def train_on_all(
     context: StageContext,
     data: Sequence[Path],
+    contents: Sequence[str],
     shares: Sequence[float],
     history: PixelHistoryConfig,
     model: PixelDiffusionConfig,
     training: TrainingConfig,
     seed: int,
 ) -> PixelDiffusion:
-    """The stage: all training episodes of all data sets as one."""
-    seen = [whole(folder, cameras=history.cameras, states=False) for folder in data]
+    """The stage: all training episodes of all data sets as one; `contents` says which data these are."""
+    seen = [whole(folder, history.cameras, False, RewardConfig()) for folder in data]
     parts = [each.split(share, seed=0)[0] for each, share in zip(seen, shares, strict=True)]
     joined = joined_datasets(parts)
     context.record("episodes", joined.num_episodes)
@@ -76,11 +80,12 @@ def _opened(run: Path) -> World4RL:
     return config
 
 
-def _dataset(run: Path) -> Path:
-    """The run's finished data set."""
-    if finished_manifest(run / "dataset") is None:
+def _dataset(run: Path) -> tuple[Path, str]:
+    """The run's finished data set, and the hash of its content (its decoded pictures may come and go)."""
+    manifest = finished_manifest(run / "dataset")
+    if manifest is None:
         raise InputError(f"{run}: the data set is not done yet; record it first (burnish collect {run})")
-    return run / "dataset"
+    return run / "dataset", manifest["content"]
 
 
 def joined_datasets(datasets: Sequence[Dataset]) -> Dataset:
