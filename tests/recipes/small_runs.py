@@ -42,10 +42,9 @@ IN_STATES = {
 WORLD4RL = {
     **IN_STATES,
     "collect.policy-episodes": 6,
-    "pretraining.steps": 300,
-    "pretraining.checkpoint-seconds": 0.1,
+    "pretraining.steps": 150,
     "world-model.width": 64,
-    "world-model-training.steps": 300,
+    "world-model-training.steps": 200,
     "world-model-training.batch-size": 64,
     "ensemble-training.batch-size": 64,
     "classifier-training.batch-size": 64,

@@ -106,20 +106,20 @@ def test_no_world_learned_from_what_is_held_out(data, worlds):
 
 
 def test_worlds_have_their_folds_and_seeds_and_fewer_steps(finished, data):
-    """300, 40 and 40 steps of the run itself, half of them here."""
+    """200, 40 and 40 steps of the run itself, half of them here."""
     resolved = reopen(finished)
     plan = replace(resolved, run=replace(resolved.run, seed=5)).plan
     found = plan.accepted.arguments["worlds"]
     for number, (world, expected) in enumerate(zip(found, folds(data, 2, seed=5), strict=True)):
         assert world.world.name == f"gate/world_{number}/world_model"
-        for each, steps in ((world.world, 150), (world.reward, 20), (world.uncertainties[0], 20)):
+        for each, steps in ((world.world, 100), (world.reward, 20), (world.uncertainties[0], 20)):
             reading = each.arguments["data"]
             assert reading.function is fold and each.arguments["training"].steps == steps
             split = reading.function(finished / "dataset", **reading.settings)
             assert [part.seeds for part in split] == [part.seeds for part in expected]
     assert len({world.world.arguments["seed"] for world in found} | {5}) == 3
     log = (finished / "gate/world_1/world_model/metrics.jsonl").read_text().splitlines()
-    assert json.loads(log[-1])["step"] == 150
+    assert json.loads(log[-1])["step"] == 100
 
 
 @pytest.mark.parametrize("name", ["world4rl", "diwa"])
