@@ -8,9 +8,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from lerobot_env_so101 import ENV_ID
-from lerobot_env_so101.policy import flatten_observation
-from lerobot_env_so101.scripted import is_reach_close_success, scripted_reach_close
+from lerobot_env_so101 import ENV_ID  # pyright: ignore[reportMissingImports]
+from lerobot_env_so101.policy import flatten_observation  # pyright: ignore[reportMissingImports]
+from lerobot_env_so101.scripted import (  # pyright: ignore[reportMissingImports]
+    is_reach_close_success,
+    scripted_reach_close,
+)
 
 from burnish.simulators.base import Observation
 from burnish.simulators.noise import CorrelatedNoise

@@ -65,27 +65,32 @@ def test_a_reward_is_learned_from_the_data(run):
 
 def test_refinement_and_gate_go_by_the_return(data, run):
     refined = json.loads((run / "refined/stage.json").read_text())["outputs"]
-    assert refined["measure"] == "return" and refined["score_pretrained"] < 0 and refined["simulator_steps"] == 0
+    assert list(refined["imagined"]) == ["return"] and refined["score_pretrained"] < 0
+    assert refined["simulator_steps"] == 0
     gate = json.loads((run / "accepted/gate.json").read_text())
     assert gate["measure"] == "return" and gate["back_test"]["episodes"] == 24
     assert gate["back_test"]["real"] == pytest.approx(float(read_dataset(data).episode_return.mean()), abs=1e-3)
 
 
 def test_true_returns_are_measured_start_by_start(run):
-    found = json.loads((run / "evaluation/returns.json").read_text())
-    before, after = (found["policies"][name] for name in ("pretrained", "refined"))
-    assert before["episodes"] == len(before["returns"]) == 10 and before["mean"] < 0
-    assert found["difference"]["mean"] == pytest.approx(after["mean"] - before["mean"])
+    report = json.loads((run / "report.json").read_text())
+    before, after = (report["return"][name] for name in ("pretrained", "refined"))
+    assert report["success"] is None and report["imagined_success"] is None and report["gate"]["measure"] == "return"
+    assert before["episodes"] == 10 and before["mean"] < 0
+    assert report["return_difference"]["difference"] == pytest.approx(after["mean"] - before["mean"])
     assert before["ci95"][0] < before["mean"] < before["ci95"][1]
+    page = (run / "report.html").read_text()
+    assert "Learned reward" in page and "points of real success" not in page
 
 
 def test_a_written_reward_needs_no_recorded_one(data, tmp_path, capsys):
     settings = ["--config.reward.kind", "function", "--config.reward.function", "toy_env:closer"]
     command = ["run", "world4rl", "--dataset", str(data), "--task", TASK, "--out", str(tmp_path / "run")]
     assert main([*command, *SMALL, *settings, "--config.gate.worlds", "0"]) == 0
-    found = json.loads((tmp_path / "run/evaluation/returns.json").read_text())
-    # Steps of 0.2 toward the origin cannot sum up to more than the way there.
-    assert all(-2 < value < 1.5 for value in found["policies"]["refined"]["returns"])
+    found = json.loads((tmp_path / "run/evaluation/outcomes.json").read_text())["policies"]["refined"]
+    # The way toward the origin cannot sum up to more than the distance that there was: 0.7 to 1.5.
+    assert found["success"] == [] and len(found["returns"]) == 10
+    assert all(-2 < value < 1.5 for value in found["returns"])
 
 
 def test_without_an_expert_and_without_data_there_is_nothing_to_learn_from(tmp_path, capsys):
