@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from burnish.recipes.device import chosen_device
-from burnish.recipes.memory import memory_explained
-from burnish.recipes.world4rl_frames import frames_of, train_world_model
-from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
+from typing import Any
 
 from burnish.data import Dataset
 from burnish.errors import InputError
-from burnish.pipeline import Run, StageContext
+from burnish.pipeline import External, Run, SharedRun, StageContext, execute, stage
 from burnish.pipeline.finished import finished_manifest
-from burnish.recipes.runs import reopen
-from burnish.training import TrainingConfig
-from burnish.world_models import PixelDiffusionConfig
+from burnish.recipes.runs import chosen_device, reopen
+from burnish.recipes.stages.data import whole
+from burnish.recipes.stages.transitions import train_world_model
+from burnish.recipes.world4rl import World4RL
+from burnish.rewards import RewardConfig
+from burnish.training import ALONE, TrainingConfig
+from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHistoryConfig
 
 RECIPE = "joint-world-model"
 STAGE = "world_model"
@@ -42,42 +42,60 @@ def train_joint(
     for run, other in zip(run_folders, opened, strict=True):
         if other.history != opened[0].history:
             raise InputError(f"{run}: looks at {other.history}, expected {opened[0].history} as {run_folders[0]} does")
-    contents = [_content(Path(run)) for run in run_folders]
-    settings = {"history": opened[0].history, "model": config, "training": training, "seed": seed}
-    settings |= {"datasets": contents, "held_out": [each.held_out for each in opened]}
-
-    def work(stage: StageContext) -> None:
-        if (stage.folder / "config.json").exists():  # what is saved last: training was over when an attempt ended
-            return
-        parts = []
-        for run, each in zip(run_folders, opened, strict=True):
-            recorded = frames_of(Path(run) / "dataset", each.history.cameras)
-            parts.append(recorded.split(each.held_out, seed=0)[0])
-        joined = joined_datasets(parts)
-        stage.record("episodes", joined.num_episodes)
-        stage.record("frames", joined.num_frames)
-        with memory_explained(STAGE):
-            train_world_model(opened[0].history, config, training, seed, joined, chosen_device(device), stage)
-        # Four times the model's size, and nobody's input.
-        (stage.folder / "resume.safetensors").unlink(missing_ok=True)
-
+    wanted = stage(
+        train_on_all,
+        STAGE,
+        parts=[_parts(f"run{number}", Path(run)) for number, run in enumerate(run_folders)],
+        held_out=[each.held_out for each in opened],
+        history=opened[0].history,
+        model=config,
+        training=training,
+        seed=seed,
+    )
+    settings = {"runs": [str(run) for run in run_folders], "model": config, "training": training}
     with Run.create(folder, RECIPE, None, seed, settings, device) as run:
-        return run.stage(STAGE, settings, (), work)
+        execute([wanted], SharedRun(run, folder, ALONE), chosen_device(device))
+    return folder / STAGE
 
 
-def _opened(run: Path) -> World4RLFramesConfig:
+def train_on_all(
+    context: StageContext,
+    parts: list[dict[str, Path]],
+    held_out: list[float],
+    history: PixelHistoryConfig,
+    model: PixelDiffusionConfig,
+    training: TrainingConfig,
+    seed: int,
+) -> PixelDiffusion:
+    """The world model of all the data sets together; what each one holds out validates it."""
+    splits = [
+        whole(each["meta"].parent, history.cameras, False, RewardConfig()).split(share, seed=0)
+        for each, share in zip(parts, held_out, strict=True)
+    ]
+    joined, kept = (joined_datasets(datasets) for datasets in zip(*splits, strict=True))
+    context.record("episodes", joined.num_episodes)
+    context.record("frames", joined.num_frames)
+    without_policy: Any = None  # a world model of frames needs none
+    found = train_world_model(
+        context, (joined, kept.to(context.device)), without_policy, history, model, training, seed
+    )
+    assert isinstance(found, PixelDiffusion)
+    return found
+
+
+def _opened(run: Path) -> World4RL:
     config = reopen(run).config
-    if not isinstance(config, World4RLFramesConfig):
-        raise InputError(f"{run}: found a run of another recipe, expected world4rl on frames")
+    if not isinstance(config, World4RL) or not isinstance(config.history, PixelHistoryConfig):
+        raise InputError(f"{run}: found a run of another kind, expected world4rl on frames")
     return config
 
 
-def _content(run: Path) -> str:
-    """What identifies the run's finished data set."""
-    manifest = finished_manifest(run / "dataset")
-    if manifest is None:
+def _parts(name: str, run: Path) -> dict[str, External]:
+    """The folders of a run's finished data set, without decoded pictures that come and go."""
+    if finished_manifest(run / "dataset") is None:
         raise InputError(f"{run}: the data set is not done yet; record it first (burnish collect {run})")
-    return manifest["content"]
+    present = [part for part in ("data", "meta", "videos") if (run / "dataset" / part).is_dir()]
+    return {part: External(f"{name}_{part}", run / "dataset" / part) for part in present}
 
 
 def joined_datasets(datasets: Sequence[Dataset]) -> Dataset:

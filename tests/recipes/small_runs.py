@@ -72,6 +72,7 @@ FRAMES = {
     "pretraining.steps": 40,
     "world-model-training.steps": 20,
     "classifier-training.steps": 10,
+    "ensemble-training.steps": 10,
     "refine.iterations": 2,
     "refine.imagined-episodes": 4,
     "evaluation.episodes": 2,
