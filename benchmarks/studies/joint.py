@@ -30,7 +30,7 @@ def train_joint(
 ) -> Path:
     """Train one `PixelDiffusion` on the data sets of several runs, and return its folder, for `world_model_from`.
 
-    Each run's held-out episodes stay held out.  `folder` becomes a run folder of one stage: the same call again goes on
+    Each run's held-out episodes stay held out. `folder` becomes a run folder of one stage: the same call again goes on
     where the last one stopped, or does nothing when it is done and no data set has changed.
 
     Raises:
