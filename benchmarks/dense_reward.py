@@ -15,6 +15,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def command(out: Path, seed: int, extra: list[str]) -> list[str]:
 
 def result(out: Path, seed: int, code: int) -> dict:
     """Behaviour, clone and refined policy by their true returns, and what the gate said of it."""
-    row = {"seed": seed, "exit_code": code}
+    row: dict[str, Any] = {"seed": seed, "exit_code": code}
     returns = read_dataset(out / f"data-{seed}").episode_return
     row["behaviour"] = {"mean": float(returns.mean()), "best": float(returns.max()), "episodes": len(returns)}
     if code != 0:

@@ -32,10 +32,12 @@ import torch
 
 from burnish.errors import BurnishError
 from burnish.networks import UNET_PRESETS
+from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
-from burnish.recipes.runs import How, Resolved, RunSpec, run_recipe
+from burnish.recipes.runs import How, Resolved, run_recipe
 from burnish.recipes.world4rl import World4RL
 from burnish.storage import write_bytes_atomic, write_json
+from burnish.world_models import PixelDiffusionConfig
 from studies.cost import predicted
 from studies.export import export_half, import_half
 from studies.joint import train_joint
@@ -111,6 +113,8 @@ class Experiment:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.config, self.out = args, configuration(args), args.out.absolute()
+        assert isinstance(self.config.world_model, PixelDiffusionConfig)
+        self.model: PixelDiffusionConfig = self.config.world_model
 
     def pieces(self) -> Iterator[tuple[str, Callable[[], object]]]:
         """What is to be done, in its order."""
@@ -127,14 +131,14 @@ class Experiment:
                     lambda task=task, seed=seed, model=model: self.run(task, seed, model, "report"),
                 )
 
-    def run(self, task: str, seed: int, world_model: str | None, target: str) -> None:
-        """The stages of one run up to `target`."""
+    def run(self, task: str, seed: int, world_model: str | None, command: str) -> None:
+        """The stages of one run that a command does."""
         config = dataclasses.replace(self.config, world_model_from=world_model)
         folder = self.folder(task, seed)
-        if target == "collect" and (folder / "report.json").exists():
+        if command == "collect" and (folder / "report.json").exists():
             return  # the run's own settings name the world model by now
         resolved = Resolved(RunSpec(RECIPE, task, seed, None, task), config)
-        run_recipe(folder, resolved, target, How(threads=self.args.threads, device=self.args.device))
+        run_recipe(folder, resolved, command, How(self.args.threads, device=self.args.device))
 
     def folder(self, task: str, seed: int) -> Path:
         """The run folder of one task and seed."""
@@ -153,7 +157,7 @@ class Experiment:
         runs = [self.folder(task, seed) for task in self.args.tasks]
         training = self.config.world_model_training
         folder = self.out / f"joint-{seed}"
-        model = train_joint(runs, self.config.world_model, training, folder, seed, self.args.device)
+        model = train_joint(runs, self.model, training, folder, seed, self.args.device)
         export_half(model, self.out / f"world_model_{seed}")
 
 
@@ -188,7 +192,7 @@ def write_results(experiment: Experiment, done: bool) -> None:
     told = [
         f"`python benchmarks/six_tasks.py {' '.join(sys.argv[1:])}`, commit {found.stdout.strip() or 'unknown'}, torch "
         f"{torch.__version__}, {args.device}.",
-        f"Preset {args.preset}; U-Net `{experiment.config.world_model.preset}`, {training.steps:,} steps of "
+        f"Preset {args.preset}; U-Net `{experiment.model.preset}`, {training.steps:,} steps of "
         f"{training.batch_size} windows; {experiment.config.evaluation.episodes} evaluation episodes a policy. "
         f"{'Complete.' if done else 'NOT complete: the missing runs are left out.'}",
         "Success in %, mean ± standard deviation over seeds (each in brackets). Moving PSNR: of imagined pictures "
@@ -277,7 +281,7 @@ def prediction(experiment: Experiment) -> list[str]:
         f"imagined pictures of {runs} evaluations": runs * cost.evaluation,
     }
     lines = [
-        f"U-Net `{experiment.config.world_model.preset}`: {cost.parameters:,} weights; one world model "
+        f"U-Net `{experiment.model.preset}`: {cost.parameters:,} weights; one world model "
         f"{cost.training / 1e15:.3g} PFLOP, one run's refinement {cost.refinement / 1e15:.3g} PFLOP. Seconds at an "
         "effective speed in TFLOP/s (without collection, classifier, PPO's own networks and the simulator):",
         "",

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from burnish.recipes.world4rl import World4RL
-from burnish.world_models import PixelDiffusion, PixelHistory
+from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHistory, PixelHistoryConfig
 
 _BACKWARD = 2  # times the forward pass
 
@@ -27,6 +27,7 @@ class Cost:
 def predicted(config: World4RL, action_dim: int) -> Cost:
     """Counted on networks that have no memory (PyTorch's meta device)."""
     seen, model = config.history, config.world_model
+    assert isinstance(seen, PixelHistoryConfig) and isinstance(model, PixelDiffusionConfig)
     with torch.device("meta"):
         world_model = PixelDiffusion(PixelHistory(action_dim, seen), model)
         network, channels = world_model.network, world_model.history.channels
@@ -56,7 +57,7 @@ def imagined_steps(config: World4RL) -> int:
     judged = [i for i in range(0, r.iterations + 1, r.evaluate_every) if i == 0 or i > config.ppo.critic_warmup]
     judgings = len({*judged, r.iterations})
     learned_from = r.iterations * config.ppo.rollout_steps * config.imagination.num_envs
-    return learned_from + judgings * config.refine.imagined_episodes * config.simulator.max_steps
+    return learned_from + judgings * config.refine.imagined_episodes * (config.simulator.max_steps or 100)
 
 
 def evaluation_steps(config: World4RL) -> int:

@@ -103,7 +103,6 @@ def test_no_device(fails, tmp_path):
             "look at topview in 32 pixels, the simulator records corner3",
         ),
         ("frames", {"simulator.image-size": 48}, "look at corner3 in 32 pixels, the simulator records corner3 in 48"),
-        ("frames", {"imagination.member-share": 0.5}, "member_share"),
         ("world4rl", {"imagination.pessimism.use": "luck"}, "pessimism.use: found ['luck'], expected some of"),
     ],
 )

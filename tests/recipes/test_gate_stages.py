@@ -20,6 +20,7 @@ from burnish.recipes.stages.data import fold, lacking
 from burnish.recipes.stages.gate import accept, gate_starts, plays, recorded_outcome, verdict
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import time_limit
+from burnish.rewards import RewardConfig
 from burnish.storage import load_tensors, read_json
 from tests.data.support import INFO, make_episode
 from tests.recipes.small_runs import TASK, redone, stage_files
@@ -106,20 +107,20 @@ def test_no_world_learned_from_what_is_held_out(data, worlds):
 
 
 def test_worlds_have_their_folds_and_seeds_and_fewer_steps(finished, data):
-    """300, 40 and 40 steps of the run itself, half of them here."""
+    """200, 40 and 40 steps of the run itself, half of them here."""
     resolved = reopen(finished)
     plan = replace(resolved, run=replace(resolved.run, seed=5)).plan
     found = plan.accepted.arguments["worlds"]
     for number, (world, expected) in enumerate(zip(found, folds(data, 2, seed=5), strict=True)):
         assert world.world.name == f"gate/world_{number}/world_model"
-        for each, steps in ((world.world, 150), (world.reward, 20), (world.uncertainties[0], 20)):
+        for each, steps in ((world.world, 100), (world.reward, 20), (world.uncertainties[0], 20)):
             reading = each.arguments["data"]
             assert reading.function is fold and each.arguments["training"].steps == steps
             split = reading.function(finished / "dataset", **reading.settings)
             assert [part.seeds for part in split] == [part.seeds for part in expected]
     assert len({world.world.arguments["seed"] for world in found} | {5}) == 3
     log = (finished / "gate/world_1/world_model/metrics.jsonl").read_text().splitlines()
-    assert json.loads(log[-1])["step"] == 150
+    assert json.loads(log[-1])["step"] == 100
 
 
 @pytest.mark.parametrize("name", ["world4rl", "diwa"])
@@ -137,21 +138,27 @@ def test_the_policy_that_is_handed_out(name, runs):
     assert found["back_test"]["both"] + found["back_test"]["only_real"] > 0
 
 
-def test_the_decision_can_be_taken_again(finished, data, gate, worlds):
-    """Bit for bit, whatever the global generator was at."""
+@pytest.fixture(scope="module")
+def decision(finished, data, gate, worlds):
+    """What the gate finds, asked once more."""
     torch.manual_seed(99)
-    agents = tuple(load_agent(finished / name, TASK) for name in ("policy", "refined"))
-    found = verdict(gate, 0, data, agents, worlds).to_dict()
-    assert json.loads(json.dumps(found, allow_nan=False)) == read_json(finished / "accepted/gate.json")
+    agents = load_agent(finished / "policy", TASK), load_agent(finished / "refined", TASK)
+    return verdict(gate, 0, data, agents, worlds)
+
+
+def test_the_decision_can_be_taken_again(decision, finished):
+    """Bit for bit, whatever the global generator was at."""
+    found = json.loads(json.dumps(decision.to_dict(), allow_nan=False))
+    assert found == read_json(finished / "accepted/gate.json")
 
 
 @pytest.mark.parametrize("accepted", [True, False])
-def test_either_decision_hands_out_its_policy(accepted, finished, data, gate, worlds, tmp_path, monkeypatch):
-    """The stage itself, on the run's models; the verdict alone is turned."""
-    monkeypatch.setattr(stages, "verdict", lambda *given: replace(verdict(*given), accepted=accepted))
+def test_either_decision_hands_out_its_policy(accepted, decision, finished, data, gate, tmp_path, monkeypatch):
+    """The stage itself, whatever the gate finds."""
+    monkeypatch.setattr(stages, "verdict", lambda *given: replace(decision, accepted=accepted))
     context = StageContext("accepted", tmp_path / "accepted", {}, "x")
     agents = {name: load_agent(finished / name) for name in ("policy", "refined")}
-    handed = accept(context, worlds, data, **agents, gate=replace(gate, episodes=4), seed=0)
+    handed = accept(context, (), data, **agents, gate=gate, seed=0)
     assert handed is agents["refined" if accepted else "policy"]
     assert read_json(context.folder / "gate.json")["accepted"] is accepted is context.outputs["accepted"]
 
@@ -209,7 +216,10 @@ def test_what_the_data_lacks(data):
     successful = int(data.episode_success.sum())
     assert lacking(data, 2, seed=0) is None
     assert lacking(with_successes(data, 1), 2, 0) == "the data has 1 successful episodes, too few for 2 held-out worlds"
-    assert lacking(with_successes(data, 0), 2, 0) == "the data has 0 successful episodes, too few for 2 held-out worlds"
+    none = with_successes(data, 0)
+    assert lacking(none, 2, 0) is None, "returns tell, too"
+    none = replace(none, reward=None)
+    assert lacking(none, 2, 0) == "the data has 0 successful episodes, too few for 2 held-out worlds"
     assert lacking(data, 11, 0) == f"the data has {successful} successful episodes, too few for 11 held-out worlds"
     assert lacking(data, 12, 0) == "the data has 11 episodes, too few for 12 held-out worlds"
     assert "do not begin in success" in lacking(starting(True, True, False), 2, 0)
@@ -222,7 +232,7 @@ def test_too_little_data_is_a_reason_and_no_error(left, finished, data, gate, tm
     few = with_successes(data, **left)
     write_dataset(tmp_path / "few", few.to_episodes(), few.info)
     with pytest.raises(Absent, match="too few for 2") as reason:
-        fold(tmp_path / "few", (), True, number=0, count=2, seed=0)
+        fold(tmp_path / "few", 0, 2, 0, cameras=(), states=True, reward=RewardConfig())
     context = StageContext("accepted", tmp_path / "accepted", {}, "x")
     agents = {name: load_agent(finished / name) for name in ("policy", "refined")}
     missing = base.Models(reason.value, reason.value)
@@ -234,7 +244,7 @@ def test_too_little_data_is_a_reason_and_no_error(left, finished, data, gate, tm
 
 def test_without_held_out_worlds_there_is_no_gate(finished):
     resolved = reopen(finished)
-    assert resolved.plan.accepted in resolved.plan.report.inputs
+    assert "accepted" in resolved.plan.report.arguments["stages"]
     without = replace(resolved, config=replace(resolved.config, gate=replace(resolved.config.gate, worlds=0)))
     assert without.plan.accepted is None and without.plan.commands["gate"] == ()
 

@@ -48,7 +48,7 @@ def test_kill_9_changes_no_bits(name, runs, tmp_path):
     assert weights(out) == weights(finished)
     left = [path for path in (finished / "refined").rglob("*.*") if path.suffix in (".jsonl", ".safetensors")]
     assert len(left) >= 4, "metrics, the policy, and at least two iterates"
-    for path in [*left, finished / "world_model/metrics.jsonl", finished / "evaluation/success.json"]:
+    for path in [*left, finished / "world_model/metrics.jsonl", finished / "evaluation/outcomes.json"]:
         assert (out / path.relative_to(finished)).read_bytes() == path.read_bytes(), path
 
 
