@@ -38,7 +38,7 @@ def main() -> None:
     with WorkerPool(default_workers()) as pool:
         for run in args.runs:
             resolved = reopen(run)
-            task, simulator = resolved.task, resolved.config.simulator
+            task, simulator = resolved.run.task, resolved.config.simulator
             counts = [
                 sum(real_success(run / part, task, simulator, seeds, pool).success) for part in ("policy", "refined")
             ]

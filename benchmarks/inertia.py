@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from burnish.evaluation.agent import load_agent
-from burnish.recipes.parts import held_out_error
 
 from burnish.data import Windows, read_dataset
 from burnish.evaluation.replay import replay, success_of_states
+from burnish.policies import load_agent
 from burnish.recipes.runs import reopen
-from burnish.recipes.world4rl import transition_space
+from burnish.recipes.stages.training import held_out_error
+from burnish.recipes.stages.transitions import transition_space
 from burnish.storage import read_json, write_json
 from burnish.training import fit
 from burnish.world_models import STATE_KEY, DiffusionWorldModel
@@ -41,12 +41,12 @@ def measure(run: Path, variant: str) -> dict[str, Any]:
     resolved = reopen(run)
     history = replace(resolved.config.history, inertia=VARIANTS[variant])
     config = replace(resolved.config, history=history)
-    dataset, agent = read_dataset(run / "dataset"), load_agent(run / "policy", resolved.task)
+    dataset, agent = read_dataset(run / "dataset"), load_agent(run / "policy", resolved.run.task)
     training, held_out = dataset.split(0.25, seed=1)
     torch.manual_seed(SEED)
-    space = transition_space(config, training, agent)
+    space = transition_space(history, training, agent)
     model = DiffusionWorldModel(space, config.world_model)
-    windows = Windows(training, history=config.history.frames, horizon=config.world_model.rollout_steps)
+    windows = Windows(training, history=history.frames, horizon=config.world_model.rollout_steps)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         fit(model, windows, config.world_model_training, Path(folder), SEED)

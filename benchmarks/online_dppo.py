@@ -17,15 +17,14 @@ import tempfile
 from pathlib import Path
 
 import torch
-from burnish.evaluation.agent import load_agent, save_agent
-from burnish.evaluation.real_env import RealEnv
 
+from burnish.components import save
 from burnish.evaluation.real import evaluation_seeds, real_success
-from burnish.imagination import ImaginedEvaluation
-from burnish.policies import Policy
+from burnish.policies import Policy, load_agent
 from burnish.recipes.runs import reopen
-from burnish.rl import refine
+from burnish.rl import PPO, EnvExperience, Judgement, refine
 from burnish.simulators.parallel import WorkerPool
+from burnish.simulators.real_env import RealEnv
 
 RESULTS = Path(__file__).parent / "results"
 _JUDGING_OFFSET = 700_000
@@ -37,8 +36,8 @@ class Enough(Exception):
 
 def online(folder: Path, out: Path, limit: int, envs: int, episodes: int, anchor: float, pool: WorkerPool) -> dict:
     """The curve of one run: (real steps, success) pairs, and what DiWA reached on the same starts."""
-    run = reopen(folder)
-    config = run.config
+    opened = reopen(folder)
+    run, config = opened.run, opened.config
     seeds = evaluation_seeds(episodes, offset=_JUDGING_OFFSET)
 
     def rate(path: Path) -> float:
@@ -49,31 +48,25 @@ def online(folder: Path, out: Path, limit: int, envs: int, episodes: int, anchor
     env = RealEnv(run.task, agent.observer, envs, config.simulator, agent.policy.config.chunk, seed=run.seed)
     curve: list[tuple[int, float]] = []
 
-    def judge(policy: Policy) -> ImaginedEvaluation:
+    def judge(policy: Policy) -> Judgement:
         agent.policy.load_state_dict(policy.state_dict())
         with tempfile.TemporaryDirectory() as path:
-            save_agent(Path(path), agent, run.task)
+            save(path, agent)
             found = rate(Path(path))
         curve.append((env.real_steps, found))
         print(f"{run.task} {run.seed}: {env.real_steps} real steps, {found:.2f} (target {target:.2f})", flush=True)
         if env.real_steps >= limit or matched(curve, target):
             raise Enough
-        count = round(found * episodes)
-        success = torch.arange(episodes) < count
-        return ImaginedEvaluation(success.float(), success, success.float(), torch.zeros(episodes, dtype=torch.bool))
+        return Judgement(found, {"success": found})
 
-    ppo = config.ppo if config.policy == "diffusion" else config.gaussian_ppo
     policy = load_agent(folder / "policy", run.task).policy
+    settings = dataclasses.replace(config.refine, iterations=10**6, evaluate_every=10, patience=None, average=0.0)
+    torch.manual_seed(run.seed)
+    learner = PPO(policy, env.feature_dim, dataclasses.replace(config.ppo, anchor_weight=anchor))
     with contextlib.suppress(Enough):
-        refine(
-            policy,
-            env,  # type: ignore[arg-type]  (the same interface, other consequences)
-            dataclasses.replace(config.refine, iterations=10**6, evaluate_every=10, patience=None, average=0.0),
-            dataclasses.replace(ppo, anchor_weight=anchor),
-            judge,
-            out,
-            run.seed,
-        )
+        # The look before the first update would cost real steps.
+        settings = dataclasses.replace(settings, preflight=False)
+        refine(learner, EnvExperience(env, run.seed), judge, settings, out, run.seed)
     reached = curve[-2][0] if matched(curve, target) else None
     collected = json.loads((folder / "report.json").read_text())["simulator_steps"]["collection"]
     return {

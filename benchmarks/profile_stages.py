@@ -14,28 +14,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from burnish.evaluation.agent import load_agent
-from burnish.recipes.parts import start_states
-from burnish.recipes.world4rl_config import World4RLConfig
 from torch.profiler import ProfilerActivity, profile
 
+from burnish.components import load
 from burnish.data import Windows, read_dataset
-from burnish.evaluation.frozen import load_frozen
 from burnish.imagination import ImaginedEnv
+from burnish.policies import load_agent
 from burnish.recipes.runs import reopen
-from burnish.rl.ppo import PPO
-from burnish.rl.rollout import collect_rollout
+from burnish.recipes.stages.refining import start_states
+from burnish.recipes.world4rl import World4RL
+from burnish.rl import PPO, EnvExperience
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import DiffusionWorldModel
+from studies.finished import models_of
 
 RESULTS = Path(__file__).parent / "results"
 TRAINING_STEPS, ITERATIONS = 150, 6
 
 
-def training(folder: Path, config: World4RLConfig) -> Callable[[], None]:
+def training(folder: Path, config: World4RL) -> Callable[[], None]:
     """Some steps of world-model training."""
-    dataset = read_dataset(folder / "dataset")
-    model = DiffusionWorldModel.load(folder / "world_model").requires_grad_(True).train()
+    dataset = read_dataset(folder / "dataset", cameras=())
+    model = load(folder / "world_model", DiffusionWorldModel).requires_grad_(True).train()
     windows = Windows(dataset, history=config.history.frames, horizon=config.world_model.rollout_steps)
     settings = TrainingConfig(
         steps=TRAINING_STEPS,
@@ -50,25 +50,23 @@ def training(folder: Path, config: World4RLConfig) -> Callable[[], None]:
     return work
 
 
-def refinement(folder: Path, config: World4RLConfig) -> tuple[Callable[[], None], Callable[[], None]]:
+def refinement(folder: Path, config: World4RL) -> tuple[Callable[[], None], Callable[[], None]]:
     """Some rollouts in imagination, and as many PPO updates on one of them."""
     dataset, agent = read_dataset(folder / "dataset"), load_agent(folder / "policy")
-    world_model = DiffusionWorldModel.load(folder / "world_model")
-    models = load_frozen(folder / "world_model", folder / "classifier", folder / "ensemble")
-    starts = start_states(config.starts, dataset, world_model)
+    models = models_of(folder, config.imagination.pessimism)
+    starts = start_states(config.imagination.starts, dataset, models.world_model)
     env = ImaginedEnv(models, starts, dataset.action_dim, config.imagination)
     generator = torch.Generator().manual_seed(0)
-    ppo = PPO(agent.policy, world_model.feature_dim, config.ppo)
-    features, _ = env.reset(seed=0)
-    rollout, _ = collect_rollout(env, agent.policy, features, config.refine.rollout_steps, generator)
+    ppo, experience = PPO(agent.policy, env.feature_dim, config.ppo), EnvExperience(env, 0)
+    rollout = experience.rollout(agent.policy, config.ppo.rollout_steps, generator)
 
     def imagine() -> None:
         for _ in range(ITERATIONS):
-            collect_rollout(env, agent.policy, features, config.refine.rollout_steps, generator)
+            experience.rollout(agent.policy, config.ppo.rollout_steps, generator)
 
     def update() -> None:
         for _ in range(ITERATIONS):
-            ppo.update(rollout, generator)
+            ppo.learn(rollout, generator)
 
     return imagine, update
 

@@ -29,18 +29,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 
 from burnish.errors import BurnishError
 from burnish.networks import UNET_PRESETS
+from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
-from burnish.recipes.runs import Resolved, run_recipe
+from burnish.recipes.runs import How, Resolved, run_recipe
+from burnish.recipes.world4rl import World4RL
 from burnish.storage import write_bytes_atomic, write_json
+from burnish.world_models import PixelDiffusionConfig
 from studies.cost import predicted
 from studies.export import export_half, import_half
 from studies.joint import train_joint
 
-RECIPE = "world4rl-frames"
+RECIPE = "world4rl"
 PAPER = {
     "coffee-pull-v3": ((47, 7), (68, 5)),
     "soccer-v3": ((18, 2), (31, 4)),
@@ -81,7 +83,7 @@ def time_limit(minutes: float | None) -> Iterator[None]:
 # The experiment.
 
 
-def configuration(args: argparse.Namespace) -> World4RLFramesConfig:
+def configuration(args: argparse.Namespace) -> World4RL:
     """The preset, with what the command line changes."""
     config = entry(RECIPE).preset(args.preset)
     changes: dict[str, dict[str, Any]] = {
@@ -111,13 +113,15 @@ class Experiment:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.config, self.out = args, configuration(args), args.out.absolute()
+        assert isinstance(self.config.world_model, PixelDiffusionConfig)
+        self.model: PixelDiffusionConfig = self.config.world_model
 
     def pieces(self) -> Iterator[tuple[str, Callable[[], object]]]:
         """What is to be done, in its order."""
         for seed in self.args.seeds:
             first = self.args.seeds[0] if self.args.world_models == "one" else seed
             for task in self.args.tasks:
-                yield f"data of {task}, seed {seed}", lambda task=task, seed=seed: self.run(task, seed, None, "dataset")
+                yield f"data of {task}, seed {seed}", lambda task=task, seed=seed: self.run(task, seed, None, "collect")
             if seed == first:
                 yield f"world model of seed {seed}", lambda seed=seed: self.train_world_model(seed)
             model = str(self.world_model(first))
@@ -127,14 +131,14 @@ class Experiment:
                     lambda task=task, seed=seed, model=model: self.run(task, seed, model, "report"),
                 )
 
-    def run(self, task: str, seed: int, world_model: str | None, target: str) -> None:
-        """The stages of one run up to `target`."""
+    def run(self, task: str, seed: int, world_model: str | None, command: str) -> None:
+        """The stages of one run that a command does."""
         config = dataclasses.replace(self.config, world_model_from=world_model)
         folder = self.folder(task, seed)
-        if target == "dataset" and (folder / "report.json").exists():
+        if command == "collect" and (folder / "report.json").exists():
             return  # the run's own settings name the world model by now
-        resolved = Resolved(RECIPE, task, seed, config, None)
-        run_recipe(folder, resolved, (target,), self.args.threads, device=self.args.device)
+        resolved = Resolved(RunSpec(RECIPE, task, seed, None, task), config)
+        run_recipe(folder, resolved, command, How(self.args.threads, device=self.args.device))
 
     def folder(self, task: str, seed: int) -> Path:
         """The run folder of one task and seed."""
@@ -153,7 +157,7 @@ class Experiment:
         runs = [self.folder(task, seed) for task in self.args.tasks]
         training = self.config.world_model_training
         folder = self.out / f"joint-{seed}"
-        model = train_joint(runs, self.config.world_model, training, folder, seed, self.args.device)
+        model = train_joint(runs, self.model, training, folder, seed, self.args.device)
         export_half(model, self.out / f"world_model_{seed}")
 
 
@@ -188,7 +192,7 @@ def write_results(experiment: Experiment, done: bool) -> None:
     told = [
         f"`python benchmarks/six_tasks.py {' '.join(sys.argv[1:])}`, commit {found.stdout.strip() or 'unknown'}, torch "
         f"{torch.__version__}, {args.device}.",
-        f"Preset {args.preset}; U-Net `{experiment.config.world_model.preset}`, {training.steps:,} steps of "
+        f"Preset {args.preset}; U-Net `{experiment.model.preset}`, {training.steps:,} steps of "
         f"{training.batch_size} windows; {experiment.config.evaluation.episodes} evaluation episodes a policy. "
         f"{'Complete.' if done else 'NOT complete: the missing runs are left out.'}",
         "Success in %, mean ± standard deviation over seeds (each in brackets). Moving PSNR: of imagined pictures "
@@ -277,7 +281,7 @@ def prediction(experiment: Experiment) -> list[str]:
         f"imagined pictures of {runs} evaluations": runs * cost.evaluation,
     }
     lines = [
-        f"U-Net `{experiment.config.world_model.preset}`: {cost.parameters:,} weights; one world model "
+        f"U-Net `{experiment.model.preset}`: {cost.parameters:,} weights; one world model "
         f"{cost.training / 1e15:.3g} PFLOP, one run's refinement {cost.refinement / 1e15:.3g} PFLOP. Seconds at an "
         "effective speed in TFLOP/s (without collection, classifier, PPO's own networks and the simulator):",
         "",
@@ -296,7 +300,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/six_tasks"))
     parser.add_argument("--tasks", nargs="+", default=list(PAPER))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--preset", default="paper", help="of world4rl-frames")
+    parser.add_argument("--preset", default="frames-paper", help="of world4rl, on frames")
     parser.add_argument("--network", choices=list(UNET_PRESETS), help="default: the preset's")
     parser.add_argument("--world-models", choices=["one", "each"], default="one", help="for all seeds, or for each")
     parser.add_argument("--world-model", type=Path, help="an exported world model, in the place of training")

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from burnish.pipeline.side_by_side import Job, run_side_by_side
-from burnish.recipes.runs import reopen, run_recipe
+from burnish.recipes.runs import How, execute_targets, reopen
 
 RESULTS = Path(__file__).parent / "results"
 NUMBERS = {"outcome_error": "outcome error", "open_loop_error": "open-loop error"}
@@ -40,11 +40,12 @@ def train(run: Path, folder: Path, length: float) -> None:
             shutil.copytree(run / name, partial / name)
         partial.rename(folder)
     resolved = reopen(run)
-    planned = resolved.config.world_model_training
-    steps = round(length * planned.steps)
-    training = dataclasses.replace(planned, steps=steps, validate_every=steps // TIMES)
+    usual = resolved.config.world_model_training
+    steps = round(length * usual.steps)
+    training = dataclasses.replace(usual, steps=steps, validate_every=steps // TIMES)
     config = dataclasses.replace(resolved.config, world_model_training=training)
-    run_recipe(folder, dataclasses.replace(resolved, config=config), ("world_model",), threads=1)
+    planned = dataclasses.replace(resolved, config=config)
+    execute_targets(folder, planned, [planned.plan.models.world], How(threads=1))
 
 
 def rows(folder: Path) -> dict[str, list[float]]:

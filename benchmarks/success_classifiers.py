@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from burnish.recipes.parts import recorded_features
 from torch import Tensor, nn
 
 from burnish.components import frozen, load
@@ -27,6 +26,7 @@ from burnish.data import Dataset, read_dataset
 from burnish.evaluation.filming import film
 from burnish.networks import MLP
 from burnish.recipes.runs import reopen
+from burnish.recipes.stages.training import recorded_features
 from burnish.rewards import BalancedFrames, ContrastiveClassifier
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig, fit
@@ -122,8 +122,8 @@ def compare(folder: Path, episodes: int, steps: int) -> dict:
     own = frozen(load(folder / "classifier", ContrastiveClassifier))
     features = recorded_features(world_model, tested)
     return {
-        "task": run.task,
-        "seed": run.seed,
+        "task": run.run.task,
+        "seed": run.run.seed,
         "pixel": judge(pixel.probability, tested_pictures, tested.success, 0.5),
         "latent": judge(latent.probability, features, tested.success, 0.5),
         "own": judge(own.probability, features, tested.success, float(own.threshold)),

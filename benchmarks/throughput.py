@@ -14,33 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from burnish.evaluation.agent import load_agent
-from burnish.recipes.parts import start_states
-from burnish.recipes.world4rl_config import World4RLConfig
 
 from burnish.data import read_dataset
 from burnish.evaluation.real import evaluation_seeds, play
-from burnish.imagination import ImaginedEnv, Models, Pessimism
+from burnish.imagination import ImaginedEnv
+from burnish.policies import load_agent
 from burnish.recipes.runs import reopen
-from burnish.rewards import SuccessClassifier, SuccessReward
+from burnish.recipes.stages.refining import start_states
+from burnish.recipes.world4rl import World4RL
+from burnish.rewards import SuccessReward
 from burnish.simulators.parallel import WorkerPool, default_workers
-from burnish.world_models import DataSupport, DiffusionWorldModel, DisagreementEnsemble
+from studies.finished import models_of
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @torch.no_grad()
-def imagined_rate(folder: Path, config: World4RLConfig, seconds: float) -> tuple[float, dict[str, float]]:
+def imagined_rate(folder: Path, config: World4RL, seconds: float) -> tuple[float, dict[str, float]]:
     """Steps per second, and the share of each part, measured on its own at the same batch size."""
     dataset, agent = read_dataset(folder / "dataset"), load_agent(folder / "policy")
-    world_model, ensemble = (
-        DiffusionWorldModel.load(folder / "world_model"),
-        DisagreementEnsemble.load(folder / "ensemble"),
-    )
-    classifier = SuccessClassifier.load(folder / "classifier")
-    support = DataSupport.load(folder / "ensemble" / "support")
-    starts = start_states(config.starts, dataset, world_model)
-    models = Models(world_model, SuccessReward(world_model, classifier), Pessimism((ensemble, support)))
+    models = models_of(folder, config.imagination.pessimism)
+    world_model, (ensemble, support) = models.world_model, models.pessimism.uncertainties
+    assert isinstance(models.reward, SuccessReward)
+    classifier = models.reward.classifier
+    starts = start_states(config.imagination.starts, dataset, world_model)
     env = ImaginedEnv(models, starts, dataset.action_dim, config.imagination)
     generator = torch.Generator().manual_seed(0)
     features, _ = env.reset(seed=0)
@@ -79,7 +76,7 @@ def _time(function, repeats: int = 50) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def real_rate(folder: Path, task: str, config: World4RLConfig, pool: WorkerPool, episodes: int) -> float:
+def real_rate(folder: Path, task: str, config: World4RL, pool: WorkerPool, episodes: int) -> float:
     """Environment steps per second over all cores; the workers and their environments are warm."""
     play(folder / "policy", task, config.simulator, evaluation_seeds(20, offset=500_000), pool)
     start = time.perf_counter()
@@ -97,12 +94,12 @@ def main() -> None:
     rows = []
     with WorkerPool(default_workers()) as pool:
         for folder in args.runs:
-            run = reopen(folder)
-            imagined, parts = imagined_rate(folder, run.config, args.seconds)
-            real = real_rate(folder, run.task, run.config, pool, args.episodes)
-            rows.append({"task": run.task, "imagined": imagined, "real": real, "parts": parts})
+            opened = reopen(folder)
+            imagined, parts = imagined_rate(folder, opened.config, args.seconds)
+            real = real_rate(folder, opened.run.task, opened.config, pool, args.episodes)
+            rows.append({"task": opened.run.task, "imagined": imagined, "real": real, "parts": parts})
             print(
-                f"{run.task}: {imagined:.0f} imagined, {real:.0f} real steps/s, {imagined / real:.1f}×",
+                f"{opened.run.task}: {imagined:.0f} imagined, {real:.0f} real steps/s, {imagined / real:.1f}×",
                 flush=True,
             )
     _write(rows)

@@ -19,32 +19,34 @@ decide.
 """
 
 import argparse
-import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from burnish.evaluation.agent import Agent, load_agent, save_agent
-from burnish.recipes.gating import WORLDS, held_out_splits, held_out_worlds, plays, recorded_success
-from burnish.recipes.parts import clone as clone_policy
-from burnish.recipes.parts import cloned_episodes, recorded_features
-from burnish.recipes.steps import Step, run_steps
 
+from burnish.components import load
+from burnish.data import Dataset, folds
 from burnish.evaluation.back_test import back_test
-from burnish.evaluation.frozen import load_frozen
-from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected_success
+from burnish.evaluation.gate import GateConfig, PolicyEvidence, decide, expected_outcome
 from burnish.evaluation.intervals import paired_difference
 from burnish.imagination import PessimismConfig
-from burnish.pipeline import SharedRun, StageContext
+from burnish.pipeline import Stage, StageContext, stage
 from burnish.pipeline.side_by_side import Job, run_side_by_side
-from burnish.recipes.ablations import REFINED
-from burnish.recipes.methods import BaselineConfig, Setting, measure
-from burnish.recipes.runs import opened, recipe_steps, reopen
-from burnish.recipes.world4rl import train_world_model
-from burnish.storage import load_tensors, read_json, save_tensors, write_json
-from burnish.training import ALONE, TrainingConfig
+from burnish.policies import Agent
+from burnish.recipes.base import Models, Plan
+from burnish.recipes.catalogue import entry
+from burnish.recipes.methods import BaselineConfig, measure, measured, play
+from burnish.recipes.runs import How, Resolved, execute_targets, reopen
+from burnish.recipes.stages.gate import plays, recorded_outcome
+from burnish.recipes.stages.imagining import imagined
+from burnish.recipes.stages.recording import Real
+from burnish.recipes.stages.refining import inside, time_limit
+from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, recorded_features
+from burnish.storage import load_tensors, read_json, write_json
+from burnish.training import TrainingConfig
 from studies.agreement import Share, decision_rates
 from studies.page import study_of, write_study
 
@@ -71,8 +73,13 @@ SHORT = TrainingConfig(steps=100, batch_size=256, learning_rate=2e-3)
 JUDGED = "study"
 THRESHOLDS = (0.0, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
 EPISODES = 100
-_FROM_COMPARE = ("bc", "world4rl", "world4rl_no_halting", "world4rl_no_anchor")
-COMPARED = {*_FROM_COMPARE[2:], *(f"{name}_success" for name in _FROM_COMPARE)}
+COMPARED = {
+    "policy": "bc",
+    "refined": "world4rl",
+    "world4rl_no_halting": "world4rl-no-halting",
+    "world4rl_no_anchor": "world4rl-no-anchor",
+}
+"""What `compare` has done already, by its methods' names."""
 
 
 def main() -> None:
@@ -184,175 +191,171 @@ def study_run(folder: Path, iterations: int, more: int) -> None:
     """Everything of one run folder, as stages in it."""
     resolved = reopen(folder)
     resolved = replace(resolved, config=replace(resolved.config, gate=GateConfig()))
-    with opened(folder, resolved) as (run, recorder):
-        assert run is not None and recorder is not None
-
-        def make(config: Any) -> list[Step]:
-            return recipe_steps(replace(resolved, config=config), recorder)
-
-        steps = make(resolved.config)
-        setting = Setting(
-            resolved.recipe, resolved.task, resolved.seed, resolved.config, BaselineConfig(), recorder, make
-        )
-        shared = SharedRun(run, folder, ALONE)
-        steps += exploiting(setting, iterations) + others(setting)
-        names = [*KINDS, *(name for name in SETTINGS if name not in KINDS)]
-        measured = [
-            Step(
-                success_of(name),
-                {"episodes": EPISODES},
-                (name,),
-                lambda s, n=name: measure(setting, n, s),
-                alone=True,
-            )
-            for name in names
-        ]
-        longer = [
-            Step(
-                f"{name}_more",
-                {"episodes": more},
-                (name,),
-                lambda s, n=name: measure(setting, n, s, range(EPISODES, EPISODES + more)),
-                alone=True,
-            )
-            for name in (names if more else [])
-        ]
-        judged = Step(
-            JUDGED,
-            {"gate": resolved.config.gate, "seed": resolved.seed, "version": 4},
-            ("dataset", "world_model", "ensemble", "classifier", WORLDS, *names, *(step.name for step in measured)),
-            lambda s: judge_all(setting, names, s),
-        )
-        # What `compare` made is taken as it is.
-        wanted = [step for step in [*steps, *measured, judged, *longer] if step.name not in COMPARED]
-        run_steps(shared, wanted, [JUDGED, *(step.name for step in longer)])
+    r, c, plan = resolved.run, resolved.config, resolved.plan
+    assert plan.accepted is not None
+    real = r.real(c)
+    known = {name: measured(method, entry(r.recipe), c, r, BaselineConfig()) for name, method in COMPARED.items()}
+    agents = {name: each.arguments["policy"].stage for name, each in known.items()}
+    agents |= {**exploiting(resolved, plan, iterations), **others(resolved, plan)}
+    names = [*KINDS, *(name for name in SETTINGS if name not in KINDS)]
+    played = {"alone": True, "real": real}
+    successes = {
+        name: known.get(name)
+        or stage(measure, success_of(name), **played, episodes=EPISODES, policy=agents[name].folder)
+        for name in names
+    }
+    longer = [
+        stage(measure_more, f"{name}_more", **played, first=EPISODES, count=more, policy=agents[name].folder)
+        for name in (names if more else [])
+    ]
+    judged = stage(
+        judge_all,
+        JUDGED,
+        run={"task": r.task, "seed": r.seed},
+        gate=c.gate,
+        data=plan.seen.whole,
+        worlds=plan.accepted.arguments["worlds"],
+        models=plan.models,
+        agents={name: agents[name] for name in names},
+        real={name: each.folder for name, each in successes.items()},
+    )
+    execute_targets(folder, resolved, [judged, *longer], How(threads=1))
 
 
 def success_of(name: str) -> str:
     """The stage that holds a policy's real success."""
-    return {"policy": "bc_success", REFINED: "world4rl_success"}.get(name, f"{name}_success")
+    return f"{COMPARED.get(name, name).replace('-', '_')}_success"
 
 
-def exploiting(setting: Setting, iterations: int) -> list[Step]:
-    """A world model that hardly learned, a refinement in it, and one for a classifier that fires at anything."""
-    s, c = setting, setting.config
-    short = replace(c, world_model_training=SHORT)
+def measure_more(context: StageContext, real: Real, first: int, count: int, policy: Path) -> None:
+    """Further starts, beyond the evaluation's."""
+    from burnish.evaluation.actor import PolicyActor
+
+    play(context, real, PolicyActor, {"folder": policy}, range(first, first + count))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Policies that are set up to exploit, and such that lie between the good and the bad ones.
+
+
+def exploiting(resolved: Resolved, plan: Plan, iterations: int) -> dict[str, Stage]:
+    """Refinements in a world model that hardly learned, and for a classifier that fires at anything."""
+    c = resolved.config
+    short = replace(resolved, config=replace(c, world_model_training=SHORT)).plan
     loose = replace(
         c,
         refine=replace(c.refine, iterations=iterations),
         imagination=replace(c.imagination, pessimism=PessimismConfig("none"), member_share=0.0),
         ppo=replace(c.ppo, anchor_weight=0.0),
     )
-    refine = next(step for step in s.make_steps(loose) if step.name == REFINED)
-
-    def untrained(stage: StageContext) -> None:
-        agent = load_agent(stage.inputs["policy"], s.task)
-        data = s.view.dataset(stage)
-        train_world_model(short, s.seed, data.split(c.held_out, seed=0), agent, stage)
-
-    def undertrained(stage: StageContext) -> Any:
-        stage.inputs["world_model"] = stage.inputs["hardly_trained"]
-        return refine.body(stage)
-
-    def misfiring(stage: StageContext) -> Any:
-        copy = stage.folder / "classifier"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(stage.inputs["classifier"], copy)
-        tensors, metadata = load_tensors(copy / "model.safetensors")
-        save_tensors(copy / "model.safetensors", tensors | {"threshold": torch.tensor(0.02)}, metadata)
-        stage.inputs["classifier"] = copy
-        outputs = refine.body(stage)
-        shutil.rmtree(copy)
-        return outputs
-
-    return [
-        Step("hardly_trained", {"training": SHORT, "seed": s.seed}, ("dataset", "policy"), untrained),
-        replace(refine, name="undertrained", inputs=(*refine.inputs, "hardly_trained"), body=undertrained),
-        replace(refine, name="misfiring", config={"threshold": 0.02, **refine.config}, body=misfiring),
-    ]
+    refined = replace(resolved, config=loose).plan.refined
+    changed = {
+        "undertrained": replace(plan.models, world=replace(short.models.world, name="hardly_trained")),
+        "misfiring": replace(
+            plan.models, reward=stage(misfire, "misfiring_classifier", classifier=plan.models.reward, threshold=0.02)
+        ),
+    }
+    return {
+        name: replace(refined, name=name, arguments={**refined.arguments, "models": models})
+        for name, models in changed.items()
+    }
 
 
-def others(setting: Setting) -> list[Step]:
-    """Policies between the good and the bad ones: iterates, checkpoints of cloning, and random weights."""
-    s = setting
-
-    def iterate(stage: StageContext, place: float) -> None:
-        agent, found = load_agent(stage.inputs[REFINED], s.task), sorted((stage.inputs[REFINED] / "iterates").glob("*"))
-        judged = found[1:] or found  # the first one is the pretrained policy
-        agent.policy.load_state_dict(load_tensors(judged[round(place * (len(judged) - 1))])[0])
-        save_agent(stage.folder, agent, s.task)
-
-    def fresh(stage: StageContext, steps: int) -> None:
-        trained = load_agent(stage.inputs["policy"], s.task)
-        torch.manual_seed(s.seed)
-        policy = type(trained.policy)(trained.policy.feature_dim, trained.policy.action_dim, trained.policy.config)
-        if steps:
-            episodes = cloned_episodes(s.view.dataset(stage))
-            training = replace(s.config.pretraining, steps=steps)
-            seen = [recorded_features(trained.observer, episodes)]
-            clone_policy(policy, seen, episodes, s.config.cloning_noise, training, s.seed, stage)
-        save_agent(stage.folder, Agent(trained.observer, policy).eval(), s.task)
-
-    settings = {"seed": s.seed, "task": s.task}
-    iterates = [
-        Step(name, {**settings, "place": place}, (REFINED,), lambda stage, at=place: iterate(stage, at))
-        for name, place in ITERATES.items()
-    ]
-    clones = [
-        Step(name, {**settings, "steps": steps}, ("dataset", "policy"), lambda stage, n=steps: fresh(stage, n))
-        for name, steps in CLONES.items()
-    ]
-    random_one = Step("random_weights", settings, ("dataset", "policy"), lambda stage: fresh(stage, 0))
-    return [*iterates, *clones, random_one]
+def misfire(context: StageContext, classifier: Any, threshold: float) -> Any:
+    """The classifier with another threshold."""
+    classifier.threshold.fill_(threshold)
+    return classifier
 
 
-def judge_all(setting: Setting, names: list[str], stage: StageContext) -> None:
+def others(resolved: Resolved, plan: Plan) -> dict[str, Stage]:
+    """Iterates, checkpoints of cloning, and random weights."""
+    c, seed = resolved.config, resolved.run.seed
+    fresh = {"policy": plan.policy, "data": plan.seen.whole, "seed": seed}
+
+    def cloning(steps: int) -> Cloning:
+        return Cloning(None, replace(c.pretraining, steps=steps), c.cloning_noise)
+
+    return {
+        **{name: stage(iterate, name, refined=plan.refined.folder, place=place) for name, place in ITERATES.items()},
+        **{name: stage(clone_anew, name, **fresh, how=cloning(steps)) for name, steps in CLONES.items()},
+        "random_weights": stage(clone_anew, "random_weights", **fresh, how=None),
+    }
+
+
+def iterate(context: StageContext, refined: Path, place: float) -> Agent:
+    """An iterate of refinement, by its place among those that were judged."""
+    agent, found = load(refined, Agent), sorted((refined / "iterates").glob("*"))
+    judged = found[1:] or found  # the first one is the pretrained policy
+    agent.policy.load_state_dict(load_tensors(judged[round(place * (len(judged) - 1))])[0])
+    return agent
+
+
+def clone_anew(context: StageContext, policy: Agent, data: Dataset, seed: int, how: Cloning | None) -> Agent:
+    """A policy of the pretrained one's family, cloned for some steps; where None is said of how, for none."""
+    torch.manual_seed(seed)
+    old = policy.policy
+    fresh = type(old)(old.feature_dim, old.action_dim, old.config)
+    if how is not None:
+        episodes = cloned_episodes(data)
+        clone(context, how, fresh, [recorded_features(inside(policy).observer, episodes)], episodes, seed)
+    return Agent(policy.observer, fresh, policy.task).eval()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the gate says of all of them.
+
+
+def judge_all(
+    context: StageContext,
+    run: dict[str, Any],
+    gate: GateConfig,
+    data: Dataset,
+    worlds: Sequence[Models],
+    models: Models,
+    agents: Mapping[str, Agent],
+    real: Mapping[str, Path],
+) -> None:
     """The gate's decisions and the policies' scores, beside what the simulator said: rows.json."""
-    s, gate = setting, setting.config.gate
-    dataset, worlds = s.view.dataset(stage), held_out_worlds(stage.inputs[WORLDS])
-    own = [load_frozen(*(stage.inputs[name] for name in ("world_model", "classifier", "ensemble")))]
-    agents = {name: load_agent(stage.inputs[name], s.task) for name in names}
-    real = {name: read_json(stage.inputs[success_of(name)] / "success.json")["success"] for name in names}
-    imagined = {name: plays(agent, worlds, dataset, gate.episodes, s.seed) for name, agent in agents.items()}
-    naive = {name: plays(agent, own, dataset, gate.episodes, s.seed) for name, agent in agents.items()}
-    held_out = held_out_splits(dataset, len(worlds), s.seed)
-    limit = dataset.info.max_steps or int(dataset.lengths.max())
-    tested = back_test(agents["policy"], worlds, held_out, limit, s.seed)
-    recorded = recorded_success(agents["policy"], dataset)
-    rates = {name: PolicyEvidence.of(played).pessimistic for name, played in imagined.items()}
+    seed, pretrained = run["seed"], inside(agents["policy"])
+    held_out, own = [imagined(each, None, data) for each in worlds], [imagined(models, None, data)]
+    outcomes = {name: read_json(folder / "success.json")["success"] for name, folder in real.items()}
+    played = {name: plays(inside(agent), held_out, data, gate.episodes, seed) for name, agent in agents.items()}
+    naive = {name: plays(inside(agent), own, data, gate.episodes, seed) for name, agent in agents.items()}
+    parts = [part for _, part in folds(data, len(worlds), seed)]
+    tested = back_test(pretrained, held_out, parts, time_limit(data), seed)
+    recorded = recorded_outcome(pretrained, data, tested.measure)
+    rates = {name: PolicyEvidence.of(found).pessimistic for name, found in played.items()}
     policies = [
         {
-            "task": s.task,
-            "seed": s.seed,
+            **run,
             "policy": name,
             "kind": KINDS.get(name, "exploited"),
-            "estimate": expected_success(tested, recorded, rates["policy"], rates[name]),
+            "estimate": expected_outcome(tested, recorded, rates["policy"], rates[name]),
             "naive": float(naive[name][0].hopeful.mean()),
-            "evidence": asdict(PolicyEvidence.of(imagined[name])),
-            "real": {"successes": sum(real[name]), "episodes": len(real[name])},
+            "evidence": asdict(PolicyEvidence.of(played[name])),
+            "real": {"successes": sum(outcomes[name]), "episodes": len(outcomes[name])},
         }
-        for name in names
+        for name in agents
     ]
     decisions, details = [], {}
     for name, label in SETTINGS.items():
-        verdict = decide(imagined["policy"], imagined[name], tested, gate, recorded)
+        verdict = decide(played["policy"], played[name], tested, gate, recorded)
         details[name] = verdict.to_dict()
         decisions.append(
             {
-                "task": s.task,
-                "seed": s.seed,
+                **run,
                 "setting": label,
-                "exploit": name != REFINED,
+                "exploit": name != "refined",
                 "accepted": verdict.accepted,
                 "reason": "; ".join(verdict.reasons),
                 "estimate": verdict.estimate,
                 "low": verdict.low,
                 "high": verdict.high,
-                **truth_of(real["policy"], real[name]),
+                **truth_of(outcomes["policy"], outcomes[name]),
             }
         )
-    write_json(stage.folder / "gates.json", details)
-    write_json(stage.folder / "rows.json", {"policies": policies, "decisions": decisions})
+    write_json(context.folder / "gates.json", details)
+    write_json(context.folder / "rows.json", {"policies": policies, "decisions": decisions})
 
 
 if __name__ == "__main__":

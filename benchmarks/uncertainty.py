@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from burnish.data import read_dataset
-from burnish.evaluation.frozen import load_frozen
 from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.uncertainty import uncertainty
 from burnish.recipes.runs import reopen
+from studies.finished import models_of
 
 RESULTS = Path(__file__).parent / "results"
 HORIZONS = (1, 5, 10, 20)
@@ -42,10 +42,10 @@ def main() -> None:
     for run in args.runs:
         resolved = reopen(run)
         _, held_out = read_dataset(run / "dataset", cameras=()).split(resolved.config.held_out, seed=0)
-        models = load_frozen(run / "world_model", run / "classifier", run / "ensemble")
+        models, seed = models_of(run), resolved.run.seed
         found = uncertainty(
-            open_loop(models.world_model, held_out, max(HORIZONS), resolved.seed, models.pessimism.uncertainties[0]),
-            resolved.seed,
+            open_loop(models.world_model, held_out, max(HORIZONS), seed, models.pessimism.uncertainties[0]),
+            seed,
         )
         curves = (found.correlation, found.coverage, found.coverage_one_step)
         values = torch.stack([curve[h - 1].double() for curve in curves for h in HORIZONS])

@@ -13,8 +13,7 @@ def run(
     *,
     seed: int = 0,
     out: str | Path | None = None,
-    preset: str | None = None,
-    config: Any = None,
+    preset: Any = None,
     dataset: str | Path | None = None,
     reading: Any = None,
     how: Any = None,
@@ -26,18 +25,17 @@ def run(
         task: the task's name; with `dataset`, where the policy is judged (`gym:ID`), or one of the data set's tasks.
         seed: of the data, of all training and of refinement.
         out: the run folder, by default runs/RECIPE-TASK-SEED.
-        preset: one of the recipe's, for instance `tiny`; by default its first.
-        config: the recipe's configuration, instead of a preset.
+        preset: the name of one of the recipe's, for instance `tiny`, or a whole configuration; by default its first.
         dataset: your own LeRobotDataset; models learn from it alone.
-        reading: how it is read, a `burnish.recipes.own_data.ReadingRule`.
+        reading: how it is read, a `burnish.data.formats.ReadingRule`.
         how: threads, processes and device, a `burnish.recipes.runs.How`.
 
     Raises:
         burnish.errors.InputError: something about the arguments or the data is wrong.
         burnish.errors.RunError: the run could not go on.
     """
+    from burnish.data.formats import ReadingRule
     from burnish.recipes.catalogue import entry
-    from burnish.recipes.own_data import ReadingRule
     from burnish.recipes.runs import How, NewRun, run_recipe
 
     found = entry(recipe)
@@ -47,7 +45,7 @@ def run(
         out=Path(out) if out is not None else None,
         dataset=Path(dataset) if dataset is not None else None,
         reading=reading or ReadingRule(),
-        config=config if config is not None else found.preset(preset),
+        config=found.preset(preset) if preset is None or isinstance(preset, str) else preset,
     )
     resolved = new.resolve(found.name if ":" not in recipe else recipe)
     report = run_recipe(new.folder(resolved), resolved, how=how or How())

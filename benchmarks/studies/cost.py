@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
 from torch.utils.flop_counter import FlopCounterMode
 
-from burnish.world_models import PixelDiffusion, PixelHistory
+from burnish.recipes.world4rl import World4RL
+from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHistory, PixelHistoryConfig
 
 _BACKWARD = 2  # times the forward pass
 
@@ -24,9 +24,10 @@ class Cost:
     """Of the pictures that one evaluation imagines."""
 
 
-def predicted(config: World4RLFramesConfig, action_dim: int) -> Cost:
+def predicted(config: World4RL, action_dim: int) -> Cost:
     """Counted on networks that have no memory (PyTorch's meta device)."""
     seen, model = config.history, config.world_model
+    assert isinstance(seen, PixelHistoryConfig) and isinstance(model, PixelDiffusionConfig)
     with torch.device("meta"):
         world_model = PixelDiffusion(PixelHistory(action_dim, seen), model)
         network, channels = world_model.network, world_model.history.channels
@@ -50,17 +51,17 @@ def predicted(config: World4RLFramesConfig, action_dim: int) -> Cost:
     )
 
 
-def imagined_steps(config: World4RLFramesConfig) -> int:
+def imagined_steps(config: World4RL) -> int:
     """Frames that one refinement imagines at most, its judgings among them."""
     r = config.refine
     judged = [i for i in range(0, r.iterations + 1, r.evaluate_every) if i == 0 or i > config.ppo.critic_warmup]
     judgings = len({*judged, r.iterations})
     learned_from = r.iterations * config.ppo.rollout_steps * config.imagination.num_envs
-    return learned_from + judgings * config.evaluation.imagined_episodes * config.simulator.max_steps
+    return learned_from + judgings * config.refine.imagined_episodes * (config.simulator.max_steps or 100)
 
 
-def evaluation_steps(config: World4RLFramesConfig) -> int:
+def evaluation_steps(config: World4RL) -> int:
     """Frames that one evaluation imagines at most: ten after each window of three kinds of episodes, ten in each of two
     ways of acting, whole episodes, and videos."""
     limit = config.simulator.max_steps or 100
-    return config.fidelity_windows * (3 * 10 + 2 * 10 + limit) + config.evaluation.videos * limit
+    return config.evaluation.picture_windows * (3 * 10 + 2 * 10 + limit) + config.evaluation.videos * limit

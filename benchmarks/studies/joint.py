@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from burnish.recipes.device import chosen_device
-from burnish.recipes.memory import memory_explained
-from burnish.recipes.world4rl_frames import frames_of, train_world_model
-from burnish.recipes.world4rl_frames_config import World4RLFramesConfig
-
 from burnish.data import Dataset
 from burnish.errors import InputError
-from burnish.pipeline import Run, StageContext
+from burnish.pipeline import External, Run, SharedRun, StageContext, execute, stage
 from burnish.pipeline.finished import finished_manifest
-from burnish.recipes.runs import reopen
-from burnish.training import TrainingConfig
-from burnish.world_models import PixelDiffusionConfig
+from burnish.recipes.runs import chosen_device, reopen
+from burnish.recipes.stages.data import whole
+from burnish.recipes.stages.transitions import train_world_model
+from burnish.recipes.world4rl import World4RL
+from burnish.rewards import RewardConfig
+from burnish.training import ALONE, TrainingConfig
+from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHistoryConfig
 
 RECIPE = "joint-world-model"
 STAGE = "world_model"
@@ -30,7 +29,7 @@ def train_joint(
 ) -> Path:
     """Train one `PixelDiffusion` on the data sets of several runs, and return its folder, for `world_model_from`.
 
-    Each run's held-out episodes stay held out.  `folder` becomes a run folder of one stage: the same call again goes on
+    Each run's held-out episodes stay held out. `folder` becomes a run folder of one stage: the same call again goes on
     where the last one stopped, or does nothing when it is done and no data set has changed.
 
     Raises:
@@ -42,42 +41,51 @@ def train_joint(
     for run, other in zip(run_folders, opened, strict=True):
         if other.history != opened[0].history:
             raise InputError(f"{run}: looks at {other.history}, expected {opened[0].history} as {run_folders[0]} does")
-    contents = [_content(Path(run)) for run in run_folders]
     settings = {"history": opened[0].history, "model": config, "training": training, "seed": seed}
-    settings |= {"datasets": contents, "held_out": [each.held_out for each in opened]}
-
-    def work(stage: StageContext) -> None:
-        if (stage.folder / "config.json").exists():  # what is saved last: training was over when an attempt ended
-            return
-        parts = []
-        for run, each in zip(run_folders, opened, strict=True):
-            recorded = frames_of(Path(run) / "dataset", each.history.cameras)
-            parts.append(recorded.split(each.held_out, seed=0)[0])
-        joined = joined_datasets(parts)
-        stage.record("episodes", joined.num_episodes)
-        stage.record("frames", joined.num_frames)
-        with memory_explained(STAGE):
-            train_world_model(opened[0].history, config, training, seed, joined, chosen_device(device), stage)
-        # Four times the model's size, and nobody's input.
-        (stage.folder / "resume.safetensors").unlink(missing_ok=True)
-
-    with Run.create(folder, RECIPE, None, seed, settings, device) as run:
-        return run.stage(STAGE, settings, (), work)
+    shares = [each.held_out for each in opened]
+    found = [_dataset(Path(run)) for run in run_folders]
+    data = [External(f"data_{index}", path, counted=False) for index, (path, _) in enumerate(found)]
+    contents = [content for _, content in found]
+    wanted = stage(train_on_all, STAGE, data=data, contents=contents, shares=shares, **settings)
+    with Run.create(folder, RECIPE, None, seed, {**settings, "shares": shares}, device) as run:
+        execute([wanted], SharedRun(run, run.folder, ALONE), chosen_device(device))
+        return run.folder / STAGE
 
 
-def _opened(run: Path) -> World4RLFramesConfig:
+def train_on_all(
+    context: StageContext,
+    data: Sequence[Path],
+    contents: Sequence[str],
+    shares: Sequence[float],
+    history: PixelHistoryConfig,
+    model: PixelDiffusionConfig,
+    training: TrainingConfig,
+    seed: int,
+) -> PixelDiffusion:
+    """The stage: all training episodes of all data sets as one; `contents` says which data these are."""
+    seen = [whole(folder, history.cameras, False, RewardConfig()) for folder in data]
+    parts = [each.split(share, seed=0)[0] for each, share in zip(seen, shares, strict=True)]
+    joined = joined_datasets(parts)
+    context.record("episodes", joined.num_episodes)
+    context.record("frames", joined.num_frames)
+    world = train_world_model(context, (joined, joined), None, history, model, training, seed)
+    assert isinstance(world, PixelDiffusion)
+    return world
+
+
+def _opened(run: Path) -> World4RL:
     config = reopen(run).config
-    if not isinstance(config, World4RLFramesConfig):
+    if not isinstance(config, World4RL) or not isinstance(config.history, PixelHistoryConfig):
         raise InputError(f"{run}: found a run of another recipe, expected world4rl on frames")
     return config
 
 
-def _content(run: Path) -> str:
-    """What identifies the run's finished data set."""
+def _dataset(run: Path) -> tuple[Path, str]:
+    """The run's finished data set, and the hash of its content (its decoded pictures may come and go)."""
     manifest = finished_manifest(run / "dataset")
     if manifest is None:
         raise InputError(f"{run}: the data set is not done yet; record it first (burnish collect {run})")
-    return manifest["content"]
+    return run / "dataset", manifest["content"]
 
 
 def joined_datasets(datasets: Sequence[Dataset]) -> Dataset:

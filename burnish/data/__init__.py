@@ -15,9 +15,9 @@ from burnish.data.streams import SequenceBatch, Streams, in_chunks
 from burnish.data.success import (
     SuccessRule,
     about_to_succeed,
+    best_episodes,
     require_outcomes,
     require_successes,
-    successful_episodes,
 )
 from burnish.data.windows import WindowBatch, Windows, action_chunks
 
@@ -37,6 +37,7 @@ __all__ = [
     "Windows",
     "about_to_succeed",
     "action_chunks",
+    "best_episodes",
     "folds",
     "image_key",
     "in_chunks",
@@ -45,6 +46,5 @@ __all__ = [
     "require_outcomes",
     "require_successes",
     "store_dataset",
-    "successful_episodes",
     "write_dataset",
 ]

@@ -203,12 +203,13 @@ class Dataset:
         return self.subset(episodes)
 
     def groups(self) -> list[list[int]]:
-        """Episodes by who acted and how it went: success, or where there is none a return above the median."""
-        good = self.episode_success
-        if self.reward is not None and not bool(good.any()):
-            good = self.episode_return > self.episode_return.median()
-        groups: dict[tuple[str, bool], list[int]] = {}
-        for index, key in enumerate(zip(self.sources, good.tolist(), strict=True)):
+        """Episodes by who acted and how it went: success, or where there is none the third of all returns."""
+        how = self.episode_success.long()
+        if self.reward is not None and not self.has_success:
+            thirds = self.episode_return.quantile(torch.tensor([1 / 3, 2 / 3], device=self.device))
+            how = (self.episode_return[:, None] > thirds).sum(1)
+        groups: dict[tuple[str, int], list[int]] = {}
+        for index, key in enumerate(zip(self.sources, how.tolist(), strict=True)):
             groups.setdefault(key, []).append(index)
         return [groups[key] for key in sorted(groups)]
 

@@ -110,19 +110,6 @@ def require_successes(dataset: Dataset, where: object = "the dataset") -> None:
         raise bad_input(where, found, "at least one successful episode", field="success")
 
 
-def successful_episodes(dataset: Dataset) -> Dataset:
-    """The successful episodes: demonstrations, and rollouts that got there.
-
-    Cloning them alone is the filter "%BC" of Decision Transformer (arXiv 2106.01345, section 5.1) with success as the
-    return.
-
-    Raises:
-        InputError: no episode succeeded.
-    """
-    require_successes(dataset)
-    return dataset.subset(torch.nonzero(dataset.episode_success).flatten().tolist())
-
-
 def require_outcomes(dataset: Dataset, where: object = "the dataset") -> None:
     """Check that there is something to learn from what is good: a success, or rewards that vary.
 
@@ -136,6 +123,21 @@ def require_outcomes(dataset: Dataset, where: object = "the dataset") -> None:
     elif bool((dataset.reward == dataset.reward[0]).all()):
         found = f"a reward of {float(dataset.reward[0]):g} at every frame and not a single success"
         raise bad_input(where, found, "rewards that vary, or at least one successful episode", field=REWARD)
+
+
+def best_episodes(dataset: Dataset, share: float) -> Dataset:
+    """The episodes to imitate: the successful ones, or where there is no success the `share` of the highest return.
+
+    Cloning them alone is the filter "%BC" of Decision Transformer (arXiv 2106.01345, section 5.1).
+
+    Raises:
+        InputError: there is no success, and no reward that varies.
+    """
+    require_outcomes(dataset)
+    if dataset.has_success:
+        return dataset.subset(torch.nonzero(dataset.episode_success).flatten().tolist())
+    count = max(1, round(share * dataset.num_episodes))
+    return dataset.subset(sorted(dataset.episode_return.argsort(descending=True, stable=True)[:count].tolist()))
 
 
 def about_to_succeed(dataset: Dataset, frames: int) -> Tensor:

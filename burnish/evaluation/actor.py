@@ -46,17 +46,17 @@ class PlanningActor:
 
     Args:
         policy: the stage of the pretrained policy, whose observer sees what the world model saw.
-        world_model: the stage of this name, and so on.
-        classifier: gives the reward.
-        ensemble: tells where to halt, with the distance to the data where the recipe has one.
+        world: the stage of the world model.
+        reward: the one of the success classifier, or of a learned reward.
+        uncertainties: those of what tells where imagination is not to be trusted.
         config: size of the search.
     """
 
     def __init__(
-        self, policy: Path, world_model: Path, classifier: Path, ensemble: Path, config: PlanningConfig
+        self, policy: Path, world: Path, reward: Path, uncertainties: Sequence[Path], config: PlanningConfig
     ) -> None:
         saved = load_agent(policy)
-        models = load_frozen(world_model, classifier, ensemble)
+        models = load_frozen(world, reward, uncertainties)
         self.planner = Planner(models, saved.policy, config)
         self.agent: Agent = PlanningAgent(saved.observer, saved.policy, self.planner)
 

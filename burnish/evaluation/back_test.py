@@ -8,6 +8,7 @@ succeeds where the robot did and fails where it failed.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,9 +27,44 @@ LEAST_REPEATABILITY = 0.25
 _AGAIN = 104729
 
 
+Measure = Literal["success", "return"]
+
+
+class Agreement(Protocol):
+    """How imagined outcomes of recorded episodes agree with the real ones: successes (`BackTest`) or returns."""
+
+    measure: ClassVar[Measure]
+
+    @property
+    def episodes(self) -> int:
+        """All that were replayed."""
+        ...
+
+    @property
+    def unit(self) -> float:
+        """The size of a difference that matters, of which the gate's margins are shares."""
+        ...
+
+    @property
+    def skill(self) -> float:
+        """Correlation of imagined and real outcomes; 0 where nothing was shown."""
+        ...
+
+    @property
+    def transfer(self) -> tuple[float, float]:
+        """What an imagined difference is worth in reality, and its standard error."""
+        ...
+
+    def expected(self, imagined: float) -> float:
+        """The real outcome to expect of a policy with this imagined one."""
+        ...
+
+
 @dataclass(frozen=True)
 class BackTest:
-    """Recorded episodes by their outcome on the robot (or simulator) and in a held-out world."""
+    """Recorded episodes by their success on the robot (or simulator) and in a held-out world."""
+
+    measure: ClassVar[Measure] = "success"
 
     both: int
     """Succeeded in both."""
@@ -48,6 +84,11 @@ class BackTest:
         if again is None or torch.equal(found, again):
             return cls(*counts)
         return cls(*counts, repeatability=cls.of(found, again).skill)
+
+    @property
+    def unit(self) -> float:
+        """Rates have one of their own."""
+        return 1.0
 
     @property
     def episodes(self) -> int:
@@ -98,6 +139,57 @@ class BackTest:
 
 
 @dataclass(frozen=True)
+class ReturnTest:
+    """Recorded episodes by their return on the robot (or simulator) and in a held-out world, summed up.
+
+    Attributes:
+        episodes: all of them.
+        skill: Pearson's correlation of imagined and real returns; 0 where one of them never varies.
+        slope: of the regression of real returns on imagined ones, and its standard error.
+        imagined, real: mean returns.
+        unit: standard deviation of the real returns.
+        repeatability: Pearson's correlation of two replays of the same episodes.
+    """
+
+    measure: ClassVar[Measure] = "return"
+
+    episodes: int
+    skill: float
+    slope: float
+    slope_error: float
+    imagined: float
+    real: float
+    unit: float
+    repeatability: float = 1.0
+
+    @classmethod
+    def of(
+        cls, found: Float[Tensor, " E"], true: Float[Tensor, " E"], again: Float[Tensor, " E"] | None = None
+    ) -> "ReturnTest":
+        """From imagined and real returns of the same episodes, and imagined returns of a second replay."""
+        x, y = found.double(), true.double()
+        count, dx, dy = len(x), x - x.mean(), y - y.mean()
+        spread, slope, error = float(dx.square().sum()), 0.0, 0.0
+        if count > 2 and spread > 0:
+            slope = float((dx * dy).sum()) / spread
+            error = math.sqrt(float((dy - slope * dx).square().sum()) / (count - 2) / spread)
+        repeated = 1.0 if again is None or torch.equal(found, again) else pearson(x, again)
+        skill = pearson(x, y) if count > 2 else 0.0
+        unit = float(y.std()) if count > 1 else 0.0
+        return cls(count, skill, slope, error, float(x.mean()), float(y.mean()), unit, repeated)
+
+    @property
+    def transfer(self) -> tuple[float, float]:
+        """As `BackTest.transfer`: the slope divided by `repeatability`, and not more than 1."""
+        reliability = max(self.repeatability, self.slope, LEAST_REPEATABILITY)
+        return self.slope / reliability, self.slope_error / reliability
+
+    def expected(self, imagined: float) -> float:
+        """The real return to expect of a policy with this imagined one."""
+        return self.real + self.transfer[0] * (imagined - self.imagined)
+
+
+@dataclass(frozen=True)
 class Replays:
     """Recorded episodes and their replays: what each was worth, as success (0 or 1) or as return.
 
@@ -114,24 +206,15 @@ class Replays:
     by_success: bool
 
     @property
-    def correlation(self) -> float:
-        """Pearson's of imagined and real outcomes; of successes it is `BackTest.skill`."""
-        return pearson(self.imagined, self.real)
-
-    @property
-    def repeatability(self) -> float:
-        """Pearson's of the two replays."""
-        return pearson(self.imagined, self.again)
-
-    @property
-    def table(self) -> BackTest:
-        """Of successes, the 2×2 table."""
-        return BackTest.of(*(values > 0.5 for values in (self.imagined, self.real, self.again)))
+    def agreement(self) -> Agreement:
+        """How they agree: of successes, the 2×2 table."""
+        columns = self.imagined, self.real, self.again
+        return BackTest.of(*(values > 0.5 for values in columns)) if self.by_success else ReturnTest.of(*columns)
 
 
-def back_test(agent: Agent, worlds: Sequence[Models], held_out: Sequence[Dataset], steps: int, seed: int) -> BackTest:
-    """How successes of recorded episodes agree with those of their replays (`replays`)."""
-    return replays(agent, worlds, held_out, steps, seed).table
+def back_test(agent: Agent, worlds: Sequence[Models], held_out: Sequence[Dataset], steps: int, seed: int) -> Agreement:
+    """How outcomes of recorded episodes agree with those of their replays (`replays`)."""
+    return replays(agent, worlds, held_out, steps, seed).agreement
 
 
 def replays(agent: Agent, worlds: Sequence[Models], held_out: Sequence[Dataset], steps: int, seed: int) -> Replays:
@@ -150,7 +233,7 @@ def replays(agent: Agent, worlds: Sequence[Models], held_out: Sequence[Dataset],
         observation = {key: values[chosen.starts] for key, values in chosen.observations.items()}
         starts = models.world_model.recorded(chosen).rows(chosen.starts)
         extra = _by_episode(deviations(agent, chosen), chosen)
-        by_success = episodes.reward is None or any(each.has_success for each in held_out)
+        by_success = models.tell_success(starts, _first_actions(chosen, models.world_model.action_steps))
         limit = steps if by_success else chosen.lengths - 1
         for found, begin in ((imagined, seed), (again, seed + _AGAIN)):
             found.append(imagined_play(agent, models, starts, observation, limit, begin + number, extra).outcome)
@@ -202,6 +285,12 @@ def on_policy(agent: Agent, dataset: Dataset, tolerance: float = 1e-3) -> Bool[T
     far[dataset.starts + dataset.lengths - 1] = False
     counts = torch.zeros_like(dataset.lengths).index_add_(0, dataset.episode_of_frame, far.long())
     return counts == 0
+
+
+def _first_actions(dataset: Dataset, count: int) -> Float[Tensor, "E A"]:
+    """The first actions of each episode, flattened; a short episode's last one is repeated."""
+    step = torch.minimum(torch.arange(count, device=dataset.device), dataset.lengths[:, None] - 1)
+    return dataset.actions[dataset.starts[:, None] + step].flatten(1)
 
 
 def _by_episode(values: Float[Tensor, "F A"], dataset: Dataset) -> Float[Tensor, "E T A"]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from burnish.components import frozen, load
 from burnish.imagination import Models, Pessimism
@@ -10,6 +11,7 @@ from burnish.rewards import as_reward
 
 def load_frozen(world: Path, reward: Path, uncertainties: Sequence[Path] = ()) -> Models:
     """What the stages of these folders left; InputError where one is damaged."""
-    world_model = frozen(load(world))
-    doubts = tuple(frozen(load(folder)) for folder in uncertainties)
-    return Models(world_model, as_reward(world_model, frozen(load(reward))), Pessimism(doubts))
+    world_model: Any = frozen(load(world))
+    learned: Any = frozen(load(reward))
+    unsure: Any = tuple(frozen(load(folder)) for folder in uncertainties)
+    return Models(world_model, as_reward(world_model, learned), Pessimism(unsure))

@@ -3,6 +3,8 @@
 Refinement chose its iterate in the very models that it may have exploited.  The gate asks others: held-out worlds, each
 trained on other episodes with another seed and with a success classifier of its own, never used for refinement.  Both
 policies play from the same recorded starts in all of them, and a policy that leaves the data there earns nothing.
+
+An episode's outcome is its success, 0 or 1, or where nothing tells success its return.
 """
 
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from burnish.config import within
 from burnish.errors import InputError
-from burnish.evaluation.back_test import BackTest
+from burnish.evaluation.back_test import Agreement
 from burnish.evaluation.crossed import crossed_mean
 from burnish.evaluation.intervals import student_quantile
 from burnish.imagination import ImaginedEvaluation
@@ -36,38 +38,40 @@ class GateConfig:
     confidence: float = within(0.95, 0.5, 1, open_low=True, open_high=True)
     """Of the one-sided claim that the refined policy is better."""
     least_skill: float = within(0.3, 0, 1, open_high=True)
-    """φ of imagined and real outcomes that the back-test must show; below it the worlds do not know the task."""
+    """Correlation (of successes φ) of imagined and real outcomes that the back-test must show; below it the worlds do
+    not know the task."""
     full_skill: float = within(0.4, 0, 1, open_high=True)
-    """φ from which on any gain is believed; below it only one that is surely more than `doubtful_margin`."""
+    """Correlation from which on any gain is believed; below it only one that is surely more than `doubtful_margin`."""
     doubtful_margin: float = within(0.1, 0, 1, open_high=True)
-    """Gain in real success, 0 to 1, that worlds with a φ between the two must promise at `confidence`.  Worlds that
-    half know a task are right about large gains far more often than about small ones (docs/trust.md)."""
+    """Gain in real success, 0 to 1, or in standard deviations of recorded returns, that worlds with a skill between the
+    two must promise at `confidence`.  Worlds that half know a task are right about large gains far more often than
+    about small ones (docs/trust.md)."""
     margin: float = within(0.0, 0, 1, open_high=True)
-    """Gain in real success, 0 to 1, that the refined policy must have at that confidence."""
+    """Gain in the same units that the refined policy must have at that confidence."""
 
     def __post_init__(self) -> None:
         if self.worlds == 1:
             raise InputError("gate.worlds is 1, expected 0 (no gate), or 2 and more: one has no spread")
 
     def knowledge(self, skill: float) -> Knowledge:
-        """What worlds with this φ are called."""
+        """What worlds with this skill are called."""
         if skill < self.least_skill:
             return "do not know"
         return "know" if skill >= self.full_skill else "half know"
 
     def asked_gain(self, skill: float) -> float | None:
-        """What worlds with this φ must promise at `confidence`, 0 to 1; None where no promise of theirs counts."""
+        """The gain that worlds with this skill must promise at `confidence`; None where no promise of theirs counts."""
         asked = {"know": self.margin, "half know": max(self.margin, self.doubtful_margin), "do not know": None}
         return asked[self.knowledge(skill)]
 
 
 @dataclass(frozen=True)
 class PolicyEvidence:
-    """What the held-out worlds say about one policy; rates in [0, 1].
+    """What the held-out worlds say about one policy: success rates, or mean returns.
 
     Attributes:
-        pessimistic: success over all worlds, a halted episode counted as a failure.
-        hopeful: success over all worlds, whatever the doubts.
+        pessimistic: over all worlds, a halted episode counted as a failure.
+        hopeful: over all worlds, whatever the doubts.
         halted: share of the episodes in which a world's doubts passed their threshold.
         distance: mean distance to the data on the way, as a multiple of the halting threshold.
         per_world: `pessimistic` in each world.
@@ -102,6 +106,24 @@ class Recorded:
     successes: int
     episodes: int
 
+    @property
+    def expected(self) -> float:
+        """Its success rate, with one success and one failure more, for few episodes."""
+        return (self.successes + 1) / (self.episodes + 2)
+
+
+@dataclass(frozen=True)
+class RecordedReturn:
+    """The same, where returns are what counts."""
+
+    mean: float
+    episodes: int
+
+    @property
+    def expected(self) -> float:
+        """The mean return."""
+        return self.mean
+
 
 @dataclass(frozen=True)
 class Check:
@@ -114,13 +136,13 @@ class Check:
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """The decision and everything that it rests on; rates in [0, 1], differences are refined − pretrained.
+    """The decision and everything that it rests on; differences are refined − pretrained, of success rates or returns.
 
     Attributes:
         accepted: all checks passed.
-        estimate: expected difference in real success.
+        estimate: expected real difference.
         low, high: one-sided bounds of it, each at `confidence`.
-        imagined_difference: of pessimistic success, mean over worlds and starts, and its standard error.
+        imagined_difference: of pessimistic outcomes, mean over worlds and starts, and its standard error.
         worlds, episodes: held-out worlds, and the starts from which each policy played in all of them.
         knowledge: whether the worlds know the task, by the back-test.
         recorded: how the pretrained policy did in the data; None where it did not act there.
@@ -137,9 +159,9 @@ class GateVerdict:
     episodes: int
     pretrained: PolicyEvidence
     refined: PolicyEvidence
-    back_test: BackTest
+    back_test: Agreement
     knowledge: Knowledge
-    recorded: Recorded | None
+    recorded: Recorded | RecordedReturn | None
     checks: tuple[Check, ...]
 
     @property
@@ -151,10 +173,11 @@ class GateVerdict:
         """Plain data for gate.json."""
         return {
             **asdict(self),
+            "measure": self.back_test.measure,
             "skill": self.back_test.skill,
             "transfer": self.back_test.transfer[0],
-            "expected_success": {
-                name: expected_success(self.back_test, self.recorded, self.pretrained.pessimistic, imagined)
+            f"expected_{self.back_test.measure}": {
+                name: expected_outcome(self.back_test, self.recorded, self.pretrained.pessimistic, imagined)
                 for name, imagined in (
                     ("pretrained", self.pretrained.pessimistic),
                     ("refined", self.refined.pessimistic),
@@ -164,32 +187,33 @@ class GateVerdict:
         }
 
 
-def expected_success(tested: BackTest, recorded: Recorded | None, pretrained: float, imagined: float) -> float:
-    """The real success to expect of a policy with this imagined one, where the pretrained policy has `pretrained`.
+def expected_outcome(
+    tested: Agreement, recorded: Recorded | RecordedReturn | None, pretrained: float, imagined: float
+) -> float:
+    """The real success or return to expect of a policy with this imagined one, where the pretrained has `pretrained`.
 
-    The pretrained policy's is known from the data (with one success and one failure more, for few episodes), and the
-    imagined difference to it counts for what it was worth in the back-test.  Where the pretrained policy never acted in
-    the data without noise, the back-test says both.
+    The pretrained policy's is known from the data, and the imagined difference to it counts for what it was worth in
+    the back-test.  Where the pretrained policy never acted in the data without noise, the back-test says both.
     """
     if recorded is None:
         return tested.expected(imagined)
-    known = (recorded.successes + 1) / (recorded.episodes + 2)
-    return min(1.0, max(0.0, known + tested.transfer[0] * (imagined - pretrained)))
+    expected = recorded.expected + tested.transfer[0] * (imagined - pretrained)
+    return min(1.0, max(0.0, expected)) if tested.measure == "success" else expected
 
 
 def decide(
     pretrained: Sequence[ImaginedEvaluation],
     refined: Sequence[ImaginedEvaluation],
-    tested: BackTest,
+    tested: Agreement,
     config: GateConfig,
-    recorded: Recorded | None = None,
+    recorded: Recorded | RecordedReturn | None = None,
 ) -> GateVerdict:
     """Accept the refined policy only where imagination is known to tell the truth and says that it is better.
 
-    The less of the truth it tells (φ of the back-test), the more it must promise (`GateConfig.asked_gain`).
+    The less of the truth it tells (the back-test's skill), the more it must promise (`GateConfig.asked_gain`).
 
     `pretrained` and `refined` hold one play a world, from the same starts.  The expected real difference is the
-    imagined one times what an imagined success is worth by the back-test; its error has the spread between worlds,
+    imagined one times what an imagined outcome is worth by the back-test; its error has the spread between worlds,
     the luck of the starts and the uncertainty of the back-test (variance of a product: L. A. Goodman, JASA 55, 1960).
     """
     change = [new.outcome.double() - old.outcome.double() for old, new in zip(pretrained, refined, strict=True)]
@@ -200,8 +224,10 @@ def decide(
         (worth * imagined.error) ** 2 + (imagined.mean * worth_error) ** 2 + (imagined.error * worth_error) ** 2
     ) ** 0.5
     half = student_quantile(config.confidence, imagined.freedom) * error
-    low, high = max(-1.0, estimate - half), min(1.0, estimate + half)
-    checks = [_back_test_check(tested, config), _gain_check(estimate, low, len(change), tested.skill, config)]
+    low, high = estimate - half, estimate + half
+    if tested.measure == "success":
+        low, high = max(-1.0, low), min(1.0, high)
+    checks = [_back_test_check(tested, config), _gain_check(estimate, low, len(change), tested, config)]
     return GateVerdict(
         accepted=all(check.passed for check in checks),
         estimate=estimate,
@@ -221,7 +247,7 @@ def decide(
     )
 
 
-def _back_test_check(tested: BackTest, config: GateConfig) -> Check:
+def _back_test_check(tested: Agreement, config: GateConfig) -> Check:
     skill, least, full = tested.skill, config.least_skill, max(config.least_skill, config.full_skill)
     knowledge = config.knowledge(skill)
     asked = {
@@ -229,21 +255,26 @@ def _back_test_check(tested: BackTest, config: GateConfig) -> Check:
         "half know": f"at least {full:.2f}, or {least:.2f} for a large gain",
         "do not know": f"at least {least:.2f}",
     }
+    agree = "outcomes agree at φ" if tested.measure == "success" else "returns correlate at r"
     return Check(
         "back-test",
         skill >= least,
         f"the held-out worlds {knowledge} this task: in {tested.episodes} recorded episodes that they replayed, "
-        f"imagined and real outcomes agree at φ = {skill:.2f} (asked for: {asked[knowledge]})",
+        f"imagined and real {agree} = {skill:.2f} (asked for: {asked[knowledge]})",
     )
 
 
-def _gain_check(estimate: float, low: float, worlds: int, skill: float, config: GateConfig) -> Check:
-    asked = config.asked_gain(skill)
-    least = config.margin if asked is None else asked
-    wanted = f" (asked for: more than {100 * least:+.1f})" if least > 0 else ""
+def _gain_check(estimate: float, low: float, worlds: int, tested: Agreement, config: GateConfig) -> Check:
+    asked = config.asked_gain(tested.skill)
+    least = tested.unit * (config.margin if asked is None else asked)
+    if tested.measure == "success":
+        words = f"{100 * estimate:+.0f} points of real success, at least {100 * low:+.1f}", f"{100 * least:+.1f}"
+    else:
+        words = f"{estimate:+.3g} of real return, at least {low:+.3g}", f"{least:+.3g}"
+    wanted = f" (asked for: more than {words[1]})" if least > 0 else ""
     return Check(
         "gain",
         low > least,
-        f"in {worlds} held-out worlds the refined policy is expected to gain {100 * estimate:+.0f} points of real "
-        f"success, at least {100 * low:+.1f} with {100 * config.confidence:.0f} % confidence{wanted}",
+        f"in {worlds} held-out worlds the refined policy is expected to gain {words[0]} with "
+        f"{100 * config.confidence:.0f} % confidence{wanted}",
     )

@@ -36,7 +36,7 @@ class RealSuccess:
         return cls(tuple(bool(e.success.any()) for e in episodes), tuple(returns), simulator_steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Counts, rate and 95 % Wilson interval, as `report.json` wants them."""
+        """Counts, rate and 95 % Wilson interval, and the mean return."""
         successes, episodes = sum(self.success), len(self.success)
         low, high = wilson_interval(successes, episodes)
         return {
@@ -44,6 +44,7 @@ class RealSuccess:
             "episodes": episodes,
             "rate": successes / episodes,
             "ci95": [round(low, 4), round(high, 4)],
+            "return": sum(self.returns) / episodes,
         }
 
 

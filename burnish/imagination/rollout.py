@@ -27,6 +27,10 @@ class Models:
     reward: Reward | None = None
     pessimism: Pessimism = field(default_factory=Pessimism)
 
+    def tell_success(self, state: State, action: Float[Tensor, "B A"]) -> bool:
+        """Whether the reward says of transitions like `action` from `state` whether the task is done."""
+        return self.reward is not None and self.reward(state, action, state).success is not None
+
     def hopeful(self) -> Self:
         """The same models, with uncertainty measured and of no consequence."""
         return replace(self, pessimism=self.pessimism.without_rule())

@@ -89,10 +89,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class External:
-    """A file or folder from outside as an argument: the body gets its path, and its content counts."""
+    """A file or folder from outside as an argument: the body gets its path.
+
+    Attributes:
+        name: by which it is known as an input.
+        path: where it lies; the same content elsewhere is the same input.
+        counted: whether its content decides if a result is still valid; not where other arguments say what is read.
+    """
 
     name: str
     path: Path = field(compare=False)
+    counted: bool = True
 
 
 def stage(
@@ -157,14 +164,17 @@ def map_inputs(value: Any, found: Callable[["Stage | Reading | External"], Any])
         return {key: map_inputs(item, found) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return type(value)(map_inputs(item, found) for item in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type) and any(_inputs(value)):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and any(True for _ in _inputs(value)):
         fields = {f.name: map_inputs(getattr(value, f.name), found) for f in dataclasses.fields(value)}
         return dataclasses.replace(value, **fields)
     return value
 
 
 def _inputs(value: Any) -> Iterator["Stage | External"]:
-    if isinstance(value, Stage | External):
+    if isinstance(value, External):
+        if value.counted:
+            yield value
+    elif isinstance(value, Stage):
         yield value
     elif isinstance(value, Reading):
         yield value.stage

@@ -13,6 +13,7 @@ from burnish.imagination import ImaginationConfig
 from burnish.pipeline import Reading, Stage
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.recording import Real
+from burnish.rewards import RewardConfig
 from burnish.rl import RefineConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
@@ -25,6 +26,7 @@ class RecipeConfig:
     simulator: SimulatorConfig = SimulatorConfig()
     held_out: float = within(0.1, 0, 1, open_low=True, open_high=True)
     """Share of the episodes that no model learns from: calibration and validation."""
+    reward: RewardConfig = RewardConfig()
     imagination: ImaginationConfig = ImaginationConfig()
     refine: RefineConfig = RefineConfig()
     gate: GateConfig = GateConfig()
@@ -65,7 +67,7 @@ class Models:
 
     Attributes:
         world: the world model.
-        reward: a success classifier, or a learned reward.
+        reward: a success classifier, a learned reward, or a written one.
         uncertainties: what tells where imagination is not to be trusted; the first one may have members.
     """
 

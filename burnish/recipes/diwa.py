@@ -28,9 +28,9 @@ from burnish.recipes.stages.training import (
     Cloning,
     clone,
     cloned_episodes,
+    fit_reward,
     recorded_features,
     train,
-    train_classifier,
     validation,
 )
 from burnish.rewards import ContrastiveConfig
@@ -94,6 +94,7 @@ class DiWA(RecipeConfig):
     ensemble_training: TrainingConfig = TrainingConfig(steps=1500, batch_size=256, ema_decay=None)
     classifier: ContrastiveConfig = ContrastiveConfig()
     classifier_training: TrainingConfig = TrainingConfig(steps=1000, batch_size=256, ema_decay=None, weight_decay=1e-3)
+    """Of the success classifier, or of a learned reward."""
     imagination: ImaginationConfig = ImaginationConfig(num_envs=256, horizon=100, reward_at="decision")
     ppo: PPOConfig = PPOConfig(
         rollout_steps=12,
@@ -122,18 +123,20 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
     if run.own is None:
         if c.autoencoder is not None:
             check_cameras(c.cameras, c.autoencoder.image_size, c.simulator)
-        data = stage(record_play, "dataset", alone=True, real=run.real(c), collect=c.collect)
+        real = run.real(c)
+        real.check_expert()
+        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
     else:
-        data = own_data(run.own, run.task, c.cameras)
+        data = own_data(c, run.own, run.task)
     encoder = encoder_of(c, data, run.seed)
-    recorded = seen_by(encoder, data, c.cameras)
+    recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed)
     policy = stage(
         clone_policy,
         "policy",
         data=recorded.whole,
         world=imagined.world,
-        how=Cloning(c.policy, c.pretraining, c.cloning_noise, c.posterior_samples),
+        how=Cloning(c.policy, c.pretraining, c.cloning_noise, c.posterior_samples, c.reward.best_share),
         seed=run.seed,
         task=run.task,
         encoder=encoder,
@@ -192,11 +195,12 @@ def models(c: DiWA, data: Reading, seed: int) -> Models:
         seed=seed,
     )
     reward = stage(
-        train_classifier,
+        fit_reward,
         "classifier",
         data=data,
         world=world,
-        model=c.classifier,
+        reward=c.reward,
+        classifier=c.classifier,
         training=c.classifier_training,
         seed=seed,
     )
@@ -258,7 +262,7 @@ def clone_policy(
     world = frozen(world)
     torch.manual_seed(seed)
     policy = build(how.policy, world.feature_dim, data.action_dim).to(data.device)
-    chosen = cloned_episodes(data)
+    chosen = cloned_episodes(data, how.best_share)
     generator = torch.Generator(device=data.device).manual_seed(seed)
     versions = [recorded_features(world, chosen)]
     versions += [world.features(world.recorded(chosen, generator)) for _ in range(how.samples)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from burnish.data import Dataset, successful_episodes
+from burnish.data import Dataset, best_episodes
 from burnish.errors import InputError
 from burnish.pipeline import Stage, StageContext, stage
 from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
@@ -104,7 +104,7 @@ def _agent(name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: Base
         assert plan.accepted is not None
         return plan.accepted
     if name == "filtered_bc":
-        how = Cloning(None, config.pretraining, config.cloning_noise)
+        how = Cloning(None, config.pretraining, config.cloning_noise, best_share=config.reward.best_share)
         return stage(train_filtered_bc, name, policy=plan.policy, data=plan.seen.whole, how=how, seed=run.seed)
     if name in _TRAINED:
         settings = {"data": plan.seen.whole, "policy": plan.policy, "baseline": baselines.of(name), "seed": run.seed}
@@ -118,9 +118,9 @@ def _agent(name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: Base
 
 
 def train_filtered_bc(context: StageContext, policy: Agent, data: Dataset, how: Cloning, seed: int) -> Agent:
-    """A policy of the pretrained one's family, cloned in the same way from all successful episodes."""
+    """A policy of the pretrained one's family, cloned in the same way from all successful episodes or the best."""
     agent = inside(policy)
-    episodes = successful_episodes(data)
+    episodes = best_episodes(data, how.best_share)
     torch.manual_seed(seed)
     old = agent.policy
     fresh = type(old)(old.feature_dim, old.action_dim, old.config)

@@ -1,55 +1,51 @@
 """A run that starts from the user's own data set: where it lies, and how it is read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.config import within
-from burnish.data import ACTION, STATE, Dataset, SuccessRule, read_dataset, require_successes
+from burnish.data import Dataset, require_outcomes
+from burnish.data.formats import ReadingRule, format_of
 from burnish.errors import InputError
 from burnish.pipeline import External
-
-
-@dataclass(frozen=True)
-class ReadingRule:
-    """Which columns are read from a LeRobotDataset, and how success is told."""
-
-    success_column: str | None = None
-    """Column that tells success, frame by frame; default next.success or success."""
-    success_last_frames: int | None = within(None, 1)
-    """Success is the last so many frames of every successful episode."""
-    state_key: tuple[str, ...] = (STATE,)
-    """Column, or columns to be joined, that make the state."""
-    action_key: str = ACTION
-    """Column of the action, in [-1, 1]."""
+from burnish.rewards import RewardConfig
 
 
 @dataclass(frozen=True)
 class OwnData:
-    """A LeRobotDataset v3.0 on disk."""
+    """A data set on disk, of any format that is known."""
 
     path: Path
-    rule: ReadingRule = field(default_factory=ReadingRule)
+    rule: ReadingRule = ReadingRule()
 
     def parts(self, cameras: Sequence[str]) -> dict[str, External]:
-        """The folders that a run which looks at `cameras` depends on: tables, and videos where there are any."""
-        names = ["data", "meta"]
-        if cameras and (self.path / "videos").is_dir():
-            names.append("videos")
-        return {name: External(f"own_{name}", self.path / name) for name in names}
+        """What a run that looks at `cameras` depends on."""
+        found = format_of(self.path).parts(self.path, cameras)
+        return {name: External(f"own_{name}", path) for name, path in found.items()}
+
+    @property
+    def place(self) -> External:
+        """Where it lies, which is of no account."""
+        return External("own_path", self.path, counted=False)
 
     def read(self, cameras: Sequence[str] = ()) -> Dataset:
         """Read and check it, with the pictures of `cameras`.
 
         Raises:
-            InputError: it is not what the format and the rule say, or it has not a single success.
+            InputError: it is not what its format and the rule say.
         """
-        success = SuccessRule(self.rule.success_column, self.rule.success_last_frames)
-        dataset = read_dataset(
-            self.path, success, state=self.rule.state_key, action=self.rule.action_key, cameras=cameras
-        )
-        require_successes(dataset, self.path)
-        return dataset
+        return format_of(self.path).read(self.path, self.rule, cameras)
+
+    def read_task(self, task: str, reward: RewardConfig, cameras: Sequence[str] = ()) -> Dataset:
+        """The episodes of one task.
+
+        Raises:
+            InputError: as `read`; or there is nothing that a policy could be refined by, as `reward` sees it.
+        """
+        dataset = self.read(cameras)
+        chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
+        require_outcomes(reward.view(chosen), f"{self.path}, task '{task}'")
+        return chosen
 
     def task(self, wanted: str | None) -> str:
         """The task to learn: the one that is wanted, or the data set's only one.

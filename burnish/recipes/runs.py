@@ -5,25 +5,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic
 
 import torch
 import tyro
 import yaml
 
 from burnish.config import check, from_dict, to_dict, within
+from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
-from burnish.pipeline import Run, SharedRun, Stage, execute
+from burnish.pipeline import Run, RunFolder, SharedRun, Stage, execute, planned, progress
 from burnish.pipeline.run_folder import read_settings
-from burnish.recipes.base import Plan, RunSpec
+from burnish.recipes.base import Config, Plan, RunSpec
 from burnish.recipes.catalogue import entry
-from burnish.recipes.own_data import OwnData, ReadingRule
+from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.reporting import publish
 from burnish.report.summary import read_report
 from burnish.training import join
 
 _RUN = "run"  # where recipe.yaml keeps what is said of a run beside the recipe's settings
-Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class NewRun(Generic[Config]):
         task = own.task(self.data_task or (None if judged else self.task))
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator)
+        own.read_task(task, self.config.reward)  # type: ignore[attr-defined]
         if simulator is not None:
             run.real(self.config).recorder.spec.check_data(simulator, own.read())
         return Resolved(run, self.config)
@@ -213,6 +214,17 @@ def execute_targets(folder: Path, resolved: Resolved, targets: Sequence[Stage], 
                 run.close()
         group.agree(True)  # the others wait for the report
         return report if group.first or not reported else read_report(folder / "report.json")
+
+
+def say_plan(folder: Path, resolved: Resolved) -> None:
+    """Say, beside the output, what a run would do in a folder that is there, and why; changes nothing."""
+    if not folder.is_dir():
+        return
+    there = RunFolder(folder)
+    there.check_links()
+    for name, reason in planned(resolved.plan.commands["report"], there).items():
+        again = "redone" if (folder / name).exists() else "done"
+        progress.say(f"{name}: up to date" if reason is None else f"{name}: would be {again}: {reason}")
 
 
 def chosen_device(name: str) -> torch.device:

@@ -29,7 +29,7 @@ from burnish.recipes.stages.data import Recorded, check_cameras, coarse, encoder
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.recording import Real, record_rollouts
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, recorded_features, train_classifier
+from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, fit_reward, recorded_features
 from burnish.recipes.stages.transitions import fit_support, take_over_world_model, train_ensemble, train_world_model
 from burnish.rewards import ClassifierConfig, FrameClassifierConfig
 from burnish.rl import PPOConfig, RefineConfig
@@ -100,6 +100,7 @@ class World4RL(RecipeConfig):
     support: SupportConfig = SupportConfig()
     classifier: ClassifierConfig | FrameClassifierConfig = ClassifierConfig()
     classifier_training: TrainingConfig = TrainingConfig(steps=2500, batch_size=256, ema_decay=None, weight_decay=1e-3)
+    """Of the success classifier, or of a learned reward."""
     imagination: ImaginationConfig = ImaginationConfig(member_share=0.5)
     ppo: PPOConfig = PPOConfig()
     refine: RefineConfig = RefineConfig(margin=0.02, average=0.9, patience=4)
@@ -126,9 +127,10 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
         if c.cameras:
             check_cameras(c.cameras, image_size(c), c.simulator)
         real = run.real(c)
+        real.check_expert()
         demonstrations = stage(record_demonstrations, "demonstrations", alone=True, real=real, collect=c.collect)
         encoder = encoder_of(c, demonstrations, run.seed)
-        policy = cloned(c, run, seen_by(encoder, demonstrations, c.cameras, "demonstration_latents"), encoder)
+        policy = cloned(c, run, seen_by(c, encoder, demonstrations, "demonstration_latents"), encoder)
         data = stage(
             record_rollouts,
             "dataset",
@@ -141,10 +143,10 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
             frames_after_success=c.collect.frames_after_success,
         )
     else:
-        data = own_data(run.own, run.task, c.cameras)
+        data = own_data(c, run.own, run.task)
         encoder = encoder_of(c, data, run.seed)
-        policy = cloned(c, run, seen_by(encoder, data, c.cameras), encoder)
-    recorded = seen_by(encoder, data, c.cameras)
+        policy = cloned(c, run, seen_by(c, encoder, data), encoder)
+    recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed, policy)
     refined = stage(
         refine_policy,
@@ -192,7 +194,7 @@ def cloned(c: World4RL, run: RunSpec, data: Recorded, encoder: Stage | None) -> 
         "policy",
         data=data.whole,
         history=c.history,
-        how=Cloning(sized(c.policy, c.history), c.pretraining, c.cloning_noise),
+        how=Cloning(sized(c.policy, c.history), c.pretraining, c.cloning_noise, best_share=c.reward.best_share),
         seed=run.seed,
         task=run.task,
         encoder=encoder,
@@ -215,7 +217,7 @@ def clone_policy(
         observer = ObservationHistory(data.observation_dim, data.action_dim, history).to(context.device).fit(data)
     torch.manual_seed(seed)
     policy = build(how.policy, observer.feature_dim, data.action_dim).to(context.device)
-    chosen = cloned_episodes(data)
+    chosen = cloned_episodes(data, how.best_share)
     clone(context, how, policy, [recorded_features(observer, chosen)], chosen, seed)
     return Agent(observer if encoder is None else Encoded(encoder, observer), policy, task)
 
@@ -234,11 +236,12 @@ def models(c: World4RL, data: Reading, seed: int, policy: Stage) -> Models:
         source = External("world_model_from", Path(c.world_model_from).absolute())
         world = stage(take_over_world_model, "world_model", source=source, **space, model=c.world_model)
     reward = stage(
-        train_classifier,
+        fit_reward,
         "classifier",
         data=data,
         world=world,
-        model=sized(c.classifier, c.history),
+        reward=c.reward,
+        classifier=sized(c.classifier, c.history),
         training=c.classifier_training,
         seed=seed,
     )

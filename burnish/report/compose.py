@@ -52,9 +52,11 @@ def compose(
     report = build_report(run, _explained(facts(stages), outcomes), outcomes, versions, extra)
     files: dict[str, bytes] = {}
     found = [outcome_section(report)]
-    for stage in stages:
+    # A stage below another's name ("gate/world_0/classifier") is a part of what that one reports.
+    whole = [stage for stage in stages if "/" not in stage.name]
+    for stage in whole:
         found += [_with_files(section, stage, files) for section in read_sections(stage.folder)]
-    curves = training_section({s.name: read_rows(s.folder) for s in stages if s.role == "training"})
+    curves = training_section({s.name: read_rows(s.folder) for s in whole if s.role == "training"})
     found += [
         *([] if curves is None else [curves]),
         work_section(report),
@@ -127,7 +129,7 @@ def _with_files(section: Section, stage: Finished, files: dict[str, bytes]) -> S
             content = read_bytes(path) if path.resolve().is_relative_to(stage.folder.resolve()) else b""
             if content[at : at + len(magic)] != magic:
                 raise InputError(f"{path}: found no {'MP4 video' if kind == 'file' else 'JPEG picture'}")
-            names[kind] = f"videos/{stage.name.replace('/', '_')}_{Path(name).name}"
+            names[kind] = f"videos/{stage.name}_{Path(name).name}"
             files[names[kind]] = content
         videos.append(replace(video, **names))
     return replace(section, videos=tuple(videos))

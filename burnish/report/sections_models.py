@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.report.section import Axis, Colour, Mark, Plot, Section, Series, curve, numbers
+from burnish.report.section import Axis, Colour, Mark, Plot, Section, Series, Table, curve, numbers
 from burnish.report.wording import count, percent, readable
 
 Rows = Sequence[Mapping[str, Any]]
@@ -43,6 +43,20 @@ def calibration_section(calibration: Mapping[str, Any]) -> Section:
     plots = tuple(plot for plot in drawn if plot is not None)
     missing = () if plots else ("The calibration holds neither bins nor a curve.",)
     return Section("success-classifier", "Success classifier", 50, plots=plots, missing=missing)
+
+
+def reward_section(found: Mapping[str, Any]) -> Section:
+    """How much of the held-out rewards a learned reward explains (`RewardHead.evaluate`)."""
+    rows = [("recorded transitions", found["r2"], found["rmse"])]
+    if "imagined_rmse" in found:
+        rows.append(("imagined continuations", found["imagined_r2"], found["imagined_rmse"]))
+    words = "The reward was learned from the data; this is what it says of episodes that it did not learn from."
+    table = Table(
+        ("", "share of the variance explained", "error (root mean square)"),
+        tuple((name, "–" if r2 is None else percent(r2), f"{error:.3g}") for name, r2, error in rows),
+        "Learned reward on held-out episodes",
+    )
+    return Section("learned-reward", "Learned reward", 50, (words,), tables=(table,))
 
 
 def prediction_section(prediction: Mapping[str, Any]) -> Section:

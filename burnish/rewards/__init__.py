@@ -2,9 +2,10 @@
 
 from burnish.rewards.base import CalibratedClassifier
 from burnish.rewards.calibration import Calibration, calibrate
+from burnish.rewards.chosen import RewardAndSuccess, RewardConfig, WrittenReward, as_reward, relabelled
 from burnish.rewards.contrastive import ContrastiveClassifier, ContrastiveConfig
 from burnish.rewards.frame_classifier import FrameClassifier, FrameClassifierConfig
-from burnish.rewards.outcome import LearnedReward, Outcome, Reward, SuccessReward, as_reward, expected
+from burnish.rewards.outcome import LearnedReward, Outcome, Reward, SuccessReward, expected
 from burnish.rewards.reward_head import RewardHead, RewardHeadConfig, RewardTransitions, TransitionSampler
 from burnish.rewards.success_classifier import (
     BalancedFrames,
@@ -26,6 +27,8 @@ __all__ = [
     "LearnedReward",
     "Outcome",
     "Reward",
+    "RewardAndSuccess",
+    "RewardConfig",
     "RewardHead",
     "RewardHeadConfig",
     "RewardTerms",
@@ -34,8 +37,10 @@ __all__ = [
     "SuccessReward",
     "TermConfig",
     "TransitionSampler",
+    "WrittenReward",
     "as_reward",
     "calibrate",
     "expected",
+    "relabelled",
     "reward_function",
 ]

@@ -101,13 +101,6 @@ class LearnedReward:
         return self.head(self.world_model.features(state), action, self.world_model.features(following))
 
 
-def as_reward(world_model: Features, learned: CalibratedClassifier) -> Reward:
-    """What was learned, as the reward of a world model's transitions."""
-    if isinstance(learned, RewardHead):
-        return LearnedReward(world_model, learned)
-    return SuccessReward(world_model, learned)
-
-
 def expected(
     reward: Reward, state: Any, action: Float[Tensor, "B A"], following: Any
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:

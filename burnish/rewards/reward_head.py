@@ -100,19 +100,24 @@ class RewardHead(CalibratedClassifier):
         "r2" is the share of the rewards' variance that is explained (None where they do not vary), "rmse" in the data's
         units. Without a held-out termination none is ever said.
         """
-        reward, chance = self(held_out.features, held_out.action, held_out.following)
-        error, variance = (reward - held_out.reward).square().mean(), held_out.reward.var(correction=0)
-        found: dict[str, float | None] = {
-            "rmse": float(error.sqrt()),
-            "r2": float(1 - error / variance) if variance > 0 else None,
-            "transitions": float(len(reward)),
+        found = self.explained(held_out)
+        found |= {
+            "transitions": float(len(held_out.reward)),
             "terminations": float(held_out.terminated.sum()),
         }
+        chance = self(held_out.features, held_out.action, held_out.following)[1]
         if bool(held_out.terminated.any()):
             calibration = calibrate(chance, held_out.terminated, self.config.target_precision)
             self.threshold.fill_(calibration.threshold)
             found |= {"precision": calibration.precision, "recall": calibration.recall}
         return found
+
+    @torch.no_grad()
+    def explained(self, rows: RewardTransitions) -> dict[str, float | None]:
+        """ "rmse" and "r2" on these transitions, as in `evaluate`."""
+        reward, _ = self(rows.features, rows.action, rows.following)
+        error, variance = (reward - rows.reward).square().mean(), rows.reward.var(correction=0)
+        return {"rmse": float(error.sqrt()), "r2": float(1 - error / variance) if variance > 0 else None}
 
     def _each(self, rows: Float[Tensor, "*members B I"]) -> tuple[Tensor, Tensor]:
         """(members, B): the standardised reward, and the logit of an end."""

@@ -48,7 +48,7 @@ class Transitions:
         Raises:
             InputError: there are no rewards and nothing succeeds, or no episode is long enough.
         """
-        earned, ended = getattr(dataset, "reward", None), getattr(dataset, "terminated", None)
+        earned, ended = dataset.reward, dataset.terminated
         if earned is None:
             require_successes(dataset)
             ended = dataset.success

@@ -106,7 +106,7 @@ def fit(
     rows = config.batch_size if shared else None
     validation = _validation(config, folder.name, model, ema, validate, processes)
     path = folder / RESUME_FILE
-    run = _Resumable(path, model, optimizer, ema, validation, generator, sampler, rows, processes)
+    run = _Resumable(path, model, optimizer, ema, validation, generator, sampler, rows)
     with taking_up(path, processes):
         start = run.restore(seed)
     log.rewind(start)
@@ -208,11 +208,10 @@ class _Resumable:
         generator: torch.Generator,
         sampler: Any,
         rows: int | None,
-        processes: Processes,
     ) -> None:
         self.path, self.model, self.optimizer, self.ema, self.generator = path, model, optimizer, ema, generator
         self.sampler = sampler if hasattr(sampler, "state_dict") else None
-        self.validation, self.rows, self.processes = validation, rows, processes
+        self.validation, self.rows, self.processes = validation, rows, current()
 
     def save(self, step: int) -> None:
         """All processes together: the sampler's rows and the random states are gathered."""

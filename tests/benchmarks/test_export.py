@@ -5,8 +5,15 @@ import torch
 from torch import nn
 
 from burnish.errors import InputError
-from burnish.storage import load_tensors, read_json, save_module, write_json
+from burnish.storage import load_tensors, read_json, save_tensors, write_json
 from studies.export import INDEX, export_half, import_half
+
+
+def save_module(folder, module, config):
+    """A module as the folder of a component: its tensors and its configuration."""
+    folder.mkdir()
+    save_tensors(folder / "model.safetensors", module.state_dict())
+    write_json(folder / "config.json", config)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from burnish.config import check
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
-from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, expected_success
+from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, expected_outcome
 from burnish.imagination import ImaginedEvaluation
 
 GOOD = BackTest(both=40, only_real=3, only_imagined=4, neither=40)
@@ -126,9 +126,9 @@ def test_the_decision_by_hand():
 
 def test_expected_success_stays_within_what_a_rate_can_be():
     tested, recorded = BackTest(both=8, only_real=1, only_imagined=0, neither=7), Recorded(9, 10)
-    assert expected_success(tested, recorded, 0.5, 0.5) == pytest.approx(10 / 12)
-    assert expected_success(tested, recorded, 0.2, 1.0) == 1.0
-    assert expected_success(tested, Recorded(0, 10), 0.8, 0.1) == 0.0
+    assert expected_outcome(tested, recorded, 0.5, 0.5) == pytest.approx(10 / 12)
+    assert expected_outcome(tested, recorded, 0.2, 1.0) == 1.0
+    assert expected_outcome(tested, Recorded(0, 10), 0.8, 0.1) == 0.0
 
 
 def test_bounds_stay_within_what_a_difference_can_be():

@@ -1,4 +1,4 @@
-"""The picture policy: the Gaussian head and its cap, shifts while cloning, resume, and the agent on disk."""
+"""The picture policy: the Gaussian head and its cap, shifts while cloning, and resume."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""One finished run, shared by all tests of this folder; those that change something work on a copy."""
+"""Finished small runs, each done once and shared by all tests of this folder; to be changed only as a copy."""
 
 import shutil
 import signal
@@ -20,11 +20,24 @@ def restored():
 
 
 @pytest.fixture(scope="session")
-def finished(restored, tmp_path_factory):
-    """The run folder of a small run that nothing interrupted; not to be changed."""
-    out = tmp_path_factory.mktemp("small") / "run"
-    assert main(command(out)) == 0
-    return out
+def runs(restored, tmp_path_factory):
+    """The run folder of a small run of this name that nothing interrupted; not to be changed."""
+    done = {}
+
+    def folder(name):
+        if name not in done:
+            out = tmp_path_factory.mktemp(name) / "run"
+            assert main(command(out, name=name)) == 0
+            done[name] = out
+        return done[name]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(runs):
+    """World4RL's on states."""
+    return runs("world4rl")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,94 +15,106 @@ import torch
 from burnish.data import STATE, DatasetInfo, Episode, image_key, write_dataset
 
 TASK = "drawer-open-v3"
-STAGES = (
-    "demonstrations",
-    "policy",
-    "dataset",
-    "world_model",
-    "ensemble",
-    "classifier",
-    "refined",
-    "held_out_worlds",
-    "accepted",
-    "evaluation",
-    "report",
-)
 
 # Checkpoints are written ten times a second, so that a kill in a stage of two seconds finds one.
 # The margin makes the last judged iterate the chosen one: otherwise so short a refinement may keep the pretrained
 # policy, and equal weights would prove nothing.
-SETTINGS = [
-    "--preset",
-    "tiny",
-    "--threads",
-    "1",
-    "--config.collect.demonstrations",
-    "3",
-    "--config.collect.policy-episodes",
-    "6",
-    "--config.collect.random-episodes",
-    "2",
-    "--config.pretraining.steps",
-    "300",
-    "--config.pretraining.batch-size",
-    "64",
-    "--config.pretraining.checkpoint-seconds",
-    "0.1",
-    "--config.world-model.width",
-    "64",
-    "--config.world-model-training.steps",
-    "300",
-    "--config.world-model-training.batch-size",
-    "64",
-    "--config.world-model-training.checkpoint-seconds",
-    "0.1",
-    "--config.ensemble.members",
-    "2",
-    "--config.ensemble-training.steps",
-    "40",
-    "--config.ensemble-training.batch-size",
-    "64",
-    "--config.classifier-training.steps",
-    "40",
-    "--config.classifier-training.batch-size",
-    "64",
-    "--config.imagination.num-envs",
-    "32",
-    "--config.imagination.horizon",
-    "20",
-    "--config.refine.iterations",
-    "8",
-    "--config.ppo.rollout-steps",
-    "16",
-    "--config.refine.evaluate-every",
-    "4",
-    "--config.ppo.critic-warmup",
-    "2",
-    "--config.refine.checkpoint-seconds",
-    "0.1",
-    "--config.refine.margin=-1",
-    "--config.evaluation.episodes",
-    "4",
-    "--config.evaluation.imagined-episodes",
-    "16",
-    "--config.evaluation.curve-points",
-    "1",
-    "--config.evaluation.curve-episodes",
-    "2",
-    "--config.evaluation.videos",
-    "0",
-]
+SHARED = {
+    "refine.checkpoint-seconds": 0.1,
+    "refine.margin": -1,
+    "world-model-training.checkpoint-seconds": 0.1,
+}
+IN_STATES = {
+    **SHARED,
+    "collect.demonstrations": 3,
+    "collect.random-episodes": 2,
+    "pretraining.batch-size": 64,
+    "ensemble.members": 2,
+    "ensemble-training.steps": 40,
+    "classifier-training.steps": 40,
+    "imagination.num-envs": 32,
+    "refine.imagined-episodes": 16,
+    "evaluation.episodes": 4,
+    "evaluation.curve-points": 1,
+    "evaluation.curve-episodes": 2,
+    "evaluation.videos": 0,
+}
+WORLD4RL = {
+    **IN_STATES,
+    "collect.policy-episodes": 6,
+    "pretraining.steps": 150,
+    "world-model.width": 64,
+    "world-model-training.steps": 200,
+    "world-model-training.batch-size": 64,
+    "ensemble-training.batch-size": 64,
+    "classifier-training.batch-size": 64,
+    "imagination.horizon": 20,
+    "refine.iterations": 8,
+    "refine.evaluate-every": 4,
+    "ppo.rollout-steps": 16,
+}
+PIXELS = {
+    **WORLD4RL,
+    "collect.noisy-expert-episodes": 3,
+    "autoencoder-training.steps": 60,
+    "autoencoder-training.checkpoint-seconds": 0.1,
+    "world-model-training.steps": 100,
+    "evaluation.videos": 1,
+    "evaluation.picture-windows": 8,
+}
+FRAMES = {
+    **SHARED,
+    "collect.demonstrations": 2,
+    "collect.policy-episodes": 2,
+    "collect.random-episodes": 2,
+    "simulator.max-steps": 45,
+    "held-out": 0.4,
+    "pretraining.steps": 40,
+    "world-model-training.steps": 20,
+    "classifier-training.steps": 10,
+    "ensemble-training.steps": 10,
+    "refine.iterations": 2,
+    "refine.imagined-episodes": 4,
+    "evaluation.episodes": 2,
+    "evaluation.curve-points": 0,
+    "evaluation.picture-windows": 2,
+}
+DIWA = {
+    **IN_STATES,
+    "collect.play-episodes": 8,
+    "pretraining.steps": 120,
+    "world-model-training.steps": 120,
+    "world-model-training.batch-size": 8,
+    "refine.iterations": 6,
+    "refine.evaluate-every": 3,
+    "ppo.rollout-steps": 8,
+    "ppo.critic-warmup": 1,
+}
+RUNS = {
+    "world4rl": ("world4rl", "tiny", WORLD4RL),
+    "pixels": ("world4rl", "pixels-tiny", PIXELS),
+    "frames": ("world4rl", "frames-tiny", FRAMES),
+    "diwa": ("diwa", "tiny", DIWA),
+}
 
 
-def command(out: Path, *more: str, task: str = TASK, seed: int = 0) -> list[str]:
+def flags(settings: Mapping[str, object]) -> list[str]:
+    """Settings of a recipe as the command line has them."""
+    return [f"--config.{name}={value}" for name, value in settings.items()]
+
+
+def command(out: Path, *more: str, task: str = TASK, seed: int = 0, name: str = "world4rl") -> list[str]:
     """The arguments of a small run in the simulator; later ones win."""
-    return ["run", "world4rl", "--task", task, "--seed", str(seed), "--out", str(out), *SETTINGS, *more]
+    recipe, preset, settings = RUNS[name]
+    given = ["--task", task, "--seed", str(seed), "--preset", preset, "--threads", "1", "--out", str(out)]
+    return ["run", recipe, *given, *flags(settings), *more]
 
 
-def own_data_command(data: Path, out: Path, *more: str) -> list[str]:
+def own_data_command(data: Path, out: Path, *more: str, name: str = "world4rl") -> list[str]:
     """The arguments of a small run on a data set of the user's own."""
-    return ["run", "world4rl", "--dataset", str(data), "--out", str(out), *SETTINGS, *more]
+    recipe, preset, settings = RUNS[name]
+    given = ["--dataset", str(data), "--preset", preset, "--threads", "1", "--out", str(out)]
+    return ["run", recipe, *given, *flags(settings), *more]
 
 
 def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
@@ -149,9 +161,17 @@ def children(pid: int) -> list[int]:
 
 
 def stage_files(folder: Path) -> dict[str, dict]:
-    """The manifests of the finished stages."""
-    paths = {name: folder / name / "stage.json" for name in STAGES}
-    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    """The manifests of the finished stages by name."""
+    return {
+        path.parent.relative_to(folder).as_posix(): json.loads(path.read_text())
+        for path in folder.rglob("stage.json")
+        if not path.relative_to(folder).parts[0].startswith(".")
+    }
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    """All that was learned, as it lies in the run folder, by its path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("model.safetensors")}
 
 
 def redone(before: dict[str, dict], after: dict[str, dict]) -> set[str]:

@@ -4,12 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from burnish.cli import main
 from burnish.pipeline.manifest import hash_files
 from tests.data.support import edit_info, edit_table
 from tests.recipes.small_runs import (
     command,
+    flags,
     own_data_command,
     redone,
     replace_by_pickle,
@@ -53,13 +55,7 @@ def test_no_task(fails, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_unknown_recipe(fails, tmp_path):
-    code, message = fails(["run", "world4lr", "--task", "drawer-open-v3", "--out", str(tmp_path / "run")])
-    assert code == 2
-    assert "unknown recipe 'world4lr'; did you mean world4rl or world4rl-frames?" in message
-
-
-@pytest.mark.parametrize(("flag", "value"), [("--seed", "-1"), ("--threads", "0"), ("--preset", "huge")])
+@pytest.mark.parametrize(("flag", "value"), [("--preset", "huge"), ("--device", "tpu")])
 def test_impossible_values(flag, value, fails, tmp_path):
     code, message = fails([*command(tmp_path / "run"), f"{flag}={value}"])
     assert code == 2
@@ -86,6 +82,43 @@ def test_data_set_of_another_task(fails, data, tmp_path):
     assert code == 2
     assert "'corner'" in message
     assert "center" in message
+
+
+def test_no_device(fails, tmp_path):
+    """Before anything is done, where the machine has no GPU."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    code, message = fails(command(tmp_path / "run", "--device", "cuda"))
+    assert code == 2
+    assert "finds no GPU" in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        (
+            "pixels",
+            {"autoencoder.cameras": "topview"},
+            "look at topview in 32 pixels, the simulator records corner3",
+        ),
+        ("frames", {"simulator.image-size": 48}, "look at corner3 in 32 pixels, the simulator records corner3 in 48"),
+        ("world4rl", {"imagination.pessimism.use": "luck"}, "pessimism.use: found ['luck'], expected some of"),
+    ],
+)
+def test_settings_that_contradict_each_other(name, settings, said, fails, tmp_path):
+    code, message = fails(command(tmp_path / "run", *flags(settings), name=name))
+    assert code == 2
+    assert said in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["pixels", "frames"])
+def test_own_data_without_the_camera(name, fails, tmp_path):
+    data, models = write_point_data(tmp_path / "data", camera="front"), {"frames": "history", "pixels": "autoencoder"}
+    code, message = fails(own_data_command(data, tmp_path / "run", f"--config.{models[name]}.cameras=wrist", name=name))
+    assert code == 2
+    assert "wrist" in message
 
 
 @pytest.mark.parametrize("part", ["data", "meta"])

@@ -9,23 +9,33 @@ from dataclasses import replace
 
 import pytest
 import torch
-from burnish.recipes.steps import Step
 
 from burnish.cli import main
 from burnish.errors import InputError
 from burnish.evaluation.actor import PlanningActor
 from burnish.evaluation.frozen import load_frozen
+from burnish.imagination import Models
+from burnish.pipeline import ordered
 from burnish.policies import GaussianPolicy, TanhPolicy, load_agent
-from burnish.recipes.ablations import PARTS, refinement_without
+from burnish.recipes.ablations import PARTS, without
+from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
 from burnish.recipes.comparing import NewComparison, read_comparison
-from burnish.recipes.methods import BASELINES, baseline_preset, default_methods, method_names
+from burnish.recipes.methods import (
+    BASELINES,
+    BaselineConfig,
+    baseline_preset,
+    default_methods,
+    measured,
+    method_names,
+)
+from burnish.rewards import SuccessReward
 from burnish.rl import PlanningConfig
 from burnish.storage import load_tensors
 from burnish.world_models import DiffusionWorldModel
-from tests.recipes.small_runs import SETTINGS, TASK, start, wait_for
+from tests.recipes.small_runs import TASK, WORLD4RL, flags, start, wait_for
 
-SMALL = SETTINGS[:2] + SETTINGS[4:]  # without --threads
+SMALL = ["--preset", "tiny", *flags(WORLD4RL)]
 METHODS = ("bc", "td3_bc")
 
 
@@ -108,8 +118,6 @@ def test_a_failure_is_shown_and_the_others_are_done(compared, tmp_path, capfd):
         (["--methods", "world4rl-no-luck"], "world4rl-no-halting"),
         (["--methods", "bc", "bc"], "twice"),
         (["--tasks", "drawr-open-v3"], "did you mean drawer-open-v3"),
-        (["--recipe", "world4lr"], "did you mean world4rl"),
-        (["--seeds", "-1"], "0 or more"),
         (["--workers", "0"], "workers is 0, expected 1 or more"),
         (["--baselines.planning.elites", "0"], "elites"),
     ],
@@ -172,42 +180,29 @@ def _identity(comparison, name):
 @pytest.mark.parametrize("recipe", ["world4rl", "diwa"])
 @pytest.mark.parametrize("part", PARTS)
 def test_ablations_change_refinement_alone(recipe, part):
-    """Of a configuration, nothing that an earlier stage depends on; a part that a recipe lacks is refused."""
-    config = entry(recipe).preset("default")
+    """Of all that the run has done before, nothing is done again; a part that a recipe lacks is refused."""
+    found, config = entry(recipe), entry(recipe).preset("default")
+    run = RunSpec(recipe, TASK, 0, None, TASK)
 
-    def steps(changed):
-        return [step for step in entry(recipe).steps(changed, TASK, 0, _NoSimulator())]
+    def played(method):
+        return measured(f"{recipe}{method}", found, config, run, BaselineConfig())
 
     if recipe == "diwa" and part in ("distance", "members"):
         with pytest.raises(InputError, match="to take away"):
-            refinement_without(part, "refined_without", config, steps)
+            played(f"-no-{part}")
         return
-    seen = []
-    found = refinement_without(part, "refined_without", config, lambda c: seen.append(c) or steps(c))
-    before = {step.name: step for step in steps(config)}
-    assert found.name == "refined_without" and found.inputs == before["refined"].inputs
-    assert found.config != before["refined"].config
-    for step in steps(seen[0]):
-        if step.name not in ("refined", "evaluation", "report"):
-            assert step.config == before[step.name].config, step.name
-
-
-class _NoSimulator:
-    """Stages ask for a recorder only when they are done."""
+    whole, without = (ordered([played(method)]) for method in ("", f"-no-{part}"))
+    assert [each.name for each in whole[-2:]] == ["refined", f"{recipe}_success"]
+    assert [each.name for each in without[-2:]] == [f"{recipe}_no_{part}", f"{recipe}_no_{part}_success"]
+    assert [(each.name, each.describe()) for each in whole[:-2]] == [(e.name, e.describe()) for e in without[:-2]]
+    assert whole[-2].describe() != without[-2].describe()
 
 
 def test_an_uncertainty_without_a_vote():
-    """The refinement's configuration is all that changes."""
-    kept = {}
-    for part in ("disagreement", "distance", "halting"):
-
-        def make_steps(config, part=part):
-            kept[part] = config.imagination.pessimism
-            return [Step("refined", {}, (), lambda stage: None)]
-
-        assert refinement_without(part, "without", entry("world4rl").preset("tiny"), make_steps).name == "without"
-    assert kept["disagreement"].use == ("distance",) and kept["distance"].use == ("disagreement",)
-    assert kept["halting"].rule == "none" and kept["distance"].rule == "halt"
+    config = entry("world4rl").preset("tiny")
+    rules = {name: without(name, config).imagination.pessimism for name in ("disagreement", "distance", "halting")}
+    assert rules["disagreement"].use == ("distance",) and rules["distance"].use == ("disagreement",)
+    assert rules["halting"].rule == "none" and rules["distance"].rule == "halt"
 
 
 # -- planning on a finished run ----------------------------------------------------------------------------------------
@@ -215,11 +210,12 @@ def test_an_uncertainty_without_a_vote():
 
 def test_planning_plays_with_the_models_of_a_run(finished):
     """It starts from the policy's plan, so with nothing to search it acts as the policy does."""
-    models = load_frozen(*(finished / name for name in ("world_model", "classifier", "ensemble")))
+    folders = {"world": finished / "world_model", "reward": finished / "classifier"}
+    folders["uncertainties"] = (finished / "ensemble", finished / "support")
+    models = load_frozen(**folders)
     assert isinstance(models.world_model, DiffusionWorldModel) and len(models.pessimism.uncertainties) == 2
-    stages = {name: finished / name for name in ("policy", "world_model", "classifier", "ensemble")}
     config = PlanningConfig(horizon=3, iterations=1, samples=8, policy_samples=2, elites=2, judged=1, noise=1.0)
-    actor = PlanningActor(**stages, config=config)
+    actor = PlanningActor(finished / "policy", **folders, config=config)
     policy = load_agent(finished / "policy", TASK)
     size = policy.observer.observation_dim
     observation = {"observation.state": policy.observer.normaliser.mean.expand(3, size).numpy().copy()}

@@ -8,12 +8,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from burnish.recipes.parts import _Pairs, held_out_error, imagined_frames, recorded_features, start_states
 
 from burnish.data import Streams, action_chunks, in_chunks, read_dataset
-from burnish.evaluation.replay import replay, state_judge
-from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, imagined_success
-from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
+from burnish.evaluation.replay import replay, success_of_states
+from burnish.imagination import (
+    ImaginationConfig,
+    ImaginedEnv,
+    StartConfig,
+    imagined_evaluation,
+    imagined_frames,
+    imagined_play,
+)
+from burnish.policies import Agent, DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
+from burnish.recipes.base import Models
+from burnish.recipes.stages.imagining import imagined
+from burnish.recipes.stages.refining import start_states
+from burnish.recipes.stages.training import _Pairs, held_out_error, recorded_features
 from burnish.rewards import BalancedFrames, ContrastiveClassifier, ContrastiveConfig
 from burnish.rl import PPO, EnvExperience, PPOConfig
 from burnish.world_models import (
@@ -65,7 +75,7 @@ def test_the_models_and_ppo(data, family, action_steps):
     streams = Streams(in_chunks(data, action_steps)[0], 8)
     ppo = PPO(policy, model.feature_dim, PPOConfig(minibatch_size=8, epochs=1, critic_hidden=(8,)))
     classifier.calibrate(torch.randn(data.num_frames, model.feature_dim), data.success)
-    judge = state_judge(data, seed=0, steps=2)
+    judge = success_of_states(data, seed=0, steps=2)
     with torch.device("meta"):
         # The world model and the ensemble learn; the threshold is calibrated.
         for _ in range(2):
@@ -88,8 +98,12 @@ def test_the_models_and_ppo(data, family, action_steps):
         # Refinement.
         starts = start_states(StartConfig(), data, model)
         rules = ImaginationConfig(num_envs=8, horizon=6, chunk=2, member_share=0.0 if action_steps > 1 else 0.5)
-        env = ImaginedEnv(model, classifier, starts, data.action_dim, rules, ensemble, 0, None)
+        models = imagined(Models(model, classifier, (ensemble,)))
+        env = ImaginedEnv(models, starts, data.action_dim, rules, 0)
         rollout = EnvExperience(env, 0).rollout(policy, 4, generator())
         ppo.learn(rollout, generator())
-        judged = imagined_success(env, policy, starts.episode_starts(8), 6, seed=0)
-    assert rollout.features.device == CPU and judged.success.device == CPU
+        judged = imagined_evaluation(env, policy, starts.episode_starts(8), 6, seed=0)
+        # The gate's plays.
+        seen = {key: values[data.starts] for key, values in data.observations.items()}
+        played = imagined_play(Agent(model, policy), models, starts.states.rows(data.starts), seen, 6, seed=0)
+    assert rollout.features.device == judged.success.device == played.success.device == CPU

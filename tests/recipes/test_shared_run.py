@@ -1,12 +1,11 @@
 """A run whose stages two processes do together: one run folder, one report, and nothing left behind."""
 
-import json
 import os
 import signal
 
 import pytest
 
-from tests.recipes.small_runs import own_data_command, wait_for, write_point_data
+from tests.recipes.small_runs import own_data_command, stage_files, wait_for, write_point_data
 from tests.training import launching
 
 SHORT = [
@@ -37,26 +36,25 @@ def test_two_processes_do_a_run(data, tmp_path):
     assert code == -signal.SIGKILL
     assert "process 2 of 2 lost touch with another one, which has ended" in output
 
-    # A part of a stage that is finished is not done again by the one, while the other one waits for help with it.
+    # A finished stage is not done again by the one, while the other one waits for help with it.
     killed = launching.start("-m", "burnish", *own_data_command(data, shared, *SHORT, "--processes", "2"))
-    wait_for(killed, lambda: (shared / ".partial" / "held_out_worlds" / "world_0" / "ensemble").exists())
+    wait_for(killed, lambda: (shared / ".partial" / "gate-world_0-ensemble").exists())
     os.kill(killed.pid, signal.SIGKILL)
     code, output = launching.finish(killed)
     assert code == -signal.SIGKILL and output.count("[burnish] refined: finished") == 1, output
-    stopped = json.loads((shared / ".partial" / "held_out_worlds.json").read_text())["outputs"]
-    assert stopped["world_0/world_model/done"] and "world_1/classifier/done" not in stopped
+    assert (shared / "gate/world_0/world_model/stage.json").exists() and not (shared / "accepted").exists()
 
     code, output = run(*own_data_command(data, shared, *SHORT, "--processes", "2"))
     assert code == 0, output
     assert output.count("report.html") == output.count("[burnish] accepted: finished") == 1, "only the first one speaks"
     assert "policy: up to date" in output
-    stages = {path.parent.name: json.loads(path.read_text()) for path in shared.glob("*/stage.json")}
-    assert len(stages) == 10 and {stage["outputs"]["processes"] for stage in stages.values()} == {2}
+    stages = stage_files(shared)
+    assert len(stages) == 18 and {stage["outputs"]["processes"] for stage in stages.values()} == {2}
     assert stages["refined"]["outputs"]["imagined_steps"] == 4 * 16 * 16 and not (shared / ".partial").exists()
     assert (shared / "accepted" / "gate.json").exists()
 
     code, output = run(*own_data_command(data, shared, *SHORT))
-    assert code == 0 and output.count("up to date") == 10, output
+    assert code == 0 and output.count("up to date") == 18, output
 
 
 def test_what_cannot_be_shared_evenly_is_refused(data, tmp_path):

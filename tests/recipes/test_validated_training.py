@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from burnish.recipes.parts import validation
 
 from burnish.errors import InputError
 from burnish.recipes.catalogue import entry
-from burnish.recipes.runs import NewRun, run_recipe
+from burnish.recipes.runs import How, NewRun, execute_targets
+from burnish.recipes.stages.training import validation
 from burnish.storage import load_tensors
 from burnish.training import TrainingConfig
 from tests.evaluation.test_prediction import Exact, constant_motion
@@ -23,8 +23,8 @@ def train(recipe, data, out, **training):
     config = replace(
         config, world_model_training=settings, pretraining=replace(config.pretraining, steps=5), held_out=0.2
     )
-    resolved = NewRun(config=config, dataset=data).resolve(recipe)
-    run_recipe(out, resolved, ("world_model",), threads=1)
+    resolved = NewRun(config, dataset=data).resolve(recipe)
+    execute_targets(out, resolved, [resolved.plan.models.world], How(threads=1))
     log = (out / "world_model" / "metrics.jsonl").read_text().splitlines()
     weights, _ = load_tensors(out / "world_model" / "model.safetensors")
     return {row["step"]: row for row in map(json.loads, log)}, weights

@@ -26,5 +26,25 @@ class PointEnv(gymnasium.Env):
         return np.concatenate([self.position, self.push]).astype(np.float32)
 
 
+class DenseEnv(PointEnv):
+    """The same with minus the distance as its reward alone, and units of its own: pushes from 0 to 10."""
+
+    action_space = gymnasium.spaces.Box(0.0, 10.0, (2,), np.float32)
+
+    def step(self, action: np.ndarray):
+        observation, reward, *ends, _ = super().step(np.asarray(action) / 5 - 1)
+        return observation, reward, *ends, {}
+
+
 def make() -> gymnasium.Env:
     return gymnasium.wrappers.TimeLimit(PointEnv(), 20)
+
+
+def make_dense() -> gymnasium.Env:
+    return gymnasium.wrappers.TimeLimit(DenseEnv(), 20)
+
+
+def closer(state: Any, action: Any, following: Any) -> Any:
+    """A reward for the way toward the origin."""
+    (x, y), (u, v) = ((each["state.0"], each["state.1"]) for each in (state, following))
+    return (x**2 + y**2).sqrt() - (u**2 + v**2).sqrt()

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from burnish.evaluation.imagined_play import ImaginedPlay
 
 from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.gate import GateConfig, Recorded, decide
+from burnish.imagination import ImaginedEvaluation
 from burnish.report.facts import Finished, facts
 from burnish.report.outcomes import Outcomes, Played
 from burnish.report.sections_gate import gate_summary
@@ -36,9 +36,10 @@ def make_gate(before=(0.42, 0.5, 0.38, 0.46), after=(0.86, 0.91, 0.8, 0.88), tes
         found = []
         for number, rate in enumerate(rates):
             draws = np.random.default_rng(seed + number).permutation(128)
-            halted = torch.from_numpy(draws % 16 == 0).float() * 1.5
-            success = torch.from_numpy(draws < 128 * rate)
-            found.append(ImaginedPlay(success, halted, torch.zeros(128), torch.full((128,), 0.3 + 0.1 * seed)))
+            halted, success = torch.from_numpy(draws % 16 == 0), torch.from_numpy(draws < 128 * rate)
+            distance = {"distance": torch.full((128,), 0.3 + 0.1 * seed)}
+            outcome = (success & ~halted).float()
+            found.append(ImaginedEvaluation(outcome, success, success.float(), halted, distance))
         return found
 
     return decide(plays(before, 0), plays(after, 1), tested, GateConfig(), recorded).to_dict()

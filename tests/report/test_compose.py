@@ -6,6 +6,7 @@ import pytest
 
 from burnish.errors import InputError
 from burnish.report.compose import compose, read_rows
+from burnish.report.facts import Finished
 from burnish.report.outcomes import Outcomes, Played, save_outcomes
 from burnish.report.section import Section, Video, save_sections
 from burnish.report.summary import read_report
@@ -51,6 +52,14 @@ def test_sections_outcomes_and_curves_of_unknown_stages_are_found(run, tmp_path)
     assert "Seven toys." in page and "<h3>Dreams</h3>" in page and "This run has no trust gate." in page
     assert (tmp_path / "report/videos/proof_a.mp4").read_bytes() == MP4
     assert [path.name for path in (tmp_path / "report/videos").iterdir()] == ["proof_a.mp4"]
+
+
+def test_parts_of_a_stage_count_their_time_and_show_nothing(run, tmp_path):
+    part = Finished("court/world_0", tmp_path / "court/world_0", 40.0, {"role": "gate"})
+    part.folder.mkdir(parents=True)
+    save_sections(part.folder, [Section("toys", "Toys", words=("Another world's toys.",))])
+    report = compose(tmp_path / "report", RUN, [*run, part], VERSIONS)
+    assert report["seconds"]["gate"] == 40 and "Another world" not in (tmp_path / "report/report.html").read_text()
 
 
 def test_another_stage_may_have_played_more_policies(run, tmp_path):

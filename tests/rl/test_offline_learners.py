@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.data import STATE, successful_episodes
+from burnish.data import STATE
 from burnish.errors import InputError
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
 from burnish.rl import IQL, TD3BC, IQLConfig, TD3BCConfig, TransitionBatch, Transitions
@@ -81,27 +81,20 @@ def test_transitions_of_chunks():
 def test_transitions_with_rewards_by_hand():
     """Sums over the chunk; the second episode terminates at its last frame, the first merely stops; none succeeds."""
     data = dataset([0.0, 0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
-    object.__setattr__(data, "reward", torch.tensor([0.0, 1.0, 2.0, 4.0, 0.0, -1.0, 8.0]))
-    object.__setattr__(data, "terminated", torch.tensor([False] * 6 + [True]))
+    reward = torch.tensor([0.0, 1.0, 2.0, 4.0, 0.0, -1.0, 8.0])
+    data = replace(data, reward=reward, terminated=torch.tensor([False] * 6 + [True]))
     found = Transitions(data.observations[STATE], data, chunk=2)
     assert found.frames.tolist() == [0, 1, 4]
     assert found.reward.tolist() == [3, 6, 7] and found.terminal.tolist() == [False, False, True]
     drawn = found.rows(torch.tensor([2, 0]))
     assert drawn.reward.tolist() == [7, 3] and drawn.terminal.tolist() == [True, False]
-    object.__setattr__(data, "terminated", None)
-    assert not Transitions(data.observations[STATE], data).terminal.any()
+    assert not Transitions(data.observations[STATE], replace(data, terminated=None)).terminal.any()
 
 
 def test_nothing_succeeds():
     data = dataset([0.0, 0.5])
-    for attempt in (lambda: Transitions(data.observations[STATE], data), lambda: successful_episodes(data)):
-        with pytest.raises(InputError, match="without a single success"):
-            attempt()
-
-
-def test_successful_episodes():
-    data = successful_episodes(dataset([0.0, 0.5], [0.0, 1.0], [0.3, 0.4], [0.5, 1.0, 0.5]))
-    assert data.lengths.tolist() == [2, 3] and bool(data.episode_success.all())
+    with pytest.raises(InputError, match="without a single success"):
+        Transitions(data.observations[STATE], data)
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------

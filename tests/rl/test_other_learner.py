@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from burnish.imagination import ImaginedEvaluation
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
 from burnish.rl import Judgement, RefineConfig, Rollout, refine
 
@@ -71,11 +72,23 @@ class Interrupted(Exception):
     pass
 
 
+def played(returns, distance):
+    """Imagined episodes of one step that earned these returns, so far from the data."""
+    return ImaginedEvaluation(
+        outcome=returns,
+        success=None,
+        returns=returns,
+        halted=torch.zeros(len(returns), dtype=torch.bool),
+        uncertainty={"distance": torch.full_like(returns, distance)},
+        lived=torch.ones_like(returns),
+    )
+
+
 def score(policy):
     x = torch.linspace(-1, 1, 41)[:, None]
     with torch.no_grad():
         returns = -(policy.act(x, True).trace - x / 2)[:, 0].square()
-    return Judgement.of_returns(returns, {"distance": 0.5})
+    return Judgement.of(played(returns, 0.5))
 
 
 def make_policy():
@@ -136,10 +149,13 @@ def test_the_margin_is_in_units_of_the_scale(tmp_path, margin, chosen):
 
 def test_judgements_by_hand():
     """Returns 1, 2, 3: mean 2, standard deviation 1, standard error 1/√3; a single one has none."""
-    found = Judgement.of_returns(torch.tensor([1.0, 2.0, 3.0]), {"distance": 0.1})
+    found = Judgement.of(played(torch.tensor([1.0, 2.0, 3.0]), 0.25))
     assert found.score == 2.0 and found.scale == pytest.approx(3**-0.5)
-    assert found.metrics == {"return": 2.0, "return_error": pytest.approx(3**-0.5), "distance": 0.1}
-    assert Judgement.of_returns(torch.tensor([4.0])).scale == 0.0
+    assert found.metrics == {"return": 2.0, "return_error": pytest.approx(3**-0.5), "distance": 0.25, "halted": 0.0}
+    assert Judgement.of(played(torch.tensor([4.0]), 0.25)).scale == 0.0
+    some = torch.tensor([True, False, True, True])
+    succeeded = ImaginedEvaluation(some.float(), some, 5 * some.float(), ~some)
+    assert Judgement.of(succeeded) == Judgement(0.75, {"success": 0.75, "halted": 0.25}), "the scale of a rate is 1"
 
 
 def test_a_policy_that_has_not_moved_is_not_judged_again(tmp_path):

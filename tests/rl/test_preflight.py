@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from burnish.errors import RunError
-from burnish.policies import GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
+from burnish.policies import GaussianPolicy, GaussianPolicyConfig
 from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
 from burnish.rl.preflight import check_signal, preflight
 from burnish.rl.watched import Signal, Watched
@@ -80,10 +80,13 @@ def test_log_probabilities_of_another_policy():
 
 
 def test_episodes_that_are_all_the_same():
-    """One start, no noise in the world, and hardly any in the policy."""
-    learner, experience = make(
-        TanhPolicy(1, 1, TanhPolicyConfig(hidden=(8,), std=0.0)), noise=0.0, starts=start_states([0.0])
-    )
+    """One start, no noise in the world, and none in the policy."""
+
+    class Settled(GaussianPolicy):
+        def act(self, features, deterministic=False, generator=None):
+            return super().act(features, True, generator)
+
+    learner, experience = make(Settled(1, 1, GaussianPolicyConfig(hidden=(8,))), noise=0.0, starts=start_states([0, 0]))
     with pytest.raises(RunError, match="all imagined episodes are the same"):
         check(learner, experience)
 
@@ -143,8 +146,8 @@ def test_a_hopeless_refinement_stops_before_the_policy_is_lost(tmp_path):
 
 def test_rates_by_hand():
     """Two rollouts of the same kind: shares of the episodes that ended, the mean reward, and its range."""
-    policy, experience = make()[0].policy, make()[1]
-    watched, generator = Watched(experience), torch.Generator().manual_seed(0)
+    learner, experience = make(starts=start_states([0.0, 0.3], [0.9, 0.8]))
+    policy, watched, generator = learner.policy, Watched(experience), torch.Generator().manual_seed(0)
     seen = [watched.rollout(policy, steps, generator) for steps in (8, 12)]
     found = watched.rates(ALONE)
     ended = sum(int((rollout.terminated | rollout.truncated).sum()) for rollout in seen)

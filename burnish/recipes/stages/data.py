@@ -1,18 +1,20 @@
 """Data: recorded in a simulator or brought along, and the ways in which stages read them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from burnish.data import Dataset, Recording, Windows, folds, is_image_key, read_dataset, require_successes
+from burnish.data import Dataset, Recording, Windows, folds, is_image_key, read_dataset
+from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
 from burnish.pipeline import Absent, Reading, Stage, StageContext, stage
-from burnish.recipes.own_data import OwnData, ReadingRule
+from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.recording import noted
 from burnish.recipes.stages.training import train
+from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import Autoencoder, AutoencoderConfig, as_states, pooled_states, with_latents
@@ -32,24 +34,30 @@ class Recorded:
         stage: the one that left it.
         cameras: whose pictures are read.
         states: whether the state vector is.
+        reward: what the run is after, which decides about rewards and success in the data.
     """
 
     stage: Stage
     cameras: tuple[str, ...] = ()
     states: bool = True
+    reward: RewardConfig = RewardConfig()
 
     @property
     def whole(self) -> Reading:
         """All episodes."""
-        return self.stage.read(whole, cameras=self.cameras, states=self.states)
+        return self._read(whole)
 
     def split(self, share: float) -> Reading:
         """(training, held out), by episode."""
-        return self.stage.read(split, cameras=self.cameras, states=self.states, share=share)
+        return self._read(split, share=share)
 
     def fold(self, number: int, count: int, seed: int) -> Reading:
         """(training, held out) of one of `count` folds."""
-        return self.stage.read(fold, cameras=self.cameras, states=self.states, number=number, count=count, seed=seed)
+        return self._read(fold, number=number, count=count, seed=seed)
+
+    def _read(self, function: Callable[..., Any], **settings: Any) -> Reading:
+        how = {"cameras": self.cameras, "states": self.states, "reward": self.reward}
+        return self.stage.read(function, **how, **settings)
 
 
 def coarse(data: Reading, pool: int) -> Reading:
@@ -57,9 +65,9 @@ def coarse(data: Reading, pool: int) -> Reading:
     return replace(data, settings={**data.settings, "pool": pool})
 
 
-def whole(folder: Path, cameras: Sequence[str], states: bool, pool: int | None = None) -> Dataset:
+def whole(folder: Path, cameras: Sequence[str], states: bool, reward: RewardConfig, pool: int | None = None) -> Dataset:
     """The data set; without its state vectors where models see pictures alone."""
-    dataset = read_dataset(folder, cameras=tuple(cameras))
+    dataset = reward.view(read_dataset(folder, cameras=tuple(cameras)))
     if states:
         return dataset
     pictures = {key: values for key, values in dataset.observations.items() if is_image_key(key)}
@@ -87,7 +95,11 @@ def lacking(dataset: Dataset, worlds: int, seed: int) -> str | None:
         return f"the data has {dataset.num_episodes} episodes, too few for {worlds} held-out worlds"
     if int((~dataset.success[dataset.starts]).sum()) < 2:
         return "fewer than 2 episodes of the data do not begin in success, too few to play from"
-    if not all(bool(part.success.any()) for parts in folds(dataset, worlds, seed) for part in parts):
+    parts = [part for both in folds(dataset, worlds, seed) for part in both]
+    if not dataset.has_success:
+        varies = all(len(part.episode_return.unique()) > 1 for part in parts)
+        return None if varies else f"the returns of the data hardly vary, too little for {worlds} held-out worlds"
+    if not all(part.has_success for part in parts):
         successes = int(dataset.episode_success.sum())
         return f"the data has {successes} successful episodes, too few for {worlds} held-out worlds"
     return None
@@ -120,11 +132,12 @@ def encoder_of(c: Any, data: Stage, seed: int) -> Stage | None:
     )
 
 
-def seen_by(encoder: Stage | None, data: Stage, cameras: tuple[str, ...], name: str = "latents") -> Recorded:
+def seen_by(c: Any, encoder: Stage | None, data: Stage, name: str = "latents") -> Recorded:
     """The data as models see them: states, an encoder's latents in their place, or (cameras alone) frames."""
     if encoder is None:
-        return Recorded(data, cameras, states=not cameras)
-    return Recorded(stage(encode, name, alone=True, data=Recorded(data, cameras).whole, encoder=encoder))
+        return Recorded(data, c.cameras, states=not c.cameras, reward=c.reward)
+    latents = stage(encode, name, alone=True, data=Recorded(data, c.cameras).whole, encoder=encoder)
+    return Recorded(latents, reward=c.reward)
 
 
 def encode(context: StageContext, data: Dataset, encoder: Any) -> Dataset:
@@ -147,20 +160,22 @@ def check_cameras(cameras: Sequence[str], image_size: int, simulator: SimulatorC
 # Data that were brought along.
 
 
-def own_data(own: OwnData, task: str, cameras: tuple[str, ...]) -> Stage:
+def own_data(c: Any, own: OwnData, task: str) -> Stage:
     """The stage that copies what a run reads of them into the run folder."""
-    return stage(
-        take_own_data, "dataset", alone=True, parts=own.parts(cameras), rule=own.rule, task=task, cameras=cameras
-    )
+    settings = {"path": own.place, "rule": own.rule, "task": task, "cameras": c.cameras, "reward": c.reward}
+    return stage(take_own_data, "dataset", alone=True, parts=own.parts(c.cameras), **settings)
 
 
 def take_own_data(
-    context: StageContext, parts: dict[str, Path], rule: ReadingRule, task: str, cameras: tuple[str, ...]
+    context: StageContext,
+    path: Path,
+    parts: dict[str, Path],
+    rule: ReadingRule,
+    task: str,
+    cameras: tuple[str, ...],
+    reward: RewardConfig,
 ) -> Recording:
-    """Keep this task's observations, actions and success."""
+    """Keep this task's observations, actions, rewards and success."""
     context.record("role", "collection")
-    own = OwnData(parts["meta"].parent, rule)
-    dataset = own.read(cameras)
-    chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
-    require_successes(chosen, f"{own.path}, task '{task}'")
-    return noted(context, Recording(chosen.to_episodes(), chosen.info))
+    chosen = OwnData(path, rule).read_task(task, reward, cameras)
+    return noted(context, Recording(chosen.to_episodes(), chosen.info), reward)

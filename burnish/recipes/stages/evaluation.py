@@ -29,7 +29,7 @@ from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import simulator_steps
 from burnish.report.compose import read_rows
-from burnish.report.outcomes import Outcomes, Played, save_outcomes
+from burnish.report.outcomes import Outcomes, Played, return_summary, save_outcomes, success_count
 from burnish.report.section import Section, Video, save_sections
 from burnish.report.sections_models import (
     disagreement_section,
@@ -41,7 +41,7 @@ from burnish.report.sections_models import (
 )
 from burnish.report.sections_policies import curve_section
 from burnish.report.sections_run import videos_section
-from burnish.rewards import SuccessReward
+from burnish.rewards import RewardConfig, SuccessReward
 from burnish.storage import load_tensors, write_json
 from burnish.world_models import Encoded
 
@@ -60,11 +60,13 @@ class Shown:
         data: (training, held out) as the models see them.
         pictures: the same with pictures, where an encoder stands between.
         encoder: that one.
+        reward: what real episodes are compared by, too.
     """
 
     data: Any
     pictures: Any = None
     encoder: Any = None
+    reward: RewardConfig = RewardConfig()
 
 
 def evaluate(
@@ -83,20 +85,20 @@ def evaluate(
         policies: the folders of the pretrained and the refined one, by name.
     """
     before = simulator_steps()
-    models, folder, held_out = imagined(models), context.folder, shown.data[1]
-    world = models.world_model
+    frozen_models, folder, held_out = imagined(models), context.folder, shown.data[1]
+    world = frozen_models.world_model
     outer = world if shown.encoder is None else Encoded(frozen(shown.encoder), world).eval()
     sections = []
     if STATE in held_out.observations:
-        sections += measure_models(held_out, models, seed, folder)
+        sections += measure_models(held_out, frozen_models, seed, folder)
     else:
-        sections += measure_failures(held_out, models, seed, folder, evaluation.picture_windows)
+        sections += measure_failures(held_out, frozen_models, seed, folder, evaluation.picture_windows)
     if shown.pictures is not None or STATE not in held_out.observations:
         seen = held_out if shown.pictures is None else shown.pictures[1]
         sections.append(measure_pictures(seen, outer, seed, folder, evaluation.picture_windows))
     if real is not None:
-        episodes = measure_policies(context, real, evaluation.episodes, policies)
-        sections.append(measure_curve(context, real, evaluation, policies["refined"]))
+        episodes = measure_policies(context, real, evaluation.episodes, policies, shown.reward)
+        sections.append(measure_curve(context, real, evaluation, policies["refined"], shown.reward))
         sections.append(make_videos(context, real, evaluation, episodes, outer))
     else:
         context.record("skipped", {"evaluation": NO_SIMULATOR})
@@ -157,10 +159,10 @@ def measure_failures(held_out: Dataset, models: Models, seed: int, folder: Path,
 
 
 def measure_policies(
-    context: StageContext, real: Real, count: int, policies: dict[str, Path]
+    context: StageContext, real: Real, count: int, policies: dict[str, Path], reward: RewardConfig
 ) -> dict[str, list[Episode]]:
     """All policies from the same starts, which no training saw; outcomes.json holds every episode's outcome."""
-    from burnish.evaluation.real import RealSuccess, evaluation_seeds, play
+    from burnish.evaluation.real import evaluation_seeds, play
 
     seeds, episodes = evaluation_seeds(count), dict[str, list[Episode]]()
     recorder = real.recorder
@@ -175,19 +177,29 @@ def measure_policies(
                 recorder.pool,
                 lambda done, total, offset=offset: bar.set(offset + done),
             )
-    outcomes = {name: RealSuccess.of(played) for name, played in episodes.items()}
-    told = recorder.spec.success_key is not None or any(any(found.success) for found in outcomes.values())
-    played = {
-        name: Played(found.success if told else (), () if told else found.returns) for name, found in outcomes.items()
-    }
-    limit = recorder.simulator
+    limit, played = recorder.simulator, _played(real, episodes, reward)
     save_outcomes(context.folder, Outcomes(played, tuple(seeds), limit.max_steps, limit.action_repeat or 1))
     return episodes
 
 
-def measure_curve(context: StageContext, real: Real, evaluation: EvaluationConfig, refined: Path) -> Section:
+def _played(real: Real, episodes: dict[str, list[Episode]], reward: RewardConfig) -> dict[str, Played]:
+    """Success where anything tells it; returns where nothing does, or where the run is after a dense reward."""
+    recorder, found = real.recorder, dict[str, Played]()
+    told = recorder.spec.success_key is not None or any(each.succeeded for one in episodes.values() for each in one)
+    for name, played in episodes.items():
+        success, returns = tuple(each.succeeded for each in played), ()
+        if reward.is_dense or not told:
+            seen = reward.view(Dataset.from_episodes(played, recorder.info))
+            returns = () if seen.reward is None else tuple(seen.episode_return.tolist())
+        found[name] = Played(success if told else (), returns)
+    return found
+
+
+def measure_curve(
+    context: StageContext, real: Real, evaluation: EvaluationConfig, refined: Path, reward: RewardConfig
+) -> Section:
     """Real success of a few iterates of refinement, for the report's curve only."""
-    from burnish.evaluation.real import evaluation_seeds, real_success
+    from burnish.evaluation.real import evaluation_seeds, play
 
     iterates = sorted((refined / "iterates").glob("*.safetensors"))
     seeds = evaluation_seeds(evaluation.curve_episodes, offset=_CURVE_OFFSET)
@@ -197,8 +209,13 @@ def measure_curve(context: StageContext, real: Real, evaluation: EvaluationConfi
         agent.policy.load_state_dict(load_tensors(path)[0])
         folder = context.folder / "iterate"
         save(folder, agent)
-        result = real_success(folder, real.task, recorder.simulator, seeds, recorder.pool)
-        rows.append({"iteration": int(path.stem), **result.to_dict()})
+        episodes = {"refined": play(folder, real.task, recorder.simulator, seeds, recorder.pool)}
+        played = _played(real, episodes, reward)["refined"]
+        rows.append(
+            {"iteration": int(path.stem), **return_summary(played.returns)}
+            if played.returns
+            else {"iteration": int(path.stem), **success_count(sum(played.success), len(seeds))}
+        )
         shutil.rmtree(folder)
     return curve_section(rows, read_rows(refined))
 

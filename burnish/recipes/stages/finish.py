@@ -41,7 +41,7 @@ def finish(run: RunSpec, c: RecipeConfig, models: HeldOut, parts: Parts) -> Plan
         real=None if run.simulator is None else run.real(c),
         seed=run.seed,
         evaluation=c.evaluation,
-        shown=Shown(parts.seen.split(c.held_out), pictures, parts.encoder),
+        shown=Shown(parts.seen.split(c.held_out), pictures, parts.encoder, c.reward),
         policies={"pretrained": parts.policy.folder, "refined": parts.refined.folder},
         models=parts.models,
     )

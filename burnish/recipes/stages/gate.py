@@ -6,8 +6,8 @@ import torch
 
 from burnish.data import Dataset, folds
 from burnish.errors import RunError
-from burnish.evaluation.back_test import back_test, on_policy
-from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, decide
+from burnish.evaluation.back_test import Measure, back_test, on_policy
+from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, RecordedReturn, decide
 from burnish.imagination import ImaginedEvaluation, Models, imagined_play
 from burnish.pipeline import Absent, Stage, StageContext, naming, stage
 from burnish.policies import Agent
@@ -28,7 +28,7 @@ def gated(
 ) -> Stage | None:
     """The policy that the gate lets pass; None where the configuration has no held-out worlds.
 
-    Each world learns from other episodes with another seed and a success classifier of its own, never used in
+    Each world learns from other episodes with another seed and a reward of its own, never used in
     refinement.
     """
     gate = c.gate
@@ -87,12 +87,13 @@ def verdict(
     pretrained, refined = agents
     frozen = [imagined(each, None, data) for each in worlds]
     held_out = [episodes for _, episodes in folds(data, len(worlds), seed)]
+    tested = back_test(pretrained, frozen, held_out, time_limit(data), seed)
     return decide(
         plays(pretrained, frozen, data, gate.episodes, seed),
         plays(refined, frozen, data, gate.episodes, seed),
-        back_test(pretrained, frozen, held_out, time_limit(data), seed),
+        tested,
         gate,
-        recorded_success(pretrained, data),
+        recorded_outcome(pretrained, data, tested.measure),
     )
 
 
@@ -115,7 +116,11 @@ def gate_starts(dataset: Dataset, episodes: int, seed: int) -> torch.Tensor:
     return first[order.to(first.device)]
 
 
-def recorded_success(agent: Agent, dataset: Dataset) -> Recorded | None:
-    """How often the agent succeeded in those recorded episodes in which it acted, without noise; None without any."""
+def recorded_outcome(agent: Agent, dataset: Dataset, measure: Measure) -> Recorded | RecordedReturn | None:
+    """How the agent did in those recorded episodes in which it acted, without noise; None without any."""
     own = on_policy(agent, dataset)
-    return Recorded(int(dataset.episode_success[own].sum()), int(own.sum())) if bool(own.any()) else None
+    if not bool(own.any()):
+        return None
+    if measure == "success":
+        return Recorded(int(dataset.episode_success[own].sum()), int(own.sum()))
+    return RecordedReturn(float(dataset.episode_return[own].mean()), int(own.sum()))

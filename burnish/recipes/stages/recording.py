@@ -8,6 +8,7 @@ from burnish.data import Dataset, Recording
 from burnish.pipeline import StageContext
 from burnish.report.section import save_sections
 from burnish.report.sections_run import data_section, mean_returns
+from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
 
 if TYPE_CHECKING:  # a run on somebody's own data imports no simulator
@@ -30,6 +31,12 @@ class Real:
 
         return Recorder(self.task, self.seed, self.simulator, shared_pool())
 
+    def check_expert(self) -> None:
+        """Raise InputError, which says what to do instead, where nobody can demonstrate the task."""
+        from burnish.simulators.tasks import suite_of
+
+        suite_of(self.task).expert()
+
 
 def record_rollouts(
     context: StageContext,
@@ -46,13 +53,15 @@ def record_rollouts(
     return noted(context, Recording([*earlier.to_episodes(), *played], recorder.info))
 
 
-def noted(context: StageContext, recording: Recording) -> Recording:
-    """The same, after its episodes were counted for the report."""
+def noted(context: StageContext, recording: Recording, reward: RewardConfig | None = None) -> Recording:
+    """The same, after its episodes, as `reward` sees them, were counted for the report."""
     episodes = list(recording.episodes)
     sources, lengths = [each.source for each in episodes], [len(each) for each in episodes]
     success = [each.succeeded for each in episodes]
-    returns = [float(each.reward.sum()) for each in episodes if each.reward is not None]
-    known = len(returns) == len(episodes)
+    seen = Dataset.from_episodes(episodes, recording.info)
+    seen = reward.view(seen) if reward is not None and reward.is_written else seen
+    known = seen.reward is not None
+    returns = seen.episode_return.tolist() if known else []
     if known:
         context.record("returns", mean_returns(sources, returns))
     section = data_section(sources, lengths, success if any(success) else None, returns if known else None)

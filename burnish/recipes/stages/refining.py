@@ -15,7 +15,6 @@ from burnish.recipes.stages.imagining import imagined
 from burnish.report.compose import read_rows
 from burnish.report.section import save_sections
 from burnish.report.sections_policies import refinement_section
-from burnish.rewards import SuccessReward
 from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
 from burnish.training import current
 from burnish.world_models import Encoded, WorldModel
@@ -62,7 +61,8 @@ def refine_policy(
         )
     if simulator_steps() != before:
         raise RunError("refinement touched the simulator; this is a bug: no part of it may")
-    measure = "success" if isinstance(imagines.reward, SuccessReward) else "return"
+    action = data.actions.new_zeros(refinement.imagined_episodes, data.action_dim * imagines.world_model.action_steps)
+    measure = "success" if imagines.tell_success(scored_from, action) else "return"
     imagined_scores = {measure: {"pretrained": result["score_pretrained"], "refined": result["score_refined"]}}
     noted = {"role": "refinement", "simulator_steps": 0, "imagined": imagined_scores, **result}
     for name, value in noted.items():

@@ -1,4 +1,4 @@
-"""Training: everything with a `loss` learns in the one supervised loop; cloning and classifiers are shared."""
+"""Training: everything with a `loss` learns in the one supervised loop; cloning and rewards are shared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,22 +7,33 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from burnish.components import build, frozen
-from burnish.data import Dataset, about_to_succeed, action_chunks, require_successes, successful_episodes
+from burnish.components import Component, build, frozen
+from burnish.data import Dataset, about_to_succeed, action_chunks, best_episodes, require_outcomes, require_successes
 from burnish.errors import InputError
 from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.replay import replay, success_of_states
-from burnish.imagination import imagined_frames
+from burnish.imagination import imagined_frames, imagined_transitions, recorded_transitions
 from burnish.pipeline import StageContext
 from burnish.policies import Policy
 from burnish.report.section import save_sections
-from burnish.report.sections_models import calibration_section
-from burnish.rewards import BalancedFrames, CalibratedClassifier
-from burnish.storage import write_json
+from burnish.report.sections_models import calibration_section, reward_section
+from burnish.rewards import (
+    BalancedFrames,
+    CalibratedClassifier,
+    FrameClassifierConfig,
+    RewardAndSuccess,
+    RewardConfig,
+    RewardHead,
+    RewardHeadConfig,
+    TransitionSampler,
+    WrittenReward,
+)
+from burnish.storage import read_json, write_json
 from burnish.training import Sampler, TrainingConfig, Validate, fit
 from burnish.world_models import WorldModel
 
 Model = TypeVar("Model", bound=nn.Module)
+CALIBRATION_FILE, REWARD_FILE = "calibration.json", "reward.json"
 
 
 def train(
@@ -32,10 +43,11 @@ def train(
     training: TrainingConfig,
     seed: int,
     validate: Validate | None = None,
+    part: str = "",
 ) -> Model:
-    """Train `model` in place, resumable in the stage's folder, with a progress bar."""
+    """Train `model` in place, resumable in the stage's folder (or a `part` of it), with a progress bar."""
     with context.progress(training.steps, "steps") as bar:
-        fit(model, sampler, training, context.folder, seed, on_step=bar.at, validate=validate)
+        fit(model, sampler, training, context.folder / part, seed, on_step=bar.at, validate=validate)
     return model
 
 
@@ -52,20 +64,23 @@ class Cloning:
         noise: standard deviation of Gaussian noise on the features; 0 for pictures, where the policy's own `augment`
             takes its place.
         samples: versions of the features beside the most likely one, where the observer can draw them.
+        best_share: of the episodes, where neither an expert nor success says which to clone.
     """
 
     policy: Any
     training: TrainingConfig
     noise: float
     samples: int = 0
+    best_share: float = 0.25
 
 
-def cloned_episodes(dataset: Dataset) -> Dataset:
-    """What the policy is cloned from: the expert's episodes where there are any, else the successful ones."""
-    require_successes(dataset)
+def cloned_episodes(dataset: Dataset, best_share: float = 0.25) -> Dataset:
+    """What the policy is cloned from: the expert's episodes where there are any, else the successful ones, else the
+    `best_share` of the highest return."""
+    require_outcomes(dataset)
     if "expert" in dataset.sources:
         return dataset.with_sources(["expert"])
-    return successful_episodes(dataset)
+    return best_episodes(dataset, best_share)
 
 
 def clone(
@@ -147,7 +162,64 @@ def held_out_error(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Success classifiers.
+# Rewards.
+
+
+def fit_reward(
+    context: StageContext,
+    data: tuple[Dataset, Dataset],
+    world: Any,
+    reward: RewardConfig,
+    classifier: Any,
+    training: TrainingConfig,
+    seed: int,
+) -> Component:
+    """What imagination rewards, as configured: a success classifier, a learned or written reward, or both."""
+    kind = reward.of(data[0])
+    context.record("reward", kind)
+    if kind != "success" and isinstance(classifier, FrameClassifierConfig):
+        raise InputError(f"a reward of the kind '{kind}' reads states or latents, and these models see frames alone")
+    if kind == "success":
+        return train_classifier(context, data, world, classifier, training, seed)
+    if kind == "learned":
+        dense = train_reward(context, data, world, reward.head, training, seed)
+    else:
+        dense = WrittenReward(reward, data[0].info.state_names)
+    if not reward.with_success:
+        return dense
+    success = train_classifier(context, data, world, classifier, training, seed)
+    sections = [calibration_section(read_json(context.folder / CALIBRATION_FILE))]
+    if kind == "learned":
+        sections.append(reward_section(read_json(context.folder / REWARD_FILE)))
+    save_sections(context.folder, sections)
+    return RewardAndSuccess(dense, success)
+
+
+def train_reward(
+    context: StageContext,
+    data: tuple[Dataset, Dataset],
+    world: Any,
+    model: RewardHeadConfig,
+    training: TrainingConfig,
+    seed: int,
+) -> RewardHead:
+    """On recorded transitions and imagined continuations; what it explains of held-out rewards is in reward.json."""
+    episodes, held_out = data
+    world = frozen(world)
+    torch.manual_seed(seed + 2)
+    rows = recorded_transitions(world, episodes)
+    head = RewardHead(2 * world.feature_dim + rows.action.shape[1], model).to(episodes.device).fit(rows.reward)
+    sources = [(1 - model.imagined_share, rows)]
+    if model.imagined_share > 0:
+        sources.append((model.imagined_share, imagined_transitions(world, episodes, seed)))
+    train(context, head, TransitionSampler(sources, head.members), training, seed, part="dense")
+    found = head.evaluate(recorded_transitions(world, held_out))
+    if model.imagined_share > 0:
+        imagined = head.explained(imagined_transitions(world, held_out, seed))
+        found |= {f"imagined_{name}": value for name, value in imagined.items()}
+    write_json(context.folder / REWARD_FILE, found)
+    save_sections(context.folder, [reward_section(found)])
+    return head
 
 
 def train_classifier(
@@ -174,7 +246,7 @@ def train_classifier(
     train(context, classifier, frames, training, seed)
     clear = ~about_to_succeed(held_out, model.grace_frames)
     calibration = classifier.calibrate(recorded_features(world, held_out)[clear], held_out.success[clear])
-    write_json(context.folder / "calibration.json", calibration.to_dict())
+    write_json(context.folder / CALIBRATION_FILE, calibration.to_dict())
     save_sections(context.folder, [calibration_section(calibration.to_dict())])
     return classifier
 

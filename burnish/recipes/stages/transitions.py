@@ -46,8 +46,10 @@ def train_world_model(
     episodes, held_out = data
     torch.manual_seed(seed)
     if isinstance(model, PixelDiffusionConfig):
+        assert isinstance(history, PixelHistoryConfig)
         world = PixelDiffusion(PixelHistory(episodes.action_dim, history), model).fit(episodes)
     else:
+        assert isinstance(history, HistoryConfig)
         world = DiffusionWorldModel(transition_space(history, episodes, policy), model)
     windows = windows_for(episodes, history.frames, model.rollout_steps, context.device)
     validate = validation(world, episodes, held_out, training, seed)

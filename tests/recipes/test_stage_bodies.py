@@ -1,11 +1,11 @@
-"""Small parts of the recipe, by hand."""
+"""Small parts of the stages' bodies, by hand."""
 
 import pytest
 import torch
-from burnish.recipes.parts import _Pairs, cloned_episodes, held_out_error
 
 from burnish.data import Dataset, DatasetInfo, about_to_succeed
 from burnish.errors import InputError
+from burnish.recipes.stages.training import _Pairs, cloned_episodes, held_out_error
 from tests.evaluation.test_prediction import Exact, constant_motion, std_of
 from tests.world_models.linear_system import episode, fitted_space
 
