@@ -117,6 +117,9 @@ class DiWA(RecipeConfig):
         """Whose pictures the models look at."""
         return self.autoencoder.cameras if self.autoencoder is not None else ()
 
+    def __post_init__(self) -> None:
+        self.imagination.pessimism.check((LatentEnsemble.name,))
+
 
 def recipe(c: DiWA, run: RunSpec) -> Plan:
     """The method in its order."""

@@ -37,7 +37,9 @@ from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
     AutoencoderConfig,
+    DataSupport,
     DiffusionConfig,
+    DisagreementEnsemble,
     Encoded,
     EnsembleConfig,
     HistoryConfig,
@@ -119,6 +121,7 @@ class World4RL(RecipeConfig):
     def __post_init__(self) -> None:
         if isinstance(self.history, PixelHistoryConfig) and self.autoencoder is not None:
             raise InputError("config.autoencoder: models of frames need no latents, expected none")
+        self.imagination.pessimism.check((DisagreementEnsemble.name, DataSupport.name))
 
 
 def recipe(c: World4RL, run: RunSpec) -> Plan:
