@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 
+from burnish.components import load
 from burnish.data import read_dataset, write_dataset
 from burnish.errors import InputError, RunError
-from burnish.components import load
 from burnish.networks import UNetConfig
 from burnish.recipes.catalogue import entry
 from burnish.recipes.own_data import OwnData
