@@ -28,8 +28,8 @@ from burnish.recipes.stages.training import (
     Cloning,
     clone,
     cloned_episodes,
-    fit_reward,
     recorded_features,
+    reward_of,
     train,
     validation,
 )
@@ -194,17 +194,7 @@ def models(c: DiWA, data: Reading, seed: int) -> Models:
         training=c.ensemble_training,
         seed=seed,
     )
-    reward = stage(
-        fit_reward,
-        "classifier",
-        data=data,
-        world=world,
-        reward=c.reward,
-        classifier=c.classifier,
-        training=c.classifier_training,
-        seed=seed,
-    )
-    return Models(world, reward, (ensemble,))
+    return Models(world, reward_of(c, data, world, c.classifier, seed), (ensemble,))
 
 
 def train_world_model(
