@@ -127,7 +127,7 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
         real.check_expert()
         data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
     else:
-        data = own_data(c, run.own, run.task)
+        data = own_data(run.own, run.task, c.cameras, c.reward)
     encoder = encoder_of(c, data, run.seed)
     recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed)

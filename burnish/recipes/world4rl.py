@@ -143,7 +143,7 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
             frames_after_success=c.collect.frames_after_success,
         )
     else:
-        data = own_data(c, run.own, run.task)
+        data = own_data(run.own, run.task, c.cameras, c.reward)
         encoder = encoder_of(c, data, run.seed)
         policy = cloned(c, run, seen_by(c, encoder, data), encoder)
     recorded = seen_by(c, encoder, data)
