@@ -6,12 +6,14 @@ import shutil
 import pytest
 import torch
 
+from burnish.components import load
 from burnish.data import read_dataset, write_dataset
 from burnish.errors import InputError, RunError
 from burnish.networks import UNetConfig
+from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
 from burnish.recipes.own_data import OwnData
-from burnish.recipes.runs import Resolved, run_recipe
+from burnish.recipes.runs import How, Resolved, run_recipe
 from burnish.storage import load_tensors, read_json
 from burnish.training import TrainingConfig
 from burnish.world_models import PixelDiffusion, PixelDiffusionConfig
@@ -26,7 +28,7 @@ TRAINING = TrainingConfig(steps=6, batch_size=4, log_every=1, checkpoint_seconds
 
 @pytest.fixture(scope="module")
 def config():
-    tiny = entry("world4rl").preset("tiny", "frames")
+    tiny = entry("world4rl").preset("frames-tiny")
     return dataclasses.replace(tiny, history=dataclasses.replace(tiny.history, cameras=(CAMERA,)))
 
 
@@ -38,8 +40,8 @@ def runs(config, tmp_path_factory):
         dataset = squares([("teleoperation", 2.0 * start, [1.0] * 12) for start in range(2, 2 + count)])
         write_dataset(root / f"data{count}", dataset.to_episodes(), dataset.info)
         folders.append(root / f"run{count}")
-        resolved = Resolved("world4rl-frames", "push", 0, config, OwnData(root / f"data{count}"))
-        run_recipe(folders[-1], resolved, ("dataset",), threads=1)
+        resolved = Resolved(RunSpec("world4rl", "push", 0, OwnData(root / f"data{count}")), config)
+        run_recipe(folders[-1], resolved, "collect", How(threads=1))
     return folders
 
 
@@ -52,15 +54,14 @@ def test_it_learns_from_all_runs_and_resumes_to_the_same_weights(runs, config, t
     manifest = read_json(whole / "stage.json")
     # A quarter of 4 and of 6 is held out: 1 and 2 episodes.
     assert (manifest["outputs"]["episodes"], manifest["outputs"]["frames"]) == (7, 7 * 13)
-    assert PixelDiffusion.load(whole).history.config == config.history
+    assert load(whole, PixelDiffusion).history.config == config.history
     assert not (whole / "resume.safetensors").exists()
 
     # Stopped in the middle, the same call goes on.
     original = joint.train_world_model
 
-    def interrupted(history, model, training, *rest):
-        stage = rest[-1]
-        progress = stage.progress
+    def interrupted(context, *rest):
+        progress = context.progress
 
         def bar(*arguments):
             shown = progress(*arguments)
@@ -74,8 +75,8 @@ def test_it_learns_from_all_runs_and_resumes_to_the_same_weights(runs, config, t
             shown.at = stop
             return shown
 
-        stage.progress = bar
-        return original(history, model, training, *rest)
+        context.progress = bar
+        return original(context, *rest)
 
     monkeypatch.setattr(joint, "train_world_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -112,7 +113,7 @@ def test_too_little_memory_names_the_setting(runs, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(joint, "train_world_model", hungry)
-    with pytest.raises(RunError, match=r"lower config\.world_model_training\.batch_size"):
+    with pytest.raises(RunError, match=r"world_model: out of memory; lower training\.batch_size \(now 4\)"):
         train_joint(runs, SMALL, TRAINING, tmp_path / "joint", 0)
 
 
@@ -129,7 +130,7 @@ def test_the_cost_by_hand(config):
     model = dataclasses.replace(config.world_model, sampler=heun)
     dearer = predicted(dataclasses.replace(config, world_model=model), 4).refinement
     assert 1.45 < dearer / one.refinement < 1.5  # three calls in the place of two, and the past once as before
-    assert predicted(entry("world4rl-frames").preset("paper"), 4).parameters == 330_506_627
+    assert predicted(entry("world4rl").preset("frames-paper"), 4).parameters == 330_506_627
 
 
 def test_datasets_side_by_side(runs):
