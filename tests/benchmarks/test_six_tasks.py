@@ -51,7 +51,7 @@ def test_the_papers_table_adds_up(six_tasks):
 
 
 def test_time_ends_the_work_and_the_tables_are_written(six_tasks, tmp_path, monkeypatch):
-    args = six_tasks.parsed(["--preset", "tiny", "--tasks", "soccer-v3", "--seeds", "0", "--out", str(tmp_path)])
+    args = six_tasks.parsed(["--preset", "frames-tiny", "--tasks", "soccer-v3", "--seeds", "0", "--out", str(tmp_path)])
     args.minutes = 0.005
     experiment = six_tasks.Experiment(args)
     monkeypatch.setattr(six_tasks.Experiment, "run", lambda *_: time.sleep(30))
@@ -85,7 +85,7 @@ def test_the_command_line_changes_the_preset(six_tasks):
 
 
 def test_the_prediction_names_every_part(six_tasks):
-    args = six_tasks.parsed(["--preset", "tiny", "--tasks", "a", "--seeds", "0", "1", "--predict"])
+    args = six_tasks.parsed(["--preset", "frames-tiny", "--tasks", "a", "--seeds", "0", "1", "--predict"])
     lines = six_tasks.prediction(six_tasks.Experiment(args))
     assert [line.split(" | ")[0] for line in lines[4:]] == [
         "| 1 world model(s)",
