@@ -183,13 +183,14 @@ def _command(name: str, args: list[str]) -> None:
 
 
 def _run(recipe: str, new: "NewRun[Any]") -> None:
-    from burnish.recipes.runs import How, run_recipe
+    from burnish.recipes.runs import How, run_recipe, say_plan
     from burnish.recipes.stages.reporting import closing_words
     from burnish.training import current
 
     resolved = new.resolve(recipe)
     if new.dry_run:
         print(resolved.to_yaml(), end="")
+        say_plan(new.folder(resolved), resolved)
         return
     folder = new.folder(resolved)
     report = run_recipe(folder, resolved, how=How(new.threads, new.processes, new.device, new.verify))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from burnish.data import Dataset
 from burnish.errors import InputError
@@ -42,60 +41,51 @@ def train_joint(
     for run, other in zip(run_folders, opened, strict=True):
         if other.history != opened[0].history:
             raise InputError(f"{run}: looks at {other.history}, expected {opened[0].history} as {run_folders[0]} does")
-    wanted = stage(
-        train_on_all,
-        STAGE,
-        parts=[_parts(f"run{number}", Path(run)) for number, run in enumerate(run_folders)],
-        held_out=[each.held_out for each in opened],
-        history=opened[0].history,
-        model=config,
-        training=training,
-        seed=seed,
-    )
-    settings = {"runs": [str(run) for run in run_folders], "model": config, "training": training}
-    with Run.create(folder, RECIPE, None, seed, settings, device) as run:
-        execute([wanted], SharedRun(run, folder, ALONE), chosen_device(device))
-    return folder / STAGE
+    settings = {"history": opened[0].history, "model": config, "training": training, "seed": seed}
+    shares = [each.held_out for each in opened]
+    found = [_dataset(Path(run)) for run in run_folders]
+    data = [External(f"data_{index}", path, counted=False) for index, (path, _) in enumerate(found)]
+    contents = [content for _, content in found]
+    wanted = stage(train_on_all, STAGE, data=data, contents=contents, shares=shares, **settings)
+    with Run.create(folder, RECIPE, None, seed, {**settings, "shares": shares}, device) as run:
+        execute([wanted], SharedRun(run, run.folder, ALONE), chosen_device(device))
+        return run.folder / STAGE
 
 
 def train_on_all(
     context: StageContext,
-    parts: list[dict[str, Path]],
-    held_out: list[float],
+    data: Sequence[Path],
+    contents: Sequence[str],
+    shares: Sequence[float],
     history: PixelHistoryConfig,
     model: PixelDiffusionConfig,
     training: TrainingConfig,
     seed: int,
 ) -> PixelDiffusion:
-    """The world model of all the data sets together; what each one holds out validates it."""
-    splits = [
-        whole(each["meta"].parent, history.cameras, False, RewardConfig()).split(share, seed=0)
-        for each, share in zip(parts, held_out, strict=True)
-    ]
-    joined, kept = (joined_datasets(datasets) for datasets in zip(*splits, strict=True))
+    """The stage: all training episodes of all data sets as one; `contents` says which data these are."""
+    seen = [whole(folder, history.cameras, False, RewardConfig()) for folder in data]
+    parts = [each.split(share, seed=0)[0] for each, share in zip(seen, shares, strict=True)]
+    joined = joined_datasets(parts)
     context.record("episodes", joined.num_episodes)
     context.record("frames", joined.num_frames)
-    without_policy: Any = None  # a world model of frames needs none
-    found = train_world_model(
-        context, (joined, kept.to(context.device)), without_policy, history, model, training, seed
-    )
-    assert isinstance(found, PixelDiffusion)
-    return found
+    world = train_world_model(context, (joined, joined), None, history, model, training, seed)
+    assert isinstance(world, PixelDiffusion)
+    return world
 
 
 def _opened(run: Path) -> World4RL:
     config = reopen(run).config
     if not isinstance(config, World4RL) or not isinstance(config.history, PixelHistoryConfig):
-        raise InputError(f"{run}: found a run of another kind, expected world4rl on frames")
+        raise InputError(f"{run}: found a run of another recipe, expected world4rl on frames")
     return config
 
 
-def _parts(name: str, run: Path) -> dict[str, External]:
-    """The folders of a run's finished data set, without decoded pictures that come and go."""
-    if finished_manifest(run / "dataset") is None:
+def _dataset(run: Path) -> tuple[Path, str]:
+    """The run's finished data set, and the hash of its content (its decoded pictures may come and go)."""
+    manifest = finished_manifest(run / "dataset")
+    if manifest is None:
         raise InputError(f"{run}: the data set is not done yet; record it first (burnish collect {run})")
-    present = [part for part in ("data", "meta", "videos") if (run / "dataset" / part).is_dir()]
-    return {part: External(f"{name}_{part}", run / "dataset" / part) for part in present}
+    return run / "dataset", manifest["content"]
 
 
 def joined_datasets(datasets: Sequence[Dataset]) -> Dataset:

@@ -1,6 +1,6 @@
 """The run folder: a graph of stages that are done once, resume after any interruption, and say what they do."""
 
-from burnish.pipeline.execute import execute, placed, read_result
+from burnish.pipeline.execute import execute, placed, planned, read_result
 from burnish.pipeline.graph import Absent, External, Reading, Stage, naming, ordered, stage
 from burnish.pipeline.progress import Progress
 from burnish.pipeline.run import Run
@@ -22,6 +22,7 @@ __all__ = [
     "naming",
     "ordered",
     "placed",
+    "planned",
     "read_result",
     "stage",
 ]

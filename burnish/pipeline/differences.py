@@ -1,6 +1,6 @@
 """Why a stage's earlier result is not used: in words, by the setting or the input that changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from burnish.config import to_dict
@@ -31,9 +31,9 @@ def difference(old: Manifest, config: Any, version: int, inputs: Mapping[str, st
         return f"its inputs changed ({_listed(before)} -> {_listed(inputs)})"
     changed = [name for name, content in inputs.items() if content is not None and before[name] != content]
     if changed:
-        return f"its input {' and '.join(changed)} changed"
+        return f"its input {_listed(changed)} changed"
     unknown = [name for name, content in inputs.items() if content is None]
-    return f"its input {' and '.join(unknown)} is done first, and may change" if unknown else None
+    return f"it follows {_listed(unknown)}, done before it, unless that comes out the same" if unknown else None
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -65,5 +65,5 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
-def _listed(names: Mapping[str, Any]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"

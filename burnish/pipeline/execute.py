@@ -13,6 +13,7 @@ from burnish.pipeline.finished import finished_manifest
 from burnish.pipeline.graph import Absent, External, Reading, Stage, map_inputs, ordered
 from burnish.pipeline.memory import memory_explained
 from burnish.pipeline.progress import plan_stages
+from burnish.pipeline.run_folder import RunFolder
 from burnish.pipeline.shared import SharedRun
 from burnish.pipeline.stages import StageContext
 from burnish.training import current
@@ -27,20 +28,34 @@ def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU
         InputError: the graph is none (`ordered`), or a target is absent for a reason in the data.
     """
     stages = ordered(targets)
-    for each in stages:
-        for outside in each.inputs:
-            if isinstance(outside, External) and run.run is not None:
-                run.run.external_input(outside.name, outside.path)
     if run.run is not None:
+        _register(stages, run.run)
         run.run.check_places(each.name for each in stages)
         plan_stages(each.name for each in stages)
     for each in stages:
-        inputs = list(dict.fromkeys(found.name for found in each.inputs))
-        run.stage(each.name, each.describe(), inputs, _body(each, device), each.alone)
+        run.stage(each.name, each.describe(), _input_names(each), _body(each, device), each.alone)
     for target in targets:
         absent = _absent(run.folder / target.name)
         if absent is not None:
             raise InputError(str(absent))
+
+
+def planned(targets: Sequence[Stage], folder: RunFolder) -> dict[str, str | None]:
+    """Why `execute` would do each of the stages, None where it is up to date; changes nothing."""
+    stages = ordered(targets)
+    _register(stages, folder)
+    return folder.plan((each.name, each.describe(), _input_names(each), 1) for each in stages)
+
+
+def _register(stages: Sequence[Stage], folder: RunFolder) -> None:
+    for each in stages:
+        for outside in each.inputs:
+            if isinstance(outside, External):
+                folder.external_input(outside.name, outside.path)
+
+
+def _input_names(each: Stage) -> list[str]:
+    return list(dict.fromkeys(found.name for found in each.inputs))
 
 
 def _body(each: Stage, device: torch.device) -> Any:

@@ -1,8 +1,9 @@
 """A finished stage: its manifest (stage.json), the content that later stages depend on, and whether it is whole.
 
 The content is a hash of the result alone, so a stage that comes out the same does not redo what follows. Logs (training
-curves) belong to the folder, but not to the content. The manifest notes size, time and hash of each file: a file whose
-size and time are as noted is believed, one that only moved in time (a copied run folder) is hashed.
+curves) and what is recorded beside belong to the folder, but not to the content. The manifest notes size, time and hash
+of each file: a file whose size and time are as noted is believed, one that only moved in time (a copied run folder) is
+hashed.
 """
 
 import hashlib
@@ -32,6 +33,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "files": dict,
     "checksum": str,
 }
+_TELLING = ("result", "absent")
+"""Recorded outputs that are part of the result: what kind it is of, or why there is none."""
 _NAME = r"[a-z][a-z0-9_]*"
 _DEPTH = 6
 
@@ -70,7 +73,7 @@ class Inspector:
             return Finding(None, f"it has no {STAGE_FILE}")
         manifest = _read(folder / STAGE_FILE)
         if manifest is None:
-            return Finding(None, f"its {STAGE_FILE} is damaged")
+            return Finding(None, f"its {STAGE_FILE} is damaged or of another version of Burnish")
         moved = False
         for name, noted in manifest["files"].items():
             status = present.get(name)
@@ -107,7 +110,9 @@ def complete(folder: Path, manifest: Manifest) -> None:
         for name, status in list_files(folder).items()
         if name != STAGE_FILE and not is_scratch(name) and not _is_event(name)
     }
-    write_json(folder / STAGE_FILE, _sealed({**manifest, "content": _content(files), "files": files}))
+    write_json(
+        folder / STAGE_FILE, _sealed({**manifest, "content": _content(files, manifest["outputs"]), "files": files})
+    )
 
 
 def finished_manifest(folder: Path) -> Manifest | None:
@@ -157,8 +162,8 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _content(files: dict[str, dict[str, Any]]) -> str:
-    digest = hashlib.sha256()
+def _content(files: dict[str, dict[str, Any]], outputs: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps([outputs.get(name) for name in _TELLING]).encode())
     for name, noted in sorted(files.items()):
         if name.rpartition("/")[2] != _METRICS:
             digest.update(f"{name}\0{noted['size']}\0{noted['sha256']}\n".encode(errors="backslashreplace"))
@@ -195,5 +200,7 @@ def _read(path: Path) -> Manifest | None:
         if not isinstance(noted, dict) or not all(isinstance(noted.get(name), kind) for name, kind in shape.items()):
             return None
     unsealed = {name: value for name, value in manifest.items() if name != "checksum"}
-    whole = manifest["checksum"] == _checksum(unsealed) and manifest["content"] == _content(manifest["files"])
+    whole = manifest["checksum"] == _checksum(unsealed) and manifest["content"] == _content(
+        manifest["files"], manifest["outputs"]
+    )
     return manifest if whole else None

@@ -14,7 +14,7 @@ import yaml
 from burnish.config import check, from_dict, to_dict, within
 from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
-from burnish.pipeline import Run, SharedRun, Stage, execute
+from burnish.pipeline import Run, RunFolder, SharedRun, Stage, execute, planned, progress
 from burnish.pipeline.run_folder import read_settings
 from burnish.recipes.base import Config, Plan, RunSpec
 from burnish.recipes.catalogue import entry
@@ -214,6 +214,17 @@ def execute_targets(folder: Path, resolved: Resolved, targets: Sequence[Stage], 
                 run.close()
         group.agree(True)  # the others wait for the report
         return report if group.first or not reported else read_report(folder / "report.json")
+
+
+def say_plan(folder: Path, resolved: Resolved) -> None:
+    """Say, beside the output, what a run would do in a folder that is there, and why; changes nothing."""
+    if not folder.is_dir():
+        return
+    there = RunFolder(folder)
+    there.check_links()
+    for name, reason in planned(resolved.plan.commands["report"], there).items():
+        again = "redone" if (folder / name).exists() else "done"
+        progress.say(f"{name}: up to date" if reason is None else f"{name}: would be {again}: {reason}")
 
 
 def chosen_device(name: str) -> torch.device:

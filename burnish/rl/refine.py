@@ -20,6 +20,7 @@ from burnish.rl.watched import Watched, gathered, share_of
 from burnish.storage import save_state, save_tensors
 from burnish.training.metrics import MetricsLog
 from burnish.training.processes import current
+from burnish.training.resume import RESUME_FILE, taking_up
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,11 @@ def refine(
     Raises:
         RunError: the pre-flight check found nothing that could be learned from.
         InputError: the distance to the data is limited and nothing measures it.
+        DamagedResume: the resume state cannot be taken up (a RunError).
     """
     run = _Run(learner, experience, config, folder, seed)
-    start = run.restore()
+    with taking_up(run.path, run.processes):
+        start = run.restore()
     if start == 0 and config.preflight:
         preflight(learner, experience, seed, run.processes)
     log = MetricsLog(folder, silent=not run.processes.first)
@@ -130,7 +133,7 @@ class _Run:
         self.processes = current()
         self.learner, self.config, self.folder, self.seed = learner, config, folder, seed
         self.watched = Watched(experience)
-        self.path = folder / "resume.safetensors"
+        self.path = folder / RESUME_FILE
         self.generator = torch.Generator(device=experience.device).manual_seed(self.processes.seed(seed))
         self.averaged = copy.deepcopy(learner.policy)
         self.pretrained = _copy(learner.policy)

@@ -9,8 +9,21 @@ from torch import nn
 
 from burnish.components import Component, load
 from burnish.errors import InputError
-from burnish.pipeline import Absent, External, Run, SharedRun, StageContext, execute, naming, ordered, stage
+from burnish.pipeline import (
+    Absent,
+    External,
+    Run,
+    RunFolder,
+    SharedRun,
+    StageContext,
+    execute,
+    naming,
+    ordered,
+    planned,
+    stage,
+)
 from burnish.training import ALONE
+from tests.pipeline.fakes import snapshot
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,33 @@ def test_what_is_absent_spreads_until_somebody_can_do_without(tmp_path):
     assert (tmp_path / "run/lenient/found.txt").read_text() == "the data have no such thing"
     with pytest.raises(InputError, match="no such thing"):
         do(tmp_path / "run", needs)
+
+
+def missing_for(context: StageContext, reason: str) -> Weights:
+    raise Absent(reason)
+
+
+def test_another_reason_is_another_result(tmp_path):
+    """Neither of them has a file."""
+
+    def graph(reason):
+        return stage(describe, "lenient", lenient=True, found=stage(missing_for, reason=reason))
+
+    assert do(tmp_path / "run", graph("no data")) == ["lenient"]
+    assert do(tmp_path / "run", graph("no success")) == ["lenient"]
+    assert (tmp_path / "run/lenient/found.txt").read_text() == "no success"
+
+
+def test_a_plan_says_what_would_be_done_and_why(tmp_path):
+    do(tmp_path / "run", graph())
+    (tmp_path / "run/two/model.safetensors").unlink()
+    before = snapshot(tmp_path)
+    assert planned([graph(value=2.0)], RunFolder(tmp_path / "run")) == {
+        "one": "value 1.0 -> 2.0 changed",
+        "two": "its file model.safetensors is missing",
+        "total": "it follows one, two, done before it, unless that comes out the same",
+    }
+    assert snapshot(tmp_path) == before
 
 
 def test_a_circle_is_an_error():

@@ -136,7 +136,7 @@ def test_the_users_own_files_stay(run_folder, outside, capfd):
     assert not (run_folder / "report.json").exists() and (run_folder / "report.html").exists()
     assert (run_folder / "notes/stage.json").read_text() == "mine" and snapshot(outside) == before
     assert (run_folder / "gate/model.kept1/remarks.txt").read_text() == "mine"
-    assert "holds files that no stage.json knows of; it is kept as" in capfd.readouterr().err
+    assert "holds files of somebody else's; it is kept as" in capfd.readouterr().err
     with create(run_folder) as run:
         assert set(run.stages()) == {"dataset", "gate/model", "report"}
 

@@ -11,7 +11,8 @@ from burnish.errors import InputError
 from burnish.imagination import imagined_evaluation
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
 from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
-from burnish.storage import load_tensors
+from burnish.storage import load_state, load_tensors, save_state
+from burnish.training.resume import DamagedResume
 from tests.imagination.counter_world import make_env, start_states
 
 PPO_CONFIG = PPOConfig(gamma=0.95, policy_learning_rate=3e-3, anchor_weight=0.01, minibatch_size=128, target_kl=0.1)
@@ -246,6 +247,17 @@ def interrupt(folder, at, settings):
 
     with pytest.raises(Interrupted):
         run(folder, on_iteration=on_iteration, **settings)
+
+
+@pytest.mark.parametrize("key", ["learner", "averaged", "best", "best_weights", "iteration", "first", "explored"])
+def test_a_damaged_state_is_named(tmp_path, key):
+    interrupt(tmp_path, 5, {"checkpoint_seconds": 0.0})
+    path = tmp_path / "resume.safetensors"
+    state = load_state(path)
+    del state[key]
+    save_state(path, state)
+    with pytest.raises(DamagedResume, match=rf"the resume state is damaged \(field '{key}' is missing\)"):
+        run(tmp_path, checkpoint_seconds=0.0)
 
 
 @pytest.mark.parametrize("at", [(0,), (1,), (5,), (8,), (2, 3, 7)])
