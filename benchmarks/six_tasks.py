@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 
-from burnish.errors import BurnishError
+from burnish.errors import BurnishError, InputError
 from burnish.networks import UNET_PRESETS
 from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
@@ -86,6 +86,8 @@ def time_limit(minutes: float | None) -> Iterator[None]:
 def configuration(args: argparse.Namespace) -> World4RL:
     """The preset, with what the command line changes."""
     config = entry(RECIPE).preset(args.preset)
+    if not isinstance(config.world_model, PixelDiffusionConfig):
+        raise InputError(f"--preset {args.preset}: found a world model of states, expected one of frames")
     changes: dict[str, dict[str, Any]] = {
         "world_model": {"preset": args.network},
         "world_model_training": {
