@@ -9,11 +9,10 @@ from burnish.storage import load_tensors, read_json, save_tensors, write_json
 from studies.export import INDEX, export_half, import_half
 
 
-def save_module(folder, module, config):
-    """A module as the folder of a component: its tensors and its configuration."""
-    folder.mkdir()
-    save_tensors(folder / "model.safetensors", module.state_dict())
-    write_json(folder / "config.json", config)
+def kept(folder, module):
+    """A folder of a model's weights and description."""
+    save_tensors(folder / "model.safetensors", dict(module.state_dict()))
+    write_json(folder / "config.json", {"width": 200})
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def model(tmp_path):
     module = nn.Sequential(nn.Linear(300, 200), nn.Linear(200, 3))
     module.register_buffer("count", torch.tensor(2**40 + 1))
     module.register_buffer("empty", torch.zeros(0, 4))
-    save_module(tmp_path / "model", module, {"width": 200})
+    kept(tmp_path / "model", module)
     return tmp_path / "model"
 
 
@@ -43,10 +42,10 @@ def test_there_and_back(model, tmp_path):
 
 
 def test_many_small_tensors_and_a_smaller_second_export(tmp_path):
-    save_module(tmp_path / "many", nn.ModuleList(nn.Linear(40, 40) for _ in range(60)), {})
+    kept(tmp_path / "many", nn.ModuleList(nn.Linear(40, 40) for _ in range(60)))
     files = export_half(tmp_path / "many", tmp_path / "small", max_bytes=16_384)
     assert max(path.stat().st_size for path in files if path.suffix == ".safetensors") <= 16_384
-    save_module(tmp_path / "few", nn.Linear(2, 2), {})
+    kept(tmp_path / "few", nn.Linear(2, 2))
     export_half(tmp_path / "few", tmp_path / "small")
     assert [path.name for path in (tmp_path / "small").glob("weights*")] == ["weights-000.safetensors"]
     import_half(tmp_path / "small", tmp_path / "again")
@@ -56,7 +55,7 @@ def test_many_small_tensors_and_a_smaller_second_export(tmp_path):
 def test_weights_beyond_half_precision_are_refused(tmp_path):
     module = nn.Linear(100, 100)
     nn.init.constant_(module.weight, 1e5)
-    save_module(tmp_path / "large", module, {})
+    kept(tmp_path / "large", module)
     with pytest.raises(InputError, match="tensor 'weight' has values beyond float16's range"):
         export_half(tmp_path / "large", tmp_path / "small")
 

@@ -6,13 +6,14 @@ import shutil
 import pytest
 import torch
 
+from burnish.components import load
 from burnish.data import read_dataset, write_dataset
 from burnish.errors import InputError, RunError
-from burnish.components import load
 from burnish.networks import UNetConfig
+from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
 from burnish.recipes.own_data import OwnData
-from burnish.recipes.runs import How, Resolved, RunSpec, run_recipe
+from burnish.recipes.runs import How, Resolved, run_recipe
 from burnish.storage import load_tensors, read_json
 from burnish.training import TrainingConfig
 from burnish.world_models import PixelDiffusion, PixelDiffusionConfig
@@ -59,8 +60,8 @@ def test_it_learns_from_all_runs_and_resumes_to_the_same_weights(runs, config, t
     # Stopped in the middle, the same call goes on.
     original = joint.train_world_model
 
-    def interrupted(stage, *arguments):
-        progress = stage.progress
+    def interrupted(context, *rest):
+        progress = context.progress
 
         def bar(*arguments):
             shown = progress(*arguments)
@@ -74,8 +75,8 @@ def test_it_learns_from_all_runs_and_resumes_to_the_same_weights(runs, config, t
             shown.at = stop
             return shown
 
-        stage.progress = bar
-        return original(stage, *arguments)
+        context.progress = bar
+        return original(context, *rest)
 
     monkeypatch.setattr(joint, "train_world_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -112,7 +113,7 @@ def test_too_little_memory_names_the_setting(runs, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(joint, "train_world_model", hungry)
-    with pytest.raises(RunError, match=r"lower training\.batch_size"):
+    with pytest.raises(RunError, match=r"world_model: out of memory; lower training\.batch_size \(now 4\)"):
         train_joint(runs, SMALL, TRAINING, tmp_path / "joint", 0)
 
 

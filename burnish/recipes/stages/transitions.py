@@ -36,7 +36,7 @@ from burnish.world_models import (
 def train_world_model(
     context: StageContext,
     data: Split,
-    policy: Agent,
+    policy: Agent | None,
     history: HistoryConfig | PixelHistoryConfig,
     model: DiffusionConfig | PixelDiffusionConfig,
     training: TrainingConfig,
