@@ -131,7 +131,7 @@ def write_results(out: Path, words: list[str], told: str) -> None:
         f"Simulator steps: refinement {refined['simulator_steps']}, evaluation {judged['simulator_steps']}. "
         f"Imagined steps: {refined['imagined_steps']:,.0f}. Seconds on two busy cores that others shared.",
         "One seed of one data set, without the gate. Imagination promises more than the environment gives. An earlier",
-        "recording by the same recipe, learned from before the stage graph, gave 0 → 23 %; why it differs is unknown.",
+        "recording by the same recipe, with the code before the stage graph, gave 0 → 23 %; why is not known.",
     ]
     (RESULTS / "so101.md").write_text("\n".join(lines) + "\n")
 

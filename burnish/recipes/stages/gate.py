@@ -60,8 +60,8 @@ def accept(
     policy: Agent,
     refined: Agent,
     gate: GateConfig,
-    penalty: PessimismConfig | None,
     seed: int,
+    penalty: PessimismConfig | None = None,
 ) -> Agent:
     """Decide, write gate.json, and leave the policy that the run hands out: refined or pretrained.
 
@@ -70,8 +70,7 @@ def accept(
     before = simulator_steps()
     reason = next((each.world for each in worlds if isinstance(each.world, Absent)), None)
     if reason is None:
-        frozen = [imagined(each, penalty, data) for each in worlds]
-        found = verdict(gate, seed, data, (inside(policy), inside(refined)), frozen).to_dict()
+        found = verdict(gate, seed, data, (inside(policy), inside(refined)), worlds, penalty).to_dict()
     else:
         found = {"accepted": False, "reasons": [str(reason)]}
     write_json(context.folder / GATE_FILE, found)
@@ -87,15 +86,21 @@ def accept(
 
 
 def verdict(
-    gate: GateConfig, seed: int, data: Dataset, agents: tuple[Agent, Agent], worlds: Sequence[Models]
+    gate: GateConfig,
+    seed: int,
+    data: Dataset,
+    agents: tuple[Agent, Agent],
+    worlds: Sequence[base.Models],
+    penalty: PessimismConfig | None = None,
 ) -> GateVerdict:
     """The decision on (pretrained, refined), from held-out worlds and the `data` that they were trained on folds of."""
     pretrained, refined = agents
+    frozen = [imagined(each, penalty, data) for each in worlds]
     held_out = [episodes for _, episodes in folds(data, len(worlds), seed)]
-    tested = back_test(pretrained, worlds, held_out, time_limit(data), seed)
+    tested = back_test(pretrained, frozen, held_out, time_limit(data), seed)
     return decide(
-        plays(pretrained, worlds, data, gate.episodes, seed),
-        plays(refined, worlds, data, gate.episodes, seed),
+        plays(pretrained, frozen, data, gate.episodes, seed),
+        plays(refined, frozen, data, gate.episodes, seed),
         tested,
         gate,
         recorded_outcome(pretrained, data, tested.measure),
