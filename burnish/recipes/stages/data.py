@@ -96,7 +96,7 @@ def lacking(dataset: Dataset, worlds: int, seed: int) -> str | None:
     if int((~dataset.success[dataset.starts]).sum()) < 2:
         return "fewer than 2 episodes of the data do not begin in success, too few to play from"
     parts = [part for both in folds(dataset, worlds, seed) for part in both]
-    if not dataset.has_success:
+    if dataset.has_reward and not dataset.has_success:
         varies = all(len(part.episode_return.unique()) > 1 for part in parts)
         return None if varies else f"the returns of the data hardly vary, too little for {worlds} held-out worlds"
     if not all(part.has_success for part in parts):
