@@ -18,7 +18,7 @@ from burnish.networks import UNetConfig
 from burnish.policies import Agent, load_agent
 from burnish.storage import load_tensors, read_json, save_tensors, write_json
 
-SIZE, DIM, ACTIONS = 32, 4, 2
+SIZE, DIM, ACTIONS, POOL = 32, 4, 2, 2
 PIXELS = world_models.PixelHistoryConfig(("front",), image_size=SIZE, frames=2)
 STATES = {STATE: torch.linspace(-1, 1, 3 * DIM).view(3, DIM)}
 PICTURES = {image_key("front"): torch.arange(3 * SIZE * SIZE * 3).view(3, SIZE, SIZE, 3).remainder(251).byte()}
@@ -62,6 +62,12 @@ def reward_head():
     return rewards.RewardHead(2 * 5 + ACTIONS, rewards.RewardHeadConfig(members=2, hidden=(8,)))
 
 
+def on_pixels():
+    config = world_models.HistoryConfig(frames=PIXELS.frames, inertia=False)
+    coarse = world_models.TransitionSpace(3 * POOL**2, ACTIONS, tuple(range(3 * POOL**2)), config, ())
+    return world_models.DisagreementEnsemble(coarse, world_models.EnsembleConfig(members=2, hidden=(8,)))
+
+
 EXAMPLES = {
     "Agent": lambda: Agent(
         world_models.ObservationHistory(DIM, ACTIONS, world_models.HistoryConfig()), gaussian(), "t"
@@ -85,6 +91,7 @@ EXAMPLES = {
     "GaussianPolicy": gaussian,
     "LatentEnsemble": lambda: world_models.LatentEnsemble(rssm(), world_models.LatentEnsembleConfig(2, (8,))),
     "ObservationHistory": lambda: history(frames=3, feature_frames=2),
+    "OnFrames": lambda: world_models.OnFrames(on_pixels(), POOL),
     "PicturePolicy": lambda: policies.PicturePolicy(
         3 * SIZE**2,
         ACTIONS,
@@ -139,7 +146,9 @@ def behaviour(component):
     if isinstance(component, world_models.Autoencoder):
         return component.encode(PICTURES)
     observer = component
-    if not hasattr(component, "observe"):
+    if isinstance(component, world_models.OnFrames):
+        observer = EXAMPLES["PixelHistory"]()
+    elif not hasattr(component, "observe"):
         observer = component.world_model if hasattr(component, "world_model") else component.space
     state, action = observer.initial(3), torch.linspace(-1, 1, 3 * ACTIONS).view(3, ACTIONS)
     for _ in range(2):
