@@ -3,8 +3,8 @@
     python benchmarks/ablation.py --runs runs/eight/handle-pull-v3-0 runs/eight/hammer-v3-0 --out runs/ablation \
         -- --preset contacts --config.evaluation.curve-points 0 --config.evaluation.videos 0
 
-`--runs` are finished runs of `grid.py`; what stands after `--` is what they were given.  Each variant starts from a
-copy, so that only the stages that the change touches run again.  A variant that is done is not run again.
+`--runs` are finished runs of `grid.py`; what stands after `--` is what they were given. Each variant starts from a
+copy, so that only the stages that the change touches run again. A variant that is done is not run again.
 Writes `benchmarks/results/ablation.md`.
 """
 

@@ -3,17 +3,17 @@
     python benchmarks/action_encodings.py RUN/dataset [--encodings two_hot linear …] [--seeds 3] [--steps 3000]
     python benchmarks/action_encodings.py RUN/dataset --model pixels [--network diamond] [--device cuda]
 
-DATASET is the folder of a LeRobotDataset v3.0, such as a run's; `--model pixels` wants one with pictures.  For every
+DATASET is the folder of a LeRobotDataset v3.0, such as a run's; `--model pixels` wants one with pictures. For every
 encoding and seed one diffusion world model learns from the same training episodes; it then predicts `--horizon` frames
 from frames of held-out episodes with their recorded actions, for episodes of the policy and of random motion apart,
 since an encoding may help where the data is dense and hurt beyond it.
 
 On states, errors are root mean squares over the state's moving dimensions in standard deviations of the data, medians
-over the windows: lower is better.  On pixels the table has the PSNR in dB over those pixels that moved since the
-present frame, means over the windows: higher is better.  Numbers are mean ± standard deviation over the seeds (of
-training and sampling: the episodes are the same).  The last row holds the present frame.  Prints the table, and writes
-it to `--out`.  With `--keep DIR` finished runs are kept there and not run again: commands with other encodings may work
-beside each other, and the last one renders them all.  A folder holds runs of one data set and one size only.
+over the windows: lower is better. On pixels the table has the PSNR in dB over those pixels that moved since the
+present frame, means over the windows: higher is better. Numbers are mean ± standard deviation over the seeds (of
+training and sampling: the episodes are the same). The last row holds the present frame. Prints the table, and writes
+it to `--out`. With `--keep DIR` finished runs are kept there and not run again: commands with other encodings may work
+beside each other, and the last one renders them all. A folder holds runs of one data set and one size only.
 """
 
 import argparse

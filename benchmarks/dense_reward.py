@@ -38,10 +38,11 @@ NOISE = 0.3
 _SETTINGS = """
     --preset tiny --threads 1 --config.pretraining.steps 500 --config.world-model-training.steps 1500
     --config.classifier-training.steps 1500 --config.ensemble-training.steps 800 --config.refine.iterations 60
+    --config.imagination.pessimism.rule penalty --config.imagination.pessimism.weight 0.05
     --config.evaluation.episodes 100 --config.evaluation.curve-points 0 --config.evaluation.videos 0
 """
 SETTINGS = _SETTINGS.split()
-"""Chosen on seeds 0 and 1."""
+"""Chosen on seed 0, which is not among those reported."""
 
 
 class Reach:

@@ -8,7 +8,7 @@
         --name diwa_gaussian -- --config.policy gaussian
 
 `--from` starts every run from a copy of another grid's run: only the stages that the changed settings concern are done
-again.  What stands after `--` goes to `burnish run` as it is.  A run that is done is not run again: the script resumes.
+again. What stands after `--` goes to `burnish run` as it is. A run that is done is not run again: the script resumes.
 `benchmarks/results/NAME.md` and `NAME.json` receive every run, the bad ones too.
 """
 

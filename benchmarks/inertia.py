@@ -4,8 +4,8 @@
 
 For each run of world4rl on states and each variant: a quarter of the episodes is held out, the world model is trained
 on the others for the configured steps, and asked for held-out errors of one step (quantiles, in standard deviations of
-the changes), open-loop errors after 10 and 40 steps, and the correlation of replayed with recorded success.  What is
-done is kept in --out.  Writes benchmarks/results/inertia.md.
+the changes), open-loop errors after 10 and 40 steps, and the correlation of replayed with recorded success. What is
+done is kept in --out. Writes benchmarks/results/inertia.md.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     python benchmarks/online_dppo.py RUN … [--steps 300000] [--anchor 0.0]
 
-Each RUN is a finished run folder of the recipe `diwa`.  From its pretrained policy and its frozen world model (as the
+Each RUN is a finished run folder of the recipe `diwa`. From its pretrained policy and its frozen world model (as the
 encoder only) PPO goes on in the real simulator; the environment is all that changes, and the anchor, which DPPO does
-not have.  The deterministic policy is judged every few iterations on starts that neither the training nor the final
-evaluation sees; those episodes are not counted.  DiWA's refined policy is judged on the same starts.  Writes
+not have. The deterministic policy is judged every few iterations on starts that neither the training nor the final
+evaluation sees; those episodes are not counted. DiWA's refined policy is judged on the same starts. Writes
 benchmarks/results/online_dppo.md.
 """
 

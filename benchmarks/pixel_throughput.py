@@ -2,13 +2,13 @@
 
     python benchmarks/pixel_throughput.py [--diamond PATH] [--compile] [--batch 32] [--threads 1] [--budget 20]
 
-An imagined step is one predicted frame (64×64, 4 past frames, 3 Euler steps, so 3 network calls).  PATH is a checkout
+An imagined step is one predicted frame (64×64, 4 past frames, 3 Euler steps, so 3 network calls). PATH is a checkout
 of github.com/eloialonso/diamond; its sampler and denoiser (the Atari sizes) run as they are, in the same process and by
-turns with ours of the same sizes.  Each of our rows adds one change to the row above, and is compared with a float32
-run of the same weights.  With one thread times are CPU seconds, the best of a few calls, so that other work on the
-machine disturbs little.  Presets run with a smaller batch on a CPU, where only a few rows go through the network at
+turns with ours of the same sizes. Each of our rows adds one change to the row above, and is compared with a float32
+run of the same weights. With one thread times are CPU seconds, the best of a few calls, so that other work on the
+machine disturbs little. Presets run with a smaller batch on a CPU, where only a few rows go through the network at
 once anyway; those that would need more than `--budget` seconds are predicted from their FLOPs and the
-rate of the largest preset that was measured.  Writes benchmarks/results/pixel_throughput.md.
+rate of the largest preset that was measured. Writes benchmarks/results/pixel_throughput.md.
 """
 
 import argparse

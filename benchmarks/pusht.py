@@ -81,7 +81,7 @@ def main() -> None:
         str(args.out / "run"),
     ]
     subprocess.run(
-        [sys.executable, "-m", "burnish", *words, "--config.simulator.max-steps", str(STEPS)],
+        [sys.executable, "-m", "burnish", *words, "--threads", "1", "--config.simulator.max-steps", str(STEPS)],
         check=True,
     )
 

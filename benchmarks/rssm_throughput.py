@@ -4,7 +4,7 @@
 
 Measured on random data of Meta-World's sizes (21 values of state, 4 of action); the weights do not matter for speed.
 Training is one batch of sequences (forward, backward, AdamW); imagination steps many environments at once, as
-refinement does, with the decoder not being run.  Writes benchmarks/results/rssm_throughput.md.
+refinement does, with the decoder not being run. Writes benchmarks/results/rssm_throughput.md.
 """
 
 import argparse

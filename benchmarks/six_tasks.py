@@ -4,15 +4,15 @@
     python benchmarks/six_tasks.py --predict                                    what that costs, from FLOPs
 
 It does as much as fits into `--minutes` and stops; the same command again goes on (training and refinement from their
-last checkpoint; one recording of episodes from its beginning, so let that fit).  The pieces, in their order: for
+last checkpoint; one recording of episodes from its beginning, so let that fit). The pieces, in their order: for
 every task the demonstrations, the cloned policy and its rollouts; one world model on the data of all tasks; then, for
-every task, classifier, refinement and evaluation.  That is done for one seed after the other.  With `--world-models
+every task, classifier, refinement and evaluation. That is done for one seed after the other. With `--world-models
 one` (the paper's 69,000 frames) all seeds imagine in the first seed's world model; with `each` every seed trains its
 own.
 
 `six_tasks.md` and `six_tasks.json` in `--out` hold what is done so far, and each finished world model is exported there
-as `world_model_SEED/`, in files of half precision and at most 16 MiB.  `--world-model FOLDER` takes such an export in
-the place of training.  A run folder `TASK-SEED` is a run like any other: `burnish report`, say, works on it.
+as `world_model_SEED/`, in files of half precision and at most 16 MiB. `--world-model FOLDER` takes such an export in
+the place of training. A run folder `TASK-SEED` is a run like any other: `burnish report`, say, works on it.
 """
 
 import argparse

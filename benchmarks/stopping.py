@@ -1,10 +1,10 @@
-"""When has a world model learned enough?  Two held-out numbers while it trains, on the data of finished runs.
+"""When has a world model learned enough? Two held-out numbers while it trains, on the data of finished runs.
 
     python benchmarks/stopping.py --runs runs/table/*-v3-4 --out runs/stopping [--length 2] [--jobs 2]
 
 For each run of world4rl on states its world model is trained anew for `--length` times the steps of its configuration,
 and asked ten times on the way (`validate_every`): the open-loop error after ten steps, and the outcome error, 1 − the
-correlation of imagined and recorded success of replayed held-out episodes.  Resumes; writes
+correlation of imagined and recorded success of replayed held-out episodes. Resumes; writes
 benchmarks/results/stopping.md.
 """
 

@@ -2,12 +2,12 @@
 
     python benchmarks/success_classifiers.py RUN … [--episodes 160] [--steps 800]
 
-Each RUN is a finished run folder of the recipe `diwa` on a simulator.  The frames of a share of its episodes are drawn
-again (the simulator repeats an episode from its seed, bit for bit) at 64 × 64 pixels.  On the training episodes a
+Each RUN is a finished run folder of the recipe `diwa` on a simulator. The frames of a share of its episodes are drawn
+again (the simulator repeats an episode from its seed, bit for bit) at 64 × 64 pixels. On the training episodes a
 convolutional network learns success from pixels with cross-entropy and random shifts; a latent classifier of the
-run's own settings learns from the world model's features of the same frames.  Both are judged at probability 0.5, as
+run's own settings learns from the world model's features of the same frames. Both are judged at probability 0.5, as
 in the paper, on the same held-out episodes; the run's own calibrated classifier (with imagined latents, on all
-episodes) is given beside them.  Writes benchmarks/results/success_classifiers.md.
+episodes) is given beside them. Writes benchmarks/results/success_classifiers.md.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/throughput.py --runs runs/nine/*-0 --seconds 3
 
-Each run folder gives a task with its trained world model, ensemble, classifier and policy.  An imagined step is what
-refinement does: policy, disagreement, denoising, classifier, auto-reset.  A real step is one environment step (one
+Each run folder gives a task with its trained world model, ensemble, classifier and policy. An imagined step is what
+refinement does: policy, disagreement, denoising, classifier, auto-reset. A real step is one environment step (one
 decision, `action_repeat` control steps) of the same policy, resets included, on one process per core.
 """
 

@@ -1,8 +1,8 @@
-"""Can the trust gate be trusted?  Many refinements, some set up to exploit their models, judged by gate and simulator.
+"""Can the trust gate be trusted? Many refinements, some set up to exploit their models, judged by gate and simulator.
 
     python benchmarks/trust_study.py --runs runs/table/*-v3-[23] --name trust_study
 
-RUNS are finished run folders of `burnish compare` with methods bc, RECIPE, RECIPE-no-halting and RECIPE-no-anchor.  In
+RUNS are finished run folders of `burnish compare` with methods bc, RECIPE, RECIPE-no-halting and RECIPE-no-anchor. In
 each of them this script
 
 - refines twice more, set up to exploit (no halting, no anchor, no members): in a world model that was trained for 100
@@ -11,9 +11,9 @@ each of them this script
 - scores the pretrained and the refined policies, iterates of refinement, checkpoints of behaviour cloning and a policy
   of random weights in the held-out worlds, in the run's own world model, and in the real simulator.
 
-A stage that is done is not done again.  Writes benchmarks/results/NAME.md, .json, .html and .png.
+A stage that is done is not done again. Writes benchmarks/results/NAME.md, .json, .html and .png.
 With `--more N` every policy plays N further starts in the simulator, and truth is what came of all of them: a hundred
-episodes cannot tell policies apart that succeed alike.  `--least-skill` decides by one φ for all gains instead of the
+episodes cannot tell policies apart that succeed alike. `--least-skill` decides by one φ for all gains instead of the
 default rule (what the held-out worlds said stays the same), and NAME_thresholds.md has what each of several would
 decide.
 """

@@ -1,10 +1,10 @@
-"""Is the ensemble's disagreement calibrated?  Rank correlation with the true error, and coverage, by horizon.
+"""Is the ensemble's disagreement calibrated? Rank correlation with the true error, and coverage, by horizon.
 
     python benchmarks/uncertainty.py --runs runs/table/*-v3-[23]
 
-For each run of world4rl on states: open-loop predictions on its held-out episodes.  A factor for each horizon makes
+For each run of world4rl on states: open-loop predictions on its held-out episodes. A factor for each horizon makes
 disagreement a 90 % bound on the error on half of these episodes; the table has the coverage on the other half, with
-these factors and with the one of a single step throughout.  Writes benchmarks/results/uncertainty.md.
+these factors and with the one of a single step throughout. Writes benchmarks/results/uncertainty.md.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Files that are either whole or absent: JSON, tensors and nested training state, written atomically, never pickled.
 
-Everything is written to a temporary name beside the target, flushed to disk and renamed.  Tensors use safetensors, so
+Everything is written to a temporary name beside the target, flushed to disk and renamed. Tensors use safetensors, so
 a file from elsewhere can hold numbers and text but no code.
 """
 

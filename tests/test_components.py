@@ -58,6 +58,10 @@ def pixel_diffusion(**settings):
     return world_models.PixelDiffusion(world_models.PixelHistory(ACTIONS, PIXELS), config)
 
 
+def reward_head():
+    return rewards.RewardHead(2 * 5 + ACTIONS, rewards.RewardHeadConfig(members=2, hidden=(8,)))
+
+
 EXAMPLES = {
     "Agent": lambda: Agent(
         world_models.ObservationHistory(DIM, ACTIONS, world_models.HistoryConfig()), gaussian(), "t"
@@ -89,6 +93,9 @@ EXAMPLES = {
     "PixelDiffusion": pixel_diffusion,
     "PixelHistory": lambda: world_models.PixelHistory(ACTIONS, PIXELS),
     "RSSM": rssm,
+    "RewardAndSuccess": lambda: rewards.RewardAndSuccess(reward_head(), EXAMPLES["SuccessClassifier"]()),
+    "RewardHead": reward_head,
+    "WrittenReward": lambda: rewards.WrittenReward(rewards.RewardConfig("terms", terms=("-2 effort",)), ("x", "y")),
     "SuccessClassifier": lambda: rewards.SuccessClassifier(5, rewards.ClassifierConfig(members=2, hidden=(8,))),
     "TanhPolicy": lambda: policies.TanhPolicy(5, ACTIONS, policies.TanhPolicyConfig(hidden=(8,), chunk=2)),
     "TransitionSpace": space,
@@ -116,6 +123,13 @@ def behaviour(component):
     generator = torch.Generator().manual_seed(0)
     if isinstance(component, policies.Policy):
         return component.act(torch.linspace(-1, 1, component.feature_dim).repeat(2, 1), False, generator).action_chunk
+    if isinstance(component, rewards.RewardAndSuccess):
+        return torch.cat([behaviour(component.dense), behaviour(component.classifier)])
+    if isinstance(component, rewards.WrittenReward):
+        return component.function({}, torch.ones(3, ACTIONS), {}).reward
+    if isinstance(component, rewards.RewardHead):
+        features = torch.linspace(-1, 1, 10).view(2, 5)
+        return torch.cat([*component(features, torch.ones(2, ACTIONS), 2 * features), component.threshold[None]])
     if isinstance(component, rewards.CalibratedClassifier):
         features = torch.linspace(-1, 1, component.feature_dim).repeat(2, 1)
         return torch.cat([component.probability(features), component.threshold[None]])

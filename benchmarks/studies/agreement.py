@@ -43,8 +43,8 @@ class GateDecision:
     """One refinement that the gate let pass or not, and what it was worth in reality.
 
     All differences are refined − pretrained, in rate units (−1 to 1): `estimate` with its interval [`low`, `high`] is
-    the gate's, `real_difference` that of `episodes` paired real episodes.  `improved` of these failed before and
-    succeeded after, `worsened` the reverse.  `exploit`: the refinement was set up to exploit its world model.
+    the gate's, `real_difference` that of `episodes` paired real episodes. `improved` of these failed before and
+    succeeded after, `worsened` the reverse. `exploit`: the refinement was set up to exploit its world model.
     """
 
     task: str
@@ -160,8 +160,8 @@ def mean_maximum_rank_violation(estimate: Sequence[float], real: Sequence[float]
 
     The mean over i of the maximum over j of |R_i − R_j| · 1[(Q_i < Q_j) ≠ (R_i < R_j)], for estimates Q and real
     rates R: X. Li et al., "Evaluating real-world robot manipulation policies in simulation" (SIMPLER, arXiv
-    2405.05941).  Equal estimates of unequal policies are a violation, of the worse one (their code has > for <, and
-    so charges the better one).  Raises InputError without a policy.
+    2405.05941). Equal estimates of unequal policies are a violation, of the worse one (their code has > for <, and
+    so charges the better one). Raises InputError without a policy.
     """
     _check_lengths(estimate, real)
     if not real:

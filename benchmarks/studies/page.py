@@ -84,7 +84,7 @@ def study_of(policies: Any, decisions: Any, source: str = "study", title: str = 
 def write_study(study: Study, folder: Path, name: str) -> Path:
     """Write NAME.md, NAME.json (rows and numbers), NAME.html and NAME.png (the scatter); returns the Markdown's path.
 
-    Each file appears whole.  Without policies there is no picture, and an older one is not left behind.
+    Each file appears whole. Without policies there is no picture, and an older one is not left behind.
     """
     folder = Path(folder)
     stored = {"schema": SCHEMA, "title": study.title, "command": study.command, "numbers": study.numbers().as_json()}

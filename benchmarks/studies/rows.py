@@ -13,7 +13,7 @@ ROUNDING = 0.00051
 def policies_from(rows: Any, source: str = "policies") -> tuple[ScoredPolicy, ...]:
     """Check a list of {"task", "seed", "policy", "kind", "estimate", "naive", "real": {"successes", "episodes"}}.
 
-    Unknown additional keys are let through.  Raises InputError naming `source`, the row, the field, what was found and
+    Unknown additional keys are let through. Raises InputError naming `source`, the row, the field, what was found and
     what was expected; also where a task and seed have the same policy twice.
     """
     check = Checker(source)
@@ -34,7 +34,7 @@ def policies_from(rows: Any, source: str = "policies") -> tuple[ScoredPolicy, ..
 def decisions_from(rows: Any, source: str = "decisions") -> tuple[GateDecision, ...]:
     """Check a list of objects with the fields of `GateDecision`.
 
-    Unknown additional keys are let through.  Raises InputError as `policies_from` does; also where the real
+    Unknown additional keys are let through. Raises InputError as `policies_from` does; also where the real
     difference is not that of its counts.
     """
     check = Checker(source)

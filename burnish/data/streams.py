@@ -82,7 +82,7 @@ class Streams:
 def in_chunks(dataset: Dataset, chunk: int) -> tuple[Dataset, Tensor]:
     """The dataset as a model of whole action chunks sees it: every `chunk`-th frame, from every offset.
 
-    An episode of T frames becomes `chunk` episodes, beginning at its frames 0 … chunk-1.  The action at a frame is the
+    An episode of T frames becomes `chunk` episodes, beginning at its frames 0 … chunk-1. The action at a frame is the
     next `chunk` actions, flattened to (chunk · A); the last frame's is padded by repeating the last action, and is
     never executed. The reward of a frame is the sum of those since the frame before.
 

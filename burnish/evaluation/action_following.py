@@ -39,7 +39,7 @@ class ActionFollowing:
     not begin alike, so that neither future is due."""
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers for `report.json`.  Windows count as independent: of one episode, they are less than that."""
+        """Plain numbers for `report.json`. Windows count as independent: of one episode, they are less than that."""
         return {
             "horizon": self.horizon,
             "own_future": _counted(self.own_future),
@@ -61,7 +61,7 @@ def action_following(
     """Imagine `horizon` transitions from the same recorded frames twice, and look at where the last pictures land.
 
     The swapped actions are those of the drawn window, of another episode where there is one, that begins most alike
-    and ends most differently.  Both imaginations use the same noise, so a world model that ignores actions ties.
+    and ends most differently. Both imaginations use the same noise, so a world model that ignores actions ties.
     Distances are mean square errors over pixels that tell: for `own_future` those that move between the present and
     the recorded future; for `other_future` those in which the two recorded futures differ.
 
@@ -104,7 +104,7 @@ def partners(
 ) -> tuple[Int64[Tensor, " N"], Bool[Tensor, " N"]]:
     """For each window the one with the smallest ratio of the presents' to the futures' difference; begin they alike?
 
-    Differences are mean square errors of thumbnails.  Windows of the same episode are taken only where there is no
+    Differences are mean square errors of thumbnails. Windows of the same episode are taken only where there is no
     other episode.
     """
     start, end = (thumbnails(pictures[frames]) for frames in (present, future))

@@ -1,6 +1,6 @@
 """Back-test: held-out worlds replay recorded episodes of which the outcome is known.
 
-Worlds can agree with each other and be wrong together (that a puck follows the hand which passes it, say).  What they
+Worlds can agree with each other and be wrong together (that a puck follows the hand which passes it, say). What they
 say of recorded episodes that they did not learn from shows it, without a simulator: a world that knows the task
 succeeds where the robot did and fails where it failed.
 """
@@ -112,8 +112,8 @@ class BackTest:
         P(real | imagined success) − P(real | imagined failure), the slope of the regression of one outcome on the
         other, divided by `repeatability`: a single replay is a noisy measurement of how probable an episode's imagined
         success is, which flattens the slope (attenuation: C. Spearman, 1904; R. J. Carroll et al., "Measurement Error
-        in Nonlinear Models", 2006, section 3.2).  A policy's imagined success is a mean over many episodes, and has
-        not this noise.  Not more than 1.
+        in Nonlinear Models", 2006, section 3.2). A policy's imagined success is a mean over many episodes, and has
+        not this noise. Not more than 1.
         """
         (after_success, first), (after_failure, second) = self._rates()
         slope = after_success - after_failure

@@ -20,9 +20,9 @@ class CrossedMean:
 def crossed_mean(values: Float[Tensor, "K N"]) -> CrossedMean:
     """The mean of a table whose rows (worlds) and columns (starts) are both random samples, K, N ≥ 2.
 
-    Worlds differ from each other, and starts do: neither is averaged away by more of the other.  Var = (MS_rows +
+    Worlds differ from each other, and starts do: neither is averaged away by more of the other. Var = (MS_rows +
     MS_columns − MS_residual) / KN, and Satterthwaite's degrees of freedom (R. L. Brennan, "Generalizability Theory",
-    2001, sections 2.2 and 6.1).  Where the table shows no variance at all, N starts could still have hidden one that
+    2001, sections 2.2 and 6.1). Where the table shows no variance at all, N starts could still have hidden one that
     differs: the error is at least 1 / N.
     """
     k, n = values.shape

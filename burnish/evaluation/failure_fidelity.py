@@ -62,7 +62,7 @@ def failure_fidelity(
     """Imagine at most `limit` episodes from their first frames under their recorded actions, to their ends.
 
     Each counts as a success where the classifier fires on any imagined state; the first, recorded one is not asked.
-    An episode is a failure where no frame is marked a success.  Needs no pictures: the classifier reads features.
+    An episode is a failure where no frame is marked a success. Needs no pictures: the classifier reads features.
     """
     generator = torch.Generator(device=held_out.device).manual_seed(seed)
     drawn = torch.randperm(held_out.num_episodes, generator=generator, device=held_out.device)[:limit]

@@ -1,7 +1,7 @@
 """The trust gate: is the refined policy better than the pretrained one, by all that is known without a simulator?
 
-Refinement chose its iterate in the very models that it may have exploited.  The gate asks others: held-out worlds, each
-trained on other episodes with another seed and with a success classifier of its own, never used for refinement.  Both
+Refinement chose its iterate in the very models that it may have exploited. The gate asks others: held-out worlds, each
+trained on other episodes with another seed and with a success classifier of its own, never used for refinement. Both
 policies play from the same recorded starts in all of them, and a policy that leaves the data there earns nothing.
 
 An episode's outcome is its success, 0 or 1, or where nothing tells success its return.
@@ -31,7 +31,7 @@ class GateConfig:
     worlds: int = within(4, 0)
     """Held-out worlds; each leaves another share of the episodes out of its training. 0: no gate."""
     training_share: float = within(1.0, 0, 1, open_low=True)
-    """Training steps of a held-out world and its classifier, as a share of the run's own.  Less is faster, but
+    """Training steps of a held-out world and its classifier, as a share of the run's own. Less is faster, but
     on coffee-pull-v3 a quarter, a half and all of the steps made worlds that agree with reality at φ .13, .27, .34."""
     episodes: int = within(128, 2)
     """Imagined episodes of each policy in each held-out world, from the same recorded starts."""
@@ -44,7 +44,7 @@ class GateConfig:
     """Correlation from which on any gain is believed; below it only one that is surely more than `doubtful_margin`."""
     doubtful_margin: float = within(0.1, 0, 1, open_high=True)
     """Gain in real success, 0 to 1, or in standard deviations of recorded returns, that worlds with a skill between the
-    two must promise at `confidence`.  Worlds that half know a task are right about large gains far more often than
+    two must promise at `confidence`. Worlds that half know a task are right about large gains far more often than
     about small ones (docs/trust.md)."""
     margin: float = within(0.0, 0, 1, open_high=True)
     """Gain in the same units that the refined policy must have at that confidence."""
@@ -193,7 +193,7 @@ def expected_outcome(
     """The real success or return to expect of a policy with this imagined one, where the pretrained has `pretrained`.
 
     The pretrained policy's is known from the data, and the imagined difference to it counts for what it was worth in
-    the back-test.  Where the pretrained policy never acted in the data without noise, the back-test says both.
+    the back-test. Where the pretrained policy never acted in the data without noise, the back-test says both.
     """
     if recorded is None:
         return tested.expected(imagined)
@@ -212,7 +212,7 @@ def decide(
 
     The less of the truth it tells (the back-test's skill), the more it must promise (`GateConfig.asked_gain`).
 
-    `pretrained` and `refined` hold one play a world, from the same starts.  The expected real difference is the
+    `pretrained` and `refined` hold one play a world, from the same starts. The expected real difference is the
     imagined one times what an imagined outcome is worth by the back-test; its error has the spread between worlds,
     the luck of the starts and the uncertainty of the back-test (variance of a product: L. A. Goodman, JASA 55, 1960).
     """

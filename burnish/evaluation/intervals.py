@@ -14,8 +14,8 @@ from burnish.errors import InputError
 class PairedDifference:
     """How the success rate changed between two policies that were run from the same start states.
 
-    `difference` is after − before, in rate units (−1 to 1); `low` and `high` bound it at `confidence`.  The four
-    counts add up to `episodes`: `improved` failed before and succeeded after, `worsened` the reverse.  `p_value` is
+    `difference` is after − before, in rate units (−1 to 1); `low` and `high` bound it at `confidence`. The four
+    counts add up to `episodes`: `improved` failed before and succeeded after, `worsened` the reverse. `p_value` is
     that of McNemar's exact two-sided test of "no change".
     """
 
@@ -63,7 +63,7 @@ def paired_difference(before: Sequence[bool], after: Sequence[bool], confidence:
 
     The interval is method 10 (score intervals of both rates, combined with their correlation) of R. G. Newcombe,
     "Improved confidence intervals for the difference between binomial proportions based on paired data",
-    Statistics in Medicine 17 (1998), 2635-2650.  Raises InputError for empty sequences or unequal lengths.
+    Statistics in Medicine 17 (1998), 2635-2650. Raises InputError for empty sequences or unequal lengths.
     """
     if len(before) != len(after):
         raise InputError(f"paired episodes must be equally many: {len(before)} before, {len(after)} after")

@@ -1,6 +1,6 @@
 """How far pictures are from the true ones: PSNR, PSNR where something moves, and SSIM.
 
-Pictures are uint8, (…, H, W, 3), RGB.  Every number is per picture; leading dimensions are kept.
+Pictures are uint8, (…, H, W, 3), RGB. Every number is per picture; leading dimensions are kept.
 """
 
 import torch
@@ -45,7 +45,7 @@ def moving_error(
 def moving_psnr(
     pictures: UInt8[Tensor, "*batch H W 3"], target: UInt8[Tensor, "*batch H W 3"], moving: Bool[Tensor, "*batch H W"]
 ) -> Float[Tensor, "*batch"]:
-    """PSNR over the `moving` pixels alone: what stands still flatters every model.  NaN where none moves."""
+    """PSNR over the `moving` pixels alone: what stands still flatters every model. NaN where none moves."""
     return decibels(moving_error(pictures, target, moving))
 
 
@@ -57,9 +57,9 @@ def decibels(error: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
 def ssim(pictures: UInt8[Tensor, "*batch H W 3"], target: UInt8[Tensor, "*batch H W 3"]) -> Float[Tensor, "*batch"]:
     """Structural similarity: 11×11 Gaussian window of standard deviation 1.5, K1 = 0.01, K2 = 0.03, L = 255.
 
-    Mean over the three channels and over the windows that lie within the picture.  Source: Z. Wang et al., "Image
+    Mean over the three channels and over the windows that lie within the picture. Source: Z. Wang et al., "Image
     quality assessment: from error visibility to structural similarity", IEEE TIP 13 (2004), Eq. 13, which reads grey
-    pictures.  Raises InputError where a picture is smaller than the window.
+    pictures. Raises InputError where a picture is smaller than the window.
     """
     height, width = pictures.shape[-3:-1]
     if min(height, width) < SSIM_WINDOW:

@@ -1,6 +1,6 @@
-"""Does a world model know which recorded episodes succeeded?  It replays their actions from their first frames.
+"""Does a world model know which recorded episodes succeeded? It replays their actions from their first frames.
 
-The back-test of the trust gate asks this of finished worlds with their own classifier and agent.  Here it is cheap
+The back-test of the trust gate asks this of finished worlds with their own classifier and agent. Here it is cheap
 enough to be asked again and again while a world model trains: no policy plays, and one classifier serves all
 stages of training, since it reads observations, which do not depend on the model's weights.
 """
@@ -65,7 +65,7 @@ def replay(
     """Replay the recorded actions of held-out episodes `copies` times, each from its first frame to its end.
 
     An episode's imagined success is the highest `probability` of success on the way, averaged over the copies:
-    a model that is unsure says something between.  See `telling_sources` for which episodes.
+    a model that is unsure says something between. See `telling_sources` for which episodes.
     """
     chosen = held_out.with_sources(sorted(telling_sources([held_out])))
     generator = torch.Generator(device=chosen.device).manual_seed(seed)

@@ -2,7 +2,7 @@
 
 An ensemble is often right about where its errors are larger and wrong about how large (rwm-reproduction on RWM-U: a
 standard deviation 33 times too small), by another factor at each horizon; and one whose members agree where they are
-wrong does not even rank.  Both are measured here on held-out episodes.
+wrong does not even rank. Both are measured here on held-out episodes.
 """
 
 import math
@@ -30,7 +30,7 @@ class Uncertainty:
 
     The bound on the error after h steps is factor_h · (disagreement + floor), where disagreement is the mean of those
     before steps 1 … h: every step's doubt has its share in the drift, while a maximum would be that of one contact; how
-    errors grow with h is left to the factor.  Windows of one episode depend on each other, so that the coverage has
+    errors grow with h is left to the factor. Windows of one episode depend on each other, so that the coverage has
     the luck of `episodes` draws rather than of `test_windows`.
     """
 
@@ -132,7 +132,7 @@ def uncertainty(result: OpenLoop, seed: int) -> Uncertainty:
 def conformal_quantile(scores: Float[Tensor, "n H"], level: float) -> Float[Tensor, " H"]:
     """The ⌈(n + 1) level⌉-th smallest of each column: a further exchangeable score lies below with this probability.
 
-    Source: split-conformal prediction (Lei et al. 2018, arXiv 1604.04173).  Raises InputError where n is too small.
+    Source: split-conformal prediction (Lei et al. 2018, arXiv 1604.04173). Raises InputError where n is too small.
     """
     # Rounded first: 0.9 · 70 must not become 63.000000000000007.
     rank = math.ceil(round((len(scores) + 1) * level, 9))

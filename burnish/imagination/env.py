@@ -35,7 +35,7 @@ class ImaginationConfig:
     pessimism: PessimismConfig = PessimismConfig()
     """What is made of disagreement and of the distance to the data."""
     member_share: float = within(0.0, 0, 1)
-    """Share of imagined episodes that follow one member of the ensemble instead of the world model.  What works in
+    """Share of imagined episodes that follow one member of the ensemble instead of the world model. What works in
     one model only is a flaw of that model; what works in all of them may be real."""
 
 

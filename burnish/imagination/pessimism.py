@@ -1,5 +1,6 @@
 """What is made of uncertainty about an imagined transition; the one place that compares it with a threshold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, Self, TypeGuard
 
@@ -58,6 +59,12 @@ class PessimismConfig:
     use: tuple[str, ...] = ("disagreement", "distance")
     """The uncertainties that count; others are only measured."""
 
+    def check(self, names: Sequence[str]) -> None:
+        """That the rule has an uncertainty to go by, among those of these names; InputError where it has none."""
+        if names and self.rule != "none" and not set(names).intersection(self.use):
+            expected = f"expected some of {list(names)}, or the rule 'none' to do without"
+            raise InputError(f"pessimism.use: found {list(self.use)}, {expected}")
+
 
 @dataclass(frozen=True)
 class Pessimism:
@@ -88,11 +95,7 @@ class Pessimism:
         Raises:
             InputError: there are uncertainties, a rule that needs them, and none of them is to be used.
         """
-        names = [each.name for each in uncertainties]
-        if names and config.rule != "none" and not set(names).intersection(config.use):
-            raise InputError(
-                f"pessimism.use: found {list(config.use)}, expected some of {names}, or the rule 'none' to do without"
-            )
+        config.check([each.name for each in uncertainties])
         return cls(uncertainties, config.rule, config.weight, config.combine, config.use, halt_reward)
 
     @property

@@ -24,7 +24,7 @@ class StartConfig:
 class StartStates:
     """World-model states of recorded frames, ready to be drawn on the device.
 
-    `states` holds one row for each frame in `frames` (indices into `dataset`).  Frames that already show success, or,
+    `states` holds one row for each frame in `frames` (indices into `dataset`). Frames that already show success, or,
     in data without any, that ended their episode, are left out.
     """
 

@@ -14,7 +14,7 @@ class ActionEncoding(nn.Module):
     """Maps actions (..., A) in [-1, 1] to vectors (..., A · size); values outside are clamped to the range.
 
     A family may mix the actions of a window: its `forward` then wants (..., H, A), and row k of its (..., H, A · size)
-    is no longer about action k.  `rows` and `window` serve every family.
+    is no longer about action k. `rows` and `window` serve every family.
     """
 
     size: int
@@ -87,13 +87,13 @@ class DCT(ActionEncoding):
 
     As FAST does (arXiv 2501.09747): every action dimension is scaled so that the 1 % and 99 % quantiles of the data
     are -1 and 1, an orthonormal DCT-II runs over the H actions, and coefficients times γ are rounded; K bins mean
-    γ = (K - 1) / 2, which is FAST's 10 for 21.  Here, other than there:
+    γ = (K - 1) / 2, which is FAST's 10 for 21. Here, other than there:
 
     - FAST writes the integers low frequencies first and compresses them by byte-pair encoding into a sequence whose
-      length varies, for a language model to read.  A world model reads a vector of one length, so each of the H · A
+      length varies, for a language model to read. A world model reads a vector of one length, so each of the H · A
       coefficients stays a token of its own, with a place of its own; nothing is merged, and nothing is lost by it.
     - The vocabulary is 2⌈γ√H⌉ + 1 levels a coefficient: no orthonormal coefficient of H values within ±1 lies beyond
-      √H.  The first linear layer of the network is then the tokens' embedding table.
+      √H. The first linear layer of the network is then the tokens' embedding table.
     - Values beyond the quantiles are clamped, so that the vocabulary is complete.
 
     With one action (H = 1) and unfitted it is `OneHot`.
@@ -142,7 +142,7 @@ class VectorQuantised(ActionEncoding):
     """The nearest of K learned actions, in the place of the action.
 
     The codebook of a VQ-VAE (arXiv 1711.00937) whose encoder and decoder are the identity, because an action has few
-    dimensions: K-means on the data's actions is what its codebook loss converges to.  The gradient passes straight
+    dimensions: K-means on the data's actions is what its codebook loss converges to. The gradient passes straight
     through to the action.
     """
 

@@ -15,7 +15,7 @@ _GROUPS = 4
 class LatentEncoder(nn.Module):
     """Convolutions of stride 2 down to a 4×4 grid, then two linear layers: (B, C, S, S) to (B, output_dim).
 
-    `widths` are the channels of each level; S must be 4 · 2^levels.  Normalisation is by groups, so that a picture's
+    `widths` are the channels of each level; S must be 4 · 2^levels. Normalisation is by groups, so that a picture's
     code depends on no other picture of its batch.
     """
 

@@ -23,8 +23,8 @@ class ContextEmbedding:
 class StepCondition(nn.Module):
     """MLP(Fourier(c_noise) + Fourier'(c_context) + [W e_1; …; W e_H]), as in DIAMOND and its CS:GO branch.
 
-    e_i is the encoded action at frame i.  DIAMOND looks actions up in a table; with two-hot actions, W e_i is the
-    weighted sum of a table's rows.  Keep it in float32: the angles of Fourier features do not survive bfloat16.
+    e_i is the encoded action at frame i. DIAMOND looks actions up in a table; with two-hot actions, W e_i is the
+    weighted sum of a table's rows. Keep it in float32: the angles of Fourier features do not survive bfloat16.
     """
 
     def __init__(self, frames: int, action_dim: int, width: int) -> None:

@@ -41,7 +41,7 @@ DIT_PRESETS = {
 
 
 class DiT(nn.Module):
-    """F_θ with the same interface as `UNet`, for square pictures of one size.  Outputs zero at birth."""
+    """F_θ with the same interface as `UNet`, for square pictures of one size. Outputs zero at birth."""
 
     position: Tensor
 

@@ -39,7 +39,7 @@ def random_shift(
 ) -> Float[Tensor, "B C H W"]:
     """Move each picture by whole pixels, uniform in [-pixels, pixels] along both axes; edges repeat.
 
-    All channels of a row, so all its frames, move together.  It equals DrQ's padding by replication and random crop.
+    All channels of a row, so all its frames, move together. It equals DrQ's padding by replication and random crop.
     """
     if pixels == 0:
         return pictures

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class RSSMCell(nn.Module):
     """h' = GRU(ELU(LN(W_z z + W_a a)), h); prior and posterior over `groups` categoricals of `classes` classes each.
 
-    z is the flattened one-hot sample, (B, groups · classes).  The posterior sees h and an embedding of the
+    z is the flattened one-hot sample, (B, groups · classes). The posterior sees h and an embedding of the
     observation, the prior h alone.
     """
 

@@ -56,9 +56,9 @@ class _BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """The 7×7 stem, a maximum pool, four stages of two basic blocks, an average pool: (B, C, H, W) to (B, widths[-1]).
 
-    Pictures are in [-1, 1].  `norm` makes what normalises a given number of channels.  For weights of our own that is
+    Pictures are in [-1, 1]. `norm` makes what normalises a given number of channels. For weights of our own that is
     `group_norm`: batches hold a set share of successes, imagined frames come one kind at a time, and neither must leak
-    into another row's score, which batch statistics would let it.  For pretrained weights it is `ChannelAffine`, into
+    into another row's score, which batch statistics would let it. For pretrained weights it is `ChannelAffine`, into
     which `load_torchvision` folds their batch normalisation with its recorded statistics.
     """
 
@@ -101,9 +101,9 @@ def load_torchvision(network: ResNet, path: Path) -> None:
     """Fill a network of `folded` norms from a safetensors file with the names of torchvision's `resnet18`.
 
     The names are `conv1.weight`, `bn1.{weight,bias,running_mean,running_var}`, `layer1.0.conv1.weight`, …,
-    `layer2.0.downsample.{0,1}.…`; `fc.*` and `num_batches_tracked` may be there and are not read.  Each batch
-    normalisation becomes y = (γ/√(σ²+ε)) x + (β − μ γ/√(σ²+ε)).  A network of several stacked pictures gets the first
-    convolution once for each, divided by their number.  Pictures in [-1, 1] are standardised as ImageNet's were.
+    `layer2.0.downsample.{0,1}.…`; `fc.*` and `num_batches_tracked` may be there and are not read. Each batch
+    normalisation becomes y = (γ/√(σ²+ε)) x + (β − μ γ/√(σ²+ε)). A network of several stacked pictures gets the first
+    convolution once for each, divided by their number. Pictures in [-1, 1] are standardised as ImageNet's were.
 
     Raises:
         InputError: a weight is missing, unknown, of another shape or kind, or not finite.

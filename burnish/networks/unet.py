@@ -59,7 +59,7 @@ UNET_PRESETS = {
 class UNet(nn.Module):
     """F_θ: the noisy next frame, past frames and a condition in, a picture of the next frame's shape out.
 
-    Outputs zero at birth.  Pictures of any size: they are padded to a multiple of 2^(levels - 1) and cropped.
+    Outputs zero at birth. Pictures of any size: they are padded to a multiple of 2^(levels - 1) and cropped.
     """
 
     def __init__(

@@ -21,8 +21,8 @@ _planned: list[str] = []
 class Progress:
     """Progress of one step of a stage.
 
-    Use it as a context manager and call `update` as often as you like; drawing is rate-limited.  `metrics` are shown
-    beside the bar.  `on_update` is called with every update (a stage keeps its clock with it).
+    Use it as a context manager and call `update` as often as you like; drawing is rate-limited. `metrics` are shown
+    beside the bar. `on_update` is called with every update (a stage keeps its clock with it).
     """
 
     def __init__(

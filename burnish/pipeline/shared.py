@@ -21,8 +21,8 @@ _FINISHED, _WORK = 0, 1
 class SharedRun:
     """The stages of a run, done by all of its processes together, or by the first one while the others wait.
 
-    The first process has the `Run`.  It tells the others when a stage is to be worked on; they do the same with the
-    same inputs, which they read from the run folder, in a folder of their own that is thrown away.  With one process
+    The first process has the `Run`. It tells the others when a stage is to be worked on; they do the same with the
+    same inputs, which they read from the run folder, in a folder of their own that is thrown away. With one process
     this is `Run.stage`.
     """
 

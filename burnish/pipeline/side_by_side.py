@@ -25,7 +25,7 @@ OnEnd = Callable[[int, int], None]
 def run_side_by_side(jobs: Sequence[Job], workers: int, on_end: OnEnd | None = None) -> list[int]:
     """Run all jobs, `workers` at a time, and return their exit codes; -9 and the like where a signal ended one.
 
-    Whatever interrupts this function ends the commands that still run.  Their standard input is a pipe that nobody
+    Whatever interrupts this function ends the commands that still run. Their standard input is a pipe that nobody
     writes to; it ends with this process, even if that one is killed.
     """
     codes: dict[int, int] = {}

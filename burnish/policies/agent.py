@@ -74,7 +74,7 @@ def load_agent(folder: str | Path, task: str | None = None) -> Agent:
 def check_same_features(agent: Agent, world_model: Any, observation: dict[str, Tensor]) -> None:
     """Make sure that a world model gives the features that the agent's policy learned to read.
 
-    `observation` (B, …) holds a few real first frames.  Raises InputError where both disagree about them.
+    `observation` (B, …) holds a few real first frames. Raises InputError where both disagree about them.
     """
     seen = []
     for observer in (agent.observer, world_model):

@@ -25,7 +25,7 @@ class Decision:
 
 
 class Policy(Component, register=False):
-    """A policy that PPO can refine.  K is 1 for a Gaussian, the number of fine-tuned denoising steps for diffusion.
+    """A policy that PPO can refine. K is 1 for a Gaussian, the number of fine-tuned denoising steps for diffusion.
 
     `step_weights` (K,) multiplies the advantage of each scored step (DPPO's discount over denoising steps) and
     `clip_scale` (K,) multiplies PPO's clip range; both are ones for a Gaussian policy.

@@ -1,8 +1,8 @@
 """What denoises an action chunk step by step: two processes, and DPPO's weights for their steps.
 
-A process turns noise into a clean chunk over levels k = 1 (almost clean) … K (noise).  In training
+A process turns noise into a clean chunk over levels k = 1 (almost clean) … K (noise). In training
 x = clean_weight_k · clean + noise_weight_k · noise, and a network's output tells the clean chunk:
-clean = clean_of_x · x - clean_of_output · output.  A sampling step has the mean mean_of_clean · clean + mean_of_x · x.
+clean = clean_of_x · x - clean_of_output · output. A sampling step has the mean mean_of_clean · clean + mean_of_x · x.
 """
 
 import math

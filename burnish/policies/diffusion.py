@@ -60,10 +60,10 @@ class DiffusionPolicy(Policy):
     """Denoises Gaussian noise into an action chunk, given features, by the configured process.
 
     Two copies of the network: `network` learns; `pretrained` is frozen and does the first sampling steps, so that
-    refinement works on the last K' only.  Until `begin_refinement` both are the same policy.
+    refinement works on the last K' only. Until `begin_refinement` both are the same policy.
 
     Every sampling step is x ← N(μ_i(x), max(σ_i, min_sampling_std)²); the trace (B, K'+1, T_a, A) holds the input of
-    the first fine-tuned step and the K' outputs.  Deterministic decisions start from zero noise and add none: the
+    the first fine-tuned step and the K' outputs. Deterministic decisions start from zero noise and add none: the
     same features give the same actions.
     """
 

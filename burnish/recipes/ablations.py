@@ -21,9 +21,18 @@ def _pessimism(**changes: Any) -> Change:
     return lambda config: _imagination(pessimism=replace(config.imagination.pessimism, **changes))(config)
 
 
+def _knows_distance(config: Any) -> bool:
+    """Whether a recipe measures the distance to the data beside the ensemble's disagreement."""
+    return hasattr(config, "support")
+
+
+def _without_disagreement(config: Any) -> Any:
+    return (_pessimism(use=("distance",)) if _knows_distance(config) else _pessimism(rule="none"))(config)
+
+
 _CHANGES: dict[str, tuple[str, Change]] = {
     "halting": ("imagination never halts", _pessimism(rule="none")),
-    "disagreement": ("the ensemble's disagreement does not halt", _pessimism(use=("distance",))),
+    "disagreement": ("the ensemble's disagreement does not halt", _without_disagreement),
     "distance": ("the distance to the data does not halt", _pessimism(use=("disagreement",))),
     "anchor": (
         "nothing holds the policy near the pretrained one",
@@ -49,5 +58,5 @@ def check_part(part: str, config: Any) -> None:
     """InputError where there is no such part, or the settings do without it."""
     if part not in _CHANGES:
         raise InputError(f"unknown part '{part}' of refinement, expected one of: {', '.join(PARTS)}")
-    if _CHANGES[part][1](config) == config:
+    if _CHANGES[part][1](config) == config or (part == "distance" and not _knows_distance(config)):
         raise InputError(f"there is no '{part}' to take away: these settings do without it")

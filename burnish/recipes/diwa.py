@@ -28,8 +28,8 @@ from burnish.recipes.stages.training import (
     Cloning,
     clone,
     cloned_episodes,
-    fit_reward,
     recorded_features,
+    reward_of,
     train,
     validation,
 )
@@ -117,6 +117,9 @@ class DiWA(RecipeConfig):
         """Whose pictures the models look at."""
         return self.autoencoder.cameras if self.autoencoder is not None else ()
 
+    def __post_init__(self) -> None:
+        self.imagination.pessimism.check((LatentEnsemble.name,))
+
 
 def recipe(c: DiWA, run: RunSpec) -> Plan:
     """The method in its order."""
@@ -127,7 +130,7 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
         real.check_expert()
         data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
     else:
-        data = own_data(c, run.own, run.task)
+        data = own_data(run.own, run.task, c.cameras, c.reward)
     encoder = encoder_of(c, data, run.seed)
     recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed)
@@ -194,17 +197,7 @@ def models(c: DiWA, data: Reading, seed: int) -> Models:
         training=c.ensemble_training,
         seed=seed,
     )
-    reward = stage(
-        fit_reward,
-        "classifier",
-        data=data,
-        world=world,
-        reward=c.reward,
-        classifier=c.classifier,
-        training=c.classifier_training,
-        seed=seed,
-    )
-    return Models(world, reward, (ensemble,))
+    return Models(world, reward_of(c, data, world, c.classifier, seed), (ensemble,))
 
 
 def train_world_model(

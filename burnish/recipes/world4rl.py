@@ -29,7 +29,7 @@ from burnish.recipes.stages.data import Recorded, check_cameras, coarse, encoder
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.recording import Real, record_rollouts
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, fit_reward, recorded_features
+from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, recorded_features, reward_of
 from burnish.recipes.stages.transitions import fit_support, take_over_world_model, train_ensemble, train_world_model
 from burnish.rewards import ClassifierConfig, FrameClassifierConfig
 from burnish.rl import PPOConfig, RefineConfig
@@ -37,7 +37,9 @@ from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
     AutoencoderConfig,
+    DataSupport,
     DiffusionConfig,
+    DisagreementEnsemble,
     Encoded,
     EnsembleConfig,
     HistoryConfig,
@@ -119,6 +121,7 @@ class World4RL(RecipeConfig):
     def __post_init__(self) -> None:
         if isinstance(self.history, PixelHistoryConfig) and self.autoencoder is not None:
             raise InputError("config.autoencoder: models of frames need no latents, expected none")
+        self.imagination.pessimism.check((DisagreementEnsemble.name, DataSupport.name))
 
 
 def recipe(c: World4RL, run: RunSpec) -> Plan:
@@ -143,7 +146,7 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
             frames_after_success=c.collect.frames_after_success,
         )
     else:
-        data = own_data(c, run.own, run.task)
+        data = own_data(run.own, run.task, c.cameras, c.reward)
         encoder = encoder_of(c, data, run.seed)
         policy = cloned(c, run, seen_by(c, encoder, data), encoder)
     recorded = seen_by(c, encoder, data)
@@ -235,16 +238,7 @@ def models(c: World4RL, data: Reading, seed: int, policy: Stage) -> Models:
     else:
         source = External("world_model_from", Path(c.world_model_from).absolute())
         world = stage(take_over_world_model, "world_model", source=source, **space, model=c.world_model)
-    reward = stage(
-        fit_reward,
-        "classifier",
-        data=data,
-        world=world,
-        reward=c.reward,
-        classifier=sized(c.classifier, c.history),
-        training=c.classifier_training,
-        seed=seed,
-    )
+    reward = reward_of(c, data, world, sized(c.classifier, c.history), seed)
     if isinstance(c.history, PixelHistoryConfig):
         # What is not to be trusted is told from coarse pictures, where an ensemble costs seconds.
         history = HistoryConfig(frames=c.history.frames, inertia=False)

@@ -40,7 +40,7 @@ def calibrate(
 
     A threshold that finds less than `least_recall` of the successes is no reward to learn from, however precise.
     Where none has both, the threshold of the highest F1 score is taken; `reached` then tells whether its precision
-    reaches the target all the same.  A frame is predicted positive where probability ≥ threshold.
+    reaches the target all the same. A frame is predicted positive where probability ≥ threshold.
     """
     probability, success = probability.double().cpu(), success.cpu()
     candidates = torch.cat([torch.linspace(lowest, 0.99, 50, dtype=torch.float64), torch.tensor([0.995, 0.999])])

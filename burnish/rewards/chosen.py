@@ -1,6 +1,8 @@
 """Which reward a run has: a success classifier, a learned reward, or one that is written down; and its view of data."""
 
+import inspect
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,7 +16,7 @@ from burnish.errors import InputError
 from burnish.rewards.base import CalibratedClassifier
 from burnish.rewards.outcome import Features, LearnedReward, Reward, SuccessReward
 from burnish.rewards.reward_head import RewardHead, RewardHeadConfig
-from burnish.rewards.terms import Function, FunctionReward, RewardTerms, TermConfig, reward_function
+from burnish.rewards.terms import Function, FunctionReward, RewardTerms, reward_function, written_term
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class RewardConfig:
     with_success: bool = False
     """Beside a dense reward: the data's success, told by a classifier, ends episodes and compares policies."""
     head: RewardHeadConfig = RewardHeadConfig()
-    terms: tuple[TermConfig, ...] = ()
-    """For the kind terms: functions of named state dimensions with weights."""
+    terms: tuple[str, ...] = ()
+    """For the kind terms, each "WEIGHT KIND OF [TO [SCALE]] [ends]": "-1 distance hand goal", "-0.1 effort",
+    "5 within hand 0,0.6,0.2 0.05 ends" (`rewards.terms`)."""
     function: str | None = None
     """For the kind function: module:function of your own, (state, action, following) -> reward or Outcome."""
     best_share: float = within(0.25, 0, 1, open_low=True)
@@ -42,6 +45,8 @@ class RewardConfig:
                 raise InputError(
                     f"reward.kind is '{self.kind}', but found {found}; expected the kind and {kind} together"
                 )
+        for text in self.terms:
+            written_term(text)
         if self.with_success and self.kind in ("auto", "success"):
             raise InputError(f"reward.with_success is for dense rewards; expected another kind than '{self.kind}'")
 
@@ -58,7 +63,15 @@ class RewardConfig:
     def written(self) -> Function:
         """The function that is written down; InputError where there is no such function."""
         assert self.is_written
-        return RewardTerms(self.terms) if self.function is None else reward_function(self.function)
+        if self.function is not None:
+            return reward_function(self.function)
+        return RewardTerms(tuple(written_term(text) for text in self.terms))
+
+    @property
+    def source(self) -> Path | None:
+        """The file of your own function, on which results depend; None where there is none."""
+        found = None if self.function is None else inspect.getsourcefile(inspect.unwrap(reward_function(self.function)))
+        return None if found is None else Path(found).absolute()
 
     def view(self, dataset: Dataset) -> Dataset:
         """The data as this reward sees them.

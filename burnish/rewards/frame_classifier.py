@@ -29,7 +29,7 @@ class FrameClassifierConfig:
     norm: NormName = "group"
     """`folded` comes with `weights`: channel-wise scales and shifts in the place of batch normalisation."""
     weights: Path | None = None
-    """A safetensors file with torchvision's ResNet-18 to begin with; None for random weights.  It is read once, when
+    """A safetensors file with torchvision's ResNet-18 to begin with; None for random weights. It is read once, when
     training begins; what is saved no longer needs it."""
     members: int = within(1, 1)
     shift: int = within(4, 0)

@@ -53,7 +53,7 @@ class BalancedFrames:
     """Draws labelled features with a set share of successes, from several sources of given shares.
 
     Of the failures, `hard_share` are hard: each is the one of `CANDIDATES` drawn frames that `score`, the classifier
-    as it is at that moment, takes most for a success.  Near misses and the frames just before a success come up more
+    as it is at that moment, takes most for a success. Near misses and the frames just before a success come up more
     often so, without anybody saying which they are; nothing is remembered, so a resumed training draws the same.
     """
 

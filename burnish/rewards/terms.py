@@ -8,7 +8,7 @@ dimension of `observation.state` under its name (B,), every body with coordinate
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args, get_type_hints
 
 import torch
 from jaxtyping import Float
@@ -126,6 +126,28 @@ class TermConfig:
     """Of tracking and within, in the data's units."""
     ends: bool = False
     """Whether the episode ends where this term is above 0.5; for "within" and "value"."""
+
+
+def written_term(text: str) -> TermConfig:
+    """The term of "WEIGHT KIND OF [TO [SCALE]] [ends]"; TO is a name, or numbers with commas between.
+
+    Raises:
+        InputError: it is not written so.
+    """
+    words, form = text.split(), '"WEIGHT KIND OF [TO [SCALE]] [ends]", like "-1 distance hand goal"'
+    ends = words[-1:] == ["ends"]
+    words = words[:-1] if ends else words
+    kinds = get_args(get_type_hints(TermConfig)["kind"])
+    if not 2 <= len(words) <= 5 or words[1] not in kinds or (len(words) < 3 and words[1] != "effort"):
+        raise InputError(f"reward term '{text}': expected {form}, of the kinds {', '.join(kinds)}")
+    of, to = (words[2:4] + ["", ""])[:2]
+    try:
+        numbers = to[:1] in "-+.0123456789"
+        target = tuple(float(number) for number in to.split(",") if number) if numbers else to
+        scale = float(words[4]) if len(words) == 5 else 1.0
+        return TermConfig(words[1], float(words[0]), of, target, scale, ends)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise InputError(f"reward term '{text}': {error}; expected {form}") from None
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,14 @@ class TrainingConfig:
     log_every: int = within(50, 1)
     checkpoint_seconds: float = within(10.0, 0)
     validate_every: int | None = within(None, 1)
-    """Steps between two validations on held-out data; None: none.  Only some stages have something to validate."""
+    """Steps between two validations on held-out data; None: none. Only some stages have something to validate."""
     patience: int | None = within(None, 1)
-    """Stop after this many validations without a better one, and end with the best validated weights.  None: all
-    steps, and the last weights.  The learning rate falls along a cosine over all planned steps, so weights from before
+    """Stop after this many validations without a better one, and end with the best validated weights. None: all
+    steps, and the last weights. The learning rate falls along a cosine over all planned steps, so weights from before
     its end are worse by construction: patience saves time where a model overfits, or where too many steps are planned,
     and is no way to better weights."""
     stop_by: str | None = None
-    """The number of the validation that patience goes by; None: its first.  World models of vectors have
+    """The number of the validation that patience goes by; None: its first. World models of vectors have
     `open_loop_error` and `outcome_error`."""
 
 
@@ -73,20 +73,20 @@ def fit(
     """Train `model` in place and return its last metrics.
 
     `folder` receives metrics.jsonl, TensorBoard events and `resume.safetensors`; with the latter present, training
-    goes on from it and ends, on a CPU, with the same bits as if it had never stopped.  `on_step(step, metrics)` is for
-    progress bars.  Raises RunError where the loss is no longer finite,
+    goes on from it and ends, on a CPU, with the same bits as if it had never stopped. `on_step(step, metrics)` is for
+    progress bars. Raises RunError where the loss is no longer finite,
     DamagedResume (a RunError) where the resume state cannot be taken up.
 
     `validate()` measures `model` on held-out data, where the configuration asks for it: with averaged weights where
-    there are any, in evaluation mode, without gradients, and without a trace in the training's random numbers.  What it
+    there are any, in evaluation mode, without gradients, and without a trace in the training's random numbers. What it
     finds is logged as "validation/…"; by its first number, or `stop_by`, of which less is better, `patience` counts.
     InputError where the configuration asks and there is nothing to validate.
 
-    Where this process has joined others (`processes.join`), all of them call this together.  Each draws the same
+    Where this process has joined others (`processes.join`), all of them call this together. Each draws the same
     batch, computes the loss of its share of the rows, and gradients are averaged: for a loss that is a mean over rows
-    they are those of one process.  What the loss itself draws at random differs from process to process.  A model whose
-    loss compares rows says `loss_compares_rows = True`; then every process computes the whole batch.  Only the first
-    process validates, writes into `folder` and calls `on_step`; a resume may have another number of processes.  Raises
+    they are those of one process. What the loss itself draws at random differs from process to process. A model whose
+    loss compares rows says `loss_compares_rows = True`; then every process computes the whole batch. Only the first
+    process validates, writes into `folder` and calls `on_step`; a resume may have another number of processes. Raises
     InputError where they cannot share the batch evenly.
     """
     device = next(model.parameters()).device

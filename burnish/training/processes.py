@@ -30,9 +30,9 @@ class Processes:
     """This process among those of its run: number `rank` of `count`, `local` of them on this machine.
 
     What a method exchanges, it exchanges with all of them: each must call it, in the same order, with tensors of the
-    same shape.  Alone (`count` 1) all methods give back what they were given, untouched.
+    same shape. Alone (`count` 1) all methods give back what they were given, untouched.
 
-    Nothing that travels is unpickled.  Small tensors on the CPU have a gloo group of their own, which waits as long as
+    Nothing that travels is unpickled. Small tensors on the CPU have a gloo group of their own, which waits as long as
     it must; tensors on other devices use the group that Fabric made for them.
     """
 
@@ -199,8 +199,8 @@ def current() -> Processes:
 def join(count: int | None = None, accelerator: str = "cpu") -> Processes:
     """Become one of `count` processes on this machine; by default of as many as torchrun has started, or alone.
 
-    Without torchrun, Fabric runs the present command again in `count` - 1 further processes.  To be called once, early,
-    by all of them; the same call later gives the same answer.  InputError where `count` contradicts torchrun.
+    Without torchrun, Fabric runs the present command again in `count` - 1 further processes. To be called once, early,
+    by all of them; the same call later gives the same answer. InputError where `count` contradicts torchrun.
     """
     started = int(os.environ["WORLD_SIZE"]) if distributed.is_torchelastic_launched() else None
     if count is not None and (count < 1 or (started or count) != count):

@@ -1,8 +1,8 @@
 """A compact latent of pictures: a few numbers that world models, policies and classifiers read instead of pixels.
 
-A variational autoencoder with a weak prior, trained on short windows.  Two things make its latents fit for imagination:
+A variational autoencoder with a weak prior, trained on short windows. Two things make its latents fit for imagination:
 pixels that change over the data count more than the background, and a small network predicts the next latent from the
-last two and the actions, from which the next picture must be drawn.  (Demanding that the next latent itself be
+last two and the actions, from which the next picture must be drawn. (Demanding that the next latent itself be
 predicted makes the encoder say nothing: that is predicted most easily.)
 """
 
@@ -32,7 +32,7 @@ class AutoencoderConfig:
     """Sizes and loss weights of the compact latent."""
 
     cameras: tuple[str, ...] = ("corner3", "topview", "gripperPOV")
-    """Cameras that are seen, stacked on channels.  Two fixed ones tell where the hand is; the one at the gripper shows
+    """Cameras that are seen, stacked on channels. Two fixed ones tell where the hand is; the one at the gripper shows
     how it meets an object, which decides success."""
     image_size: int = within(64, 8)
     latent_dim: int = within(48, 1)

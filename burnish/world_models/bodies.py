@@ -54,7 +54,7 @@ def position_differences(dataset: Dataset, ignored: tuple[str, ...] = ()) -> tup
     """Pairs of dimensions that are coordinates of two bodies along one axis, by their names (`hand_x`, `goal_x`, …).
 
     Bodies that are absent (zero throughout), or whose names begin with one of `ignored`, are left out; a data set
-    without names gives no pairs.  From `MANY_BODIES` on only the first one, the hand, is compared with each of the
+    without names gives no pairs. From `MANY_BODIES` on only the first one, the hand, is compared with each of the
     others: all pairs would drown the rest of the state.
     """
     names = dataset.info.state_names or ()

@@ -27,7 +27,7 @@ class DisagreementEnsemble(Component):
     """E networks that predict the mean of what inertia leaves; each learns from its own bootstrap of the episodes.
 
     `forward` is a robust spread: each dimension's standard deviation over members is divided by that dimension's own
-    held-out 90 % quantile, compressed by log(1 + x) and averaged.  The heavy tail that contacts give to one dimension
+    held-out 90 % quantile, compressed by log(1 + x) and averaged. The heavy tail that contacts give to one dimension
     can so neither set the threshold alone nor hide the others, and yet no disagreement is too large to be told apart.
     """
 

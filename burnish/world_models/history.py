@@ -30,7 +30,7 @@ RANGE_SLACK = 0.005
 class HistoryState(State):
     """The last H frames, oldest first, in normalised units.
 
-    `action[:, i]` was executed at frame i, so the newest slot is empty (zero) until the next step.  An episode that
+    `action[:, i]` was executed at frame i, so the newest slot is empty (zero) until the next step. An episode that
     has just begun holds its first frame H times; `valid` tells which frames are real.
     """
 
@@ -54,7 +54,7 @@ class HistoryConfig:
     """Size of the codebook of vq."""
     inertia: bool = True
     """Whether a linear regression on past changes and actions predicts first, and networks only what it leaves,
-    compressed.  For states with a meaning; learned latents do worse with it."""
+    compressed. For states with a meaning; learned latents do worse with it."""
 
 
 class ObservationHistory(Component):

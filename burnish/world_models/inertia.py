@@ -1,8 +1,8 @@
 """What a linear regression already knows of the next change: a hand follows its commands, a ball rolls on.
 
 A network trained for minutes learns neither exactly, and where the data ends it predicts anything; so it only has to
-predict what the regression leaves.  That has very heavy tails: nearly nothing most of the time, sixty standard
-deviations in a collision.  Squared errors would be about collisions alone, so networks see it compressed.
+predict what the regression leaves. That has very heavy tails: nearly nothing most of the time, sixty standard
+deviations in a collision. Squared errors would be about collisions alone, so networks see it compressed.
 """
 
 import torch
@@ -23,8 +23,8 @@ class Inertia(nn.Module):
     """Ridge regression of changes (B, d) on past changes and actions (B, p), and the units of what it leaves.
 
     What is left, `rest`, is asinh((change − expected) / k) / u: k is `KNEE` standard deviations of the regression's
-    error, and u makes the deviation over the data 1.  Neither the expected change nor the rest leaves its range in the
-    data by more than `SLACK`.  With `linear` False there is no regression and no compression: the mean change is
+    error, and u makes the deviation over the data 1. Neither the expected change nor the rest leaves its range in the
+    data by more than `SLACK`. With `linear` False there is no regression and no compression: the mean change is
     expected, and the rest is standardised.
 
     Attributes:

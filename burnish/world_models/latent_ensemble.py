@@ -37,7 +37,7 @@ class LatentEnsemble(Component):
     """E networks that predict z' from (h, z, a), each from its own bootstrap of the episodes.
 
     Disagreement is the mutual information between the prediction and the member, averaged over the categoricals:
-    H[mean of the members] - mean of H[member].  Noise that all members know of adds nothing to it.  The members read
+    H[mean of the members] - mean of H[member]. Noise that all members know of adds nothing to it. The members read
     (h, z, a) themselves and share no trunk with each other or with the world model's prior.
     """
 

@@ -30,7 +30,7 @@ from burnish.world_models.sampler import SamplerConfig, offset_noise, sample
 
 @dataclass(frozen=True)
 class NoiseLevels:
-    """Log-normal noise levels of training: ln σ ~ N(mean, std²), clipped to [low, high].  Defaults: DIAMOND, Atari."""
+    """Log-normal noise levels of training: ln σ ~ N(mean, std²), clipped to [low, high]. Defaults: DIAMOND, Atari."""
 
     mean: float = -0.4
     std: float = within(1.2, 0, open_low=True)
@@ -108,7 +108,7 @@ class PixelDiffusion(Observed):
         raise InputError("a world model of pictures has no state vector to be judged by; compare its pictures")
 
     def fit(self, dataset: Dataset) -> "PixelDiffusion":
-        """What the encoding wants to know of the actions; pictures need no statistics.  Raises what `check` does."""
+        """What the encoding wants to know of the actions; pictures need no statistics. Raises what `check` does."""
         self.check(dataset).encode.fit(dataset.actions.to(self.history.device_anchor.device))
         return self
 
@@ -195,7 +195,7 @@ class PixelDiffusion(Observed):
             level = levels.draw(len(x), x.device)
             context = context + level.view(-1, 1, 1, 1) / self.config.sigma_data * self._noise(context)
         speed = self.config.speed
-        # The weights stay contiguous: optimizers' fused kernels and checkpoints count on it.  Activations follow these.
+        # The weights stay contiguous: optimizers' fused kernels and checkpoints count on it. Activations follow these.
         context, x = (frames.contiguous(memory_format=speed.memory_format) for frames in (context, x))
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=speed.dtype == torch.bfloat16):
             embedding = self.network.embed(context, self.encoded_actions(state, action), level.log() / 4)

@@ -18,8 +18,8 @@ from burnish.world_models.base import State
 class PixelHistoryState(State):
     """The last H frames, oldest first, as bytes: exact for recorded frames, and a quarter of the memory of floats.
 
-    Channels first, the cameras' pictures stacked on the channels.  `action[:, i]` was executed at frame i, so the
-    newest slot is empty (zero) until the next step.  An episode that has just begun holds its first frame H times;
+    Channels first, the cameras' pictures stacked on the channels. `action[:, i]` was executed at frame i, so the
+    newest slot is empty (zero) until the next step. An episode that has just begun holds its first frame H times;
     `valid` tells which frames are real.
     """
 
@@ -82,7 +82,7 @@ class PixelHistory(Component):
     def observe(
         self, state: PixelHistoryState, action: Tensor | None, observation: dict[str, Tensor]
     ) -> PixelHistoryState:
-        """Push real pictures; episodes that begin are filled with them.  Raises InputError for unusable pictures."""
+        """Push real pictures; episodes that begin are filled with them. Raises InputError for unusable pictures."""
         frame = self.pictures(observation)
         if frame.dim() != 4:
             found = f"pictures of shape {tuple(observation[self.keys[0]].shape)}"

@@ -41,13 +41,13 @@ class RSSMConfig:
     action_steps: int = within(1, 1)
     """Actions of one transition; T_a makes it a model of whole action chunks (as DiWA's authors later did)."""
     ignored: tuple[str, ...] = ()
-    """Beginnings of the names of state dimensions that are neither seen nor predicted.  What differs from episode to
+    """Beginnings of the names of state dimensions that are neither seen nor predicted. What differs from episode to
     episode and has no part in the task would take up most of the latent state."""
     kl_weight: float = within(0.3, 0)
     kl_balance: float = within(0.8, 0, 1)
     """Share of the KL term that trains the prior; the rest trains the posterior (DreamerV2, Algorithm 2)."""
     state_weight: float = within(300.0, 0)
-    """Weight of ½‖x̂ - x‖² on the normalised state.  A normalised state is decided by centimetres, hundredths of a
+    """Weight of ½‖x̂ - x‖² on the normalised state. A normalised state is decided by centimetres, hundredths of a
     standard deviation; with weight 1 the KL term would find them too dear to remember."""
     reset_probability: float = within(0.01, 0, 1)
     """Chance at every frame to forget the past in training, so that short histories stay in distribution."""
@@ -63,7 +63,7 @@ RSSM_PRESETS = {
 class RSSM(Component):
     """h_t = f(h_{t-1}, z_{t-1}, a_{t-1}); z_t ~ q(h_t, observation) for real, z_t ~ p(h_t) for imagined experience.
 
-    Features are [h; z].  `observe` takes the posterior's most likely classes, so that real experience gives the same
+    Features are [h; z]. `observe` takes the posterior's most likely classes, so that real experience gives the same
     features each time; `imagine` samples the prior.
     """
 

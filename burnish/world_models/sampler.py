@@ -23,7 +23,7 @@ class SamplerConfig:
 
 
 def karras_levels(config: SamplerConfig) -> list[float]:
-    """Noise levels σ_0 = sigma_max … σ_{n-1} = sigma_min, then 0 (EDM, Eq. 5).  One step goes from sigma_max to 0."""
+    """Noise levels σ_0 = sigma_max … σ_{n-1} = sigma_min, then 0 (EDM, Eq. 5). One step goes from sigma_max to 0."""
     n, inverse = config.steps, 1 / config.rho
     if n == 1:
         return [config.sigma_max, 0.0]
@@ -36,7 +36,7 @@ def offset_noise(
 ) -> Tensor:
     """Noise of variance one, of which every channel of a picture shares a part that is `offset` times the pixels' own.
 
-    DIAMOND adds noise of a fixed level to whole channels, in training only.  Here it grows with σ, as the pixels' own
+    DIAMOND adds noise of a fixed level to whole channels, in training only. Here it grows with σ, as the pixels' own
     noise does, so that the probability-flow ODE stays the same and sampling can start from what training saw.
     """
     noise = torch.randn(shape, generator=generator, device=device)
@@ -56,7 +56,7 @@ def sample(
 ) -> Tensor:
     """Draw a sample of `shape`; the start noise has standard deviation sigma_max (and `offset_noise`'s `offset`).
 
-    `denoise(x, sigma)` is D_θ.  Heun calls it twice a step, except on the last, which goes to σ = 0.
+    `denoise(x, sigma)` is D_θ. Heun calls it twice a step, except on the last, which goes to σ = 0.
     """
     levels = karras_levels(config)
     x = levels[0] * offset_noise(shape, offset, generator, device)

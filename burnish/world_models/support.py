@@ -1,7 +1,7 @@
 """How far a state and action are from everything in the data: a second, independent sign that imagination errs.
 
 An ensemble does not see every error: members that learned from data in which a grasped object always lies between the
-fingers agree that it follows the hand from ten centimetres away, too.  The distance to the data knows better.
+fingers agree that it follows the hand from ten centimetres away, too. The distance to the data knows better.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class DataSupport(Component):
     """Distance of (state, action) to the nearest recorded one, in coordinates in which contacts look alike.
 
     The coordinates are the position differences between moving bodies, the other learned dimensions, their newest
-    changes (each clamped to ±3) and the action.  Where the data has no names, and so no differences, the learned
+    changes (each clamped to ±3) and the action. Where the data has no names, and so no differences, the learned
     dimensions take their place.
     """
 

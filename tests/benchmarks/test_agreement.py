@@ -24,7 +24,7 @@ from studies.agreement import (
     share,
 )
 
-# improved, worsened of 20 paired episodes.  McNemar's exact p: 2 / 2^6 = 0.031, 2 / 2^5 = 0.0625.
+# improved, worsened of 20 paired episodes. McNemar's exact p: 2 / 2^6 = 0.031, 2 / 2^5 = 0.0625.
 PROVEN, LUCKY = (6, 0), (5, 0)
 
 

@@ -27,7 +27,7 @@ def test_worlds_and_starts_play_the_same_part():
 
 
 def test_where_subtraction_comes_out_too_small_the_larger_mean_square_stands_alone():
-    """Rows 200/3, columns 50/3, the rest 350/3: the sum is negative.  And columns 54, rows 0, the rest 2: 52 < 54."""
+    """Rows 200/3, columns 50/3, the rest 350/3: the sum is negative. And columns 54, rows 0, the rest 2: 52 < 54."""
     found = crossed_mean(torch.tensor([[0.0, 10.0, 0.0], [10.0, 0.0, 20.0]]))
     assert (found.mean, found.error, found.freedom) == pytest.approx((20 / 3, math.sqrt(200 / 3 / 6), 1))
     found = crossed_mean(torch.tensor([[0.0, 2.0, 10.0], [2.0, 0.0, 10.0]]))

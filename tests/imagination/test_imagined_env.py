@@ -128,7 +128,7 @@ def test_the_horizon_truncates():
     outcomes = [env.step(push(0.0, 1.0 if step == 0 else 0.0, 1.0)) for step in range(4)]
     truncated = [outcome[3].tolist() for outcome in outcomes]
     terminated = [outcome[2].tolist() for outcome in outcomes]
-    # Row 0 waits: truncated at its 3rd step.  Row 1 succeeds in step 1, so its next episode ends in step 4.
+    # Row 0 waits: truncated at its 3rd step. Row 1 succeeds in step 1, so its next episode ends in step 4.
     # Row 2 reaches 1.15 in its 3rd step: success at the horizon is a success, not a truncation.
     assert truncated == [[False] * 3, [False] * 3, [True, False, False], [False, True, False]]
     assert terminated == [[False, True, False], [False] * 3, [False, False, True], [False] * 3]

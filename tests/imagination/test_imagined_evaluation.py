@@ -57,7 +57,7 @@ def test_a_truncated_episode_is_over():
 
 def test_the_distance_from_the_data_by_hand():
     """Row 0 goes left from 0 to -0.25, -0.5 and -0.75, where it halts; row 1 reaches 1 at once; neither's second
-    episode counts.  Disagreement is the negative position by 0.5, the distance that beyond -1 by 2."""
+    episode counts. Disagreement is the negative position by 0.5, the distance that beyond -1 by 2."""
     env = make_env(num_envs=2, horizon=10**9, starts=start_states([-0.4, -0.4]))
     rule = lambda x: torch.where(x < 0.5, -1.0, 1.0)  # noqa: E731
     found = evaluate(env, rule, [0.0, 0.75], steps=20)

@@ -1,6 +1,6 @@
 """DiWA's inner loops make no tensor on the default device: it is `meta` here, as a GPU's host would be the wrong place.
 
-Everything is on the CPU.  A tensor that somebody makes without saying where would be on `meta`, and meeting the others
+Everything is on the CPU. A tensor that somebody makes without saying where would be on `meta`, and meeting the others
 is an error.
 """
 

@@ -201,7 +201,7 @@ def test_a_run_on_own_data_imports_no_simulator(tmp_path):
     assert report["imagined_steps"] > 0
     assert hash_files(data) == content
     assert read_dataset(out / "dataset").num_episodes == 14
-    # Again: done.  And what changes in the data set is noticed.
+    # Again: done. And what changes in the data set is noticed.
     before = stage_files(out)
     assert main(arguments) == 0
     assert redone(before, stage_files(out)) == set()

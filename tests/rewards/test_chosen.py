@@ -27,12 +27,9 @@ from burnish.rewards import (
     WrittenReward,
     as_reward,
 )
+from burnish.rewards.terms import written_term
 
-TERMS = (
-    TermConfig("distance", -1.0, "hand", "goal"),
-    TermConfig("effort", -0.5),
-    TermConfig("value", 0.0, "on", ends=True),
-)
+TERMS = ("-1 distance hand goal", "-0.5 effort", "0 value on ends")
 CONFIG = RewardConfig("terms", terms=TERMS)
 NAMES = ("hand_x", "hand_y", "goal_x", "goal_y", "on")
 WORLD = SimpleNamespace(features=lambda state: state, decode=lambda state: {STATE: state})
@@ -56,12 +53,23 @@ def dataset(rewarded=True, success=(False, True)):
         ({"terms": TERMS}, "'terms'"),
         ({"kind": "function"}, "no function"),
         ({"kind": "learned", "function": "a:b"}, "'function'"),
+        ({"kind": "terms", "terms": ("distance hand",)}, 'expected "WEIGHT KIND'),
+        ({"kind": "terms", "terms": ("-1 way hand goal",)}, "of the kinds distance, squared"),
+        ({"kind": "terms", "terms": ("one distance hand goal",)}, "could not convert"),
         ({"with_success": True}, "with_success is for dense rewards"),
     ],
 )
 def test_a_reward_that_contradicts_itself_is_refused(wrong, named):
     with pytest.raises(InputError, match=named):
         RewardConfig(**wrong)
+
+
+def test_terms_are_written_in_words():
+    assert written_term("-0.5 effort") == TermConfig("effort", -0.5)
+    assert written_term("5 within hand 0,0.6,-0.2 0.05 ends") == TermConfig(
+        "within", 5.0, "hand", (0.0, 0.6, -0.2), 0.05, True
+    )
+    assert written_term("2 tracking hand goal") == TermConfig("tracking", 2.0, "hand", "goal")
 
 
 def test_it_can_be_written_to_a_file():

@@ -60,7 +60,7 @@ def test_probability_is_the_members_mean_in_any_slice():
 
 
 def test_loss_by_hand():
-    """Zero heads: one half, ln 2.  Each member sees its own rows, shifted."""
+    """Zero heads: one half, ln 2. Each member sees its own rows, shifted."""
     classifier = make(dataclasses.replace(CONFIG, members=2))
     features, success = squares(8, seed=0)
     with torch.no_grad():

@@ -106,7 +106,7 @@ def test_two_processes_resume_to_the_same_bits(two):
 
 
 def test_a_resume_may_have_another_number_of_processes(folder, two):
-    """From two to one: the one reads all eight streams on.  From one to two: each reads half of them on."""
+    """From two to one: the one reads all eight streams on. From one to two: each reads half of them on."""
     saved = load_state(folder / "folder0" / "fewer" / "resume.safetensors")
     assert saved["step"] == 3 and len(saved["global_rng"]) == 2 and len(saved["sampler"]["carry"]["h"]) == 8
     fewer = joined.train_recurrent(folder / "folder0" / "fewer")

@@ -28,7 +28,7 @@ def linear_system(
     episodes: int, length: int = 25, seed: int = 0, reach: float = 1.0, noise: float = 0.002, bend: float = 0.0
 ) -> Dataset:
     """x' = x + 0.1 a + bend sin(8 a) + noise in two dimensions; dimension 2 is a goal, fixed within an episode,
-    dimension 3 is 0.7.  Linear unless `bend` is given: then a network has something to learn.
+    dimension 3 is 0.7. Linear unless `bend` is given: then a network has something to learn.
 
     An episode has a constant tendency in [-reach, reach]² with some jitter, so positions move far from their start.
     """

@@ -23,7 +23,7 @@ def picture(position: torch.Tensor, size: int = SIZE) -> torch.Tensor:
 
 
 def moving_dot(episodes: int, length: int = 12, seed: int = 0, cameras: tuple[str, ...] = (CAMERA,)) -> Dataset:
-    """x' = clamp(x + 0.35 a), from a random place; actions are uniform in [-1, 1]².  All cameras see the same."""
+    """x' = clamp(x + 0.35 a), from a random place; actions are uniform in [-1, 1]². All cameras see the same."""
     generator = torch.Generator().manual_seed(seed)
     action = torch.rand(episodes, length, 2, generator=generator) * 2 - 1
     position = torch.empty(episodes, length, 2)

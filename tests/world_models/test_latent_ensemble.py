@@ -14,7 +14,7 @@ CONFIG = LatentEnsembleConfig(members=3, hidden=(32,))
 
 
 def test_mutual_information_by_hand():
-    """Members that agree on a coin know of its noise: zero.  Two sure members of opposite opinion: ln 2."""
+    """Members that agree on a coin know of its noise: zero. Two sure members of opposite opinion: ln 2."""
     coin = torch.zeros(2, 1, 1, 2)
     sure = torch.tensor([[[[50.0, 0.0]]], [[[0.0, 50.0]]]])
     both = torch.cat([coin, sure], dim=2)

@@ -34,7 +34,7 @@ def test_jumps_between_episodes_are_not_changes():
 
 
 def test_statistics_by_hand():
-    """Changes 1, 3 | 2, 2, deviation √(2/3).  After nothing but padding comes 1 or 2, after 1 comes 3 and after 2, 2:
+    """Changes 1, 3 | 2, 2, deviation √(2/3). After nothing but padding comes 1 or 2, after 1 comes 3 and after 2, 2:
     a line through the changes before leaves errors; values stay in [0, 8] plus 0.5 %."""
     dataset = Dataset.from_episodes([episode([[0.0], [1.0], [4.0]]), episode([[4.0], [6.0], [8.0]])], INFO)
     space = TransitionSpace(1, 1, (0,), HistoryConfig(frames=2)).fit(dataset)

@@ -160,10 +160,16 @@ def check_cameras(cameras: Sequence[str], image_size: int, simulator: SimulatorC
 # Data that were brought along.
 
 
-def own_data(c: Any, own: OwnData, task: str) -> Stage:
+def own_data(own: OwnData, task: str, cameras: tuple[str, ...] = (), reward: RewardConfig | None = None) -> Stage:
     """The stage that copies what a run reads of them into the run folder."""
-    settings = {"path": own.place, "rule": own.rule, "task": task, "cameras": c.cameras, "reward": c.reward}
-    return stage(take_own_data, "dataset", alone=True, parts=own.parts(c.cameras), **settings)
+    settings = {
+        "path": own.place,
+        "rule": own.rule,
+        "task": task,
+        "cameras": cameras,
+        "reward": reward or RewardConfig(),
+    }
+    return stage(take_own_data, "dataset", alone=True, parts=own.parts(cameras), **settings)
 
 
 def take_own_data(

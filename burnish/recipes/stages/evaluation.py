@@ -5,7 +5,7 @@ Nothing here feeds back into learning. Real success is measured after refinement
 
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,11 @@ def evaluate(
         seen = held_out if shown.pictures is None else shown.pictures[1]
         sections.append(measure_pictures(seen, outer, seed, folder, evaluation.picture_windows))
     if real is not None:
-        episodes = measure_policies(context, real, evaluation.episodes, policies, shown.reward)
-        sections.append(measure_curve(context, real, evaluation, policies["refined"], shown.reward))
+        # What policies were refined for: data that show no success are refined for their reward.
+        training = shown.data[0]
+        reward = replace(shown.reward, kind=shown.reward.of(training if training.has_success else held_out))
+        episodes = measure_policies(context, real, evaluation.episodes, policies, reward)
+        sections.append(measure_curve(context, real, evaluation, policies["refined"], reward))
         sections.append(make_videos(context, real, evaluation, episodes, outer))
     else:
         context.record("skipped", {"evaluation": NO_SIMULATOR})

@@ -8,7 +8,7 @@ from burnish.data import Dataset, folds
 from burnish.errors import RunError
 from burnish.evaluation.back_test import Measure, back_test, on_policy
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, RecordedReturn, decide
-from burnish.imagination import ImaginedEvaluation, Models, imagined_play
+from burnish.imagination import ImaginedEvaluation, Models, PessimismConfig, imagined_play
 from burnish.pipeline import Absent, Stage, StageContext, naming, stage
 from burnish.policies import Agent
 from burnish.recipes import base
@@ -31,7 +31,7 @@ def gated(
     Each world learns from other episodes with another seed and a reward of its own, never used in
     refinement.
     """
-    gate = c.gate
+    gate, pessimism = c.gate, c.imagination.pessimism
     if gate.worlds == 0:
         return None
     shorter, worlds = base.shortened(c, gate.training_share), []
@@ -48,6 +48,7 @@ def gated(
         policy=policy,
         refined=refined,
         gate=gate,
+        penalty=pessimism if pessimism.rule == "penalty" else None,
         seed=seed,
     )
 
@@ -60,12 +61,16 @@ def accept(
     refined: Agent,
     gate: GateConfig,
     seed: int,
+    penalty: PessimismConfig | None = None,
 ) -> Agent:
-    """Decide, write gate.json, and leave the policy that the run hands out: refined or pretrained."""
+    """Decide, write gate.json, and leave the policy that the run hands out: refined or pretrained.
+
+    Held-out worlds halt episodes that leave the data, unless refinement had a `penalty` for it instead.
+    """
     before = simulator_steps()
     reason = next((each.world for each in worlds if isinstance(each.world, Absent)), None)
     if reason is None:
-        found = verdict(gate, seed, data, (inside(policy), inside(refined)), worlds).to_dict()
+        found = verdict(gate, seed, data, (inside(policy), inside(refined)), worlds, penalty).to_dict()
     else:
         found = {"accepted": False, "reasons": [str(reason)]}
     write_json(context.folder / GATE_FILE, found)
@@ -81,11 +86,16 @@ def accept(
 
 
 def verdict(
-    gate: GateConfig, seed: int, data: Dataset, agents: tuple[Agent, Agent], worlds: Sequence[base.Models]
+    gate: GateConfig,
+    seed: int,
+    data: Dataset,
+    agents: tuple[Agent, Agent],
+    worlds: Sequence[base.Models],
+    penalty: PessimismConfig | None = None,
 ) -> GateVerdict:
     """The decision on (pretrained, refined), from held-out worlds and the `data` that they were trained on folds of."""
     pretrained, refined = agents
-    frozen = [imagined(each, None, data) for each in worlds]
+    frozen = [imagined(each, penalty, data) for each in worlds]
     held_out = [episodes for _, episodes in folds(data, len(worlds), seed)]
     tested = back_test(pretrained, frozen, held_out, time_limit(data), seed)
     return decide(

@@ -5,7 +5,7 @@ from burnish.components import frozen
 from burnish.data import Dataset
 from burnish.imagination import Pessimism, PessimismConfig
 from burnish.recipes.base import Models
-from burnish.rewards import as_reward
+from burnish.rewards import SuccessReward, as_reward
 
 
 def imagined(
@@ -17,10 +17,11 @@ def imagined(
     escape from costs.
     """
     world, uncertainties = frozen(models.world), tuple(frozen(each) for each in models.uncertainties)
-    worst = 0.0
-    if data is not None and data.reward is not None and not data.has_success:
+    reward, worst = as_reward(world, frozen(models.reward)), 0.0
+    dense = not isinstance(reward, SuccessReward) or reward.dense is not None
+    if dense and data is not None and data.reward is not None:
         worst = min(0.0, float(data.episode_return.min()))
     caution = Pessimism(uncertainties, halt_reward=worst)
     if pessimism is not None:
         caution = Pessimism.of(pessimism, uncertainties, worst)
-    return imagination.Models(world, as_reward(world, frozen(models.reward)), caution)
+    return imagination.Models(world, reward, caution)

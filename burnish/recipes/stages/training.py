@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -13,7 +14,7 @@ from burnish.errors import InputError
 from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.replay import replay, success_of_states
 from burnish.imagination import imagined_frames, imagined_transitions, recorded_transitions
-from burnish.pipeline import StageContext
+from burnish.pipeline import External, Reading, Stage, StageContext, stage
 from burnish.policies import Policy
 from burnish.report.section import save_sections
 from burnish.report.sections_models import calibration_section, reward_section
@@ -165,6 +166,13 @@ def held_out_error(
 # Rewards.
 
 
+def reward_of(c: Any, data: Reading, world: Stage, classifier: Any, seed: int) -> Stage:
+    """The stage that leaves what imagination rewards; a function of the user's own counts with its file."""
+    source = None if c.reward.source is None else External("reward_function", c.reward.source)
+    settings = {"reward": c.reward, "classifier": classifier, "training": c.classifier_training, "seed": seed}
+    return stage(fit_reward, "classifier", data=data, world=world, **settings, source=source)
+
+
 def fit_reward(
     context: StageContext,
     data: tuple[Dataset, Dataset],
@@ -173,6 +181,7 @@ def fit_reward(
     classifier: Any,
     training: TrainingConfig,
     seed: int,
+    source: Path | None,
 ) -> Component:
     """What imagination rewards, as configured: a success classifier, a learned or written reward, or both."""
     kind = reward.of(data[0])
