@@ -120,8 +120,8 @@ def test_every_command_for_a_stage_skips_a_finished_one(finished, capfd):
     ("name", "words"),
     [
         ("world4rl", ["No video was asked for"]),
-        ("pixels", ["Imagined pictures", "Autoencoder of pictures"]),
-        ("frames", ["no state vector", "no ensemble", "Imagined pictures: PSNR where something moves"]),
+        ("pixels", ["Open-loop prediction error", "Imagined pictures: where something moves", ">Autoencoder<"]),
+        ("frames", ["Imagined pictures: where something moves", "The trust gate"]),
     ],
 )
 def test_the_page_shows_what_there_is(name, words, runs):
@@ -135,7 +135,8 @@ def test_imagined_pictures_are_compared_and_shown(name, runs):
     fidelity = json.loads((run / "evaluation/fidelity.json").read_text())
     assert fidelity["camera"] == "corner3" and set(fidelity["sources"]) <= set(EXPECTED[name][3])
     assert fidelity["action_following"]["own_future"]["windows"] > 0
-    assert {path.name for path in (run / "videos").iterdir()} == {"before_after_1.mp4", "real_imagined_1.mp4"}
+    videos = {path.name for path in (run / "videos").iterdir()}
+    assert videos == {"evaluation_before_after_1.mp4", "evaluation_real_imagined_1.mp4"}
     # Failures are only asked of frames, errors of states only where there are some.
     assert (run / "evaluation/failure_fidelity.json").exists() == (name == "frames")
     assert (run / "evaluation/prediction.json").exists() == (name == "pixels")
