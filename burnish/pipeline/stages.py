@@ -12,7 +12,7 @@ import torch
 
 from burnish.errors import InputError
 from burnish.pipeline.finished import finished_manifest, foreign_files
-from burnish.pipeline.own_files import check_own, remove_if_empty, remove_own, remove_scratch
+from burnish.pipeline.own_files import check_own, is_scratch, remove_if_empty, remove_own, remove_scratch
 from burnish.pipeline.progress import Progress
 from burnish.storage import read_json, sync_folder, write_json
 
@@ -154,8 +154,8 @@ def recover(run_folder: Path) -> None:
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(partial if finished_manifest(partial) is not None else old, final)
         remove_own(old)
-    for notes in (run_folder / PARTIAL).glob("*.json"):
-        if not notes.with_suffix("").exists():
+    for notes in [path for path in (run_folder / PARTIAL).glob("*") if path.is_file() and not path.is_symlink()]:
+        if is_scratch(notes.name) or (notes.suffix == ".json" and not notes.with_suffix("").exists()):
             notes.unlink()
     remove_if_empty(trash)
     remove_if_empty(run_folder / PARTIAL)
