@@ -152,10 +152,13 @@ def outside_modules() -> tuple[str, ...]:
 def build(config: Any, *arguments: Any) -> Any:
     """The component that a configuration is of: `Family(*arguments, config)`.
 
+    A subclass with no configuration of its own changes nothing for whoever asks for its base.
+
     Raises:
         TypeError: no family, or more than one, takes such a configuration; a mistake in the code.
     """
-    found = [family for family in _FAMILIES.values() if _config_of(family) is type(config)]
+    takers = [family for family in _FAMILIES.values() if _config_of(family) is type(config)]
+    found = [family for family in takers if not any(base in takers for base in family.__mro__[1:])]
     if len(found) != 1:
         names = ", ".join(family.__name__ for family in found) or "no component"
         raise TypeError(f"{names} takes a {type(config).__name__} as `config`, expected exactly one")

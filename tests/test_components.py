@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from burnish import policies, rewards, world_models
-from burnish.components import _FAMILIES, Component, _parts, _tensors, families, frozen, load, notes, save
+from burnish.components import _FAMILIES, Component, _parts, _tensors, build, families, frozen, load, notes, save
 from burnish.data import STATE, image_key
 from burnish.errors import InputError
 from burnish.networks import UNetConfig
@@ -299,6 +299,17 @@ def test_a_name_is_taken_once():
     with pytest.raises(TypeError, match=r"elsewhere\.Twice: there is a component of this name already, here\.Twice"):
         define("elsewhere")
     del _FAMILIES["Twice"]
+
+
+def test_a_subclass_changes_nothing_for_its_base():
+    class Bolder(policies.GaussianPolicy):
+        pass
+
+    try:
+        made = build(policies.GaussianPolicyConfig(hidden=(4,)), DIM, ACTIONS)
+    finally:
+        del _FAMILIES[Bolder.__name__]
+    assert type(made) is policies.GaussianPolicy
 
 
 def test_what_cannot_be_saved_is_a_mistake_in_the_code(tmp_path):
