@@ -94,7 +94,7 @@ def write_results(out: Path, words: list[str], told: str) -> None:
     run = out / "run"
     played = {name: each.success for name, each in _outcomes(run).items()}
     played["filtered"] = read_json(run / "filtered_bc_success" / "success.json")["success"]
-    names = ("policy", "filtered_bc", "world_model", "classifier", "ensemble", "support", "refined", "evaluation")
+    names = ("policy", "filtered", "world_model", "classifier", "ensemble", "support", "refined", "evaluation")
     stages = {name: read_json(run / name / "stage.json") for name in names}
     seconds = {name: float(stage["seconds"]) for name, stage in stages.items()}
     refined, judged = stages["refined"]["outputs"], stages["evaluation"]["outputs"]
@@ -102,7 +102,7 @@ def write_results(out: Path, words: list[str], told: str) -> None:
     rows = []
     for name, title, cost in (
         ("pretrained", f"cloned from the {DEMONSTRATIONS} demonstrations", seconds["policy"]),
-        ("filtered", "filtered cloning: all successful episodes", seconds["filtered_bc"]),
+        ("filtered", "filtered cloning: all successful episodes", seconds["filtered"]),
         ("refined", "refined in imagination", learned),
     ):
         done, of = sum(played[name]), len(played[name])

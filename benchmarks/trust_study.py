@@ -40,11 +40,12 @@ from burnish.recipes.base import Models, Plan
 from burnish.recipes.catalogue import entry
 from burnish.recipes.methods import BaselineConfig, measure, measured, play
 from burnish.recipes.runs import How, Resolved, execute_targets, reopen
+from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes
 from burnish.recipes.stages.gate import plays, recorded_outcome
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import inside, time_limit
-from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, recorded_features
+from burnish.recipes.stages.training import recorded_features
 from burnish.storage import load_tensors, read_json, write_json
 from burnish.training import TrainingConfig
 from studies.agreement import Share, decision_rates

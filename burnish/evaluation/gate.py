@@ -7,7 +7,7 @@ policies play from the same recorded starts in all of them, and a policy that le
 An episode's outcome is its success, 0 or 1, or where nothing tells success its return.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from burnish.evaluation.crossed import crossed_mean
 from burnish.evaluation.intervals import student_quantile
 from burnish.imagination import ImaginedEvaluation
 
+OVER_FILTERED = "refined_over_filtered"
 Knowledge = Literal["know", "half know", "do not know"]
 
 
@@ -245,6 +246,27 @@ def decide(
         recorded=recorded,
         checks=tuple(checks),
     )
+
+
+def handed_out(verdicts: Mapping[str, GateVerdict]) -> dict[str, Any]:
+    """What gate.json holds: the refined policy's verdict, the filtered one's beside it, and which one is handed out.
+
+    Of two that are accepted, the refined one goes out unless it is expected to be worse than the filtered one; of none,
+    the pretrained one. The top level speaks of the refined policy: it is accepted where it is handed out.
+    """
+    found = verdicts["refined"].to_dict()
+    name = "refined" if found["accepted"] else "pretrained"
+    if "filtered" in verdicts:
+        filtered, over = verdicts["filtered"], verdicts[OVER_FILTERED]
+        brief = ("accepted", "estimate", "low", "high", "confidence")
+        found["filtered"] = {key: getattr(filtered, key) for key in brief} | {"reasons": list(filtered.reasons)}
+        found[OVER_FILTERED] = {key: getattr(over, key) for key in brief[1:]}
+        if filtered.accepted and (name == "pretrained" or over.estimate < 0):
+            if name == "refined":
+                found["accepted"] = False
+                found["reasons"] = ["cloning the successes of the same data is expected to be better"]
+            name = "filtered"
+    return {**found, "handed_out": name}
 
 
 def _back_test_check(tested: Agreement, config: GateConfig) -> Check:

@@ -1,7 +1,7 @@
 """Success and return in the real simulator, on starts that no training ever saw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,3 +94,15 @@ def play_job(
         workers=pool,
         progress=progress,
     )
+
+
+def first_decisions(episode: Episode, decisions: int) -> Episode:
+    """The episode as if its time limit had been so many decisions."""
+    if len(episode) <= decisions + 1:
+        return episode
+    parts = {
+        name: None if (values := getattr(episode, name)) is None else values[: decisions + 1]
+        for name in ("action", "success", "reward", "terminated")
+    }
+    observation = {key: values[: decisions + 1] for key, values in episode.observation.items()}
+    return replace(episode, observation=observation, **parts)

@@ -38,6 +38,10 @@ _CHANGES: dict[str, tuple[str, Change]] = {
         "nothing holds the policy near the pretrained one",
         lambda config: replace(config, ppo=replace(config.ppo, anchor_weight=0.0)),
     ),
+    "filtered": (
+        "refinement starts from the demonstrations' clone",
+        lambda config: replace(config, start_from="bc"),
+    ),
     "members": ("every imagined episode follows the world model", _imagination(member_share=0.0)),
     "average": ("every iterate as it is, not a running average", _refine(average=0.0)),
     # Every scored iterate is "better" than the one before.

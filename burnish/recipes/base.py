@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from burnish.config import within
 from burnish.errors import InputError
@@ -18,6 +18,8 @@ from burnish.rl import RefineConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 
+StartFrom = Literal["auto", "bc", "filtered_bc"]
+
 
 @dataclass(frozen=True)
 class RecipeConfig:
@@ -28,6 +30,9 @@ class RecipeConfig:
     """Share of the episodes that no model learns from: calibration and validation."""
     reward: RewardConfig = RewardConfig()
     imagination: ImaginationConfig = ImaginationConfig()
+    start_from: StartFrom = "auto"
+    """The policy that is refined: the pretrained one (bc), the one cloned from every success of the data (filtered_bc),
+    or whichever imagination finds better."""
     refine: RefineConfig = RefineConfig()
     gate: GateConfig = GateConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -94,13 +99,15 @@ class Plan:
     seen: Any
     """How stages read the data (`stages.data.Recorded`)."""
     encoder: Stage | None = None
+    starts: Any = None
+    """The candidates that refinement starts from (`stages.cloning.Starts`), where a recipe has more than one."""
 
     @property
     def commands(self) -> dict[str, tuple[Stage, ...]]:
         """Commands for single stages, and what they do (with what that needs)."""
         return {
             "collect": (self.data,),
-            "pretrain": (self.policy,),
+            "pretrain": (self.policy,) if self.starts is None else (self.policy, self.starts.filtered),
             "train-world-model": (self.models.world, *self.models.uncertainties),
             "train-classifier": (self.models.reward,),
             "refine": (self.refined,),

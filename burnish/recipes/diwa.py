@@ -20,19 +20,12 @@ from burnish.imagination import ImaginationConfig
 from burnish.pipeline import Reading, StageContext, stage
 from burnish.policies import Agent, DiffusionPolicyConfig, GaussianPolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes, feature_versions, starting
 from burnish.recipes.stages.data import Split, check_cameras, encoder_of, own_data, seen_by
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.recording import Real, noted
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.stages.training import (
-    Cloning,
-    clone,
-    cloned_episodes,
-    recorded_features,
-    reward_of,
-    train,
-    validation,
-)
+from burnish.recipes.stages.training import reward_of, train, validation
 from burnish.rewards import ContrastiveConfig
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.simulators.settings import SimulatorConfig
@@ -134,20 +127,22 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
     encoder = encoder_of(c, data, run.seed)
     recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed)
+    how = Cloning(c.policy, c.pretraining, c.cloning_noise, c.posterior_samples, c.reward.best_share)
     policy = stage(
         clone_policy,
         "policy",
         data=recorded.whole,
         world=imagined.world,
-        how=Cloning(c.policy, c.pretraining, c.cloning_noise, c.posterior_samples, c.reward.best_share),
+        how=how,
         seed=run.seed,
         task=run.task,
         encoder=encoder,
     )
+    starts = starting(c, policy, recorded.whole, imagined, how, run.seed)
     refined = stage(
         refine_policy,
         "refined",
-        policy=policy,
+        policy=starts.chosen,
         data=recorded.whole,
         models=imagined,
         imagination=c.imagination,
@@ -155,7 +150,7 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
         refinement=c.refine,
         seed=run.seed,
     )
-    return finish(run, c, models, Parts(data, recorded, policy, imagined, refined, encoder))
+    return finish(run, c, models, Parts(data, recorded, policy, imagined, refined, encoder, starts))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -256,10 +251,7 @@ def clone_policy(
     torch.manual_seed(seed)
     policy = build(how.policy, world.feature_dim, data.action_dim).to(data.device)
     chosen = cloned_episodes(data, how.best_share)
-    generator = torch.Generator(device=data.device).manual_seed(seed)
-    versions = [recorded_features(world, chosen)]
-    versions += [world.features(world.recorded(chosen, generator)) for _ in range(how.samples)]
-    clone(context, how, policy, versions, chosen, seed)
+    clone(context, how, policy, feature_versions(world, chosen, how.samples, seed), chosen, seed)
     policy.begin_refinement()
     return Agent(world if encoder is None else Encoded(encoder, world), policy, task)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from burnish.data import Dataset, best_episodes
+from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.pipeline import Stage, StageContext, stage
 from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
@@ -15,7 +15,7 @@ from burnish.recipes.ablations import PARTS, check_part, without
 from burnish.recipes.base import Plan, Recipe, RunSpec
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import inside, simulator_steps
-from burnish.recipes.stages.training import Cloning, clone, recorded_features, train
+from burnish.recipes.stages.training import recorded_features, train
 from burnish.rl import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions
 from burnish.storage import write_json
 from burnish.training import TrainingConfig
@@ -104,29 +104,21 @@ def _agent(name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: Base
         assert plan.accepted is not None
         return plan.accepted
     if name == "filtered_bc":
-        how = Cloning(None, config.pretraining, config.cloning_noise, best_share=config.reward.best_share)
-        return stage(train_filtered_bc, name, policy=plan.policy, data=plan.seen.whole, how=how, seed=run.seed)
+        if plan.starts is None:
+            raise InputError(f"there is no '{name}' to compare: {recipe.name} clones no successes")
+        return plan.starts.filtered
     if name in _TRAINED:
         settings = {"data": plan.seen.whole, "policy": plan.policy, "baseline": baselines.of(name), "seed": run.seed}
         return stage(_TRAINED[name], name, **settings)
     part = name.removeprefix(f"{recipe.name}-no-")
-    return replace(recipe.build(without(part, config), run).refined, name=name.replace("-", "_"))
+    changed = recipe.build(without(part, config), run).refined
+    # Whatever is taken away, refinement starts from the same policy; unless it is this that is taken away.
+    start = plan.policy if part == "filtered" or plan.starts is None else plan.starts.chosen
+    return replace(changed, name=name.replace("-", "_"), arguments={**changed.arguments, "policy": start})
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Training, on everything that the run has recorded.
-
-
-def train_filtered_bc(context: StageContext, policy: Agent, data: Dataset, how: Cloning, seed: int) -> Agent:
-    """A policy of the pretrained one's family, cloned in the same way from all successful episodes or the best."""
-    agent = inside(policy)
-    episodes = best_episodes(data, how.best_share)
-    torch.manual_seed(seed)
-    old = agent.policy
-    fresh = type(old)(old.feature_dim, old.action_dim, old.config)
-    clone(context, how, fresh, [recorded_features(agent.observer, episodes)], episodes, seed)
-    fresh.begin_refinement()
-    return Agent(policy.observer, fresh, policy.task)
 
 
 def train_td3_bc(context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int) -> Agent:

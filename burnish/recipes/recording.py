@@ -1,5 +1,6 @@
 """Recording episodes in the simulator for a recipe; only runs that have a simulator import this module."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from burnish.data import DatasetInfo, Episode
@@ -48,6 +49,13 @@ class Recorder:
         self.simulator = self.suite.resolve(self.task, simulator)
         self.spec = self.suite.describe(self.task, self.simulator)
         self.pool = pool
+
+    @property
+    def own_limit(self) -> SimulatorConfig:
+        """The settings with the time limit that the simulator itself has, where it is longer than the run's."""
+        repeat, steps = self.simulator.action_repeat or 1, self.simulator.max_steps or 0
+        own = (self.spec.control_step_limit or 0) // repeat
+        return replace(self.simulator, max_steps=max(own, steps))
 
     def expert(self, count: int, noise: float) -> list[CollectJob]:
         """The scripted expert with temporally correlated noise.

@@ -25,11 +25,12 @@ from burnish.imagination import ImaginationConfig, PessimismConfig
 from burnish.pipeline import External, Reading, Stage, StageContext, stage
 from burnish.policies import Agent, GaussianPolicyConfig, PicturePolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes, starting
 from burnish.recipes.stages.data import Recorded, check_cameras, coarse, encoder_of, own_data, seen_by
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.recording import Real, record_rollouts
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, recorded_features, reward_of
+from burnish.recipes.stages.training import recorded_features, reward_of
 from burnish.recipes.stages.transitions import fit_support, take_over_world_model, train_ensemble, train_world_model
 from burnish.rewards import ClassifierConfig, FrameClassifierConfig
 from burnish.rl import PPOConfig, RefineConfig
@@ -151,10 +152,11 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
         policy = cloned(c, run, seen_by(c, encoder, data), encoder)
     recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed, policy)
+    starts = starting(c, policy, recorded.whole, imagined, cloning(c), run.seed)
     refined = stage(
         refine_policy,
         "refined",
-        policy=policy,
+        policy=starts.chosen,
         data=recorded.whole,
         models=imagined,
         imagination=c.imagination,
@@ -166,7 +168,7 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
     def held_out(config: World4RL, fold: Reading, seed: int) -> Models:
         return models(of_another_kind(config), fold, seed, policy)
 
-    return finish(run, c, held_out, Parts(data, recorded, policy, imagined, refined, encoder))
+    return finish(run, c, held_out, Parts(data, recorded, policy, imagined, refined, encoder, starts))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -197,11 +199,16 @@ def cloned(c: World4RL, run: RunSpec, data: Recorded, encoder: Stage | None) -> 
         "policy",
         data=data.whole,
         history=c.history,
-        how=Cloning(sized(c.policy, c.history), c.pretraining, c.cloning_noise, best_share=c.reward.best_share),
+        how=cloning(c),
         seed=run.seed,
         task=run.task,
         encoder=encoder,
     )
+
+
+def cloning(c: World4RL) -> Cloning:
+    """How the policy is cloned, from the expert or from all successes."""
+    return Cloning(sized(c.policy, c.history), c.pretraining, c.cloning_noise, best_share=c.reward.best_share)
 
 
 def clone_policy(

@@ -67,7 +67,11 @@ def validate_report(report: Any, source: str = "report.json") -> None:
     for name, reasons in (("evaluation", ("success", "return")), ("gate", ("gate",))):
         if all(report[key] is None for key in reasons) and name not in report["skipped"]:
             fail(source, reasons[0], None, f"numbers, or a reason under skipped.{name}")
+    if "over_filtered" in report:
+        check(report["over_filtered"], {}, "over_filtered", source)
     for name, policy in report["policies"].items():
+        if "success_own_limit" in policy:
+            check(policy["success_own_limit"], _SUCCESS, f"policies.{name}.success_own_limit", source)
         check(policy.get("success"), Maybe(_SUCCESS), f"policies.{name}.success", source)
         check(policy.get("return"), Maybe(_RETURN), f"policies.{name}.return", source)
     for policy in POLICIES:

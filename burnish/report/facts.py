@@ -6,9 +6,11 @@ A stage may record under its outputs
 - `simulator_steps`, `imagined_steps`: numbers of steps;
 - `iteration`, `stopped`, `device`: of a refinement, the chosen iterate (0: the pretrained policy), why it ended;
 - `imagined`: of a refinement, {"success" or "return": {"pretrained": …, "refined": …}};
+- `start`, `imagined_start`: which policy refinement began with, and the candidates' scores in imagination;
 - `gate`: the decision (`sections_gate.gate_summary`);
 - `returns`: of recorded episodes, the mean return by source;
-- `skipped`: {what was left out: why}.
+- `skipped`: {what was left out: why};
+- `doubts`: {what imagination rests on: why it is to be trusted less}.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +27,12 @@ _OUTPUTS = {
     "imagined_steps": Number(0),
     "iteration": Number(0),
     "imagined": Each(Each(Number())),
+    "start": str,
+    "imagined_start": Each(Number()),
     "gate": {"accepted": bool, "reasons": Each(str, 0)},
     "returns": Each(Number()),
     "skipped": Each(str),
+    "doubts": Each(str),
 }
 
 
@@ -73,6 +78,8 @@ class Facts:
     gate: Mapping[str, Any] | None = None
     returns: Mapping[str, float] | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
+    start: str = "pretrained"
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def accepted(self) -> bool:
@@ -107,6 +114,9 @@ def facts(stages: Sequence[Finished]) -> Facts:
         stages=[{"name": stage.name, "role": stage.role, "seconds": round(stage.seconds, 2)} for stage in stages],
         gate=_last(stages, "gate"),
         returns=_last(stages, "returns"),
+        start=_last(stages, "start") or "pretrained",
+        # Held-out worlds have to prove themselves in the back-test.
+        doubts={what: why for s in stages if s.role != "gate" for what, why in s.outputs.get("doubts", {}).items()},
         skipped={name: why for stage in stages for name, why in stage.outputs.get("skipped", {}).items()},
     )
 

@@ -125,6 +125,9 @@ def _facts(report: Mapping[str, Any]) -> str:
         tiles.append(("trust gate", _decision(report)))
     levels, key = report[measure.name], "rate" if measure.name == "success" else "mean"
     unit = "success" if measure.name == "success" else "return"
+    filtered = report["policies"].get("filtered", {}).get(measure.name)
+    if filtered is not None:
+        tiles.append((f"filtered cloning ({unit})", measure.value(filtered[key])))
     for policy in POLICIES:
         name = f"{policy}, not used" if refused and policy == "refined" else policy
         if levels is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from burnish.config import from_dict
@@ -15,10 +16,17 @@ OUTCOMES_FILE = "outcomes.json"
 
 @dataclass(frozen=True)
 class Played:
-    """One policy's evaluation episodes: whether each succeeded, what each returned; empty where nothing says so."""
+    """One policy's evaluation episodes: whether each succeeded, what each returned; empty where nothing says so.
+
+    Attributes:
+        success: within the run's limit.
+        returns: within the run's limit.
+        decisions: after how many each first succeeded within the simulator's own limit; None where it never did.
+    """
 
     success: tuple[bool, ...] = ()
     returns: tuple[float, ...] = ()
+    decisions: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,15 +38,18 @@ class Outcomes:
         seeds: of the starts, the same for every policy.
         decisions: after which an episode has failed.
         action_repeat: control steps of a decision.
+        own_decisions: the simulator's own limit, to which episodes were played on.
     """
 
     policies: dict[str, Played]
     seeds: tuple[int, ...] = ()
     decisions: int | None = None
     action_repeat: int = 1
+    own_decisions: int | None = None
 
     def __post_init__(self) -> None:
-        lengths = {len(part) for played in self.policies.values() for part in (played.success, played.returns)} - {0}
+        parts = [part for played in self.policies.values() for part in vars(played).values()]
+        lengths = {len(part) for part in parts} - {0}
         if len(lengths) > 1:
             raise InputError(f"policies: found {sorted(lengths)} episodes, expected equally many of all")
 
@@ -85,6 +96,15 @@ def comparison(before: Played, after: Played) -> dict[str, Any]:
             "method": "Student's t over paired episodes",
         }
     return told
+
+
+def time_to_success(played: Played) -> dict[str, Any]:
+    """Success within the simulator's own limit, and the median time of those episodes; nothing where it is unknown."""
+    if not played.decisions:
+        return {}
+    times = [each for each in played.decisions if each is not None]
+    count = success_count(len(times), len(played.decisions))
+    return {"success_own_limit": {**count, "median_decisions": median(times) if times else None}}
 
 
 def reference(returns: Mapping[str, float] | None) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from burnish.report.verdict import can_decide, expected
 from burnish.report.wording import MEASURES, Measure, count, percent
 
 _POLICIES = ("pretrained", "refined")
-_OPTIONAL = ("skill", "transfer", "knowledge", "measure")
+_OPTIONAL = ("skill", "transfer", "knowledge", "measure", "handed_out", "filtered", "refined_over_filtered")
 
 
 def gate_summary(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,14 +49,14 @@ def gate_section(found: Mapping[str, Any], refined: bool = True) -> Section:
     tables.append(Table(("", *_POLICIES), _policy_rows(found, measure), "Both policies in the held-out worlds"))
     if "both" in found.get("back_test", {}):
         tables.append(_back_test(found))
-    words = (_method(found), _advice(found, refined))
+    words = (_method(found), _advice(found, refined), *_beside(found, measure))
     plots = (_worlds(found, measure), _estimate(found, measure))
     return Section(*section, words=words, warnings=warnings, plots=plots, tables=tuple(tables))
 
 
 def _method(gate: Mapping[str, Any]) -> str:
     return (
-        f"Before any simulator is asked, both policies play in {gate['worlds']} held-out worlds, from the same "
+        f"Before any simulator is asked, the policies play in {gate['worlds']} held-out worlds, from the same "
         f"{gate['episodes']} recorded starts. Refinement never saw these worlds; each learned from another part of the "
         "episodes, with a reward of its own. An episode that leaves the data there counts as a failure. The refined "
         "policy is handed out only where every check passes."
@@ -66,6 +66,11 @@ def _method(gate: Mapping[str, Any]) -> str:
 def _advice(gate: Mapping[str, Any], refined: bool) -> str:
     if not refined:
         return "No refined policy was better in imagination, so the gate compared the pretrained one with itself."
+    if gate.get("handed_out") == "filtered":
+        return (
+            "The run hands out the filtered policy, cloned from the recorded successes (accepted/ in the run folder): "
+            "the held-out worlds vouch for it, and do not say that the refined one is better."
+        )
     if gate["accepted"]:
         return (
             "Accepted: the run hands out the refined policy (accepted/ in the run folder). On a robot, let it begin "
@@ -75,6 +80,19 @@ def _advice(gate: Mapping[str, Any], refined: bool) -> str:
         f"{'Rejected' if can_decide(gate) else 'Not decided'}: the run hands out the pretrained policy (accepted/ in "
         "the run folder); the refined one stays in the run folder for study. More recorded episodes of the pretrained "
         "policy, with successes and failures, are what the gate learns most from."
+    )
+
+
+def _beside(gate: Mapping[str, Any], measure: Measure) -> tuple[str, ...]:
+    """What the held-out worlds say of filtered cloning, the cheap alternative."""
+    if "filtered" not in gate:
+        return ()
+    filtered, over = gate["filtered"], gate["refined_over_filtered"]
+    return (
+        f"Cloning every recorded success instead (the filtered policy) is expected to change the pretrained one by "
+        f"{measure.change(filtered['estimate'])} (at least {measure.bound(filtered['low'])}), and the refined policy "
+        f"differs from the filtered one by {measure.change(over['estimate'])} ({measure.bound(over['low'])} to "
+        f"{measure.bound(over['high'])}).",
     )
 
 

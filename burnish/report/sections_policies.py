@@ -5,14 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 from burnish.report.contract import POLICIES
-from burnish.report.section import Axis, Colour, Mark, Plot, Section, Series, curve, numbers
-from burnish.report.verdict import can_decide, difference, interval, measured_by, refused_by_gate
-from burnish.report.wording import MEASURES, Measure, count, readable
+from burnish.report.section import Axis, Colour, Mark, Plot, Section, Series, Table, curve, numbers
+from burnish.report.verdict import can_decide, difference, handed_out, interval, measured_by, refused_by_gate
+from burnish.report.wording import MEASURES, Measure, count, number, percent, readable
 
 Rows = Sequence[Mapping[str, Any]]
 _COLOURS: tuple[Colour, ...] = ("grey", "blue", "green", "purple", "orange")
 _STEPS = Axis("imagined steps", "count")
 _SHARE: dict[str, Any] = {"scale": "share", "low": 0, "high": 1}
+_FALSE_CLAIMS = 0.1
+"""Share of real failures that a classifier may call success before the report warns."""
 _TRAINING = ("while training, exploring", "grey")
 _EVALUATED = ("deterministic, pessimistic", "blue")
 # Title, unit, columns of the metrics with their names, caption.
@@ -64,10 +66,14 @@ def outcome_section(report: Mapping[str, Any]) -> Section:
         words.append(f"An episode {ends} {limit_words(report['limit'])}.")
     if refused_by_gate(report):
         words.append(
-            "“Refined” is the policy that the trust gate did not accept; the run hands out the pretrained one."
+            "“Refined” is the policy that the trust gate did not accept; the run hands out the "
+            f"{handed_out(report)} one."
         )
     elif not report["accepted"]:
-        words.append("“Refined” is the pretrained policy here: no refined one was better in imagination.")
+        start = report.get("start", "pretrained")
+        words.append(f"“Refined” is the {start} policy here: no refined one was better in imagination.")
+    if "filtered" in report["policies"]:
+        words.append("“Filtered” is the cheap alternative: every recorded success, cloned in seconds, and no more.")
     for name, measure in MEASURES.items():
         if report[name] is None:
             continue
@@ -80,7 +86,9 @@ def outcome_section(report: Mapping[str, Any]) -> Section:
                     "The simulator contradicts the decision: although the refined policy was accepted, do not run it "
                     "on a robot."
                 )
-    return replace(section, words=tuple(words), warnings=tuple(warnings), plots=tuple(plots))
+    speed = time_table(report)
+    tables = () if speed is None else (speed,)
+    return replace(section, words=tuple(words), warnings=tuple(warnings), plots=tuple(plots), tables=tables)
 
 
 def limit_words(limit: Mapping[str, int]) -> str:
@@ -88,6 +96,52 @@ def limit_words(limit: Mapping[str, int]) -> str:
     decisions, repeat = limit["decisions"], limit["action_repeat"]
     each = f" of {repeat} control steps each ({count(limit['control_steps'])} in all)" if repeat > 1 else ""
     return f"after {count(decisions)} decisions{each}"
+
+
+def time_table(report: Mapping[str, Any]) -> Table | None:
+    """Success within the run's limit and within the simulator's own, and how long success took."""
+    limit, known = report["limit"], {n: p for n, p in report["policies"].items() if "success_own_limit" in p}
+    if not known or limit is None or "own_control_steps" not in limit:
+        return None
+    repeat = limit["action_repeat"]
+    rows = []
+    for name, policy in known.items():
+        whole = policy["success_own_limit"]
+        took = whole["median_decisions"]
+        rows.append(
+            (
+                name,
+                f"{percent(policy['success']['rate'])}",
+                f"{percent(whole['rate'])} ({percent(whole['ci95'][0], 0)} to {percent(whole['ci95'][1], 0)})",
+                "–" if took is None else count(took * repeat),
+            )
+        )
+    heading = (
+        "",
+        f"success within {count(limit['control_steps'])} control steps (this run's limit)",
+        f"within {count(limit['own_control_steps'])} (the simulator's own)",
+        "control steps to success, median",
+    )
+    note = "What the two columns differ by is speed: episodes that succeed, but later than this run waits."
+    return Table(heading, tuple(rows), "How much is speed", 1, note)
+
+
+def start_section(name: str, rule: str, scores: Mapping[str, float]) -> Section:
+    """Which policy refinement began with, and why.
+
+    Args:
+        name: the chosen one, "pretrained" or "filtered".
+        rule: "auto", or what was asked for.
+        scores: what imagination gives the candidates, pessimistically.
+    """
+    told = ", ".join(f"{number(score)} for the {policy} policy" for policy, score in scores.items())
+    why = "as asked for" if rule != "auto" else "by these scores"
+    words = (
+        f"Refinement begins with the {name} policy ({why}). “Pretrained” is cloned from demonstrations alone; "
+        "“filtered” from every recorded episode that succeeded, which takes seconds and needs no world model. Scores "
+        f"in imagination: {told}.",
+    )
+    return Section("refinement", "Refinement in imagination", 40, words)
 
 
 def refinement_section(
@@ -107,7 +161,8 @@ def refinement_section(
         value = MEASURES[name].value
         words.append(
             f"The iterate is chosen by pessimistic {name} in imagination, never by a real one: "
-            f"{value(ends['pretrained'])} for the pretrained policy, {value(ends['refined'])} for the refined one."
+            f"{value(ends['pretrained'])} for the policy that it began with, {value(ends['refined'])} for the refined "
+            "one."
         )
     words.append(f"The chosen iterate is number {iteration}." if iteration else "No iterate was better.")
     if stopped:
@@ -141,6 +196,43 @@ def curve_section(curve: Rows, rows: Rows) -> Section:
             series = Series("real, other starts", x, y, low, high, colour="orange", style="points")
             plots.append(Plot("line", title, (series,), _STEPS, axis, told))
     return Section("refinement", "Refinement in imagination", 40, plots=tuple(plots))
+
+
+def gap_section(found: Mapping[str, Mapping[str, Any]]) -> Section:
+    """Where imagined success that is not real comes from, and real success that imagination misses.
+
+    Args:
+        found: `Anatomy.summary` by policy.
+    """
+    header = (
+        "",
+        "real success",
+        "imagined",
+        "imagined only: reward",
+        "imagined only: dynamics",
+        "real only: halted",
+        "real only: lost",
+        "real failures called success",
+    )
+    rows = []
+    for name, one in found.items():
+        claims = one["false_claims"]
+        told = "–" if claims is None else f"{percent(claims['share'], 0)} of {claims['failures']}"
+        counts = (one[key] for key in ("real", "imagined", "reward", "dynamics", "halted", "lost"))
+        rows.append((name, *(str(number) for number in counts), told))
+    note = (
+        "Every policy imagines the evaluation's episodes again, from the same starts. Success that only imagination "
+        "has comes from the reward where the classifier calls the real frames a success, too, and from the dynamics "
+        "where it does not. Real success that imagination lacks was halted by pessimism, or lost on the way."
+    )
+    warnings = tuple(
+        f"On {percent(one['false_claims']['share'], 0)} of the {name} policy's real failures the classifier claims "
+        "success: it has seen no near miss. Record failures that come close, and label them."
+        for name, one in found.items()
+        if one["false_claims"] is not None and one["false_claims"]["ci95"][0] > _FALSE_CLAIMS
+    )
+    table = Table(header, tuple(rows), "Imagined and real, start by start", 1, note)
+    return Section("gap", "Where imagination is wrong", 42, (), warnings, tables=(table,))
 
 
 def _levels(report: Mapping[str, Any], measure: Measure) -> Plot:

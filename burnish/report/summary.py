@@ -11,7 +11,7 @@ from typing import Any
 from burnish.errors import InputError
 from burnish.report.contract import POLICIES, SCHEMA, validate_report
 from burnish.report.facts import Facts
-from burnish.report.outcomes import Outcomes, comparison, reference, return_summary, success_count
+from burnish.report.outcomes import Outcomes, comparison, reference, return_summary, success_count, time_to_success
 from burnish.storage import write_bytes_atomic
 
 MAX_REPORT_BYTES = 16 * 2**20
@@ -50,9 +50,12 @@ def build_report(
         "paired_difference": None,
         "return_difference": None,
         **_compared(outcomes),
+        **_over_filtered(outcomes),
         "failures_removed": None,
         "limit": _limit(outcomes),
         **{f"imagined_{name}": _imagined(facts, name) for name in ("success", "return")},
+        "start": facts.start,
+        "doubts": dict(facts.doubts),
         "accepted": facts.accepted,
         "chosen_iteration": facts.iteration,
         "gate": None if facts.gate is None else dict(facts.gate),
@@ -114,7 +117,7 @@ def _policy(played: Any, against: Mapping[str, Any] | None) -> dict[str, Any]:
         told["success"] = success_count(sum(played.success), len(played.success))
     if played.returns:
         told["return"] = return_summary(played.returns, against)
-    return told
+    return told | time_to_success(played)
 
 
 def _of_both(compared: list[dict[str, Any]], measure: str) -> dict[str, Any] | None:
@@ -129,11 +132,20 @@ def _compared(outcomes: Outcomes | None) -> dict[str, Any]:
     return comparison(*(outcomes.policies[name] for name in POLICIES))
 
 
+def _over_filtered(outcomes: Outcomes | None) -> dict[str, Any]:
+    """Refined against cloning the successes of the same data, from the same starts."""
+    if outcomes is None or not {"filtered", "refined"} <= set(outcomes.policies):
+        return {}
+    return {"over_filtered": comparison(outcomes.policies["filtered"], outcomes.policies["refined"])}
+
+
 def _limit(outcomes: Outcomes | None) -> dict[str, int] | None:
     if outcomes is None or outcomes.decisions is None:
         return None
     steps = outcomes.decisions * outcomes.action_repeat
-    return {"decisions": outcomes.decisions, "action_repeat": outcomes.action_repeat, "control_steps": steps}
+    told = {"decisions": outcomes.decisions, "action_repeat": outcomes.action_repeat, "control_steps": steps}
+    own = outcomes.own_decisions
+    return told if own is None else {**told, "own_decisions": own, "own_control_steps": own * outcomes.action_repeat}
 
 
 def _imagined(facts: Facts, measure: str) -> dict[str, float] | None:

@@ -1,7 +1,7 @@
 """The verdict: what a run showed, in a headline of a few words and one honest sentence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from burnish.report.contract import POLICIES
@@ -25,24 +25,35 @@ class Verdict:
 
 def verdict(report: Mapping[str, Any]) -> Verdict:
     """Put a validated `report.json` into words; intervals decide, not point estimates."""
+    found, doubts = _verdict(report), report.get("doubts", {})
+    if not doubts:
+        return found
+    told = "; ".join(f"the {what}: {why}" for what, why in doubts.items())
+    sentence = f"{found.sentence} Success in imagination is to be trusted less than usual ({told})."
+    return replace(found, headline=f"{found.headline} · doubtful reward", sentence=sentence)
+
+
+def _verdict(report: Mapping[str, Any]) -> Verdict:
     measure, task = measured_by(report), report["task"]
     values = _values(report, measure)
     arrow = " → ".join(values)
     if report[measure.name] is None:
-        arrow = f"{arrow} in imagination" if values else "nothing measured"
+        begun = " (from the filtered policy)" if report.get("start") == "filtered" else ""
+        arrow = f"{arrow} in imagination{begun}" if values else "nothing measured"
     if refused_by_gate(report):
         decided = can_decide(report["gate"])
         why = "rejected the refined policy" if decided else "could not decide about the refined policy"
-        sentence = (
-            f"The trust gate {why} for {task} and kept the pretrained one: {'; '.join(_reasons(report['gate']))}."
-        )
+        kept = "kept the pretrained one" if handed_out(report) == "pretrained" else "handed out the filtered one"
+        sentence = f"The trust gate {why} for {task} and {kept}: {'; '.join(_reasons(report['gate']))}."
         if report[measure.name] is not None:
             sentence += f" The simulator, asked afterwards, says {arrow}{_change(report, measure)}."
+            sentence += beside_cloning(report, measure)
         else:
             sentence += f" {_not_measured(report)}"
         return Verdict(f"{arrow} · {'rejected' if decided else 'not accepted'}", sentence, "kept")
     if not report["accepted"]:
-        sentence = f"No refined policy for {task} was better in imagination, so the pretrained one was kept."
+        kept = handed_out(report)
+        sentence = f"No refined policy for {task} was better in imagination, so the {kept} one was kept."
         if report[measure.name] is None:
             sentence += f" {_not_measured(report)}"
         return Verdict(f"{values[0] if values else arrow} · kept", sentence, "kept")
@@ -59,7 +70,30 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
         )
         return Verdict(headline, f"{moved}{gate} {_not_measured(report)}", "unknown")
     words, tone = _evaluated(report, measure, values)
-    return Verdict(headline, f"{words}, without a simulator step in refinement.", tone)
+    words = f"{words}, without a simulator step in refinement.{beside_cloning(report, measure)}"
+    return Verdict(headline, words, tone)
+
+
+def handed_out(report: Mapping[str, Any]) -> str:
+    """The policy that the run hands out: pretrained, filtered or refined."""
+    gate = report["gate"]
+    if gate is not None:
+        return gate.get("handed_out", "refined" if gate["accepted"] else "pretrained")
+    return "refined" if report["accepted"] else report.get("start", "pretrained")
+
+
+def beside_cloning(report: Mapping[str, Any], measure: Measure) -> str:
+    """The cheap alternative in a sentence: is the refined policy better than cloning the successes of the same data?"""
+    key = "paired_difference" if measure.name == "success" else "return_difference"
+    found = report.get("over_filtered", {}).get(key)
+    if found is None:
+        return ""
+    how = "better than" if found["low"] > 0 else "worse than" if found["high"] < 0 else "not told from"
+    filtered = measure.value(report["policies"]["filtered"][measure.name][measure.mean])
+    return (
+        f" It is {how} cloning the successes of the same data, which has {filtered}: "
+        f"{measure.change(found['difference'])}, {interval(found, measure)}."
+    )
 
 
 def measured_by(report: Mapping[str, Any]) -> Measure:

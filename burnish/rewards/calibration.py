@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+FEW = 20
+"""Held-out frames of success below which a calibration says little."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -23,6 +26,19 @@ class Calibration:
     """Reliability curve: predicted probability against observed frequency."""
     curve: list[dict[str, float]]
     """Precision and recall by threshold."""
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why success in imagination is to be trusted less, in words; nothing where the evidence is good."""
+        found = []
+        if not self.reached:
+            found.append(
+                f"its precision on held-out frames is {100 * self.precision:.0f} %, below the "
+                f"{100 * self.target_precision:.0f} % that were asked for"
+            )
+        if self.positives < FEW:
+            found.append(f"it was calibrated on {self.positives} held-out frames of success")
+        return tuple(found)
 
     def to_dict(self) -> dict[str, object]:
         """A plain dict, ready for JSON."""

@@ -21,9 +21,10 @@ from burnish.imagination import (
 )
 from burnish.policies import Agent, DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
 from burnish.recipes.base import Models
+from burnish.recipes.stages.cloning import _Pairs
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import start_states
-from burnish.recipes.stages.training import _Pairs, held_out_error, recorded_features
+from burnish.recipes.stages.training import held_out_error, recorded_features
 from burnish.rewards import BalancedFrames, ContrastiveClassifier, ContrastiveConfig
 from burnish.rl import PPO, EnvExperience, PPOConfig
 from burnish.world_models import (

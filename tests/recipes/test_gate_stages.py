@@ -9,7 +9,7 @@ import torch
 from burnish.cli import main
 from burnish.components import load
 from burnish.data import Dataset, Windows, folds, read_dataset, write_dataset
-from burnish.evaluation.gate import Recorded
+from burnish.evaluation.gate import OVER_FILTERED, Recorded, handed_out
 from burnish.imagination import imagined_play
 from burnish.pipeline import Absent, StageContext
 from burnish.policies import load_agent
@@ -17,7 +17,7 @@ from burnish.recipes import base
 from burnish.recipes.runs import reopen
 from burnish.recipes.stages import gate as stages
 from burnish.recipes.stages.data import fold, lacking
-from burnish.recipes.stages.gate import accept, gate_starts, plays, recorded_outcome, verdict
+from burnish.recipes.stages.gate import accept, gate_starts, judge, plays, recorded_outcome
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import time_limit
 from burnish.rewards import RewardConfig
@@ -125,15 +125,18 @@ def test_worlds_have_their_folds_and_seeds_and_fewer_steps(finished, data):
 
 @pytest.mark.parametrize("name", ["world4rl", "diwa"])
 def test_the_policy_that_is_handed_out(name, runs):
-    """The refined one or the pretrained one, as gate.json and the stage's manifest say."""
+    """The refined, the filtered or the pretrained one, as gate.json and the stage's manifest say."""
     run = runs(name)
     found = json.loads((run / "accepted/gate.json").read_text(), parse_constant=pytest.fail)
     assert stage_files(run)["accepted"]["outputs"]["accepted"] is found["accepted"]
-    chosen, other = ("refined", "policy") if found["accepted"] else ("policy", "refined")
+    folders = {"pretrained": "policy", "filtered": "filtered", "refined": "refined"}
+    chosen = folders.pop(found["handed_out"])
+    assert found["accepted"] is (chosen == "refined")
     assert same(weights(run / "accepted"), weights(run / chosen))
-    assert not same(weights(run / "accepted"), weights(run / other))
+    assert not any(same(weights(run / "accepted"), weights(run / other)) for other in folders.values())
     assert load_agent(run / "accepted", TASK).policy.action_dim == 4
-    assert found["accepted"] == all(check["passed"] for check in found["checks"]) and found["reasons"]
+    assert found["accepted"] <= all(check["passed"] for check in found["checks"]) and found["reasons"]
+    assert set(found["filtered"]) == {"accepted", "estimate", "low", "high", "confidence", "reasons"}
     assert len(found["refined"]["per_world"]) == 2
     assert found["back_test"]["both"] + found["back_test"]["only_real"] > 0
 
@@ -142,25 +145,45 @@ def test_the_policy_that_is_handed_out(name, runs):
 def decision(finished, data, gate, worlds):
     """What the gate finds, asked once more."""
     torch.manual_seed(99)
-    agents = load_agent(finished / "policy", TASK), load_agent(finished / "refined", TASK)
-    return verdict(gate, 0, data, agents, worlds)
+    return judge(gate, 0, data, agents(finished), worlds)
+
+
+def agents(run):
+    folders = {"pretrained": "policy", "filtered": "filtered", "refined": "refined"}
+    return {name: load_agent(run / folder) for name, folder in folders.items()}
 
 
 def test_the_decision_can_be_taken_again(decision, finished):
     """Bit for bit, whatever the global generator was at."""
-    found = json.loads(json.dumps(decision.to_dict(), allow_nan=False))
+    found = json.loads(json.dumps(handed_out(decision), allow_nan=False))
     assert found == read_json(finished / "accepted/gate.json")
 
 
-@pytest.mark.parametrize("accepted", [True, False])
-def test_either_decision_hands_out_its_policy(accepted, decision, finished, data, gate, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("accepted", "gains", "over", "handed"),
+    [
+        ((), (0.0, 0.0), 0.0, "pretrained"),
+        (("refined",), (0.3, 0.1), 0.2, "refined"),
+        (("filtered",), (0.0, 0.2), -0.2, "filtered"),
+        (("refined", "filtered"), (0.3, 0.2), 0.1, "refined"),
+        (("refined", "filtered"), (0.2, 0.3), -0.1, "filtered"),
+    ],
+)
+def test_every_decision_hands_out_its_policy(
+    accepted, gains, over, handed, decision, finished, data, gate, tmp_path, monkeypatch
+):
     """The stage itself, whatever the gate finds."""
-    monkeypatch.setattr(stages, "verdict", lambda *given: replace(decision, accepted=accepted))
-    context = StageContext("accepted", tmp_path / "accepted", {}, "x")
-    agents = {name: load_agent(finished / name) for name in ("policy", "refined")}
-    handed = accept(context, (), data, **agents, gate=gate, seed=0)
-    assert handed is agents["refined" if accepted else "policy"]
-    assert read_json(context.folder / "gate.json")["accepted"] is accepted is context.outputs["accepted"]
+    found = {
+        name: replace(decision[name], accepted=name in accepted, estimate=gain)
+        for name, gain in zip(("refined", "filtered"), gains, strict=True)
+    }
+    found[OVER_FILTERED] = replace(decision[OVER_FILTERED], estimate=over)
+    monkeypatch.setattr(stages, "judge", lambda *given: found)
+    context, policies = StageContext("accepted", tmp_path / "accepted", {}, "x"), agents(finished)
+    assert accept(context, (), data, policies, gate, seed=0) is policies[handed]
+    written = read_json(context.folder / "gate.json")
+    assert written["handed_out"] == handed and written["reasons"]
+    assert written["accepted"] is (handed == "refined") is context.outputs["accepted"]
 
 
 # -- what is played ----------------------------------------------------------------------------------------------------
@@ -234,11 +257,10 @@ def test_too_little_data_is_a_reason_and_no_error(left, finished, data, gate, tm
     with pytest.raises(Absent, match="too few for 2") as reason:
         fold(tmp_path / "few", 0, 2, 0, cameras=(), states=True, reward=RewardConfig())
     context = StageContext("accepted", tmp_path / "accepted", {}, "x")
-    agents = {name: load_agent(finished / name) for name in ("policy", "refined")}
-    missing = base.Models(reason.value, reason.value)
-    assert accept(context, (missing, missing), few, **agents, gate=gate, seed=0) is agents["policy"]
+    policies, missing = agents(finished), base.Models(reason.value, reason.value)
+    assert accept(context, (missing, missing), few, policies, gate, seed=0) is policies["pretrained"]
     found = read_json(context.folder / "gate.json")
-    assert found == {"accepted": False, "reasons": [lacking(few, 2, 0)]}
+    assert found == {"accepted": False, "handed_out": "pretrained", "reasons": [lacking(few, 2, 0)]}
     assert context.outputs["accepted"] is False
 
 

@@ -5,7 +5,8 @@ import torch
 
 from burnish.data import Dataset, DatasetInfo, about_to_succeed
 from burnish.errors import InputError
-from burnish.recipes.stages.training import _Pairs, cloned_episodes, held_out_error
+from burnish.recipes.stages.cloning import _Pairs, cloned_episodes
+from burnish.recipes.stages.training import held_out_error
 from tests.evaluation.test_prediction import Exact, constant_motion, std_of
 from tests.world_models.linear_system import episode, fitted_space
 

@@ -28,6 +28,9 @@ DOCUMENTED_EXTRAS = {
     "threads",
     "chosen_iteration",
     "stages",
+    "start",
+    "doubts",
+    "over_filtered",
 }
 CAMERA = image_key("corner3")
 # What the small settings make: the kinds of observer and policy, imagined actions (iterations x decisions x
@@ -59,6 +62,10 @@ def test_the_report_holds_the_contract(name, runs):
     assert report["imagined_steps"] == EXPECTED[name][2]
     assert report["chosen_iteration"] == settings["refine.iterations"] and report["device"] == "cpu"
     assert report["accepted"] is (report["gate"] is None or report["gate"]["accepted"])
+    assert list(report["policies"]) == ["pretrained", "filtered", "refined"] and report["start"] in report["policies"]
+    assert report["limit"]["own_control_steps"] == 500
+    for policy in report["policies"].values():
+        assert policy["success_own_limit"]["successes"] >= policy["success"]["successes"], "the same episodes, later"
     assert all(seconds > 0 for seconds in report["seconds"].values())
 
 

@@ -18,10 +18,11 @@ from burnish.imagination import ImaginationConfig
 from burnish.pipeline import Reading, StageContext, stage
 from burnish.policies import Agent, GaussianPolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes
 from burnish.recipes.stages.data import Recorded, Split, own_data
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.stages.training import Cloning, clone, cloned_episodes, recorded_features, train_classifier
+from burnish.recipes.stages.training import recorded_features, train_classifier
 from burnish.rewards import ClassifierConfig
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig

@@ -45,7 +45,7 @@ def test_refinement_has_a_panel_for_whatever_was_measured_and_any_learners_losse
     assert [one.label for one in section.plots[0].series] == ["deterministic, pessimistic", "while training, exploring"]
     assert section.plots[0].marks[0].value == 200 and "lies below real success" in section.plots[0].caption
     assert section.words[0].endswith(
-        "41 % for the pretrained policy, 93 % for the refined one. The chosen iterate is number 2. "
+        "41 % for the policy that it began with, 93 % for the refined one. The chosen iterate is number 2. "
         "Refinement stopped: iterations were over."
     )
 
@@ -67,7 +67,7 @@ def test_real_values_of_iterates_lie_over_the_imagined_ones(key, title):
 def test_the_gates_evidence(gate):
     section = gate_section(gate())
     assert drawn(section) == ["Both policies in each held-out world", "Expected real gain"]
-    assert "both policies play in 4 held-out worlds, from the same 128 recorded starts" in section.words[0]
+    assert "the policies play in 4 held-out worlds, from the same 128 recorded starts" in section.words[0]
     assert section.words[1].startswith("Accepted: the run hands out the refined policy")
     checks, policies, back_test = section.tables
     assert [row[:2] for row in checks.rows] == [("back-test", "✓ passed"), ("gain", "✓ passed")]

@@ -1,6 +1,7 @@
 import pytest
 
 from burnish.report.outcomes import Outcomes, Played
+from burnish.report.sections_policies import time_table
 from burnish.report.verdict import verdict
 from burnish.report.wording import change, count, number, percent, points, readable, seconds, signed
 from tests.report.conftest import CANNOT_DECIDE, GUESSES
@@ -108,3 +109,52 @@ def test_returns(report):
 )
 def test_numbers_as_a_reader_sees_them(found, expected):
     assert found == expected
+
+
+# -- the cheap alternative ---------------------------------------------------------------------------------------------
+
+
+def with_filtered(filtered, late=(), own=None):
+    """The pretrained policy's 48 of 100, the refined one's 95, and what filtered cloning has, in the same order."""
+    played = {
+        "pretrained": Played((True,) * 48 + (False,) * 52),
+        "filtered": Played((True,) * filtered + (False,) * (100 - filtered), (), late),
+        "refined": Played((True,) * 95 + (False,) * 5),
+    }
+    return Outcomes(played, decisions=100, action_repeat=2, own_decisions=own)
+
+
+def test_the_verdict_says_what_cloning_the_successes_gives(report):
+    better = verdict(report(with_filtered(70))).sentence
+    assert "better than cloning the successes of the same data, which has 70 %: +25 points" in better
+    assert (
+        "is not told from cloning the successes of the same data, which has 95 %: 0 points"
+        in verdict(report(with_filtered(95))).sentence
+    )
+    assert "is worse than cloning" in verdict(report(with_filtered(100))).sentence
+    assert "cloning the successes" not in verdict(report()).sentence
+
+
+def test_a_filtered_policy_that_is_handed_out_is_named(report, gate):
+    decided = gate(tested=GUESSES) | {"handed_out": "filtered"}
+    assert "and handed out the filtered one:" in verdict(report(gate=decided)).sentence
+    kept = verdict(report(with_filtered(70), iteration=0.0, start="filtered"))
+    assert "so the filtered one was kept" in kept.sentence
+
+
+def test_doubts_about_the_reward_are_in_the_first_line(report):
+    found = verdict(report(doubts={"success classifier": "it was calibrated on 3 held-out frames of success"}))
+    assert found.headline.endswith("· doubtful reward")
+    assert "trusted less than usual (the success classifier: it was calibrated on 3 held-out frames" in found.sentence
+
+
+def test_success_within_both_limits(report):
+    late = tuple(range(50, 120)) + (None,) * 30
+    found = report(with_filtered(51, late, own=250))
+    assert found["limit"]["own_control_steps"] == 500
+    own = found["policies"]["filtered"]["success_own_limit"]
+    assert (own["successes"], own["rate"], own["median_decisions"]) == (70, 0.7, 84.5)
+    assert "success_own_limit" not in found["policies"]["refined"]
+    table = time_table(found)
+    assert table.rows == (("filtered", "51 %", "70 % (60 % to 78 %)", "169"),)
+    assert time_table(report()) is None

@@ -15,6 +15,7 @@ from burnish.components import frozen, load, save
 from burnish.data import STATE, Dataset, Episode
 from burnish.errors import BurnishError, InputError
 from burnish.evaluation.action_following import action_following
+from burnish.evaluation.anatomy import anatomy
 from burnish.evaluation.correlation import spearman
 from burnish.evaluation.failure_fidelity import failure_fidelity
 from burnish.evaluation.fidelity import picture_fidelity
@@ -39,7 +40,7 @@ from burnish.report.sections_models import (
     uncertainty_section,
     world_model_section,
 )
-from burnish.report.sections_policies import curve_section
+from burnish.report.sections_policies import curve_section, gap_section
 from burnish.report.sections_run import videos_section
 from burnish.rewards import RewardConfig, SuccessReward
 from burnish.storage import load_tensors, write_json
@@ -102,6 +103,8 @@ def evaluate(
         reward = replace(shown.reward, kind=shown.reward.of(training if training.has_success else held_out))
         episodes = measure_policies(context, real, evaluation.episodes, policies, reward)
         sections.append(measure_curve(context, real, evaluation, policies["refined"], reward))
+        if shown.encoder is None and STATE in held_out.observations:
+            sections += measure_gap(context, real, episodes, policies, frozen_models)
         sections.append(make_videos(context, real, evaluation, episodes, outer))
     else:
         context.record("skipped", {"evaluation": NO_SIMULATOR})
@@ -164,25 +167,52 @@ def measure_failures(held_out: Dataset, models: Models, seed: int, folder: Path,
 def measure_policies(
     context: StageContext, real: Real, count: int, policies: dict[str, Path], reward: RewardConfig
 ) -> dict[str, list[Episode]]:
-    """All policies from the same starts, which no training saw; outcomes.json holds every episode's outcome."""
-    from burnish.evaluation.real import evaluation_seeds, play
+    """All policies from the same starts, which no training saw; outcomes.json holds every episode's outcome.
 
-    seeds, episodes = evaluation_seeds(count), dict[str, list[Episode]]()
-    recorder = real.recorder
+    Episodes are played to the simulator's own limit, so that success is known within both; what is returned, and what
+    returns count, ends at the run's.
+    """
+    from burnish.evaluation.real import evaluation_seeds, first_decisions, play
+
+    recorder, seeds, episodes = real.recorder, evaluation_seeds(count), dict[str, list[Episode]]()
+    times = dict[str, tuple[int | None, ...]]()
+    limit, own = recorder.simulator, recorder.own_limit
+    assert limit.max_steps is not None and own.max_steps is not None
     with context.progress(len(policies) * count, "episodes") as bar:
         for index, (name, policy) in enumerate(policies.items()):
             offset = index * count
-            episodes[name] = play(
+            played = play(
                 policy,
                 real.task,
-                recorder.simulator,
+                own,
                 seeds,
                 recorder.pool,
                 lambda done, total, offset=offset: bar.set(offset + done),
             )
-    limit, played = recorder.simulator, _played(real, episodes, reward)
-    save_outcomes(context.folder, Outcomes(played, tuple(seeds), limit.max_steps, limit.action_repeat or 1))
+            times[name] = tuple(int(each.success.argmax()) if each.succeeded else None for each in played)
+            episodes[name] = [first_decisions(each, limit.max_steps) for each in played]
+    outcomes = _played(real, episodes, reward)
+    if own.max_steps > limit.max_steps:
+        outcomes = {name: replace(one, decisions=times[name]) if one.success else one for name, one in outcomes.items()}
+    repeat = limit.action_repeat or 1
+    save_outcomes(context.folder, Outcomes(outcomes, tuple(seeds), limit.max_steps, repeat, own.max_steps))
     return episodes
+
+
+def measure_gap(
+    context: StageContext, real: Real, episodes: dict[str, list[Episode]], policies: dict[str, Path], models: Models
+) -> list[Section]:
+    """Where the difference between imagined and real success comes from, for every policy; anatomy.json."""
+    if not isinstance(models.reward, SuccessReward) or not any(e.succeeded for one in episodes.values() for e in one):
+        return []
+    info, limit = real.recorder.info, real.recorder.simulator.max_steps
+    assert limit is not None
+    found = {
+        name: anatomy(load(policies[name], Agent), models, Dataset.from_episodes(one, info), limit, real.seed).summary()
+        for name, one in episodes.items()
+    }
+    write_json(context.folder / "anatomy.json", found)
+    return [gap_section(found)]
 
 
 def _played(real: Real, episodes: dict[str, list[Episode]], reward: RewardConfig) -> dict[str, Played]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from burnish.config import to_dict
 from burnish.pipeline import Stage, ordered, stage
 from burnish.recipes.base import HeldOut, Models, Plan, RecipeConfig, RunSpec
+from burnish.recipes.stages.cloning import Starts
 from burnish.recipes.stages.data import Recorded
 from burnish.recipes.stages.evaluation import Shown, evaluate
 from burnish.recipes.stages.gate import gated
@@ -19,6 +20,7 @@ class Parts:
         data: the data set as it was recorded or brought along.
         seen: how models see it.
         encoder: what stands between pictures and models of vectors, if anything.
+        starts: the candidates that refinement started from, where there is more than the policy.
     """
 
     data: Stage
@@ -27,11 +29,14 @@ class Parts:
     models: Models
     refined: Stage
     encoder: Stage | None = None
+    starts: Starts | None = None
 
 
 def finish(run: RunSpec, c: RecipeConfig, models: HeldOut, parts: Parts) -> Plan:
     """Gate (with `models` on folds of the data), evaluation and report."""
-    accepted = gated(c, run.seed, models, parts.seen, parts.policy, parts.refined)
+    filtered = {} if parts.starts is None else {"filtered": parts.starts.filtered}
+    judged = {"pretrained": parts.policy, **filtered, "refined": parts.refined}
+    accepted = gated(c, run.seed, models, parts.seen, judged)
     cameras = getattr(c, "cameras", ())
     pictures = None if parts.encoder is None else Recorded(parts.data, cameras).split(c.held_out)
     evaluation = stage(
@@ -42,7 +47,7 @@ def finish(run: RunSpec, c: RecipeConfig, models: HeldOut, parts: Parts) -> Plan
         seed=run.seed,
         evaluation=c.evaluation,
         shown=Shown(parts.seen.split(c.held_out), pictures, parts.encoder, c.reward),
-        policies={"pretrained": parts.policy.folder, "refined": parts.refined.folder},
+        policies={name: policy.folder for name, policy in judged.items()},
         models=parts.models,
     )
     done = ordered([evaluation, *([accepted] if accepted is not None else [])])

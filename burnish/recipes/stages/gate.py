@@ -1,13 +1,13 @@
 """The trust gate's stages: held-out worlds, and the decision which policy a run hands out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from burnish.data import Dataset, folds
 from burnish.errors import RunError
 from burnish.evaluation.back_test import Measure, back_test, on_policy
-from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, RecordedReturn, decide
+from burnish.evaluation.gate import OVER_FILTERED, GateConfig, GateVerdict, Recorded, RecordedReturn, decide, handed_out
 from burnish.imagination import ImaginedEvaluation, Models, PessimismConfig, imagined_play
 from burnish.pipeline import Absent, Stage, StageContext, naming, stage
 from burnish.policies import Agent
@@ -24,9 +24,11 @@ _SEED_STRIDE = 7919
 
 
 def gated(
-    c: base.RecipeConfig, seed: int, models: base.HeldOut, data: "reading.Recorded", policy: Stage, refined: Stage
+    c: base.RecipeConfig, seed: int, models: base.HeldOut, data: "reading.Recorded", policies: Mapping[str, Stage]
 ) -> Stage | None:
     """The policy that the gate lets pass; None where the configuration has no held-out worlds.
+
+    `policies` are "pretrained", "refined" and, where there is one, "filtered".
 
     Each world learns from other episodes with another seed and a reward of its own, never used in
     refinement.
@@ -45,8 +47,7 @@ def gated(
         lenient=True,
         worlds=tuple(worlds),
         data=data.whole,
-        policy=policy,
-        refined=refined,
+        policies=dict(policies),
         gate=gate,
         penalty=pessimism if pessimism.rule == "penalty" else None,
         seed=seed,
@@ -57,54 +58,63 @@ def accept(
     context: StageContext,
     worlds: Sequence[base.Models],
     data: Dataset,
-    policy: Agent,
-    refined: Agent,
+    policies: Mapping[str, Agent],
     gate: GateConfig,
     seed: int,
     penalty: PessimismConfig | None = None,
 ) -> Agent:
-    """Decide, write gate.json, and leave the policy that the run hands out: refined or pretrained.
+    """Decide, write gate.json, and leave the policy that the run hands out.
 
     Held-out worlds halt episodes that leave the data, unless refinement had a `penalty` for it instead.
     """
     before = simulator_steps()
     reason = next((each.world for each in worlds if isinstance(each.world, Absent)), None)
     if reason is None:
-        found = verdict(gate, seed, data, (inside(policy), inside(refined)), worlds, penalty).to_dict()
+        verdicts = judge(gate, seed, data, {name: inside(agent) for name, agent in policies.items()}, worlds, penalty)
+        found = handed_out(verdicts)
     else:
-        found = {"accepted": False, "reasons": [str(reason)]}
+        found = {"accepted": False, "handed_out": "pretrained", "reasons": [str(reason)]}
     write_json(context.folder / GATE_FILE, found)
-    # The refined policy is the pretrained one where no iterate was better.
-    pairs = zip(policy.policy.state_dict().values(), refined.policy.state_dict().values(), strict=True)
-    chosen = any(not torch.equal(one, other) for one, other in pairs)
-    save_sections(context.folder, [gate_section(found, chosen)])
+    save_sections(context.folder, [gate_section(found, not _same(policies["pretrained"], policies["refined"]))])
     for name, value in {"role": "gate", "accepted": found["accepted"], "gate": gate_summary(found)}.items():
         context.record(name, value)
     if simulator_steps() != before:
         raise RunError("the trust gate touched the simulator; this is a bug: no part of it may")
-    return refined if found["accepted"] else policy
+    return policies[found["handed_out"]]
 
 
-def verdict(
+def _same(one: Agent, other: Agent) -> bool:
+    """Whether two policies have the same weights: where no iterate was better, the refined one is where it started."""
+    weights = one.policy.state_dict(), other.policy.state_dict()
+    return all(torch.equal(*pair) for pair in zip(*(each.values() for each in weights), strict=True))
+
+
+def judge(
     gate: GateConfig,
     seed: int,
     data: Dataset,
-    agents: tuple[Agent, Agent],
+    agents: Mapping[str, Agent],
     worlds: Sequence[base.Models],
     penalty: PessimismConfig | None = None,
-) -> GateVerdict:
-    """The decision on (pretrained, refined), from held-out worlds and the `data` that they were trained on folds of."""
-    pretrained, refined = agents
+) -> dict[str, GateVerdict]:
+    """The decision on each policy against the pretrained one, and on "refined over filtered", where there is one.
+
+    It comes from held-out worlds and the `data` that they were trained on folds of.
+    """
+    pretrained = agents["pretrained"]
     frozen = [imagined(each, penalty, data) for each in worlds]
     held_out = [episodes for _, episodes in folds(data, len(worlds), seed)]
     tested = back_test(pretrained, frozen, held_out, time_limit(data), seed)
-    return decide(
-        plays(pretrained, frozen, data, gate.episodes, seed),
-        plays(refined, frozen, data, gate.episodes, seed),
-        tested,
-        gate,
-        recorded_outcome(pretrained, data, tested.measure),
-    )
+    recorded = recorded_outcome(pretrained, data, tested.measure)
+    played = {name: plays(agent, frozen, data, gate.episodes, seed) for name, agent in agents.items()}
+    found = {
+        name: decide(played["pretrained"], each, tested, gate, recorded)
+        for name, each in played.items()
+        if name != "pretrained"
+    }
+    if "filtered" in played:
+        found[OVER_FILTERED] = decide(played["filtered"], played["refined"], tested, gate)
+    return found
 
 
 def plays(agent: Agent, worlds: Sequence[Models], data: Dataset, episodes: int, seed: int) -> list[ImaginedEvaluation]:

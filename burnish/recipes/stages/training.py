@@ -1,7 +1,5 @@
-"""Training: everything with a `loss` learns in the one supervised loop; cloning and rewards are shared."""
+"""Training: everything with a `loss` learns in the one supervised loop; world models are validated, rewards shared."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,13 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from burnish.components import Component, build, frozen
-from burnish.data import Dataset, about_to_succeed, action_chunks, best_episodes, require_outcomes, require_successes
+from burnish.data import Dataset, about_to_succeed, require_successes
 from burnish.errors import InputError
 from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.replay import replay, success_of_states
 from burnish.imagination import imagined_frames, imagined_transitions, recorded_transitions
 from burnish.pipeline import External, Reading, Stage, StageContext, stage
-from burnish.policies import Policy
 from burnish.report.section import save_sections
 from burnish.report.sections_models import calibration_section, reward_section
 from burnish.rewards import (
@@ -50,65 +47,6 @@ def train(
     with context.progress(training.steps, "steps") as bar:
         fit(model, sampler, training, context.folder / part, seed, on_step=bar.at, validate=validate)
     return model
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Behaviour cloning.
-
-
-@dataclass(frozen=True)
-class Cloning:
-    """How a policy is cloned.
-
-    Attributes:
-        policy: its family's configuration.
-        noise: standard deviation of Gaussian noise on the features; 0 for pictures, where the policy's own `augment`
-            takes its place.
-        samples: versions of the features beside the most likely one, where the observer can draw them.
-        best_share: of the episodes, where neither an expert nor success says which to clone.
-    """
-
-    policy: Any
-    training: TrainingConfig
-    noise: float
-    samples: int = 0
-    best_share: float = 0.25
-
-
-def cloned_episodes(dataset: Dataset, best_share: float = 0.25) -> Dataset:
-    """What the policy is cloned from: the expert's episodes where there are any, else the successful ones, else the
-    `best_share` of the highest return."""
-    require_outcomes(dataset)
-    if "expert" in dataset.sources:
-        return dataset.with_sources(["expert"])
-    return best_episodes(dataset, best_share)
-
-
-def clone(
-    context: StageContext, how: Cloning, policy: Policy, features: Sequence[Tensor], episodes: Dataset, seed: int
-) -> None:
-    """Train `policy` on the chunks of actions that `episodes` show at each frame.
-
-    `features` are one or several versions (F, feature_dim) of what the observer makes of the frames.
-    """
-    frames, chunks = action_chunks(episodes, policy.config.chunk)
-    pairs = _Pairs(torch.cat([version[frames] for version in features]), chunks.repeat(len(features), 1, 1), how.noise)
-    train(context, policy, pairs, how.training, seed)
-
-
-class _Pairs:
-    """Uniform batches of (features, action chunk), with noise on the features."""
-
-    def __init__(self, inputs: Tensor, chunks: Tensor, noise: float) -> None:
-        self.inputs, self.chunks, self.noise = inputs, chunks, noise
-
-    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        index = torch.randint(len(self.inputs), (batch_size,), generator=generator, device=self.inputs.device)
-        inputs = self.inputs[index]
-        if self.noise == 0:
-            return inputs, self.chunks[index]
-        disturbance = torch.randn(inputs.shape, generator=generator, device=inputs.device)
-        return inputs + self.noise * disturbance, self.chunks[index]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -255,6 +193,7 @@ def train_classifier(
     train(context, classifier, frames, training, seed)
     clear = ~about_to_succeed(held_out, model.grace_frames)
     calibration = classifier.calibrate(recorded_features(world, held_out)[clear], held_out.success[clear])
+    context.record("doubts", {"success classifier": "; ".join(calibration.doubts)} if calibration.doubts else {})
     write_json(context.folder / CALIBRATION_FILE, calibration.to_dict())
     save_sections(context.folder, [calibration_section(calibration.to_dict())])
     return classifier

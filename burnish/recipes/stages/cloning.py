@@ -1,0 +1,172 @@
+"""Behaviour cloning: of the expert, and of every success in the data, which is the cheap alternative to refinement.
+
+Both are candidates for the policy that refinement starts from; which one it is, imagination decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from burnish.data import Dataset, action_chunks, best_episodes, require_outcomes
+from burnish.errors import RunError
+from burnish.imagination import PessimismConfig
+from burnish.pipeline import Reading, Stage, StageContext, stage
+from burnish.policies import Agent, Policy
+from burnish.recipes.base import Models, RecipeConfig, StartFrom
+from burnish.recipes.stages.gate import plays
+from burnish.recipes.stages.imagining import imagined
+from burnish.recipes.stages.refining import inside, simulator_steps
+from burnish.recipes.stages.training import recorded_features, train
+from burnish.report.section import save_sections
+from burnish.report.sections_policies import start_section
+from burnish.training import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Starts:
+    """The candidates for where refinement starts from, and the chosen one; stages in a graph."""
+
+    pretrained: Stage
+    filtered: Stage
+    chosen: Stage
+
+
+def starting(
+    c: RecipeConfig, pretrained: Stage, data: Reading | Stage, models: Models, how: "Cloning", seed: int
+) -> Starts:
+    """Clone all successes of the data beside the `pretrained` policy, and choose one of the two to refine."""
+    filtered = stage(clone_successes, "filtered", policy=pretrained, data=data, how=how, seed=seed)
+    chosen = stage(
+        choose_start,
+        "start",
+        pretrained=pretrained,
+        filtered=filtered,
+        models=models,
+        data=data,
+        rule=c.start_from,
+        pessimism=c.imagination.pessimism,
+        episodes=c.refine.imagined_episodes,
+        seed=seed,
+    )
+    return Starts(pretrained, filtered, chosen)
+
+
+@dataclass(frozen=True)
+class Cloning:
+    """How a policy is cloned.
+
+    Attributes:
+        policy: its family's configuration.
+        noise: standard deviation of Gaussian noise on the features; 0 for pictures, where the policy's own `augment`
+            takes its place.
+        samples: versions of the features beside the most likely one, where the observer can draw them.
+        best_share: of the episodes, where neither an expert nor success says which to clone.
+    """
+
+    policy: Any
+    training: TrainingConfig
+    noise: float
+    samples: int = 0
+    best_share: float = 0.25
+
+
+def cloned_episodes(dataset: Dataset, best_share: float = 0.25) -> Dataset:
+    """What the policy is cloned from: the expert's episodes where there are any, else the successful ones, else the
+    `best_share` of the highest return."""
+    require_outcomes(dataset)
+    if "expert" in dataset.sources:
+        return dataset.with_sources(["expert"])
+    return best_episodes(dataset, best_share)
+
+
+def clone(
+    context: StageContext, how: Cloning, policy: Policy, features: Sequence[Tensor], episodes: Dataset, seed: int
+) -> None:
+    """Train `policy` on the chunks of actions that `episodes` show at each frame.
+
+    `features` are one or several versions (F, feature_dim) of what the observer makes of the frames.
+    """
+    frames, chunks = action_chunks(episodes, policy.config.chunk)
+    pairs = _Pairs(torch.cat([version[frames] for version in features]), chunks.repeat(len(features), 1, 1), how.noise)
+    train(context, policy, pairs, how.training, seed)
+
+
+class _Pairs:
+    """Uniform batches of (features, action chunk), with noise on the features."""
+
+    def __init__(self, inputs: Tensor, chunks: Tensor, noise: float) -> None:
+        self.inputs, self.chunks, self.noise = inputs, chunks, noise
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        index = torch.randint(len(self.inputs), (batch_size,), generator=generator, device=self.inputs.device)
+        inputs = self.inputs[index]
+        if self.noise == 0:
+            return inputs, self.chunks[index]
+        disturbance = torch.randn(inputs.shape, generator=generator, device=inputs.device)
+        return inputs + self.noise * disturbance, self.chunks[index]
+
+
+def clone_successes(context: StageContext, policy: Agent, data: Dataset, how: Cloning, seed: int) -> Agent:
+    """Filtered behaviour cloning: a policy of the pretrained one's family, cloned in the same way from every successful
+    episode, whoever acted, or from the best where nothing succeeds.
+
+    It is the pretrained policy where that was cloned from the same episodes.
+    """
+    agent = inside(policy)
+    chosen = best_episodes(data, how.best_share)
+    same = torch.equal(chosen.actions, cloned_episodes(data, how.best_share).actions)
+    context.record("episodes", chosen.num_episodes)
+    context.record("same_as_pretrained", same)
+    if same:
+        return policy
+    torch.manual_seed(seed)
+    old = agent.policy
+    fresh = type(old)(old.feature_dim, old.action_dim, old.config).to(data.device)
+    clone(context, how, fresh, feature_versions(agent.observer, chosen, how.samples, seed), chosen, seed)
+    fresh.begin_refinement()
+    return Agent(policy.observer, fresh, policy.task)
+
+
+def feature_versions(observer: Any, episodes: Dataset, samples: int, seed: int) -> list[Tensor]:
+    """The most likely features of every frame, and `samples` drawn ones, each (F, feature_dim)."""
+    generator = torch.Generator(device=episodes.device).manual_seed(seed)
+    versions = [recorded_features(observer, episodes)]
+    return versions + [observer.features(observer.recorded(episodes, generator)) for _ in range(samples)]
+
+
+def choose_start(
+    context: StageContext,
+    pretrained: Agent,
+    filtered: Agent,
+    models: Models,
+    data: Dataset,
+    rule: StartFrom,
+    pessimism: PessimismConfig,
+    episodes: int,
+    seed: int,
+) -> Agent:
+    """The policy that refinement starts from, by `rule`; for "auto" both play in imagination from the same starts.
+
+    Cloning more successes is rarely worse, so the pretrained policy is only taken where imagination has it better by
+    more than the standard error of the paired difference.
+    """
+    before = simulator_steps()
+    worlds = [imagined(models, pessimism, data)]
+    found = {
+        name: plays(inside(agent), worlds, data, episodes, seed)[0].outcome.double()
+        for name, agent in (("pretrained", pretrained), ("filtered", filtered))
+    }
+    lead = found["pretrained"] - found["filtered"]
+    error = float(lead.std()) / len(lead) ** 0.5 if len(lead) > 1 else 0.0
+    better = "pretrained" if float(lead.mean()) > error else "filtered"
+    name = {"auto": better, "bc": "pretrained", "filtered_bc": "filtered"}[rule]
+    if simulator_steps() != before:
+        raise RunError("the choice of the start touched the simulator; this is a bug: no part of it may")
+    scores = {policy: float(outcome.mean()) for policy, outcome in found.items()}
+    context.record("start", name)
+    context.record("imagined_start", scores)
+    save_sections(context.folder, [start_section(name, rule, scores)])
+    return {"pretrained": pretrained, "filtered": filtered}[name]
