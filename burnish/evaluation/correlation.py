@@ -1,5 +1,7 @@
 """Correlations, for whoever asks whether one number knows of another."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,3 +28,19 @@ def mean_ranks(values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
     _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(0).to(torch.float64)
     return (last - (counts - 1) / 2)[inverse]
+
+
+def correlation_interval(correlation: float, count: int, quantile: float = 1.96) -> tuple[float, float] | None:
+    """The interval of a correlation over `count` pairs, by R. A. Fisher's z (1915); None for fewer than four pairs.
+
+    Args:
+        correlation: Pearson's; of ranks it is an approximation.
+        count: pairs.
+        quantile: of the normal distribution, 1.96 for 95 %.
+    """
+    if count < 4 or not abs(correlation) <= 1:
+        return None
+    if abs(correlation) == 1:
+        return correlation, correlation
+    centre, half = math.atanh(correlation), quantile / math.sqrt(count - 3)
+    return math.tanh(centre - half), math.tanh(centre + half)

@@ -248,6 +248,23 @@ def decide(
     )
 
 
+def disputed(plays: Sequence[ImaginedEvaluation], episodes: Sequence[int], count: int = 10) -> list[dict[str, Any]]:
+    """The starts whose outcome the worlds disagree about most, the most disputed first: recordings from there would
+    teach most. Starts about which all agree are none.
+
+    Args:
+        plays: one a world, all from the same starts.
+        episodes: of each start, the recorded episode that began there.
+        count: at most so many.
+    """
+    outcomes = torch.stack([play.outcome.double() for play in plays])
+    spread = outcomes.var(0, correction=0)
+    order = spread.argsort(descending=True, stable=True)[:count].tolist()
+    return [
+        {"episode": episodes[row], "outcomes": outcomes[:, row].tolist()} for row in order if float(spread[row]) > 0
+    ]
+
+
 def handed_out(verdicts: Mapping[str, GateVerdict]) -> dict[str, Any]:
     """What gate.json holds: the refined policy's verdict, the filtered one's beside it, and which one is handed out.
 

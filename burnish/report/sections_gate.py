@@ -1,7 +1,7 @@
 """The trust gate's section and summary, for somebody who must decide what may run on the robot."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.evaluation.intervals import wilson_interval
@@ -49,6 +49,8 @@ def gate_section(found: Mapping[str, Any], refined: bool = True) -> Section:
     tables.append(Table(("", *_POLICIES), _policy_rows(found, measure), "Both policies in the held-out worlds"))
     if "both" in found.get("back_test", {}):
         tables.append(_back_test(found))
+    if found.get("teach"):
+        tables.append(_teach(found["teach"], measure))
     words = (_method(found), _advice(found, refined), *_beside(found, measure))
     plots = (_worlds(found, measure), _estimate(found, measure))
     return Section(*section, words=words, warnings=warnings, plots=plots, tables=tuple(tables))
@@ -138,6 +140,20 @@ def _back_test(gate: Mapping[str, Any]) -> Table:
     )
     return Table(
         ("", "imagined success", "imagined failure"), rows, "Back-test: recorded episodes, replayed", note=note
+    )
+
+
+def _teach(starts: Sequence[Mapping[str, Any]], measure: Measure) -> Table:
+    rows = tuple(
+        (str(one["episode"]), one["source"], " ".join(measure.value(value) for value in one["outcomes"]))
+        for one in starts
+    )
+    note = (
+        "Recorded starts from which the held-out worlds disagree most about how the refined policy ends. Record more "
+        "episodes from such starts, successes and failures: they would teach most."
+    )
+    return Table(
+        ("episode", "recorded by", f"{measure.name} in each world"), rows, "These starts would teach most", 2, note
     )
 
 

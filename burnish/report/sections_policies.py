@@ -1,20 +1,24 @@
 """Sections about policies: before and after in the real simulator, and refinement by iterate."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
+from burnish.evaluation.correlation import correlation_interval, pearson, spearman
 from burnish.report.contract import POLICIES
-from burnish.report.section import Axis, Colour, Mark, Plot, Section, Series, Table, curve, numbers
+from burnish.report.section import Axis, Colour, Mark, Plot, Section, Series, curve, numbers
+from burnish.report.sections_worth import time_table
 from burnish.report.verdict import can_decide, difference, handed_out, interval, measured_by, refused_by_gate
-from burnish.report.wording import MEASURES, Measure, count, number, percent, readable
+from burnish.report.wording import MEASURES, Measure, count, readable
 
 Rows = Sequence[Mapping[str, Any]]
 _COLOURS: tuple[Colour, ...] = ("grey", "blue", "green", "purple", "orange")
 _STEPS = Axis("imagined steps", "count")
 _SHARE: dict[str, Any] = {"scale": "share", "low": 0, "high": 1}
-_FALSE_CLAIMS = 0.1
-"""Share of real failures that a classifier may call success before the report warns."""
 _TRAINING = ("while training, exploring", "grey")
 _EVALUATED = ("deterministic, pessimistic", "blue")
 # Title, unit, columns of the metrics with their names, caption.
@@ -98,52 +102,6 @@ def limit_words(limit: Mapping[str, int]) -> str:
     return f"after {count(decisions)} decisions{each}"
 
 
-def time_table(report: Mapping[str, Any]) -> Table | None:
-    """Success within the run's limit and within the simulator's own, and how long success took."""
-    limit, known = report["limit"], {n: p for n, p in report["policies"].items() if "success_own_limit" in p}
-    if not known or limit is None or "own_control_steps" not in limit:
-        return None
-    repeat = limit["action_repeat"]
-    rows = []
-    for name, policy in known.items():
-        whole = policy["success_own_limit"]
-        took = whole["median_decisions"]
-        rows.append(
-            (
-                name,
-                f"{percent(policy['success']['rate'])}",
-                f"{percent(whole['rate'])} ({percent(whole['ci95'][0], 0)} to {percent(whole['ci95'][1], 0)})",
-                "–" if took is None else count(took * repeat),
-            )
-        )
-    heading = (
-        "",
-        f"success within {count(limit['control_steps'])} control steps (this run's limit)",
-        f"within {count(limit['own_control_steps'])} (the simulator's own)",
-        "control steps to success, median",
-    )
-    note = "What the two columns differ by is speed: episodes that succeed, but later than this run waits."
-    return Table(heading, tuple(rows), "How much is speed", 1, note)
-
-
-def start_section(name: str, rule: str, scores: Mapping[str, float]) -> Section:
-    """Which policy refinement began with, and why.
-
-    Args:
-        name: the chosen one, "pretrained" or "filtered".
-        rule: "auto", or what was asked for.
-        scores: what imagination gives the candidates, pessimistically.
-    """
-    told = ", ".join(f"{number(score)} for the {policy} policy" for policy, score in scores.items())
-    why = "as asked for" if rule != "auto" else "by these scores"
-    words = (
-        f"Refinement begins with the {name} policy ({why}). “Pretrained” is cloned from demonstrations alone; "
-        "“filtered” from every recorded episode that succeeded, which takes seconds and needs no world model. Scores "
-        f"in imagination: {told}.",
-    )
-    return Section("refinement", "Refinement in imagination", 40, words)
-
-
 def refinement_section(
     rows: Rows, iteration: int, imagined: Mapping[str, Mapping[str, float]], stopped: str | None = None
 ) -> Section:
@@ -187,7 +145,8 @@ def curve_section(curve: Rows, rows: Rows) -> Section:
     """
     steps = {row["iteration"]: row["imagined_steps"] for row in rows if "iteration" in row}
     told = "Real values were measured after the choice, for comparison alone; whiskers are 95 % intervals."
-    plots = []
+    plots, words = [], list[str]()
+    scores = {row["iteration"]: row["eval/score"] for row in rows if "eval/score" in row}
     for key, (title, axis, *_) in zip(("rate", "mean"), _PANELS, strict=False):
         known = [row for row in curve if key in row and row["iteration"] in steps]
         x, y = numbers(steps[row["iteration"]] for row in known), numbers(row[key] for row in known)
@@ -195,44 +154,21 @@ def curve_section(curve: Rows, rows: Rows) -> Section:
         if known:
             series = Series("real, other starts", x, y, low, high, colour="orange", style="points")
             plots.append(Plot("line", title, (series,), _STEPS, axis, told))
-    return Section("refinement", "Refinement in imagination", 40, plots=tuple(plots))
+        words += _agreement([(scores[row["iteration"]], row[key]) for row in known if row["iteration"] in scores])
+    return Section("refinement", "Refinement in imagination", 40, tuple(words), plots=tuple(plots))
 
 
-def gap_section(found: Mapping[str, Mapping[str, Any]]) -> Section:
-    """Where imagined success that is not real comes from, and real success that imagination misses.
-
-    Args:
-        found: `Anatomy.summary` by policy.
-    """
-    header = (
-        "",
-        "real success",
-        "imagined",
-        "imagined only: reward",
-        "imagined only: dynamics",
-        "real only: halted",
-        "real only: lost",
-        "real failures called success",
-    )
-    rows = []
-    for name, one in found.items():
-        claims = one["false_claims"]
-        told = "–" if claims is None else f"{percent(claims['share'], 0)} of {claims['failures']}"
-        counts = (one[key] for key in ("real", "imagined", "reward", "dynamics", "halted", "lost"))
-        rows.append((name, *(str(number) for number in counts), told))
-    note = (
-        "Every policy imagines the evaluation's episodes again, from the same starts. Success that only imagination "
-        "has comes from the reward where the classifier calls the real frames a success, too, and from the dynamics "
-        "where it does not. Real success that imagination lacks was halted by pessimism, or lost on the way."
-    )
-    warnings = tuple(
-        f"On {percent(one['false_claims']['share'], 0)} of the {name} policy's real failures the classifier claims "
-        "success: it has seen no near miss. Record failures that come close, and label them."
-        for name, one in found.items()
-        if one["false_claims"] is not None and one["false_claims"]["ci95"][0] > _FALSE_CLAIMS
-    )
-    table = Table(header, tuple(rows), "Imagined and real, start by start", 1, note)
-    return Section("gap", "Where imagination is wrong", 42, (), warnings, tables=(table,))
+def _agreement(pairs: Sequence[tuple[float, float]]) -> list[str]:
+    """How imagined and real values of some policies go together, in a sentence."""
+    if len(pairs) < 3:
+        return []
+    imagined, real = torch.tensor(pairs, dtype=torch.float64).T
+    r, rho = pearson(imagined, real), spearman(imagined, real)
+    interval = correlation_interval(r, len(pairs))
+    sure = "" if interval is None else f" (95 % interval {interval[0]:.2f} to {interval[1]:.2f})"
+    ranks = "" if math.isnan(rho) else f", their ranks at ρ = {rho:.2f}"
+    told = f"Over these {len(pairs)} iterates, imagined and real values correlate at r = {r:.2f}{sure}{ranks}."
+    return [re.sub(r"(?<= )-(?=\d)", "−", told)]
 
 
 def _levels(report: Mapping[str, Any], measure: Measure) -> Plot:

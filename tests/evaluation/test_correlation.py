@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from burnish.evaluation.correlation import mean_ranks, spearman
+from burnish.evaluation.correlation import correlation_interval, mean_ranks, spearman
 
 
 def test_spearman_by_hand():
@@ -34,3 +34,11 @@ def test_a_constant_has_no_correlation():
 def test_spearman_of_noise_is_small():
     generator = torch.Generator().manual_seed(0)
     assert abs(spearman(torch.randn(2000, generator=generator), torch.randn(2000, generator=generator))) < 0.07
+
+
+def test_fishers_interval_by_hand():
+    """atanh(0.5) = 0.5493; over 28 pairs its standard error is 0.2."""
+    low, high = correlation_interval(0.5, 28)
+    assert (low, high) == (pytest.approx(math.tanh(0.5493 - 0.392), abs=1e-4), pytest.approx(0.7356, abs=1e-3))
+    assert correlation_interval(0.9, 3) is None and correlation_interval(1.0, 10) == (1.0, 1.0)
+    assert correlation_interval(math.nan, 10) is None

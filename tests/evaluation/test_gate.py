@@ -10,7 +10,7 @@ import torch
 from burnish.config import check
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
-from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, expected_outcome
+from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, disputed, expected_outcome
 from burnish.imagination import ImaginedEvaluation
 
 GOOD = BackTest(both=40, only_real=3, only_imagined=4, neither=40)
@@ -257,3 +257,11 @@ def test_what_is_written_is_plain_json():
         assert written["back_test"] == counts | {"repeatability": 1.0}
         assert written["checks"][1]["name"] == "gain" and len(written["refined"]["per_world"]) == 2
         assert written["recorded"] == (None if verdict.recorded is None else {"successes": 10, "episodes": 30})
+
+
+def test_starts_that_would_teach_most():
+    """Of four starts the worlds agree about the first and last; one of four says otherwise about the second."""
+    worlds = [play([1, 1, 1, 0]), play([1, 1, 0, 0]), play([1, 0, 1, 0]), play([1, 1, 0, 0])]
+    found = disputed(worlds, episodes=[7, 8, 9, 10])
+    assert found == [{"episode": 9, "outcomes": [1, 0, 1, 0]}, {"episode": 8, "outcomes": [1, 1, 0, 1]}]
+    assert disputed(worlds, [7, 8, 9, 10], count=1) == found[:1]

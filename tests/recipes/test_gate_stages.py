@@ -145,7 +145,7 @@ def test_the_policy_that_is_handed_out(name, runs):
 def decision(finished, data, gate, worlds):
     """What the gate finds, asked once more."""
     torch.manual_seed(99)
-    return judge(gate, 0, data, agents(finished), worlds)
+    return judge(gate, 0, data, agents(finished), worlds)[0]
 
 
 def agents(run):
@@ -156,7 +156,10 @@ def agents(run):
 def test_the_decision_can_be_taken_again(decision, finished):
     """Bit for bit, whatever the global generator was at."""
     found = json.loads(json.dumps(handed_out(decision), allow_nan=False))
-    assert found == read_json(finished / "accepted/gate.json")
+    written = read_json(finished / "accepted/gate.json")
+    teach = written.pop("teach")
+    assert found == written
+    assert all(len(set(each["outcomes"])) > 1 and each["source"] in ("expert", "policy", "random") for each in teach)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,7 @@ def test_every_decision_hands_out_its_policy(
         for name, gain in zip(("refined", "filtered"), gains, strict=True)
     }
     found[OVER_FILTERED] = replace(decision[OVER_FILTERED], estimate=over)
-    monkeypatch.setattr(stages, "judge", lambda *given: found)
+    monkeypatch.setattr(stages, "judge", lambda *given: (found, []))
     context, policies = StageContext("accepted", tmp_path / "accepted", {}, "x"), agents(finished)
     assert accept(context, (), data, policies, gate, seed=0) is policies[handed]
     written = read_json(context.folder / "gate.json")

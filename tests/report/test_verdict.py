@@ -1,7 +1,7 @@
 import pytest
 
 from burnish.report.outcomes import Outcomes, Played
-from burnish.report.sections_policies import time_table
+from burnish.report.sections_worth import time_table
 from burnish.report.verdict import verdict
 from burnish.report.wording import change, count, number, percent, points, readable, seconds, signed
 from tests.report.conftest import CANNOT_DECIDE, GUESSES

@@ -21,7 +21,7 @@ from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import inside, simulator_steps
 from burnish.recipes.stages.training import recorded_features, train
 from burnish.report.section import save_sections
-from burnish.report.sections_policies import start_section
+from burnish.report.sections_worth import start_section
 from burnish.training import TrainingConfig
 
 

@@ -40,8 +40,9 @@ from burnish.report.sections_models import (
     uncertainty_section,
     world_model_section,
 )
-from burnish.report.sections_policies import curve_section, gap_section
+from burnish.report.sections_policies import curve_section
 from burnish.report.sections_run import videos_section
+from burnish.report.sections_worth import gap_section
 from burnish.rewards import RewardConfig, SuccessReward
 from burnish.storage import load_tensors, write_json
 from burnish.world_models import Encoded

@@ -1,13 +1,23 @@
 """The trust gate's stages: held-out worlds, and the decision which policy a run hands out."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
 from burnish.data import Dataset, folds
 from burnish.errors import RunError
 from burnish.evaluation.back_test import Measure, back_test, on_policy
-from burnish.evaluation.gate import OVER_FILTERED, GateConfig, GateVerdict, Recorded, RecordedReturn, decide, handed_out
+from burnish.evaluation.gate import (
+    OVER_FILTERED,
+    GateConfig,
+    GateVerdict,
+    Recorded,
+    RecordedReturn,
+    decide,
+    disputed,
+    handed_out,
+)
 from burnish.imagination import ImaginedEvaluation, Models, PessimismConfig, imagined_play
 from burnish.pipeline import Absent, Stage, StageContext, naming, stage
 from burnish.policies import Agent
@@ -70,8 +80,9 @@ def accept(
     before = simulator_steps()
     reason = next((each.world for each in worlds if isinstance(each.world, Absent)), None)
     if reason is None:
-        verdicts = judge(gate, seed, data, {name: inside(agent) for name, agent in policies.items()}, worlds, penalty)
-        found = handed_out(verdicts)
+        agents = {name: inside(agent) for name, agent in policies.items()}
+        verdicts, teach = judge(gate, seed, data, agents, worlds, penalty)
+        found = {**handed_out(verdicts), "teach": teach}
     else:
         found = {"accepted": False, "handed_out": "pretrained", "reasons": [str(reason)]}
     write_json(context.folder / GATE_FILE, found)
@@ -96,8 +107,9 @@ def judge(
     agents: Mapping[str, Agent],
     worlds: Sequence[base.Models],
     penalty: PessimismConfig | None = None,
-) -> dict[str, GateVerdict]:
-    """The decision on each policy against the pretrained one, and on "refined over filtered", where there is one.
+) -> tuple[dict[str, GateVerdict], list[dict[str, Any]]]:
+    """The decision on each policy against the pretrained one, and on "refined over filtered", where there is one; and
+    the recorded starts that would teach most (`disputed`).
 
     It comes from held-out worlds and the `data` that they were trained on folds of.
     """
@@ -114,7 +126,11 @@ def judge(
     }
     if "filtered" in played:
         found[OVER_FILTERED] = decide(played["filtered"], played["refined"], tested, gate)
-    return found
+    begun = data.episode_of_frame[gate_starts(data, gate.episodes, seed)].tolist()
+    return found, [
+        {**each, "source": data.sources[each["episode"]], "seed": data.seeds[each["episode"]]}
+        for each in disputed(played["refined"], begun)
+    ]
 
 
 def plays(agent: Agent, worlds: Sequence[Models], data: Dataset, episodes: int, seed: int) -> list[ImaginedEvaluation]:
