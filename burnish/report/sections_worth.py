@@ -1,4 +1,4 @@
-"""Sections about what a refinement is worth: beside cloning the successes, beside speed, and where imagination is wrong."""
+"""What a refinement is worth: beside cloning the successes, beside speed, and where imagination is wrong."""
 
 from collections.abc import Mapping
 from typing import Any
