@@ -16,8 +16,8 @@ setup:  ## virtual environment, pinned torch, the package with its extras, rende
 demo: setup  ## refine a policy on Meta-World's drawer-open; minutes on two CPU cores
 	$(BIN)/burnish demo --out $(DEMO_OUT)
 
-test: setup  ## the tests, without the longer learning runs
-	$(BIN)/python -m pytest
+test: setup  ## the tests, without the longer learning runs, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: setup  ## the longer learning runs
 	$(BIN)/python -m pytest -m slow
