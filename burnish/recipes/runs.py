@@ -80,9 +80,11 @@ class NewRun(Generic[Config]):
         task = own.task(self.data_task or (None if judged else self.task))
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator)
-        own.read_task(task, self.config.reward)  # type: ignore[attr-defined]
+        dataset = own.read()
+        scaling = own.scaling(dataset)
+        own.read_task(task, self.config.reward, dataset)  # type: ignore[attr-defined]
         if simulator is not None:
-            run.real(self.config).recorder.spec.check_data(simulator, own.read())
+            run.real(self.config).recorder.spec.check_data(simulator, dataset, scaling)
         return Resolved(run, self.config)
 
     def folder(self, resolved: "Resolved") -> Path:
