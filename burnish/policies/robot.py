@@ -91,23 +91,35 @@ class RobotPolicy:
         for key, shape in self.observation_shapes.items():
             if key not in observation:
                 raise InputError(f"act: found {sorted(observation)}, expected '{key}' of shape {shape} among them")
-            values = observation[key]
-            values = values.detach() if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+            values = _numbers(key, observation[key])
             if tuple(values.shape) not in (shape, (*values.shape[:1], *shape)):
                 raise InputError(f"act: found '{key}' of shape {tuple(values.shape)}, expected {shape} or (batch, …)")
             batched.add(values.dim() > len(shape))
             values = values if values.dim() > len(shape) else values.unsqueeze(0)
-            if is_image_key(key) and values.dtype != torch.uint8:
-                raise InputError(f"act: found '{key}' of type {values.dtype}, expected bytes (uint8) from 0 to 255")
-            if not is_image_key(key):
-                values = values.to(torch.float32)
-                if not bool(values.isfinite().all()):
-                    raise InputError(f"act: found a number in '{key}' that is not finite")
+            if not len(values):
+                raise InputError(f"act: found '{key}' of an empty batch, expected at least one observation")
             found[key] = values.to(self.device)
         if len({len(values) for values in found.values()}) > 1 or len(batched) > 1:
             sizes = {key: tuple(values.shape) for key, values in found.items()}
             raise InputError(f"act: found {sizes}, expected all of one batch")
         return found, not batched.pop()
+
+
+def _numbers(key: str, values: Any) -> Tensor:
+    """An observation as float32, or as the bytes that pictures are."""
+    if not isinstance(values, Tensor):
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise InputError(f"act, '{key}': found values of type {array.dtype}, expected numbers")
+        values = torch.as_tensor(array)
+    if is_image_key(key):
+        if values.dtype != torch.uint8:
+            raise InputError(f"act: found '{key}' of type {values.dtype}, expected bytes (uint8) from 0 to 255")
+        return values.detach()
+    values = values.detach().to(torch.float32)
+    if not bool(values.isfinite().all()):
+        raise InputError(f"act: found a number in '{key}' that is not finite")
+    return values
 
 
 def observation_shapes(observer: Any) -> dict[str, tuple[int, ...]]:
