@@ -25,14 +25,16 @@ class DatasetInfo:
         action_repeat: control steps of the simulator per frame.
         max_steps: the time limit of an episode in frames, when there is one.
         state_names: the names of the state's dimensions, when known.
+        notes: what was left out or repaired when it was read, in words.
     """
 
-    fps: int
+    fps: float
     robot_type: str | None = None
     simulator: str | None = None
     action_repeat: int = 1
     max_steps: int | None = None
     state_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
