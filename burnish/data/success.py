@@ -36,6 +36,7 @@ class SuccessRule:
         termination: an episode is successful where it ended by itself (`next.done`).
         failed: numbers of the episodes that failed; all others succeeded.
         labels: a CSV file of `episode,success`, with 0 or 1 for every episode.
+        untold: success may be unknown, and is not looked for.
     """
 
     column: str | None = None
@@ -44,6 +45,7 @@ class SuccessRule:
     termination: bool = False
     failed: tuple[int, ...] = ()
     labels: Path | None = None
+    untold: bool = False
 
     def __post_init__(self) -> None:
         if self.last_frames is not None and self.last_frames < 1:
@@ -76,7 +78,7 @@ class SuccessRule:
             if not source.tells(DONE):
                 raise bad_input(source.where, "no such column", "what ended each episode", field=DONE)
             return DONE
-        if self.failed or self.labels:
+        if self.failed or self.labels or self.untold:
             return None
         if self.column is not None:
             if self.column not in source.columns and self.column in source.episode_columns:
@@ -169,6 +171,10 @@ class SuccessRule:
             found = f"{values[episode]:.6g} for episode {numbers[episode]}"
             raise bad_input(where, found, expected, field=name)
         return values > 0 if self.above is None else values >= self.above
+
+
+UNTOLD = SuccessRule(untold=True)
+"""For those who look at data, or convert them, whatever success is."""
 
 
 def read_labels(path: Path) -> dict[int, bool]:

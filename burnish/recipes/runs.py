@@ -80,7 +80,9 @@ class NewRun(Generic[Config]):
         task = own.task(self.data_task or (None if judged else self.task))
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator)
-        own.read_task(task, self.config.reward)  # type: ignore[attr-defined]
+        reward = self.config.reward  # type: ignore[attr-defined]
+        for each in own.findings(own.read_task(task, reward), reward):
+            progress.say(f"{each.level}: {each.text}")
         if simulator is not None:
             run.real(self.config).recorder.spec.check_data(simulator, own.read())
         return Resolved(run, self.config)

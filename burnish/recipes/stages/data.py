@@ -14,6 +14,7 @@ from burnish.pipeline import Absent, Reading, Stage, StageContext, stage
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.recording import noted
 from burnish.recipes.stages.training import train
+from burnish.report.data_page import findings_section
 from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
@@ -183,5 +184,7 @@ def take_own_data(
 ) -> Recording:
     """Keep this task's observations, actions, rewards and success."""
     context.record("role", "collection")
-    chosen = OwnData(path, rule).read_task(task, reward, cameras)
-    return noted(context, Recording(chosen.to_episodes(), chosen.info), reward)
+    own = OwnData(path, rule)
+    chosen = own.read_task(task, reward, cameras)
+    found = findings_section(own.findings(chosen, reward), "data")
+    return noted(context, Recording(chosen.to_episodes(), chosen.info), reward, [found])
