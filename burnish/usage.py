@@ -19,7 +19,8 @@ How your own data set is read:
   --success-last-frames N  it shows in the last N frames of every successful episode
   --skip-bad, --stride N   leave bad episodes out; every N frames are one
   --state-key NAME [NAME]  columns that make the state (default observation.state)
-  --action-key NAME        column of the action, in [-1, 1] (default action)"""
+  --action-key NAME        column of the action (default action)
+  --action-units UNITS     own: scaled by their range; unit: in [-1, 1]; auto: unit where a simulator recorded them"""
 
 _DATA = """\
 usage: burnish data inspect PATH [--page FILE.html] [--json] [OPTIONS]

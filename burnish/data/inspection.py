@@ -1,4 +1,4 @@
-"""A look at a whole data set, whatever is wrong with it: what `burnish data inspect` says, draws and hands to programs."""
+"""A look at a whole data set, whatever is wrong with it: what `burnish data inspect` says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from burnish.data.formats import ReadingRule, SourceFormat, format_of
 from burnish.data.frames import Source
 from burnish.data.prospects import Finding, prospects
 from burnish.data.reading import Choice, assemble
-from burnish.data.signals import kind_of, names_of, signals
+from burnish.data.signals import action_names_of, kind_of, names_of, signals
 from burnish.data.success import UNTOLD
 from burnish.errors import InputError
 
@@ -63,7 +63,7 @@ class Inspection:
             "tasks": {name: data.tasks.count(name) for name in data.task_names},
             "sources": outcomes(data),
             "state": described(data.observations[STATE].numpy(), names_of(data)),
-            "action": described(data.actions.numpy(), [str(index) for index in range(data.action_dim)]),
+            "action": described(data.actions.numpy(), action_names_of(data)),
             "has_reward": data.has_reward,
             "cameras": list(self.cameras),
             "columns": list(self.columns),
@@ -83,7 +83,7 @@ def inspect(path: Path, rule: ReadingRule) -> Inspection:
         return Inspection(path, kind.title, dataset, _sorted(prospects(dataset) + signals(dataset)))
     source = kind.open(path)
     extra = (CLOCK,) if CLOCK in source.columns else ()
-    choice = replace(rule.choice(), skip_bad=True, others=extra, action_limit=None)
+    choice = replace(rule.choice(), skip_bad=True, others=extra)
     dataset, told = _assembled(source, choice)
     times = dataset.observations.pop(CLOCK, None)
     found = prospects(dataset, rule.success_last_frames)

@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from burnish.config import from_dict
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
 from burnish.data.dataset import DatasetInfo
 from burnish.data.frames import UNKNOWN_SEED, UNKNOWN_SOURCE
 from burnish.data.lerobot_format import ColumnError, Feature
+from burnish.data.scaling import ActionScaling
 
 _SCALAR = Feature("int64", (1,))
 _SECONDS = Feature("float64", (1,))
@@ -115,6 +117,7 @@ def read_header(root: Path, versions: tuple[str, ...] = (layout.VERSION,)) -> He
         simulator=None if own.get("simulator") is None else _expect(path, own, "simulator", str),
         action_repeat=_expect_count(path, own, "action_repeat") if "action_repeat" in own else 1,
         max_steps=max_steps,
+        scaling=None if "scaling" not in own else from_dict(ActionScaling, own["scaling"], f"{path}, 'scaling'"),
     )
     features = _read_features(path, content)
     video_template = content.get("video_path")

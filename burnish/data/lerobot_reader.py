@@ -42,7 +42,6 @@ def read_dataset(
     state: str | Sequence[str] = STATE,
     action: str = ACTION,
     other_observations: Sequence[str] = (),
-    action_limit: float | None = 1.0,
     cameras: Sequence[str] | None = None,
 ) -> Dataset:
     """Read a LeRobotDataset v3.0: numbers into memory, pictures into a memory-mapped file.
@@ -54,9 +53,8 @@ def read_dataset(
         path: the dataset's folder.
         success: how success is told.
         state: the column, or columns to be joined, that become `observation.state`; flattened to (F, D).
-        action: the column that becomes the action; flattened to (F, A).
+        action: the column that becomes the action, in whatever units it is; flattened to (F, A).
         other_observations: further columns of numbers to keep under their own names and shapes.
-        action_limit: the largest magnitude that an action may have (give or take 0.1 %); None for no limit.
         cameras: whose pictures to read (`top` for `observation.images.top`); None for all there are, () for none.
 
     Returns:
@@ -68,7 +66,7 @@ def read_dataset(
         InputError: anything that is not as the format says; names the file, the episode and the field.
     """
     states = (state,) if isinstance(state, str) else tuple(state)
-    choice = Choice(states, action, tuple(other_observations), success, action_limit)
+    choice = Choice(states, action, tuple(other_observations), success)
     return assemble(LeRobotSource(Path(path)), choice, cameras)
 
 

@@ -18,9 +18,6 @@ from burnish.data.striding import Stride
 from burnish.data.success import DONE, REWARD, SuccessRule, on_arrival
 from burnish.errors import InputError
 
-ACTION_TOLERANCE = 1e-3
-"""How far an action may be beyond the limit (rounding in other people's pipelines)."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -31,7 +28,6 @@ class Choice:
         action: the column that becomes the action; flattened to (F, A).
         others: further columns of numbers to keep under their own names and shapes.
         success: how success is told.
-        action_limit: the largest magnitude that an action may have (give or take 0.1 %); None for no limit.
         skip_bad: whether bad episodes are left out; else the first one is an error.
         stride: every so many frames are one.
         fps: frames per second, where the files do not say or are wrong.
@@ -41,7 +37,6 @@ class Choice:
     action: str = ACTION
     others: tuple[str, ...] = ()
     success: SuccessRule = SuccessRule()
-    action_limit: float | None = 1.0
     skip_bad: bool = False
     stride: Stride = Stride()
     fps: float | None = None
@@ -82,8 +77,8 @@ def assemble(source: Source, choice: Choice, cameras: Sequence[str] | None = ())
     frames = _whole(source, frames, faults)
     frames, pictures = _pictures(source, frames, views, faults)
     actions = _joined(frames, [action])
-    _check_actions(frames, action, actions, choice.action_limit)
-    info = replace(source.info, state_names=_names(source, states), notes=_notes(source, frames, faults))
+    names = {"state_names": _names(source, states), "action_names": _names(source, [action])}
+    info = replace(source.info, **names, notes=_notes(source, frames, faults))
     dataset = Dataset(
         observations={STATE: _tensor(_joined(frames, states))}
         | {name: _tensor(frames.columns[name]) for name in others}
@@ -156,17 +151,6 @@ def _check_rewards(frames: Frames, earned: list[str], faults: Faults) -> None:
         if wrong.any():
             frame = int(np.argmax(wrong))
             faults.add(frames.fault(frame, f"{ends[frame]}", "0 or 1 in every frame", name))
-
-
-def _check_actions(frames: Frames, name: str, actions: np.ndarray, limit: float | None) -> None:
-    if limit is None:
-        return
-    largest = np.abs(actions).max(1)
-    if (largest > limit + ACTION_TOLERANCE).any():
-        frame = int(np.argmax(largest))
-        episode = int(np.searchsorted(frames.starts, frame, side="right")) - 1
-        found = f"an action of magnitude {largest[frame]:.6g}"
-        raise frames.episode_fault(episode, found, f"actions within ±{limit:g}", name)
 
 
 def _pictures(source: Source, frames: Frames, views: list[str], faults: Faults) -> tuple[Frames, dict[str, Tensor]]:

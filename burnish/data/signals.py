@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from burnish.data.dataset import Dataset
 from burnish.data.episodes import STATE
 from burnish.data.prospects import Finding
+from burnish.data.scaling import Kind, usual_range
 
 _SATURATED = 0.1
 """Share of frames at the very end of a range."""
@@ -32,25 +34,27 @@ def names_of(dataset: Dataset) -> list[str]:
     return list(dataset.info.state_names or map(str, range(dataset.observation_dim)))
 
 
-def kind_of(values: np.ndarray) -> str:
-    """Of one dimension (F,): dead, binary, discrete or continuous."""
-    distinct = len(np.unique(values[:100_000]))
-    if distinct < 3:
-        return ("dead", "binary")[distinct - 1] if len(np.unique(values)) == distinct else "continuous"
-    return "discrete" if distinct <= 10 and len(values) >= 100 else "continuous"
+def action_names_of(dataset: Dataset) -> list[str]:
+    """Names of the action's dimensions: those that are known, else numbers."""
+    return list(dataset.info.action_names or map(str, range(dataset.action_dim)))
+
+
+def kind_of(values: np.ndarray) -> Kind:
+    """Of one dimension (F,): constant, binary, discrete or continuous."""
+    return usual_range(torch.from_numpy(np.ascontiguousarray(values)))[2]
 
 
 def dimensions(what: str, values: np.ndarray, names: list[str]) -> list[Finding]:
     """Dead, binary and discrete dimensions, units, and actions at the ends of their range."""
     kinds, found = [kind_of(column) for column in values.T], []
-    for kind, level, text in (
-        ("dead", "note", "never change"),
-        ("binary", "note", "have two values only"),
-        ("discrete", "note", "have at most ten values"),
+    for kind, text in (
+        ("constant", "never change"),
+        ("binary", "have two values only"),
+        ("discrete", "have at most ten values"),
     ):
         which = [name for name, each in zip(names, kinds, strict=True) if each == kind]
         if which:
-            found.append(Finding(level, f"{kind}-{what}", f"{what} dimensions {_few(which)} {text}"))
+            found.append(Finding("note", f"{kind}-{what}", f"{what} dimensions {_few(which)} {text}"))
     if what != "action":
         return found
     largest = np.abs(values).max(0)
@@ -155,8 +159,7 @@ def lag(dataset: Dataset) -> list[Finding]:
     best = int(np.argmax(found))
     seconds = best / dataset.info.fps
     text = f"actions look like targets of the state, which is there {best} frames ({seconds:.2f} s) later"
-    level = "warning" if best > 10 else "note"
-    return [Finding(level, "lag", text)]
+    return [Finding("warning" if best > 10 else "note", "lag", text)]
 
 
 def _alike(dataset: Dataset, states: np.ndarray, actions: np.ndarray, k: int) -> float | None:
@@ -174,8 +177,7 @@ def _alike(dataset: Dataset, states: np.ndarray, actions: np.ndarray, k: int) ->
 
 
 def _vectors(dataset: Dataset) -> list[tuple[str, np.ndarray, list[str]]]:
-    actions = dataset.actions.numpy()
-    found = [("action", actions, [str(index) for index in range(actions.shape[1])])]
+    found = [("action", dataset.actions.numpy(), action_names_of(dataset))]
     if STATE in dataset.observations:
         found.append(("state", dataset.observations[STATE].numpy(), names_of(dataset)))
     return found

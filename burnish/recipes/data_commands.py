@@ -66,7 +66,8 @@ def summary(found: Inspection) -> str:
     lines = [
         f"{found.path}: {found.title}",
         f"  {data.num_episodes} episodes, {data.num_frames} frames at {data.info.fps:g} a second, {lengths}",
-        f"  state of {data.observation_dim}, action of {data.action_dim}, cameras: {', '.join(found.cameras) or 'none'}",
+        f"  state of {data.observation_dim}, action of {data.action_dim}",
+        f"  cameras: {', '.join(found.cameras) or 'none'}",
         f"  tasks: {', '.join(f'{name} ({episodes})' for name, episodes in facts['tasks'].items())}",
     ]
     for name, each in facts["sources"].items():
@@ -87,7 +88,7 @@ def convert_data(path: Path, out: Path, options: ConvertOptions) -> str:
     if not isinstance(kind, SourceFormat):
         dataset, labelled = kind.read(path, options.reading, options.cameras), True
     else:
-        source, choice = kind.open(path), replace(options.reading.choice(), action_limit=None)
+        source, choice = kind.open(path), replace(options.reading.choice())
         told = options.reading.success_last_frames is not None or choice.success != type(choice.success)()
         labelled = told or any(map(source.tells, AUTOMATIC_COLUMNS))
         dataset = assemble(source, choice if labelled else replace(choice, success=UNTOLD), options.cameras)

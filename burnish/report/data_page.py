@@ -15,13 +15,13 @@ from burnish.data.prospects import Finding
 from burnish.data.signals import names_of
 from burnish.report.html import render_sections
 from burnish.report.page import tiles_row
-from burnish.report.section import Axis, Plot, Section, Series, Table
+from burnish.report.section import Axis, Colour, Plot, Section, Series, Table
 from burnish.report.wording import count, number
 
 _SHOWN = 12
 """Dimensions that are drawn; the table has all."""
 _EPISODES = 3
-_COLOURS = ("blue", "orange", "green")
+_COLOURS: tuple[Colour, ...] = ("blue", "orange", "green")
 
 
 def data_page(found: Inspection) -> str:
@@ -80,12 +80,21 @@ def _sections(found: Inspection) -> list[Section]:
 def _lengths(data: Dataset) -> Plot:
     lengths = data.lengths.numpy()
     success = data.episode_success.numpy()
-    episodes = np.arange(len(lengths))
+    kinds: tuple[tuple[str, np.ndarray, Colour], ...] = (
+        ("success", success, "green"),
+        ("no success", ~success, "orange"),
+    )
     series = [
-        Series(label, tuple(map(float, episodes[mask])), tuple(map(float, lengths[mask])), colour=colour, style="points")
-        for label, mask, colour in (("success", success, "green"), ("no success", ~success, "orange"))
-        if mask.any()
-    ]  # fmt: skip
+        Series(
+            label,
+            tuple(map(float, np.flatnonzero(which))),
+            tuple(map(float, lengths[which])),
+            colour=colour,
+            style="points",
+        )
+        for label, which, colour in kinds
+        if which.any()
+    ]
     return Plot("line", "Frames of each episode", tuple(series), Axis("episode"), Axis("frames", "plain", 0))
 
 
@@ -111,5 +120,5 @@ def _curves(name: str, values: np.ndarray, data: Dataset) -> Plot:
         frames = np.arange(0, length, every)
         times = tuple((frames / data.info.fps).tolist())
         shown = tuple(values[start + frames].astype(float).tolist())
-        series.append(Series(f"episode {episode}", times, shown, colour=_COLOURS[episode]))  # type: ignore[arg-type]
+        series.append(Series(f"episode {episode}", times, shown, colour=_COLOURS[episode]))
     return Plot("line", name, tuple(series), Axis("seconds"), Axis())

@@ -40,7 +40,10 @@ class ReadingRule:
     state_key: tuple[str, ...] = (STATE,)
     """Column, or columns to be joined, that make the state."""
     action_key: str = ACTION
-    """Column of the action, in [-1, 1]."""
+    """Column of the action."""
+    action_units: Literal["auto", "own", "unit"] = "auto"
+    """own: each dimension of the actions is scaled by its range in the data, and the policy answers in the data's
+    units. unit: actions are in [-1, 1] and taken as they are. auto: unit for what Burnish's simulators recorded."""
     skip_bad: bool = False
     """Leave bad episodes out, and say which and why; else the first one is an error."""
     stride: int = within(1, 1)

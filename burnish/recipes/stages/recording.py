@@ -57,7 +57,7 @@ def record_rollouts(
 def noted(
     context: StageContext, recording: Recording, reward: RewardConfig | None = None, more: Sequence[Section] = ()
 ) -> Recording:
-    """The same, after its episodes, as `reward` sees them, were counted for the report; with `more` of its sections."""
+    """The same, after its episodes, as `reward` sees them, were counted for the report, beside `more` of it."""
     episodes = list(recording.episodes)
     sources, lengths = [each.source for each in episodes], [len(each) for each in episodes]
     success = [each.succeeded for each in episodes]
