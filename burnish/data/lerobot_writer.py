@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from burnish.config import to_dict
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
 from burnish.data.dataset import DatasetInfo, Recording, check_same_shapes
@@ -37,6 +38,7 @@ def write_dataset(
     *,
     shard_megabytes: float = 100.0,
     pictures: Literal["image", "video"] = "image",
+    labelled: bool = True,
 ) -> None:
     """Write episodes as a LeRobotDataset v3.0 that LeRobot itself can open.
 
@@ -50,6 +52,7 @@ def write_dataset(
         shard_megabytes: the size after which a new Parquet file (uncompressed) or video is begun.
         pictures: how cameras' pictures are stored: `image`, as PNG in the Parquet files, which keeps every pixel; or
             `video`, as mp4 (H.264, else AV1), which is much smaller, loses detail, and needs PyAV and even sizes.
+        labelled: whether the episodes' success was told; where not, readers find none.
 
     Raises:
         InputError: something exists at `path`, there is no episode, or the episodes differ in shape; pictures that
@@ -68,6 +71,7 @@ def write_dataset(
         partial = path.parent / f".{path.name}.partial-{secrets.token_hex(4)}"
         partial.mkdir()
     writer = _Writer(partial, path, info, shard_megabytes, pictures)
+    writer.labelled = labelled
     try:
         for episode in episodes:
             with _environment_errors(path):
@@ -87,6 +91,7 @@ class _Writer:
 
     def __init__(self, folder: Path, name: Path, info: DatasetInfo, shard_megabytes: float, pictures: str) -> None:
         self._pictures = pictures
+        self.labelled = True
         self._videos: dict[str, VideoShards] = {}
         self._folder, self._name, self._info, self._shard_megabytes = folder, name, info, shard_megabytes
         self._data = ParquetShards(folder, layout.DATA_TEMPLATE, shard_megabytes * MEGABYTE)
@@ -204,7 +209,8 @@ class _Writer:
         """What was not recorded: other readers get success as the reward, and the end of the record as the end."""
         assert self._first is not None
         recorded = {REWARD: self._first.reward, DONE: self._first.terminated}
-        return [name for name, values in recorded.items() if values is None]
+        untold = [] if self.labelled else ["next.success"]
+        return [*untold, *(name for name, values in recorded.items() if values is None)]
 
     def _info_json(self) -> dict:
         info = self._info
@@ -230,6 +236,7 @@ class _Writer:
                 "action_repeat": info.action_repeat,
                 "max_steps": info.max_steps,
                 "placeholders": self._placeholders(),
+                **({} if info.scaling is None else {"scaling": to_dict(info.scaling)}),
             },
         }
 
@@ -240,6 +247,9 @@ def _features(episode: Episode, info: DatasetInfo, name: Path, pictures: str) ->
         found, expected = len(info.state_names), episode.observation[STATE].shape[1]
         if found != expected:
             raise bad_input(name, f"{found} names", f"{expected}, one for each dimension of the state", field=STATE)
+    if info.action_names and len(info.action_names) != episode.action.shape[1]:
+        found, expected = len(info.action_names), episode.action.shape[1]
+        raise bad_input(name, f"{found} names", f"{expected}, one for each dimension of the action", field=ACTION)
     observations = {
         key: Feature(pictures, values.shape[1:], ("height", "width", "channels"))
         if is_image_key(key)
@@ -248,7 +258,7 @@ def _features(episode: Episode, info: DatasetInfo, name: Path, pictures: str) ->
     }
     return {
         **observations,
-        ACTION: Feature("float32", episode.action.shape[1:]),
+        ACTION: Feature("float32", episode.action.shape[1:], info.action_names),
         REWARD: Feature("float32", (1,)),
         "next.success": Feature("bool", (1,)),
         DONE: Feature("bool", (1,)),

@@ -253,7 +253,7 @@ def clone_policy(
     chosen = cloned_episodes(data, how.best_share)
     clone(context, how, policy, feature_versions(world, chosen, how.samples, seed), chosen, seed)
     policy.begin_refinement()
-    return Agent(world if encoder is None else Encoded(encoder, world), policy, task)
+    return Agent(world if encoder is None else Encoded(encoder, world), policy, task, data.info.scaling)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

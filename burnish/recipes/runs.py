@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic
 
@@ -62,7 +62,7 @@ class NewRun(Generic[Config]):
         """Check everything that can be before a run folder is made; InputError where it is wrong."""
         check(self, "")
         if self.dataset is not None:
-            return self._own(recipe, OwnData(self.dataset.absolute(), self.reading))
+            return self._own(recipe, OwnData(self.dataset.absolute(), self._reading))
         if self.reading != ReadingRule() or self.data_task is not None:
             raise InputError("it was said how to read your own data set, but not which: name it with --dataset")
         if self.task is None:
@@ -72,6 +72,11 @@ class NewRun(Generic[Config]):
         check_task(self.task)
         return Resolved(RunSpec(recipe, self.task, self.seed, None, self.task), self.config)
 
+    @property
+    def _reading(self) -> ReadingRule:
+        labels = self.reading.labels
+        return self.reading if labels is None else replace(self.reading, labels=labels.absolute())
+
     def _own(self, recipe: str, own: OwnData) -> "Resolved":
         # A bare name is one of the data set's tasks; one with a suite before it is where the policy is judged.
         judged = self.task is not None and ":" in self.task
@@ -80,9 +85,12 @@ class NewRun(Generic[Config]):
         task = own.task(self.data_task or (None if judged else self.task))
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator)
-        own.read_task(task, self.config.reward)  # type: ignore[attr-defined]
+        dataset = own.read()
+        scaling, reward = own.scaling(dataset), self.config.reward  # type: ignore[attr-defined]
+        for each in own.findings(own.read_task(task, reward, dataset), reward):
+            progress.say(f"{each.level}: {each.text}")
         if simulator is not None:
-            run.real(self.config).recorder.spec.check_data(simulator, own.read())
+            run.real(self.config).recorder.spec.check_data(simulator, dataset, scaling)
         return Resolved(run, self.config)
 
     def folder(self, resolved: "Resolved") -> Path:

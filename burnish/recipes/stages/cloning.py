@@ -127,7 +127,7 @@ def clone_successes(context: StageContext, policy: Agent, data: Dataset, how: Cl
     fresh = type(old)(old.feature_dim, old.action_dim, old.config).to(data.device)
     clone(context, how, fresh, feature_versions(agent.observer, chosen, how.samples, seed), chosen, seed)
     fresh.begin_refinement()
-    return Agent(policy.observer, fresh, policy.task)
+    return policy.with_policy(fresh)
 
 
 def feature_versions(observer: Any, episodes: Dataset, samples: int, seed: int) -> list[Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from burnish.components import frozen, load, save
-from burnish.data import STATE, Dataset, Episode
+from burnish.data import STATE, ActionScaling, Dataset, Episode
 from burnish.errors import BurnishError, InputError
 from burnish.evaluation.action_following import action_following
 from burnish.evaluation.anatomy import anatomy
@@ -28,7 +28,7 @@ from burnish.policies import Agent
 from burnish.recipes import base
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.recording import Real
-from burnish.recipes.stages.refining import simulator_steps
+from burnish.recipes.stages.refining import inside, simulator_steps
 from burnish.report.compose import read_rows
 from burnish.report.outcomes import Outcomes, Played, return_summary, save_outcomes, success_count
 from burnish.report.section import Section, Video, save_sections
@@ -102,11 +102,12 @@ def evaluate(
         # What policies were refined for: data that show no success are refined for their reward.
         training = shown.data[0]
         reward = replace(shown.reward, kind=shown.reward.of(training if training.has_success else held_out))
-        episodes = measure_policies(context, real, evaluation.episodes, policies, reward)
-        sections.append(measure_curve(context, real, evaluation, policies["refined"], reward))
+        scaling = training.info.scaling
+        episodes = measure_policies(context, real, evaluation.episodes, policies, reward, scaling)
+        sections.append(measure_curve(context, real, evaluation, policies["refined"], reward, scaling))
         if shown.encoder is None and STATE in held_out.observations:
-            sections += measure_gap(context, real, episodes, policies, frozen_models)
-        sections.append(make_videos(context, real, evaluation, episodes, outer))
+            sections += measure_gap(context, real, episodes, policies, frozen_models, scaling)
+        sections.append(make_videos(context, real, evaluation, episodes, outer, scaling))
     else:
         context.record("skipped", {"evaluation": NO_SIMULATOR})
         sections.append(videos_section([], "Videos show the simulator, which was not used."))
@@ -166,9 +167,17 @@ def measure_failures(held_out: Dataset, models: Models, seed: int, folder: Path,
 
 
 def measure_policies(
-    context: StageContext, real: Real, count: int, policies: dict[str, Path], reward: RewardConfig
+    context: StageContext,
+    real: Real,
+    count: int,
+    policies: dict[str, Path],
+    reward: RewardConfig,
+    scaling: ActionScaling | None = None,
 ) -> dict[str, list[Episode]]:
     """All policies from the same starts, which no training saw; outcomes.json holds every episode's outcome.
+
+    `scaling` is that of the data's actions, which then are in the environment's own units; those of the episodes are in
+    [-1, 1] of the simulator.
 
     Episodes are played to the simulator's own limit, so that success is known within both; what is returned, and what
     returns count, ends at the run's.
@@ -192,7 +201,7 @@ def measure_policies(
             )
             times[name] = tuple(int(each.success.argmax()) if each.succeeded else None for each in played)
             episodes[name] = [first_decisions(each, limit.max_steps) for each in played]
-    outcomes = _played(real, episodes, reward)
+    outcomes = _played(real, episodes, reward, scaling)
     if own.max_steps > limit.max_steps:
         outcomes = {name: replace(one, decisions=times[name]) if one.success else one for name, one in outcomes.items()}
     repeat = limit.action_repeat or 1
@@ -201,36 +210,50 @@ def measure_policies(
 
 
 def measure_gap(
-    context: StageContext, real: Real, episodes: dict[str, list[Episode]], policies: dict[str, Path], models: Models
+    context: StageContext,
+    real: Real,
+    episodes: dict[str, list[Episode]],
+    policies: dict[str, Path],
+    models: Models,
+    scaling: ActionScaling | None = None,
 ) -> list[Section]:
     """Where the difference between imagined and real success comes from, for every policy; anatomy.json."""
     if not isinstance(models.reward, SuccessReward) or not any(e.succeeded for one in episodes.values() for e in one):
         return []
-    info, limit = real.recorder.info, real.recorder.simulator.max_steps
+    recorder, found = real.recorder, dict[str, Any]()
+    limit = recorder.simulator.max_steps
     assert limit is not None
-    found = {
-        name: anatomy(load(policies[name], Agent), models, Dataset.from_episodes(one, info), limit, real.seed).summary()
-        for name, one in episodes.items()
-    }
+    for name, one in episodes.items():
+        learned = [_as_learned(each, recorder.spec.units, scaling) for each in one]
+        played = Dataset.from_episodes(learned, recorder.info)
+        found[name] = anatomy(inside(load(policies[name], Agent)), models, played, limit, real.seed).summary()
     write_json(context.folder / "anatomy.json", found)
     return [gap_section(found)]
 
 
-def _played(real: Real, episodes: dict[str, list[Episode]], reward: RewardConfig) -> dict[str, Played]:
+def _played(
+    real: Real, episodes: dict[str, list[Episode]], reward: RewardConfig, scaling: ActionScaling | None
+) -> dict[str, Played]:
     """Success where anything tells it; returns where nothing does, or where the run is after a dense reward."""
     recorder, found = real.recorder, dict[str, Played]()
+    info = replace(recorder.info, scaling=None if scaling is None else recorder.spec.units)
     told = recorder.spec.success_key is not None or any(each.succeeded for one in episodes.values() for each in one)
     for name, played in episodes.items():
         success, returns = tuple(each.succeeded for each in played), ()
         if reward.is_dense or not told:
-            seen = reward.view(Dataset.from_episodes(played, recorder.info))
+            seen = reward.view(Dataset.from_episodes(played, info))
             returns = () if seen.reward is None else tuple(seen.episode_return.tolist())
         found[name] = Played(success if told else (), returns)
     return found
 
 
 def measure_curve(
-    context: StageContext, real: Real, evaluation: EvaluationConfig, refined: Path, reward: RewardConfig
+    context: StageContext,
+    real: Real,
+    evaluation: EvaluationConfig,
+    refined: Path,
+    reward: RewardConfig,
+    scaling: ActionScaling | None = None,
 ) -> Section:
     """Real success of a few iterates of refinement, for the report's curve only."""
     from burnish.evaluation.real import evaluation_seeds, play
@@ -244,7 +267,7 @@ def measure_curve(
         folder = context.folder / "iterate"
         save(folder, agent)
         episodes = {"refined": play(folder, real.task, recorder.simulator, seeds, recorder.pool)}
-        played = _played(real, episodes, reward)["refined"]
+        played = _played(real, episodes, reward, scaling)["refined"]
         rows.append(
             {"iteration": int(path.stem), **return_summary(played.returns)}
             if played.returns
@@ -255,7 +278,12 @@ def measure_curve(
 
 
 def make_videos(
-    context: StageContext, real: Real, evaluation: EvaluationConfig, episodes: dict[str, list[Episode]], world: Any
+    context: StageContext,
+    real: Real,
+    evaluation: EvaluationConfig,
+    episodes: dict[str, list[Episode]],
+    world: Any,
+    scaling: ActionScaling | None = None,
 ) -> Section:
     """Videos in the stage's folder; where they cannot be made, the section says why and the run goes on."""
     from burnish.recipes.videos import before_and_after, real_and_imagined
@@ -271,10 +299,18 @@ def make_videos(
             # A machine without OpenGL or PyAV: the numbers do not need pictures.
             missing = f"No picture could be drawn: {error}"
         try:
-            videos += real_and_imagined(context.folder, number, after, world, info, real.seed, size, rate)
+            learned = _as_learned(after, recorder.spec.units, scaling)
+            videos += real_and_imagined(context.folder, number, learned, world, info, real.seed, size, rate)
         except BurnishError as error:
             missing = missing or str(error)
     return videos_section(videos, missing)
+
+
+def _as_learned(episode: Episode, units: ActionScaling, scaling: ActionScaling | None) -> Episode:
+    """A simulator's episode with its actions as the models know them."""
+    if scaling is None:
+        return episode
+    return replace(episode, action=scaling.to_unit(units.to_data(torch.from_numpy(episode.action))).numpy())
 
 
 def _telling(before: list[Episode], after: list[Episode]) -> list[tuple[Episode, Episode]]:
