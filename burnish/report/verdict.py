@@ -30,7 +30,7 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
         return found
     told = "; ".join(f"the {what}: {why}" for what, why in doubts.items())
     sentence = f"{found.sentence} Success in imagination is to be trusted less than usual ({told})."
-    return replace(found, headline=f"{found.headline} · doubtful reward", sentence=sentence)
+    return replace(found, headline=f"{found.headline} · doubtful imagination", sentence=sentence)
 
 
 def _verdict(report: Mapping[str, Any]) -> Verdict:

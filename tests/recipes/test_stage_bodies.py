@@ -5,7 +5,8 @@ import torch
 
 from burnish.data import Dataset, DatasetInfo, about_to_succeed
 from burnish.errors import InputError
-from burnish.recipes.stages.cloning import _Pairs, cloned_episodes
+from burnish.evaluation.gate import Recorded, RecordedReturn
+from burnish.recipes.stages.cloning import _Pairs, blindness, cloned_episodes
 from burnish.recipes.stages.training import held_out_error
 from tests.evaluation.test_prediction import Exact, constant_motion, std_of
 from tests.world_models.linear_system import episode, fitted_space
@@ -67,3 +68,13 @@ def test_the_held_out_error_asks_for_a_limited_number_of_windows():
     model = Counting(fitted_space(dataset), bias=0.02)
     held_out_error(model, held_out, seed=0, horizon=4, limit=7)
     assert counted == [7] * 4
+
+
+def test_imagination_that_misses_recorded_success_is_named():
+    """Half of what is on record is enough; too few episodes, returns, or none say nothing."""
+    assert blindness(0.05, Recorded(20, 75)) == (
+        "in it the pretrained policy succeeds in 5 % of the episodes, on record in 27 %".replace(" %", "%")
+    )
+    assert blindness(0.14, Recorded(20, 75)) is None
+    assert blindness(0.0, Recorded(5, 9)) is None and blindness(0.0, None) is None
+    assert blindness(-3.0, RecordedReturn(-1.0, 75)) is None

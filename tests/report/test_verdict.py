@@ -142,9 +142,9 @@ def test_a_filtered_policy_that_is_handed_out_is_named(report, gate):
     assert "so the filtered one was kept" in kept.sentence
 
 
-def test_doubts_about_the_reward_are_in_the_first_line(report):
+def test_doubts_about_imagination_are_in_the_first_line(report):
     found = verdict(report(doubts={"success classifier": "it was calibrated on 3 held-out frames of success"}))
-    assert found.headline.endswith("· doubtful reward")
+    assert found.headline.endswith("· doubtful imagination")
     assert "trusted less than usual (the success classifier: it was calibrated on 3 held-out frames" in found.sentence
 
 
