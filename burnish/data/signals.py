@@ -153,6 +153,8 @@ def lag(dataset: Dataset) -> list[Finding]:
     states, actions = dataset.observations[STATE].numpy(), dataset.actions.numpy()
     if states.shape[1] != actions.shape[1]:
         return []
+    smooth = [index for index, column in enumerate(actions.T) if kind_of(column) == "continuous"]
+    states, actions = states[:, smooth], actions[:, smooth]
     found = [value for k in range(_LAGS + 1) if (value := _alike(dataset, states, actions, k)) is not None]
     if not found or max(found) < _ALIKE:
         return []
