@@ -45,9 +45,7 @@ class ConditionalUNet(nn.Module):
         stages = list(zip((action_dim, *dims[:-1]), dims, strict=True))
         last = len(stages) - 1
         self.down_modules = nn.ModuleList(
-            nn.ModuleList(
-                [block(i, o), block(o, o), nn.Conv1d(o, o, 3, 2, 1) if number < last else nn.Identity()]
-            )
+            nn.ModuleList([block(i, o), block(o, o), nn.Conv1d(o, o, 3, 2, 1) if number < last else nn.Identity()])
             for number, (i, o) in enumerate(stages)
         )
         self.mid_modules = nn.ModuleList(block(dims[-1], dims[-1]) for _ in range(2))
@@ -56,7 +54,8 @@ class ConditionalUNet(nn.Module):
             for i, o in reversed(stages[1:])
         )
         self.final_conv = nn.Sequential(
-            _Convolution(dims[0], dims[0], config.kernel_size, _LAST_GROUPS), nn.Conv1d(dims[0], action_dim, kernel_size=1)
+            _Convolution(dims[0], dims[0], config.kernel_size, _LAST_GROUPS),
+            nn.Conv1d(dims[0], action_dim, kernel_size=1),
         )
 
     def forward(

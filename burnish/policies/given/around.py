@@ -138,7 +138,9 @@ class AroundPolicy(GivenPolicy):
         super().__init__(base, view, config)
         self.learns_whole = config.refine == "whole" or (config.refine == "auto" and base.learns)
         if self.learns_whole and not base.learns:
-            raise InputError("given.refine: found 'whole', but this policy has no weights to learn; expected 'residual'")
+            raise InputError(
+                "given.refine: found 'whole', but this policy has no weights to learn; expected 'residual'"
+            )
         if not config.min_std <= config.std <= config.max_std:
             raise InputError(f"given.std: found {config.std}, expected min_std to max_std")
         self.residual = None

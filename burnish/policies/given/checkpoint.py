@@ -67,7 +67,9 @@ def _read(folder: Path, how: Mapping[str, Any]) -> LeRobotPolicy:
     policy = kinds[kind](text, modes, **how)
     for key in policy.statistics.modes:
         if any(each.shape != policy.statistics.pair(key)[0].shape for each in pairs[key]):
-            raise InputError(f"the statistics of '{key}' have shape {tuple(pairs[key][0].shape)}, expected config.json's")
+            raise InputError(
+                f"the statistics of '{key}' have shape {tuple(pairs[key][0].shape)}, expected config.json's"
+            )
         policy.statistics.fill(key, pairs[key])
     _fill(policy, tensors)
     return policy.eval()

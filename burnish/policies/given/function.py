@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,22 @@ from torch import Tensor
 from burnish.errors import InputError
 from burnish.policies.given.base import Given
 
-_ALLOWED: set[str] = set()
+_ALLOWED = "BURNISH_ALLOWED_POLICIES"
+"""The environment variable that names, between spaces, what may be called; processes that this one starts inherit it."""
 _MADE: dict[str, Any] = {}
 
 
 def allow(source: str) -> None:
-    """Let policies of this process call `source`: what a file names is never imported or connected to by itself."""
-    _ALLOWED.add(source)
+    """Let policies call `source`, here and in later processes of this one.
+
+    What a file names is never imported or connected to by itself.
+    """
+    os.environ[_ALLOWED] = " ".join({*os.environ.get(_ALLOWED, "").split(), source})
 
 
 def check_allowed(source: str) -> None:
     """Raise InputError where nobody has said that `source` may be called."""
-    if source not in _ALLOWED:
+    if source not in os.environ.get(_ALLOWED, "").split():
         raise InputError(
             f"this policy is '{source}', outside of its files; where it is yours, allow it: --trust-code, or "
             f"burnish.policies.given.allow('{source}')"
@@ -116,6 +121,8 @@ def _object(source: str) -> Any:
             ) from error
         made = factory()
         if not callable(getattr(made, "act", None)):
-            raise InputError(f"the policy '{source}' gives a {type(made).__name__}, expected an object with act(observation)")
+            raise InputError(
+                f"the policy '{source}' gives a {type(made).__name__}, expected an object with act(observation)"
+            )
         _MADE[source] = made
     return _MADE[source]

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -46,7 +45,9 @@ class ServedPolicy(Given):
         found = connection(self.url).decide(observation)
         if tuple(found.shape[1:]) != (self.chunk, self.action_dim):
             shape = tuple(found.shape[1:])
-            raise InputError(f"{self.url}: found actions {shape}, expected {(self.chunk, self.action_dim)}, as at first")
+            raise InputError(
+                f"{self.url}: found actions {shape}, expected {(self.chunk, self.action_dim)}, as at first"
+            )
         return found.to(next(iter(observation.values())).device)
 
 
@@ -102,5 +103,3 @@ def connection(url: str) -> _Connection:
     if url not in _OPEN:
         _OPEN[url] = _Connection(url)
     return _OPEN[url]
-
-

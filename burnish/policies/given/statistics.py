@@ -30,7 +30,9 @@ class Statistics(nn.Module):
         self.modes = dict(modes)
         for key, mode in modes.items():
             if mode not in PAIRS or key not in sizes:
-                raise InputError(f"normalisation of '{key}': found the mode '{mode}', expected one of {', '.join(PAIRS)}")
+                raise InputError(
+                    f"normalisation of '{key}': found the mode '{mode}', expected one of {', '.join(PAIRS)}"
+                )
             for number in range(2):
                 self.register_buffer(_name(key, number), torch.full((sizes[key],), float(number)))
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
-from burnish.components import Component
 from burnish.data import STATE, Dataset, Normaliser
 from burnish.errors import InputError
 from burnish.policies.agent import Agent, load_agent
@@ -18,7 +17,9 @@ from burnish.policies.given.chain import ChainPolicy
 from burnish.policies.given.checkpoint import is_checkpoint, read_checkpoint
 from burnish.policies.given.function import FunctionPolicy, allow, source_file
 from burnish.policies.given.lerobot import LeRobotDiffusion
+from burnish.policies.given.own import OwnPolicy
 from burnish.policies.given.served import ServedPolicy
+from burnish.world_models import ObservationHistory
 
 Kind = Literal["folder", "function", "served"]
 _HANDED_OUT = "accepted"
@@ -46,6 +47,11 @@ class Source:
         """What is called outside of any file; None for folders."""
         return None if self.kind == "folder" else self.place
 
+    def allow(self) -> None:
+        """Who names a function or a server wants it called."""
+        if self.code is not None:
+            allow(self.code)
+
     @property
     def path(self) -> Path | None:
         """The folder of a policy, or the file of a function, on which results depend.
@@ -55,23 +61,7 @@ class Source:
         """
         if self.kind == "served":
             return None
-        if self.kind == "function":
-            allow(self.place)
-            return source_file(self.place)
-        return policy_folder(Path(self.place).absolute())
-
-    def read(self, config: GivenConfig, observation: Mapping[str, Tensor]) -> Given | Agent:
-        """The policy; functions and servers are asked for the first time, with `observation` (B, 1, D).
-
-        Raises:
-            InputError: there is none, or it cannot be read.
-        """
-        if self.kind != "folder":
-            allow(self.place)
-            asked = FunctionPolicy if self.kind == "function" else ServedPolicy
-            return asked.asked(self.place, observation)
-        assert self.path is not None
-        return read_policy(self.path, config)
+        return source_file(self.place) if self.kind == "function" else policy_folder(Path(self.place).absolute())
 
 
 def policy_folder(path: Path) -> Path:
@@ -90,12 +80,26 @@ def policy_folder(path: Path) -> Path:
 
 
 def read_policy(folder: Path, config: GivenConfig = GivenConfig()) -> Given | Agent:
-    """The policy of a folder with a config.json."""
+    """The policy of a folder with a config.json.
+
+    Raises:
+        InputError: it is none, or it cannot be read.
+    """
     if not is_checkpoint(folder):
         return load_agent(folder)
     if config.sampling_steps is None:
         return read_checkpoint(folder)
     return read_checkpoint(folder, sampling_steps=config.sampling_steps)
+
+
+def asked_policy(place: str, observation: Mapping[str, Tensor]) -> Given:
+    """A function's or a server's policy, with the sizes of what it answers to an `observation` (B, 1, D).
+
+    Raises:
+        InputError: there is none, it answers something else than actions, or nobody allowed it.
+    """
+    asked = FunctionPolicy if Source(place).kind == "function" else ServedPolicy
+    return asked.asked(place, observation)
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,9 @@ def refinable(given: Given, config: GivenConfig, setting: Setting) -> Policy:
     """
     data = setting.dataset
     if given.action_dim != data.action_dim:
-        raise InputError(f"the policy gives {given.action_dim} numbers an action, the data's actions have {data.action_dim}")
+        raise InputError(
+            f"the policy gives {given.action_dim} numbers an action, the data's actions have {data.action_dim}"
+        )
     reads = chosen_reads(given.inputs, config.reads, data, setting.columns)
     view = FeatureView(data.observation_dim, data.action_dim, setting.frames, reads)
     view.fit(setting.normaliser, data.info.scaling)
@@ -177,17 +183,23 @@ def _read(text: str) -> tuple[str, tuple[int, int]]:
     return key, (int(first), int(last))
 
 
-def check_agent(agent: Agent, observer: Component, data: Dataset) -> Agent:
-    """A policy of Burnish's own that works on what `observer` sees, or InputError.
+def fits(agent: Agent, observer: Any, data: Dataset) -> bool:
+    """Whether a policy of Burnish's own reads what this run's models give, and knows actions as its data do."""
+    found = agent.observer
+    same = type(found) is type(observer) and found.config == observer.config
+    return same and found.feature_dim == observer.feature_dim and agent.scaling == data.info.scaling
 
-    Its normaliser becomes the world model's; what it reads must be the same.
+
+def as_given(agent: Agent) -> OwnPolicy:
+    """A policy of Burnish's own as any other one: its features and units stay its own.
+
+    Raises:
+        InputError: it does not read states alone.
     """
-    found, wanted = agent.observer, observer
-    if type(found) is not type(wanted) or found.feature_dim != wanted.feature_dim or found.config != wanted.config:
+    if not isinstance(agent.observer, ObservationHistory):
+        kind = type(agent.observer).__name__
         raise InputError(
-            f"the policy was trained on a {type(found).__name__} with {found.feature_dim} features, this run's models "
-            f"give a {type(wanted).__name__} with {wanted.feature_dim}; set config.history as in the run that it is from"
+            f"the policy reads the features of its own {kind}, which this run's models do not give; expected one on "
+            "states (world4rl's), or the same pictures (config.history) and action units as in the run that it is from"
         )
-    if agent.policy.action_dim != data.action_dim:
-        raise InputError(f"the policy gives {agent.policy.action_dim} numbers an action, the data have {data.action_dim}")
-    return agent
+    return OwnPolicy(agent)
