@@ -6,6 +6,7 @@ from burnish.policies.given.chain import ChainPolicy
 from burnish.policies.given.checkpoint import read_checkpoint
 from burnish.policies.given.function import FunctionPolicy, allow
 from burnish.policies.given.lerobot import LeRobotACT, LeRobotDiffusion, LeRobotPolicy
+from burnish.policies.given.own import OwnPolicy
 from burnish.policies.given.served import ServedPolicy
 from burnish.policies.given.taking import Source, refinable
 
@@ -19,6 +20,7 @@ __all__ = [
     "LeRobotACT",
     "LeRobotDiffusion",
     "LeRobotPolicy",
+    "OwnPolicy",
     "Reads",
     "ServedPolicy",
     "Source",

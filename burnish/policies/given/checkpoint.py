@@ -55,7 +55,7 @@ def read_checkpoint(folder: Path, **how: Any) -> LeRobotPolicy:
 
 def _read(folder: Path, how: Mapping[str, Any]) -> LeRobotPolicy:
     text = read_bytes(folder / "config.json").decode(errors="replace")
-    kinds = {each.kind: each for each in families(LeRobotPolicy).values()}
+    kinds: dict[Any, Any] = {each.kind: each for each in families(LeRobotPolicy).values()}  # type: ignore[attr-defined]
     kind = read_settings(text).get("type")
     if kind not in kinds:
         raise InputError(
@@ -64,7 +64,7 @@ def _read(folder: Path, how: Mapping[str, Any]) -> LeRobotPolicy:
         )
     tensors, _ = load_tensors(folder / "model.safetensors")
     modes, pairs = _processors(folder) or _buffers(read_settings(text), tensors)
-    policy = kinds[kind](text, modes, **how)
+    policy: LeRobotPolicy = kinds[kind](text, modes, **how)
     for key in policy.statistics.modes:
         if any(each.shape != policy.statistics.pair(key)[0].shape for each in pairs[key]):
             raise InputError(

@@ -16,7 +16,7 @@ from burnish.errors import InputError
 from burnish.policies.given.base import Given
 
 _ALLOWED = "BURNISH_ALLOWED_POLICIES"
-"""The environment variable that names, between spaces, what may be called; processes that this one starts inherit it."""
+"""The environment variable that names, between spaces, what may be called; child processes inherit it."""
 _MADE: dict[str, Any] = {}
 
 
@@ -117,7 +117,7 @@ def _object(source: str) -> Any:
             factory: Callable[[], Any] = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
             raise InputError(
-                f"the policy '{source}': {error}; expected a function or class in a module that Python finds (PYTHONPATH)"
+                f"the policy '{source}': {error}; expected a function or class of a module that is found (PYTHONPATH)"
             ) from error
         made = factory()
         if not callable(getattr(made, "act", None)):

@@ -64,8 +64,8 @@ class LeRobotACT(LeRobotPolicy):
         assert self.inputs is not None and self.action_dim is not None
         if self.said.get("temporal_ensemble_coeff") is not None:
             raise InputError(
-                "config.json, temporal_ensemble_coeff: found a number, expected null: an ensemble over earlier decisions "
-                "cannot be refined; set it to null and n_action_steps to the actions of one decision"
+                "config.json, temporal_ensemble_coeff: found a number, expected null: an ensemble over earlier "
+                "decisions cannot be refined; set it to null and n_action_steps to the actions of one decision"
             )
         config = _network_config(ACTNetworkConfig, self.said)
         self.chunk = _whole(self.said, "n_action_steps", 1, config.chunk_size)
@@ -154,7 +154,8 @@ class LeRobotDiffusion(LeRobotPolicy):
     def plan(self, observation: Mapping[str, Float[Tensor, "B frames D"]]) -> Float[Tensor, "B T_a A"]:
         """From no noise at all: the same observation gives the same actions."""
         condition = self.condition(observation)
-        return self.executed(self.sample(condition, condition.new_zeros(len(condition), self.horizon, self.action_dim)))
+        shape = (len(condition), self.horizon, self.action_dim or 0)
+        return self.executed(self.sample(condition, condition.new_zeros(shape)))
 
 
 def sampler_steps(signal: Float[Tensor, " K"], steps: int, sampler: str) -> dict[str, Tensor]:

@@ -65,7 +65,7 @@ class Source:
 
 
 def policy_folder(path: Path) -> Path:
-    """Where below `path` (a run, a LeRobot training, or the folder itself) a policy lies; InputError where none does."""
+    """Where in `path` (a run, a LeRobot training, or the policy itself) a policy lies; InputError where none does."""
     if not path.is_dir():
         raise InputError(
             f"--policy {path}: no such folder; expected a run folder, a saved policy, a LeRobot checkpoint, "
@@ -79,7 +79,7 @@ def policy_folder(path: Path) -> Path:
     raise InputError(f"--policy {path}: found no config.json, expected a policy of Burnish's or LeRobot's")
 
 
-def read_policy(folder: Path, config: GivenConfig = GivenConfig()) -> Given | Agent:
+def read_policy(folder: Path, config: GivenConfig) -> Given | Agent:
     """The policy of a folder with a config.json.
 
     Raises:
@@ -133,8 +133,9 @@ def refinable(given: Given, config: GivenConfig, setting: Setting) -> Policy:
     reads = chosen_reads(given.inputs, config.reads, data, setting.columns)
     view = FeatureView(data.observation_dim, data.action_dim, setting.frames, reads)
     view.fit(setting.normaliser, data.info.scaling)
-    chain = isinstance(given, LeRobotDiffusion) and config.refine != "residual"
-    return ChainPolicy(given, view, config) if chain else AroundPolicy(given, view, config)
+    if isinstance(given, LeRobotDiffusion) and config.refine != "residual":
+        return ChainPolicy(given, view, config)
+    return AroundPolicy(given, view, config)
 
 
 def chosen_reads(
