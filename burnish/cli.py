@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from burnish import __version__, usage
-from burnish.config import within
 from burnish.errors import InputError
 
 if TYPE_CHECKING:
@@ -146,8 +145,8 @@ def serve(args: list[str]) -> None:
     from burnish.flags import parse
 
     options, named = parse(ServeOptions(), args, "burnish serve")
-    if not named:
-        raise InputError("which run? burnish serve RUN")
+    if not named or not 0 <= options.port <= 65535:
+        raise InputError("which run, on which port from 0 to 65535? burnish serve RUN --port 8000")
     _nothing_more(named[1:])
 
     import asyncio
@@ -216,7 +215,7 @@ class ServeOptions:
     """Where a policy is served."""
 
     host: str = "127.0.0.1"
-    port: int = within(8000, 0, 65535)
+    port: int = 8000
     trust_code: bool = False
 
 

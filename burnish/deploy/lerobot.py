@@ -34,7 +34,7 @@ def export_lerobot(agent: Agent, out: Path) -> dict[str, Any]:
         if base is None:
             _burnish(agent.eval(), folder)
         else:
-            _lerobot(base, agent.policy.config.chunk, folder)
+            write_checkpoint(base, agent.policy.config.chunk, folder)
     return {"type": OWN_TYPE if base is None else base.kind, "path": str(out)}
 
 
@@ -47,7 +47,8 @@ def own_type(agent: Agent) -> LeRobotPolicy | None:
     return base if isinstance(base, LeRobotPolicy) else None
 
 
-def _lerobot(base: LeRobotPolicy, chunk: int, folder: Path) -> None:
+def write_checkpoint(base: LeRobotPolicy, chunk: int, folder: Path) -> None:
+    """LeRobot's own files of a policy that executes `chunk` actions of each decision."""
     said = {**base.said, "n_action_steps": chunk}
     features = {**said["input_features"], **said["output_features"]}
     tensors = {f"{base.prefix}{name}": tensor for name, tensor in base.network.state_dict().items()}
