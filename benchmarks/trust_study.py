@@ -298,7 +298,7 @@ def clone_anew(context: StageContext, policy: Agent, data: Dataset, seed: int, h
     if how is not None:
         episodes = cloned_episodes(data)
         clone(context, how, fresh, [recorded_features(inside(policy).observer, episodes)], episodes, seed)
-    return Agent(policy.observer, fresh, policy.task).eval()
+    return policy.with_policy(fresh).eval()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

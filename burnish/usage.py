@@ -17,7 +17,8 @@ How your own data set is read:
   --success-column NAME    tells success frame by frame (default next.success or success)
   --success-last-frames N  or: the last N frames of every successful episode are a success
   --state-key NAME [NAME]  columns that make the state (default observation.state)
-  --action-key NAME        column of the action, in [-1, 1] (default action)"""
+  --action-key NAME        column of the action (default action)
+  --action-units UNITS     own: scaled by their range; unit: in [-1, 1]; auto: unit where a simulator recorded them"""
 
 _MACHINE = """\
   --device DEVICE          where models train and imagine: cpu, or cuda

@@ -11,6 +11,7 @@ from burnish.data.folds import folds
 from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import store_dataset, write_dataset
 from burnish.data.normalisation import Normaliser
+from burnish.data.scaling import ActionScaling, check_unit
 from burnish.data.streams import SequenceBatch, Streams, in_chunks
 from burnish.data.success import (
     SuccessRule,
@@ -25,6 +26,7 @@ __all__ = [
     "ACTION",
     "IMAGES",
     "STATE",
+    "ActionScaling",
     "Dataset",
     "DatasetInfo",
     "Episode",
@@ -38,6 +40,7 @@ __all__ = [
     "about_to_succeed",
     "action_chunks",
     "best_episodes",
+    "check_unit",
     "folds",
     "image_key",
     "in_chunks",

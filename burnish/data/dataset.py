@@ -11,6 +11,7 @@ from torch import Tensor
 
 from burnish.data.checks import bad_input
 from burnish.data.episodes import STATE, Episode
+from burnish.data.scaling import ActionScaling
 from burnish.errors import InputError
 
 
@@ -25,6 +26,8 @@ class DatasetInfo:
         action_repeat: control steps of the simulator per frame.
         max_steps: the time limit of an episode in frames, when there is one.
         state_names: the names of the state's dimensions, when known.
+        action_names: the names of the action's dimensions, when known.
+        scaling: by which the actions were brought into [-1, 1]; None where they are as they were recorded.
     """
 
     fps: int
@@ -33,6 +36,8 @@ class DatasetInfo:
     action_repeat: int = 1
     max_steps: int | None = None
     state_names: tuple[str, ...] | None = None
+    action_names: tuple[str, ...] | None = None
+    scaling: ActionScaling | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Dataset:
     Attributes:
         observations: LeRobot's keys to float32 (F, ...); cameras' pictures are uint8 (F, H, W, 3), memory-mapped when
             they were read from disk.
-        actions: float32 (F, A): the action chosen at each frame.
+        actions: float32 (F, A): the action chosen at each frame, in the data's units, or in [-1, 1] once `scaled`.
         success: bool (F,): does the frame itself show success.
         starts: int64 (E,): the first frame of each episode.
         lengths: int64 (E,): the number of frames of each episode.
@@ -141,6 +146,13 @@ class Dataset:
     def episode_outcome(self) -> Tensor:
         """float32 (E,): what an episode was worth: success as 0 or 1 where there is any, else its return."""
         return self.episode_success.float() if self.has_success else self.episode_return
+
+    def scaled(self, scaling: ActionScaling | None) -> Dataset:
+        """The dataset with its actions in [-1, 1], as models learn from it; unchanged where there is no scaling."""
+        if scaling is None:
+            return self
+        assert self.info.scaling is None
+        return replace(self, actions=scaling.to_unit(self.actions), info=replace(self.info, scaling=scaling))
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same dataset with its tensors on `device`."""

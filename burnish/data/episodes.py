@@ -37,7 +37,7 @@ class Episode:
         observation: LeRobot's keys to float32 arrays (T, ...); the state is `observation.state`, (T, D). The pictures
             of a camera are `observation.images.<camera>`: uint8 (T, H, W, 3), RGB, right side up.
         action: float32 (T, A): the action chosen at each frame (the outcome of the last one is not recorded);
-            in [-1, 1] in everything that Burnish collects.
+            in [-1, 1] in everything that Burnish collects, else in the data's own units.
         success: bool (T,): does the frame itself show success.
         source: who acted: `expert`, `noisy_expert`, `policy`, `random`, or any other word.
         seed: the seed that reproduces this episode; -1 when unknown.

@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from burnish.config import from_dict
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
 from burnish.data.dataset import DatasetInfo
 from burnish.data.episodes import is_image_key
 from burnish.data.lerobot_format import ColumnError, Feature
+from burnish.data.scaling import ActionScaling
 
 UNKNOWN_SOURCE = "unknown"
 UNKNOWN_SEED = -1
@@ -117,6 +119,7 @@ def read_header(root: Path, state: Sequence[str]) -> Header:
         action_repeat=_expect_count(path, own, "action_repeat") if "action_repeat" in own else 1,
         max_steps=max_steps,
         state_names=joined if names and all(names) else None,
+        scaling=None if "scaling" not in own else from_dict(ActionScaling, own["scaling"], f"{path}, 'scaling'"),
     )
     total_episodes = _expect_count(path, content, "total_episodes")
     total_frames = _expect_count(path, content, "total_frames")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -21,9 +21,6 @@ from burnish.data.lerobot_meta import EpisodeTable, Header, read_columns, read_e
 from burnish.data.lerobot_pictures import choose_cameras, read_pictures
 from burnish.data.success import DONE, REWARD, SuccessRule, on_arrival
 
-ACTION_TOLERANCE = 1e-3
-"""How far an action may be beyond the limit (rounding in other people's pipelines)."""
-
 _READ_BY_DEFAULT = SuccessRule()
 
 
@@ -34,7 +31,6 @@ def read_dataset(
     state: str | Sequence[str] = STATE,
     action: str = ACTION,
     other_observations: Sequence[str] = (),
-    action_limit: float | None = 1.0,
     cameras: Sequence[str] | None = None,
 ) -> Dataset:
     """Read a LeRobotDataset v3.0: numbers into memory, pictures into a memory-mapped file.
@@ -46,9 +42,8 @@ def read_dataset(
         path: the dataset's folder.
         success: how success is told.
         state: the column, or columns to be joined, that become `observation.state`; flattened to (F, D).
-        action: the column that becomes the action; flattened to (F, A).
+        action: the column that becomes the action, in whatever units it is; flattened to (F, A).
         other_observations: further columns of numbers to keep under their own names and shapes.
-        action_limit: the largest magnitude that an action may have (give or take 0.1 %); None for no limit.
         cameras: whose pictures to read (`top` for `observation.images.top`); None for all there are, () for none.
 
     Returns:
@@ -81,7 +76,6 @@ def read_dataset(
     for name in (*states, action, *other_observations, *(name for name in earned if name == REWARD)):
         columns.values[name] = _finite_float32(columns, name)
     actions = _joined(columns, [action])
-    _check_actions(columns, action, actions, action_limit)
     told = columns.values[success_column].reshape(-1) if success_column else None
     if told is not None:
         _check_told(columns, str(success_column), told, frame_by_frame=success.last_frames is None)
@@ -99,7 +93,7 @@ def read_dataset(
         sources=table.sources,
         seeds=table.seeds,
         tasks=tuple(_task_of(columns, tasks, episode) for episode in range(len(starts))),
-        info=header.info,
+        info=replace(header.info, action_names=header.features[action].names),
         reward=outcomes.get(REWARD),
         terminated=outcomes.get(DONE),
     )
@@ -193,17 +187,6 @@ def _joined(columns: _Columns, names: list[str]) -> np.ndarray:
     """Columns side by side, every frame's value flattened: (F, D)."""
     parts = [columns.values[name].reshape(len(columns.values[name]), -1) for name in names]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-
-
-def _check_actions(columns: _Columns, name: str, actions: np.ndarray, limit: float | None) -> None:
-    if limit is None:
-        return
-    largest = np.abs(actions).max(1)
-    if (largest > limit + ACTION_TOLERANCE).any():
-        frame = int(np.argmax(largest))
-        path, episode = columns.place(frame)
-        found = f"an action of magnitude {largest[frame]:.6g}"
-        raise bad_input(path, found, f"actions within ±{limit:g}", field=name, episode=episode)
 
 
 def _check_told(columns: _Columns, name: str, told: np.ndarray, frame_by_frame: bool) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from burnish.config import to_dict
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
 from burnish.data.dataset import DatasetInfo, Recording, check_same_shapes
@@ -230,6 +231,7 @@ class _Writer:
                 "action_repeat": info.action_repeat,
                 "max_steps": info.max_steps,
                 "placeholders": self._placeholders(),
+                **({} if info.scaling is None else {"scaling": to_dict(info.scaling)}),
             },
         }
 
@@ -240,6 +242,9 @@ def _features(episode: Episode, info: DatasetInfo, name: Path, pictures: str) ->
         found, expected = len(info.state_names), episode.observation[STATE].shape[1]
         if found != expected:
             raise bad_input(name, f"{found} names", f"{expected}, one for each dimension of the state", field=STATE)
+    if info.action_names and len(info.action_names) != episode.action.shape[1]:
+        found, expected = len(info.action_names), episode.action.shape[1]
+        raise bad_input(name, f"{found} names", f"{expected}, one for each dimension of the action", field=ACTION)
     observations = {
         key: Feature(pictures, values.shape[1:], ("height", "width", "channels"))
         if is_image_key(key)
@@ -248,7 +253,7 @@ def _features(episode: Episode, info: DatasetInfo, name: Path, pictures: str) ->
     }
     return {
         **observations,
-        ACTION: Feature("float32", episode.action.shape[1:]),
+        ACTION: Feature("float32", episode.action.shape[1:], info.action_names),
         REWARD: Feature("float32", (1,)),
         "next.success": Feature("bool", (1,)),
         DONE: Feature("bool", (1,)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from burnish.data.scaling import usual_range
 from burnish.errors import InputError
 
 CONSTANT_TOLERANCE = 1e-6
@@ -29,10 +30,11 @@ class Normaliser(nn.Module):
         self.register_buffer("constant", torch.zeros(dim, dtype=torch.bool))
 
     @torch.no_grad()
-    def fit(self, data: Tensor, floor: float = 0.0) -> Normaliser:
+    def fit(self, data: Tensor, floor: float = 0.0, range_floor: float = 0.0) -> Normaliser:
         """Take mean and population standard deviation from `data` (..., D), in float64; returns itself.
 
-        Standard deviations below `floor` times the median one (of the dimensions that vary) are raised to that.
+        Standard deviations below `floor` times the median one (of the dimensions that vary) are raised to that, and
+        those below `range_floor` times their dimension's own range (`usual_range`), whatever its unit, to that.
 
         Raises:
             InputError: no data, another size, or values that are not finite.
@@ -52,6 +54,9 @@ class Normaliser(nn.Module):
         constant |= std.float() < torch.finfo(torch.float32).tiny
         if floor > 0 and not bool(constant.all()):
             std = std.clamp(min=floor * float(std[~constant].median()))
+        if range_floor > 0:
+            ranges = [high - low for low, high, _ in map(usual_range, rows.unbind(1))]
+            std = torch.maximum(std, range_floor * std.new_tensor(ranges))
         self.mean.copy_(rows.mean(0))
         self.std.copy_(torch.where(constant, 1.0, std))
         self.constant.copy_(constant)

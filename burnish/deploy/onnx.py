@@ -56,7 +56,8 @@ class FromMemory(nn.Module):
         memory, (action, *seen) = given[: len(self.names)], given[len(self.names) :]
         state = self.kind(**dict(zip(self.names, memory, strict=True)))
         if self.agent.scaling is not None:
-            action = self.agent.scaling.to_unit(action)
+            steps = (self.agent.observer.action_steps, -1)
+            action = self.agent.scaling.to_unit(action.unflatten(1, steps)).flatten(1)
         state = self.agent.observer.observe(state, action, dict(zip(self.keys, seen, strict=True)))
         chunk = self.agent.policy.act(self.agent.observer.features(state), True, None).action_chunk
         return _outside(self.agent, chunk), *state.tensors().values()

@@ -6,12 +6,32 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from burnish.data import ActionScaling
 from burnish.evaluation.frozen import load_frozen
 from burnish.policies import Agent, load_agent
 from burnish.rl import Planner, PlanningAgent, PlanningConfig
 from burnish.simulators.base import Observation
 from burnish.simulators.noise import CorrelatedNoise
 from burnish.simulators.vector import SimulatorVectorEnv
+
+
+class _InSimulator:
+    """An agent's actions as simulators take them: in [-1, 1] of the environment's own `units`.
+
+    An agent of data with units of their own has those of the environment (`TaskSpec.check_data`); any other one has
+    [-1, 1] already.
+    """
+
+    def __init__(self, agent: Agent, units: ActionScaling) -> None:
+        self.agent, self.units = agent, units if agent.scaling is not None else None
+
+    def act(self, observation: Observation) -> np.ndarray:
+        action = self.agent.act({key: torch.from_numpy(value) for key, value in observation.items()})
+        return (action if self.units is None else self.units.to_unit(action)).numpy()
+
+    def executed(self, action: np.ndarray) -> None:
+        done = torch.from_numpy(action)
+        self.agent.executed(done if self.units is None else self.units.to_data(done))
 
 
 class PolicyActor:
@@ -30,14 +50,15 @@ class PolicyActor:
     def begin(self, env: SimulatorVectorEnv, seeds: Sequence[int]) -> None:
         """Start K episodes."""
         self.agent.begin(len(seeds))
+        self._units = _InSimulator(self.agent, env.units)
         self._noise = CorrelatedNoise(self.noise, self.correlation, env.action_dim, seeds)
 
     def act(self, observation: Observation) -> np.ndarray:
         """Actions, float32 (K, A) in [-1, 1]."""
-        action = self.agent.act({key: torch.from_numpy(value) for key, value in observation.items()}).numpy()
+        action = self._units.act(observation)
         if self.noise > 0:
             action = np.clip(action + self._noise.next(), -1, 1).astype(np.float32)
-            self.agent.executed(torch.from_numpy(action))
+            self._units.executed(action)
         return action
 
 
@@ -58,13 +79,14 @@ class PlanningActor:
         saved = load_agent(policy)
         models = load_frozen(world, reward, uncertainties)
         self.planner = Planner(models, saved.policy, config)
-        self.agent: Agent = PlanningAgent(saved.observer, saved.policy, self.planner)
+        self.agent: Agent = PlanningAgent(saved, self.planner)
 
     def begin(self, env: SimulatorVectorEnv, seeds: Sequence[int]) -> None:
         """Start K episodes; the search's random numbers depend on their seeds alone."""
         self.planner.generator.manual_seed(seeds[0])
         self.agent.begin(len(seeds))
+        self._units = _InSimulator(self.agent, env.units)
 
     def act(self, observation: Observation) -> np.ndarray:
         """Actions, float32 (K, A) in [-1, 1]."""
-        return self.agent.act({key: torch.from_numpy(value) for key, value in observation.items()}).numpy()
+        return self._units.act(observation)

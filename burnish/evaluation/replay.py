@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from burnish.data import Dataset
+from burnish.data import Dataset, Normaliser
 from burnish.evaluation.back_test import telling_sources
 from burnish.evaluation.correlation import pearson
 from burnish.imagination import Models, recorded, rollout, transitions
@@ -39,23 +39,22 @@ class Replayed:
 def success_of_states(training: Dataset, seed: int, steps: int = 400, batch_size: int = 128) -> Probability:
     """A small success classifier on recorded state vectors, about a second of training; it needs one success."""
     frames = training.observations[STATE_KEY]
-    mean, std = frames.mean(0), frames.std(0).clamp(min=1e-4)
+    normaliser = Normaliser(frames.shape[1]).to(frames.device).fit(frames)
     generator = torch.Generator(device=frames.device).manual_seed(seed)
     with torch.random.fork_rng([frames.device] if frames.is_cuda else []), torch.enable_grad():
         torch.manual_seed(seed)
         config = ClassifierConfig(imagined_share=0.0)
         classifier = SuccessClassifier(frames.shape[1], config).to(frames.device)
         optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
-        balanced = BalancedFrames(
-            [(1.0, (frames - mean) / std, training.success)], config.positive_share, config.members
-        )
+        normalised = normaliser.normalise(frames)
+        balanced = BalancedFrames([(1.0, normalised, training.success)], config.positive_share, config.members)
         for _ in range(steps):
             loss, _ = classifier.loss(balanced.sample(batch_size, generator))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
     classifier.eval().requires_grad_(False)
-    return lambda states: classifier.probability((states - mean) / std)
+    return lambda states: classifier.probability(normaliser.normalise(states))
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """The run folder: a graph of stages that are done once, resume after any interruption, and say what they do."""
 
-from burnish.pipeline.execute import execute, placed, planned, read_result
+from burnish.pipeline.execute import SCALING, execute, placed, planned, read_result
 from burnish.pipeline.graph import Absent, External, Reading, Stage, naming, ordered, stage
 from burnish.pipeline.progress import Progress
 from burnish.pipeline.run import Run
@@ -9,6 +9,7 @@ from burnish.pipeline.shared import SharedRun
 from burnish.pipeline.stages import StageContext
 
 __all__ = [
+    "SCALING",
     "Absent",
     "External",
     "Progress",

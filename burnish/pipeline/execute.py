@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from burnish.components import Component, load, save
-from burnish.data import Dataset, Recording, read_dataset, store_dataset
+from burnish.data import ActionScaling, Dataset, Recording, read_dataset, store_dataset
 from burnish.errors import InputError
 from burnish.pipeline.finished import finished_manifest
 from burnish.pipeline.graph import Absent, External, Reading, Stage, map_inputs, ordered
@@ -19,6 +19,8 @@ from burnish.pipeline.stages import StageContext
 from burnish.training import current
 
 CPU = torch.device("cpu")
+SCALING = "action_scaling"
+"""The note (`components.notes`) by which what was learned says how the actions of its data were scaled."""
 
 
 def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU) -> None:
@@ -80,9 +82,17 @@ def _body(each: Stage, device: torch.device) -> Any:
         except Absent as reason:
             context.record("absent", str(reason))
             return
-        _keep(context, result)
+        _keep(context, result, _scaling(arguments))
 
     return work
+
+
+def _scaling(value: Any) -> ActionScaling | None:
+    """By what the actions of the data among a stage's arguments were scaled."""
+    if isinstance(value, Dataset):
+        return value.info.scaling
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
+    return next((found for found in map(_scaling, items) if found is not None), None)
 
 
 def _loaded(found: Stage | Reading | External, context: StageContext, lenient: bool) -> Any:
@@ -130,11 +140,12 @@ def read_result(folder: Path) -> Any:
     return read_dataset(folder, cameras=()) if kind == "dataset" else folder
 
 
-def _keep(context: StageContext, result: Any) -> None:
+def _keep(context: StageContext, result: Any, scaling: ActionScaling | None) -> None:
+    """What was learned is kept with the scaling of the actions that it learned from."""
     if result is None:
         context.record("result", "files")
     elif isinstance(result, Component):
-        save(context.folder, result)
+        save(context.folder, result, {} if scaling is None else {SCALING: scaling})
         context.record("result", "component")
     elif isinstance(result, Recording):
         store_dataset(context.folder, result)

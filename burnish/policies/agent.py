@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.components import Component, load
+from burnish.data import ActionScaling
 from burnish.errors import InputError
 from burnish.policies.base import Policy
 from burnish.world_models import State
@@ -18,16 +19,23 @@ class Agent(Component):
 
     The observer sees every observation (or every `action_steps`-th); the policy decides on a chunk of actions, which
     are executed open-loop before it decides again. `task` is the one that the policy was trained for.
+
+    Policy and observer know actions in [-1, 1]; with a `scaling` whoever calls `act` and `executed` has the data's
+    units. Without one both are the same, as in all that Burnish records itself, and for whoever imagines (`inside`).
     """
 
-    def __init__(self, observer: Any, policy: Policy, task: str | None = None) -> None:
+    def __init__(
+        self, observer: Any, policy: Policy, task: str | None = None, scaling: ActionScaling | None = None
+    ) -> None:
         super().__init__()
         if observer.feature_dim != policy.feature_dim or policy.config.chunk % observer.action_steps:
             raise InputError(
                 f"the policy reads {policy.feature_dim} features and decides on {policy.config.chunk} actions, its "
                 f"observer gives {observer.feature_dim} features and takes {observer.action_steps} actions at once"
             )
-        self.observer, self.policy, self.task = observer, policy, task
+        if scaling is not None and len(scaling.low) != policy.action_dim:
+            raise InputError(f"the policy gives {policy.action_dim} numbers, the scaling is of {len(scaling.low)}")
+        self.observer, self.policy, self.task, self.scaling = observer, policy, task, scaling
         self._state: State | None = None
         self._planned: list[Tensor] = []
         self._executed: list[Tensor] = []
@@ -52,15 +60,19 @@ class Agent(Component):
             self._planned = list(self.decide(state, deterministic, generator).unbind(1))
         action = self._planned.pop(0)
         self._executed.append(action)
-        return action
+        return action if self.scaling is None else self.scaling.to_data(action)
 
     def decide(self, state: State, deterministic: bool, generator: torch.Generator | None) -> Float[Tensor, "B T_a A"]:
         """The actions that are executed from `state` on."""
         return self.policy.act(self.observer.features(state), deterministic, generator).action_chunk
 
     def executed(self, action: Tensor) -> None:
-        """Say which actions (B, A) were executed, where they were not the ones that `act` returned."""
-        self._executed[-1] = action
+        """Say which actions (B, A), in the data's units, were executed, where they were not those of `act`."""
+        self._executed[-1] = action if self.scaling is None else self.scaling.to_unit(action)
+
+    def with_policy(self, policy: Policy) -> "Agent":
+        """The same with another policy on the same features."""
+        return Agent(self.observer, policy, self.task, self.scaling)
 
 
 def load_agent(folder: str | Path, task: str | None = None) -> Agent:

@@ -261,7 +261,7 @@ def clone_policy(
     versions += [world.features(world.recorded(chosen, generator)) for _ in range(how.samples)]
     clone(context, how, policy, versions, chosen, seed)
     policy.begin_refinement()
-    return Agent(world if encoder is None else Encoded(encoder, world), policy, task)
+    return Agent(world if encoder is None else Encoded(encoder, world), policy, task, data.info.scaling)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

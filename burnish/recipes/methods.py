@@ -126,7 +126,7 @@ def train_filtered_bc(context: StageContext, policy: Agent, data: Dataset, how: 
     fresh = type(old)(old.feature_dim, old.action_dim, old.config)
     clone(context, how, fresh, [recorded_features(agent.observer, episodes)], episodes, seed)
     fresh.begin_refinement()
-    return Agent(policy.observer, fresh, policy.task)
+    return policy.with_policy(fresh)
 
 
 def train_td3_bc(context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int) -> Agent:
@@ -138,7 +138,7 @@ def train_td3_bc(context: StageContext, policy: Agent, data: Dataset, baseline: 
     # The floor is the paper's ε: a dimension that hardly moves must not become the loudest.
     learned.normaliser.fit(features, floor=1e-3)
     train(context, TD3BC(learned, baseline["td3_bc"]), transitions, baseline["td3_bc_training"], seed)
-    return Agent(policy.observer, learned, policy.task)
+    return policy.with_policy(learned)
 
 
 def train_iql(context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int) -> Agent:
@@ -148,7 +148,7 @@ def train_iql(context: StageContext, policy: Agent, data: Dataset, baseline: Map
     config = replace(baseline["iql_policy"], chunk=observer.action_steps)
     learned = GaussianPolicy(observer.feature_dim, data.action_dim, config)
     train(context, IQL(learned, baseline["iql"]), transitions, baseline["iql_training"], seed)
-    return Agent(policy.observer, learned, policy.task)
+    return policy.with_policy(learned)
 
 
 _TRAINED: Mapping[str, Callable[..., Agent]] = {"td3_bc": train_td3_bc, "iql": train_iql}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.data import Dataset, require_outcomes
+from burnish.data import ActionScaling, Dataset, check_unit, require_outcomes
 from burnish.data.formats import ReadingRule, format_of
 from burnish.errors import InputError
 from burnish.pipeline import External
@@ -36,13 +36,27 @@ class OwnData:
         """
         return format_of(self.path).read(self.path, self.rule, cameras)
 
-    def read_task(self, task: str, reward: RewardConfig, cameras: Sequence[str] = ()) -> Dataset:
-        """The episodes of one task.
+    def scaling(self, dataset: Dataset) -> ActionScaling | None:
+        """How the whole data set's actions are brought into [-1, 1]; None where they are recorded so.
+
+        Raises:
+            InputError: they are said to be, or are Burnish's own, and are not.
+        """
+        if dataset.info.scaling is not None:
+            raise InputError(f"{self.path}: its actions are those of a run, scaled already; give the data that it had")
+        units = self.rule.action_units
+        if units == "own" or (units == "auto" and dataset.info.simulator is None):
+            return ActionScaling.of(dataset.actions, dataset.info.action_names)
+        check_unit(dataset.actions, self.path)
+        return None
+
+    def read_task(self, task: str, reward: RewardConfig, dataset: Dataset | None = None) -> Dataset:
+        """The episodes of one task, of the data set as `read` gives it where it was not read yet.
 
         Raises:
             InputError: as `read`; or there is nothing that a policy could be refined by, as `reward` sees it.
         """
-        dataset = self.read(cameras)
+        dataset = self.read() if dataset is None else dataset
         chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
         require_outcomes(reward.view(chosen), f"{self.path}, task '{task}'")
         return chosen

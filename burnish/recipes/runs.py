@@ -95,11 +95,13 @@ class NewRun(Generic[Config]):
         task = own.task(self.data_task or (None if judged else self.task))
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator, self._policy())
-        own.read_task(task, self.config.reward)  # type: ignore[attr-defined]
+        dataset = own.read()
+        scaling = own.scaling(dataset)
+        own.read_task(task, self.config.reward, dataset)  # type: ignore[attr-defined]
         if run.policy is not None:
-            check_given(run.policy, self.config, own.read(), own.rule.state_key)
+            check_given(run.policy, self.config, dataset.scaled(scaling), own.rule.state_key)
         if simulator is not None:
-            run.real(self.config).recorder.spec.check_data(simulator, own.read())
+            run.real(self.config).recorder.spec.check_data(simulator, dataset, scaling)
         return Resolved(run, self.config)
 
     def folder(self, resolved: "Resolved") -> Path:

@@ -231,7 +231,7 @@ def clone_policy(
     policy = build(how.policy, observer.feature_dim, data.action_dim).to(context.device)
     chosen = cloned_episodes(data, how.best_share)
     clone(context, how, policy, [recorded_features(observer, chosen)], chosen, seed)
-    return Agent(observer if encoder is None else Encoded(encoder, observer), policy, task)
+    return Agent(observer if encoder is None else Encoded(encoder, observer), policy, task, data.info.scaling)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

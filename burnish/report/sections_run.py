@@ -3,6 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from burnish.data import ActionScaling
 from burnish.report.section import Section, Table, Video
 from burnish.report.verdict import can_decide
 from burnish.report.wording import count, number, readable, seconds
@@ -20,6 +24,32 @@ def data_section(
     if len(rows) > 1:
         rows.append(_data_row(None, sources, lengths, success, returns))
     return _work(Table(("Source", *columns, "frames"), tuple(rows), "Episodes"))
+
+
+def actions_section(scaling: ActionScaling, recorded: Tensor) -> Section:
+    """Each dimension of the actions: its range in the data's units, and of what kind it is; `recorded` is (F, A)."""
+    inside = scaling.to_unit(recorded)
+    low, high = (torch.tensor(each, device=recorded.device) for each in (scaling.low, scaling.high))
+    clipped = ((recorded < low) | (recorded > high)).sum(0).tolist()
+    rows, spikes = list[tuple[str, ...]](), list[str]()
+    for index, kind in enumerate(scaling.kinds):
+        column, name = recorded[:, index], scaling.name(index)
+        ends = [number(float(value)) for value in (column.min(), column.max(), scaling.low[index], scaling.high[index])]
+        spread = number(float(inside[:, index].std(correction=0)))
+        rows.append((name, kind, *ends, "–" if kind == "constant" else spread, count(clipped[index])))
+        if clipped[index]:
+            spikes.append(f"{name} ({count(clipped[index])}, up to {ends[0]} or {ends[1]})")
+    kinds = [
+        f"{word}: {', '.join(scaling.name(index) for index, kind in enumerate(scaling.kinds) if kind == word)}"
+        for word in ("binary", "discrete", "constant")
+        if word in scaling.kinds
+    ]
+    said = f"Actions have {len(rows)} dimensions in units of their own, each scaled to [-1, 1] by its range in the data"
+    said += f"; {'; '.join(kinds)}." if kinds else "."
+    warning = f"Actions far from all others, taken for spikes, are clipped while learning: {', '.join(spikes)}."
+    header = ("Action", "kind", "lowest", "highest", "−1 is", "1 is", "std inside", "clipped")
+    table = Table(header, tuple(rows), "Units of the actions", texts=2)
+    return Section("work", "What was done", 30, (said,), (warning,) if spikes else (), tables=(table,))
 
 
 def mean_returns(sources: Sequence[str], returns: Sequence[float]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from burnish.components import Component
 from burnish.config import within
-from burnish.data import Dataset
+from burnish.data import ActionScaling, Dataset
 from burnish.errors import InputError
 from burnish.rewards.base import CalibratedClassifier
 from burnish.rewards.outcome import Features, LearnedReward, Reward, SuccessReward
@@ -100,9 +100,11 @@ class RewardConfig:
 class WrittenReward(Component):
     """A reward that needs no training, kept among what was learned."""
 
-    def __init__(self, config: RewardConfig, state_names: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, config: RewardConfig, state_names: tuple[str, ...] | None, scaling: ActionScaling | None = None
+    ) -> None:
         super().__init__()
-        self.function, self.state_names = config.written(), state_names
+        self.function, self.state_names, self.scaling = config.written(), state_names, scaling
 
 
 class RewardAndSuccess(Component):
@@ -118,7 +120,7 @@ def as_reward(world_model: Features, kept: Component) -> Reward:
     if isinstance(kept, RewardHead):
         return LearnedReward(world_model, kept)
     if isinstance(kept, WrittenReward):
-        return FunctionReward(world_model, kept.function, kept.state_names)
+        return FunctionReward(world_model, kept.function, kept.state_names, kept.scaling)
     if isinstance(kept, RewardAndSuccess):
         return SuccessReward(world_model, kept.classifier, as_reward(world_model, kept.dense))
     assert isinstance(kept, CalibratedClassifier)
@@ -131,7 +133,8 @@ def relabelled(dataset: Dataset, function: Function) -> Dataset:
     later[dataset.starts] = False
     frames = later.nonzero().flatten()
     before, after = ({k: values[f] for k, values in dataset.observations.items()} for f in (frames - 1, frames))
-    told = FunctionReward(_AsRecorded(), function, dataset.info.state_names)(before, dataset.actions[frames - 1], after)
+    of = FunctionReward(_AsRecorded(), function, dataset.info.state_names, dataset.info.scaling)
+    told = of(before, dataset.actions[frames - 1], after)
     reward = torch.zeros(dataset.num_frames, device=dataset.device).index_put((frames,), told.reward.float())
     ended = torch.zeros_like(later).index_put((frames,), told.terminated)
     success = dataset.success

@@ -2,7 +2,8 @@
 
 All of them are functions `(state, action, following) -> reward`, where the states are dicts of tensors by name: every
 dimension of `observation.state` under its name (B,), every body with coordinates `hand_x, hand_y, …` as `hand` (B, 2 or
-3), and every observation that the world model decodes under its key. They may return an `Outcome`, too.
+3), and every observation that the world model decodes under its key. Actions are in the data's units, as states are.
+They may return an `Outcome`, too.
 """
 
 import importlib
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.data import STATE
+from burnish.data import STATE, ActionScaling
 from burnish.errors import InputError
 from burnish.rewards.outcome import Features, Outcome
 
@@ -30,11 +31,13 @@ class FunctionReward:
         world_model: whose states are decoded.
         function: see above.
         state_names: those of `dataset.info`; None where the data has none.
+        scaling: by which the actions that come in were brought into [-1, 1]; None where they are as recorded.
     """
 
     world_model: Features
     function: Function
     state_names: tuple[str, ...] | None = None
+    scaling: ActionScaling | None = None
 
     def __call__(self, state: Any, action: Float[Tensor, "B A"], following: Any) -> Outcome:
         """The outcome of a transition.
@@ -43,13 +46,18 @@ class FunctionReward:
             InputError: the function wants a name that is not there, or returns something else than one number a row.
         """
         before, after = (Names(self.world_model.decode(each), self.state_names) for each in (state, following))
-        found = self.function(before, action, after)
+        found = self.function(before, action if self.scaling is None else _unscaled(action, self.scaling), after)
         lives = torch.zeros_like(action[:, 0], dtype=torch.bool)
         outcome = found if isinstance(found, Outcome) else Outcome(found, lives)
         if not isinstance(outcome.reward, Tensor) or outcome.reward.shape != action.shape[:1]:
             shape = tuple(outcome.reward.shape) if isinstance(outcome.reward, Tensor) else type(outcome.reward).__name__
             raise InputError(f"the reward function: found {shape}, expected one number a row, ({len(action)},)")
         return outcome
+
+
+def _unscaled(action: Float[Tensor, "B nA"], scaling: ActionScaling) -> Float[Tensor, "B nA"]:
+    """One or several actions in a row, in the data's units."""
+    return scaling.to_data(action.unflatten(1, (-1, len(scaling.low)))).flatten(1)
 
 
 class Names(Mapping[str, Tensor]):
@@ -112,8 +120,8 @@ def within(value: Float[Tensor, "B *D"], target: Float[Tensor, "*D"], scale: flo
 class TermConfig:
     """One term of a reward, of what follows the action.
 
-    "value" is the named dimension itself, "effort" the square of the action; the others compare `of` with `to`:
-    "distance", "squared", "tracking" and "within" are the functions of this module.
+    "value" is the named dimension itself, "effort" the square of the action in the data's units; the others compare
+    `of` with `to`: "distance", "squared", "tracking" and "within" are the functions of this module.
     """
 
     kind: Literal["distance", "squared", "tracking", "within", "value", "effort"]

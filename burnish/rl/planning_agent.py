@@ -1,12 +1,10 @@
 """An agent that plans at every decision."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.policies import Agent, Policy
+from burnish.policies import Agent
 from burnish.rl.planning import Planner
 from burnish.world_models import State
 
@@ -17,8 +15,8 @@ class PlanningAgent(Agent, register=False):
     The planner's world model must have the observer's states. It cannot be saved: it is a run's models at work.
     """
 
-    def __init__(self, observer: Any, policy: Policy, planner: Planner) -> None:
-        super().__init__(observer, policy)
+    def __init__(self, agent: Agent, planner: Planner) -> None:
+        super().__init__(agent.observer, agent.policy, agent.task, agent.scaling)
         self.planner = planner
         self._plan: Tensor | None = None
 

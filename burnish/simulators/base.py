@@ -11,6 +11,7 @@ import numpy as np
 
 from burnish.data.dataset import Dataset
 from burnish.data.episodes import STATE
+from burnish.data.scaling import ActionScaling
 from burnish.errors import InputError
 from burnish.simulators.counter import count_control_step, count_reset
 from burnish.simulators.settings import SimulatorConfig
@@ -55,8 +56,16 @@ class TaskSpec:
         """The size of an action, A."""
         return len(self.action_names)
 
-    def check_data(self, task: str, data: Dataset) -> None:
+    @property
+    def units(self) -> ActionScaling:
+        """What -1 and 1 stand for in the environment's own units."""
+        low, high = self.action_low or (-1.0,) * self.action_dim, self.action_high or (1.0,) * self.action_dim
+        return ActionScaling(low, high, names=self.action_names)
+
+    def check_data(self, task: str, data: Dataset, scaling: ActionScaling | None = None) -> None:
         """Check that what is learned from a data set can act in the task: same state, same number of actions.
+
+        Actions that the data have in units of their own, to be scaled by `scaling`, must be in the task's.
 
         Raises:
             InputError: it cannot; names what differs.
@@ -68,9 +77,24 @@ class TaskSpec:
             raise InputError(f"{task} shows a state of {own} numbers{names}, the data set has {found}")
         if data.action_dim != self.action_dim:
             raise InputError(f"{task} takes {self.action_dim} numbers as an action, the data set has {data.action_dim}")
+        if scaling is not None:
+            self._check_units(task, scaling)
         for number, names in enumerate(zip(data.info.state_names or (), self.state_names, strict=False)):
             if names[0] != names[1]:
                 raise InputError(f"{task} calls number {number} of its state '{names[1]}', the data set '{names[0]}'")
+
+    def _check_units(self, task: str, scaling: ActionScaling) -> None:
+        for name, *ends in zip(
+            self.action_names, scaling.low, scaling.high, self.units.low, self.units.high, strict=True
+        ):
+            low, high, least, most = ends
+            slack = 1e-3 * (most - least)
+            if low < least - slack or high > most + slack:
+                raise InputError(
+                    f"{task} takes '{name}' from {least:g} to {most:g}, in the data set it reaches from {low:g} to "
+                    f"{high:g}; a data set's actions must be in the task's own units, or in [-1, 1] for those bounds "
+                    "(--action-units unit)"
+                )
 
     def repeat(self, settings: SimulatorConfig) -> int:
         """Control steps per decision."""

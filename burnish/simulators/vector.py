@@ -70,7 +70,7 @@ class SimulatorVectorEnv(VectorEnv):
         if len(self.envs) != num_envs or any(e.task != task or e.action_repeat != repeat for e in self.envs):
             raise InputError(f"the given environments are not {num_envs} of {task} with action repeat {repeat}")
         self.task, self.settings = task, settings
-        self.action_dim = spec.action_dim
+        self.action_dim, self.units = spec.action_dim, spec.units
         self.num_envs = num_envs
         self.max_steps = settings.max_steps
         self.frames_after_success = frames_after_success

@@ -20,6 +20,8 @@ from burnish.world_models.inertia import Inertia
 STD_FLOOR = 1.0
 """A dimension that hardly moves in a few demonstrations may move a lot later; without a floor of its standard
 deviation (here the median one) it would then drown the others."""
+RANGE_FLOOR = 0.25
+"""The same for other people's data, whose dimensions have units of their own: a share of the dimension's range."""
 FAR = 5.0
 """Standard deviations beyond which networks see no difference."""
 RANGE_SLACK = 0.005
@@ -72,7 +74,7 @@ class ObservationHistory(Component):
 
     def fit(self, dataset: Dataset) -> Self:
         """Compute the normalisation statistics, once."""
-        self.normaliser.fit(dataset.observations[STATE_KEY], floor=STD_FLOOR)
+        fit_normaliser(self.normaliser, dataset)
         return self
 
     def initial(self, batch_size: int) -> HistoryState:
@@ -115,6 +117,16 @@ class ObservationHistory(Component):
         action = batch.action[:, :h].clone()
         action[:, -1] = 0  # the present action is not yet executed
         return HistoryState(self.normaliser.normalise(batch.observation[STATE_KEY][:, :h]), action, batch.valid[:, :h])
+
+
+def fit_normaliser(normaliser: Normaliser, dataset: Dataset) -> None:
+    """Statistics of a data set's states, with a floor of the standard deviations.
+
+    Simulators' states are in one kind of unit, and policies learn from few of their episodes. Other data are there as a
+    whole from the start, and no unit may count.
+    """
+    floor, range_floor = (STD_FLOOR, 0.0) if dataset.info.simulator is not None else (0.0, RANGE_FLOOR)
+    normaliser.fit(dataset.observations[STATE_KEY], floor, range_floor)
 
 
 def push(state: HistoryState, action: Float[Tensor, "B A"], frame: Float[Tensor, "B D"]) -> HistoryState:

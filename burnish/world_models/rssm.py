@@ -19,7 +19,7 @@ from burnish.networks import (
 )
 from burnish.world_models.base import State
 from burnish.world_models.bodies import BodyDifferences
-from burnish.world_models.history import STATE_KEY, STD_FLOOR
+from burnish.world_models.history import STATE_KEY, fit_normaliser
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,8 @@ class RSSM(Component):
 
     def fit(self, dataset: Dataset) -> "RSSM":
         """Compute the normalisation statistics, once."""
-        frames = dataset.observations[STATE_KEY]
-        self.normaliser.fit(frames, floor=STD_FLOOR)
-        self.bodies.fit(frames)
+        fit_normaliser(self.normaliser, dataset)
+        self.bodies.fit(dataset.observations[STATE_KEY])
         return self
 
     def initial(self, batch_size: int) -> RSSMState:

@@ -134,7 +134,6 @@ CASES: dict[str, tuple[Damage, str]] = {
         data("action", lambda v: at(v, 6, [float("inf"), 0.0])),
         r"episode 2.*'action'.*not finite at frame 0",
     ),
-    "action range": (data("action", lambda v: at(v, 10, [0.0, -1.5])), r"episode 2.*'action'.*1.5, expected .*±1"),
     "short row": (data(STATE, lambda v: [*v[:7], [1.0], *v[8:]]), r"episode 2.*state'.*found 1 values, expected shape"),
     "missing row": (data(STATE, lambda v: at(v, 4, None)), r"episode 1.*state'.*found a missing value"),
     "missing number": (data("action", lambda v: at(v, 4, [0.0, None])), r"episode 1.*'action'.*found a missing value"),
@@ -160,12 +159,6 @@ def test_each_fault_has_its_sentence(root: Path, damage: Damage, message: str) -
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found no such folder"):
         read_dataset(tmp_path / "nothing")
-
-
-def test_action_limit_can_be_lifted(root: Path) -> None:
-    edit_table(root / DATA, "action", lambda values: at(values, 10, [0.0, -1.5]))
-    assert read_dataset(root, action_limit=None).actions[10].tolist() == [0.0, -1.5]
-    assert read_dataset(root, action_limit=2.0).actions[10, 1] == -1.5
 
 
 def test_float64_that_float32_cannot_hold(root: Path) -> None:

@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from burnish.data import STATE
-from burnish.policies import Agent, Decision, GaussianPolicy, GaussianPolicyConfig
+from burnish.components import save
+from burnish.data import STATE, ActionScaling
+from burnish.errors import InputError
+from burnish.policies import Agent, Decision, GaussianPolicy, GaussianPolicyConfig, load_agent
+from burnish.recipes.stages.refining import inside
 from burnish.world_models import HistoryConfig, ObservationHistory
 
 
@@ -51,7 +54,7 @@ def test_begin_forgets():
 class Remembered(torch.nn.Module):
     """A policy that always pushes by 0.5; what the observer was told is read from its state."""
 
-    feature_dim, config = 1, GaussianPolicyConfig()
+    feature_dim, action_dim, config = 1, 1, GaussianPolicyConfig()
 
     def act(self, features, deterministic, generator):
         return Decision(torch.full((len(features), 1, 1), 0.5), torch.zeros(len(features), 1))
@@ -83,3 +86,34 @@ def test_steps_equal_batches():
         agent.begin(1)
         alone = torch.cat([agent.act({STATE: rows[i : i + 1]}) for rows in observations])
         torch.testing.assert_close(together[:, i], alone)
+
+
+SCALING = ActionScaling((0.0,), (100.0,), names=("pan",))
+
+
+def test_outside_an_agent_speaks_the_datas_units(tmp_path):
+    """A push of 0.5 in [-1, 1] is 75 of 0 … 100; the observer's history holds what was executed, in [-1, 1]."""
+    inner = history_agent()
+    agent = Agent(inner.observer, inner.policy, "t", SCALING)
+    agent.begin(1)
+    assert agent.act({STATE: torch.tensor([[1.0]])}).tolist() == [[75.0]]
+    agent.act({STATE: torch.tensor([[2.0]])})
+    agent.executed(torch.tensor([[25.0]]))
+    agent.act({STATE: torch.tensor([[3.0]])})
+    assert agent._state.action[..., 0].tolist() == [[0.5, -0.5, 0]]
+
+
+def test_the_scaling_is_saved_with_the_agent(tmp_path):
+    plain = make_agent()
+    scaling = ActionScaling((-5.0, 0.0), (5.0, 1.0), ("continuous", "binary"), ("pan", "gripper"))
+    save(tmp_path, Agent(plain.observer, plain.policy, "t", scaling).eval())
+    found = load_agent(tmp_path, "t")
+    assert found.scaling == scaling
+    torch.testing.assert_close(play(found), scaling.to_data(play(plain)))
+    assert torch.equal(play(inside(found)), play(plain))
+    assert inside(plain) is plain
+
+
+def test_a_scaling_of_other_actions():
+    with pytest.raises(InputError, match="gives 2 numbers, the scaling is of 1"):
+        Agent(make_agent().observer, make_agent().policy, "t", SCALING)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from burnish.config import within
 from burnish.data.dataset import Dataset
@@ -28,7 +28,10 @@ class ReadingRule:
     state_key: tuple[str, ...] = (STATE,)
     """Column, or columns to be joined, that make the state."""
     action_key: str = ACTION
-    """Column of the action, in [-1, 1]."""
+    """Column of the action."""
+    action_units: Literal["auto", "own", "unit"] = "auto"
+    """own: each dimension of the actions is scaled by its range in the data, and the policy answers in the data's
+    units. unit: actions are in [-1, 1] and taken as they are. auto: unit for what Burnish's simulators recorded."""
 
 
 class Format(ABC):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from burnish.components import Component
 from burnish.config import within
-from burnish.data import Normaliser
+from burnish.data import ActionScaling, Normaliser
 from burnish.errors import InputError
 from burnish.networks import MLP
 from burnish.policies.base import Decision, Policy
@@ -20,13 +20,6 @@ from burnish.policies.given.base import Given
 
 Reads = Mapping[str, tuple[int, int]]
 """Which part of the state vector, from the first to before the last number, each input of a policy is."""
-
-
-class Units(Protocol):
-    """A scaling of actions: what -1 and 1 stand for, by dimension."""
-
-    low: tuple[float, ...]
-    high: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ class FeatureView(Component):
         self.register_buffer("low", -torch.ones(action_dim))
         self.register_buffer("high", torch.ones(action_dim))
 
-    def fit(self, normaliser: Normaliser, units: Units | None) -> "FeatureView":
+    def fit(self, normaliser: Normaliser, units: ActionScaling | None) -> "FeatureView":
         """Take over how features and actions are normalised; returns itself."""
         self.normaliser.load_state_dict(normaliser.state_dict())
         if units is not None:

@@ -7,17 +7,23 @@ from typing import Any
 
 import torch
 
-from burnish.data import Dataset, Recording, Windows, folds, is_image_key, read_dataset
+from burnish.config import from_dict, to_dict
+from burnish.data import ActionScaling, Dataset, Recording, Windows, folds, is_image_key, read_dataset
 from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
-from burnish.pipeline import Absent, Reading, Stage, StageContext, stage
+from burnish.pipeline import Absent, Reading, Stage, StageContext, progress, stage
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.recording import noted
 from burnish.recipes.stages.training import train
+from burnish.report.sections_run import actions_section
 from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
+from burnish.storage import read_json, write_json
 from burnish.training import TrainingConfig
 from burnish.world_models import Autoencoder, AutoencoderConfig, as_states, pooled_states, with_latents
+
+SCALING_FILE = "scaling.json"
+"""Beside a data set whose actions are in units of their own; there is none beside what was recorded in [-1, 1]."""
 
 Split = tuple[Dataset, Dataset]
 """Episodes that a model learns from, and others that calibrate it."""
@@ -66,13 +72,20 @@ def coarse(data: Reading, pool: int) -> Reading:
 
 
 def whole(folder: Path, cameras: Sequence[str], states: bool, reward: RewardConfig, pool: int | None = None) -> Dataset:
-    """The data set; without its state vectors where models see pictures alone."""
-    dataset = reward.view(read_dataset(folder, cameras=tuple(cameras)))
+    """The data set, with actions in [-1, 1]; without its state vectors where models see pictures alone."""
+    # Written rewards see the actions as they were recorded, to the last digit.
+    dataset = reward.view(read_dataset(folder, cameras=tuple(cameras))).scaled(recorded_scaling(folder))
     if states:
         return dataset
     pictures = {key: values for key, values in dataset.observations.items() if is_image_key(key)}
     seen = replace(dataset, observations=pictures)
     return seen if pool is None else pooled_states(seen, pool)
+
+
+def recorded_scaling(folder: Path) -> ActionScaling | None:
+    """How the actions of a stage's data set are brought into [-1, 1]; None where they lie there so."""
+    path = folder / SCALING_FILE
+    return from_dict(ActionScaling, read_json(path), str(path)) if path.exists() else None
 
 
 def split(folder: Path, share: float, **seen: Any) -> Split:
@@ -181,7 +194,19 @@ def take_own_data(
     cameras: tuple[str, ...],
     reward: RewardConfig,
 ) -> Recording:
-    """Keep this task's observations, actions, rewards and success."""
+    """Keep this task's observations, actions, rewards and success, as they are, and how actions are scaled.
+
+    The scaling is that of the whole data set, one for everything that learns from parts of it.
+    """
     context.record("role", "collection")
-    chosen = OwnData(path, rule).read_task(task, reward, cameras)
-    return noted(context, Recording(chosen.to_episodes(), chosen.info), reward)
+    own = OwnData(path, rule)
+    dataset = own.read(cameras)
+    scaling = own.scaling(dataset)
+    chosen = own.read_task(task, reward, dataset)
+    sections = []
+    if scaling is not None:
+        write_json(context.folder / SCALING_FILE, to_dict(scaling))
+        sections = [actions_section(scaling, dataset.actions)]
+        for sentence in (*sections[0].words, *sections[0].warnings):
+            progress.say(f"{context.name}: {sentence}")
+    return noted(context, Recording(chosen.to_episodes(), chosen.info), reward, sections)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from burnish.components import frozen, load, save
-from burnish.data import STATE, Dataset, Episode
+from burnish.data import STATE, ActionScaling, Dataset, Episode
 from burnish.errors import BurnishError, InputError
 from burnish.evaluation.action_following import action_following
 from burnish.evaluation.correlation import spearman
@@ -100,9 +100,10 @@ def evaluate(
         # What policies were refined for: data that show no success are refined for their reward.
         training = shown.data[0]
         reward = replace(shown.reward, kind=shown.reward.of(training if training.has_success else held_out))
-        episodes = measure_policies(context, real, evaluation.episodes, policies, reward)
-        sections.append(measure_curve(context, real, evaluation, policies["refined"], reward))
-        sections.append(make_videos(context, real, evaluation, episodes, outer))
+        scaling = training.info.scaling
+        episodes = measure_policies(context, real, evaluation.episodes, policies, reward, scaling)
+        sections.append(measure_curve(context, real, evaluation, policies["refined"], reward, scaling))
+        sections.append(make_videos(context, real, evaluation, episodes, outer, scaling))
     else:
         context.record("skipped", {"evaluation": NO_SIMULATOR})
         sections.append(videos_section([], "Videos show the simulator, which was not used."))
@@ -162,9 +163,18 @@ def measure_failures(held_out: Dataset, models: Models, seed: int, folder: Path,
 
 
 def measure_policies(
-    context: StageContext, real: Real, count: int, policies: dict[str, Path], reward: RewardConfig
+    context: StageContext,
+    real: Real,
+    count: int,
+    policies: dict[str, Path],
+    reward: RewardConfig,
+    scaling: ActionScaling | None = None,
 ) -> dict[str, list[Episode]]:
-    """All policies from the same starts, which no training saw; outcomes.json holds every episode's outcome."""
+    """All policies from the same starts, which no training saw; outcomes.json holds every episode's outcome.
+
+    `scaling` is that of the data's actions, which then are in the environment's own units; those of the episodes are in
+    [-1, 1] of the simulator.
+    """
     from burnish.evaluation.real import evaluation_seeds, play
 
     seeds, episodes = evaluation_seeds(count), dict[str, list[Episode]]()
@@ -180,26 +190,34 @@ def measure_policies(
                 recorder.pool,
                 lambda done, total, offset=offset: bar.set(offset + done),
             )
-    limit, played = recorder.simulator, _played(real, episodes, reward)
+    limit, played = recorder.simulator, _played(real, episodes, reward, scaling)
     save_outcomes(context.folder, Outcomes(played, tuple(seeds), limit.max_steps, limit.action_repeat or 1))
     return episodes
 
 
-def _played(real: Real, episodes: dict[str, list[Episode]], reward: RewardConfig) -> dict[str, Played]:
+def _played(
+    real: Real, episodes: dict[str, list[Episode]], reward: RewardConfig, scaling: ActionScaling | None
+) -> dict[str, Played]:
     """Success where anything tells it; returns where nothing does, or where the run is after a dense reward."""
     recorder, found = real.recorder, dict[str, Played]()
+    info = replace(recorder.info, scaling=None if scaling is None else recorder.spec.units)
     told = recorder.spec.success_key is not None or any(each.succeeded for one in episodes.values() for each in one)
     for name, played in episodes.items():
         success, returns = tuple(each.succeeded for each in played), ()
         if reward.is_dense or not told:
-            seen = reward.view(Dataset.from_episodes(played, recorder.info))
+            seen = reward.view(Dataset.from_episodes(played, info))
             returns = () if seen.reward is None else tuple(seen.episode_return.tolist())
         found[name] = Played(success if told else (), returns)
     return found
 
 
 def measure_curve(
-    context: StageContext, real: Real, evaluation: EvaluationConfig, refined: Path, reward: RewardConfig
+    context: StageContext,
+    real: Real,
+    evaluation: EvaluationConfig,
+    refined: Path,
+    reward: RewardConfig,
+    scaling: ActionScaling | None = None,
 ) -> Section:
     """Real success of a few iterates of refinement, for the report's curve only."""
     from burnish.evaluation.real import evaluation_seeds, play
@@ -213,7 +231,7 @@ def measure_curve(
         folder = context.folder / "iterate"
         save(folder, agent)
         episodes = {"refined": play(folder, real.task, recorder.simulator, seeds, recorder.pool)}
-        played = _played(real, episodes, reward)["refined"]
+        played = _played(real, episodes, reward, scaling)["refined"]
         rows.append(
             {"iteration": int(path.stem), **return_summary(played.returns)}
             if played.returns
@@ -224,7 +242,12 @@ def measure_curve(
 
 
 def make_videos(
-    context: StageContext, real: Real, evaluation: EvaluationConfig, episodes: dict[str, list[Episode]], world: Any
+    context: StageContext,
+    real: Real,
+    evaluation: EvaluationConfig,
+    episodes: dict[str, list[Episode]],
+    world: Any,
+    scaling: ActionScaling | None = None,
 ) -> Section:
     """Videos in the stage's folder; where they cannot be made, the section says why and the run goes on."""
     from burnish.recipes.videos import before_and_after, real_and_imagined
@@ -240,10 +263,18 @@ def make_videos(
             # A machine without OpenGL or PyAV: the numbers do not need pictures.
             missing = f"No picture could be drawn: {error}"
         try:
-            videos += real_and_imagined(context.folder, number, after, world, info, real.seed, size, rate)
+            learned = _as_learned(after, recorder.spec.units, scaling)
+            videos += real_and_imagined(context.folder, number, learned, world, info, real.seed, size, rate)
         except BurnishError as error:
             missing = missing or str(error)
     return videos_section(videos, missing)
+
+
+def _as_learned(episode: Episode, units: ActionScaling, scaling: ActionScaling | None) -> Episode:
+    """A simulator's episode with its actions as the models know them."""
+    if scaling is None:
+        return episode
+    return replace(episode, action=scaling.to_unit(units.to_data(torch.from_numpy(episode.action))).numpy())
 
 
 def _telling(before: list[Episode], after: list[Episode]) -> list[tuple[Episode, Episode]]:

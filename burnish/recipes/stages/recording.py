@@ -1,12 +1,13 @@
 """Stages that record episodes in the simulator; the only ones before the evaluation that touch it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.data import Dataset, Recording
 from burnish.pipeline import StageContext
-from burnish.report.section import save_sections
+from burnish.report.section import Section, save_sections
 from burnish.report.sections_run import data_section, mean_returns
 from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
@@ -53,8 +54,10 @@ def record_rollouts(
     return noted(context, Recording([*earlier.to_episodes(), *played], recorder.info))
 
 
-def noted(context: StageContext, recording: Recording, reward: RewardConfig | None = None) -> Recording:
-    """The same, after its episodes, as `reward` sees them, were counted for the report."""
+def noted(
+    context: StageContext, recording: Recording, reward: RewardConfig | None = None, more: Sequence[Section] = ()
+) -> Recording:
+    """The same, after its episodes, as `reward` sees them, were counted for the report, beside `more` of it."""
     episodes = list(recording.episodes)
     sources, lengths = [each.source for each in episodes], [len(each) for each in episodes]
     success = [each.succeeded for each in episodes]
@@ -65,5 +68,5 @@ def noted(context: StageContext, recording: Recording, reward: RewardConfig | No
     if known:
         context.record("returns", mean_returns(sources, returns))
     section = data_section(sources, lengths, success if any(success) else None, returns if known else None)
-    save_sections(context.folder, [section])
+    save_sections(context.folder, [section, *more])
     return Recording(episodes, recording.info)

@@ -80,10 +80,12 @@ def simulator_steps() -> int:
 
 
 def inside(agent: Agent) -> Agent:
-    """The agent without its encoder: what models of vectors imagine are its observations."""
-    if not isinstance(agent.observer, Encoded):
+    """The agent as imagination knows it: without its encoder, since what models of vectors imagine are its
+    observations, and with actions in [-1, 1]."""
+    if not isinstance(agent.observer, Encoded) and agent.scaling is None:
         return agent
-    return Agent(agent.observer.inner, agent.policy, agent.task).eval()
+    observer = agent.observer.inner if isinstance(agent.observer, Encoded) else agent.observer
+    return Agent(observer, agent.policy, agent.task).eval()
 
 
 def time_limit(dataset: Dataset) -> int:

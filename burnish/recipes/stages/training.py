@@ -193,7 +193,7 @@ def fit_reward(
     if kind == "learned":
         dense = train_reward(context, data, world, reward.head, training, seed)
     else:
-        dense = WrittenReward(reward, data[0].info.state_names)
+        dense = WrittenReward(reward, data[0].info.state_names, data[0].info.scaling)
     if not reward.with_success:
         return dense
     success = train_classifier(context, data, world, classifier, training, seed)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
-from burnish.components import load
+from burnish.components import load, notes
+from burnish.config import to_dict
 from burnish.data import Dataset, WindowBatch, Windows
 from burnish.errors import InputError
-from burnish.pipeline import StageContext
+from burnish.pipeline import SCALING, StageContext
 from burnish.policies import Agent
 from burnish.recipes.stages.data import Split
 from burnish.recipes.stages.training import train, validation
@@ -70,6 +71,9 @@ def take_over_world_model(
         InputError: it is none, or it was made for other pictures or actions than this run's.
     """
     found = load(source, PixelDiffusion).check(data[0])
+    scaling = data[0].info.scaling
+    if notes(source).get(SCALING) != (None if scaling is None else to_dict(scaling)):
+        raise InputError(f"{source}: this world model knows actions that were scaled otherwise than this run's data")
     if found.history.config != history:
         raise InputError(f"{source}: this world model sees {found.history.config}, expected config.history, {history}")
     same = PixelDiffusion(found.history, replace(found.config, speed=model.speed))
