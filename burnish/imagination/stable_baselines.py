@@ -10,7 +10,7 @@ from burnish.errors import InputError
 from burnish.imagination.env import ImaginedEnv
 
 try:
-    from stable_baselines3.common.vec_env import VecEnv
+    from stable_baselines3.common.vec_env import VecEnv  # pyright: ignore[reportMissingImports]
 except ImportError as error:
     raise InputError(f"this adapter needs Stable-Baselines3: pip install stable-baselines3 ({error})") from error
 

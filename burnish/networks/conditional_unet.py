@@ -110,10 +110,10 @@ class _StepEmbedding(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.half = width // 2
+        self.pairs = width // 2
 
     def forward(self, step: Tensor) -> Tensor:
-        place = torch.arange(self.half, device=step.device)
-        frequency = torch.exp(-math.log(10000) / (self.half - 1) * place)
+        place = torch.arange(self.pairs, device=step.device)
+        frequency = torch.exp(-math.log(10000) / (self.pairs - 1) * place)
         angle = step.unsqueeze(-1) * frequency
         return torch.cat([angle.sin(), angle.cos()], dim=-1)

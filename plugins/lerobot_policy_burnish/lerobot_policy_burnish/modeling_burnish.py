@@ -46,7 +46,7 @@ class BurnishPolicy(PreTrainedPolicy):
         if config is None:
             config = PreTrainedConfig.from_pretrained(folder)
         policy = cls(config, load_agent(folder / _AGENT_FOLDER))  # type: ignore[arg-type]
-        return policy.to(config.device).eval()
+        return policy.to(policy.config.device).eval()
 
     def get_optim_params(self) -> dict[str, Any]:
         """Nothing is trained here."""
