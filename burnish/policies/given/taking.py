@@ -127,9 +127,7 @@ def refinable(given: Given, config: GivenConfig, setting: Setting) -> Policy:
     """
     data = setting.dataset
     if given.action_dim != data.action_dim:
-        raise InputError(
-            f"the policy gives {given.action_dim} numbers an action, the data's actions have {data.action_dim}"
-        )
+        raise InputError(f"the policy gives {given.action_dim} numbers an action, the data have {data.action_dim}")
     reads = chosen_reads(given.inputs, config.reads, data, setting.columns)
     view = FeatureView(data.observation_dim, data.action_dim, setting.frames, reads)
     view.fit(setting.normaliser, data.info.scaling)
