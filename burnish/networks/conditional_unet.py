@@ -63,7 +63,7 @@ class ConditionalUNet(nn.Module):
     ) -> Float[Tensor, "B T A"]:
         """What the checkpoint was trained to tell (the noise, or the clean actions) at training steps `step`."""
         condition = torch.cat([self.diffusion_step_encoder(step), condition], dim=-1)
-        h, passed = x.mT, []
+        h, passed = x.transpose(1, 2), []
         for one, two, halve in self.down_modules:  # type: ignore[misc]
             h = two(one(h, condition), condition)
             passed.append(h)
@@ -73,7 +73,7 @@ class ConditionalUNet(nn.Module):
         for one, two, double in self.up_modules:  # type: ignore[misc]
             h = torch.cat([h, passed.pop()], dim=1)
             h = double(two(one(h, condition), condition))
-        return self.final_conv(h).mT
+        return self.final_conv(h).transpose(1, 2)
 
 
 class _Block(nn.Module):
