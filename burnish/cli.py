@@ -183,6 +183,29 @@ def tasks(args: list[str]) -> None:
     print(simulated.as_table(args[0] if args else None))
 
 
+def data(args: list[str]) -> int | None:
+    """`burnish data inspect` and `burnish data convert`."""
+    from burnish.flags import listing, parse
+    from burnish.recipes.data_commands import ConvertOptions, InspectOptions, convert_data, inspect_data
+
+    what = args[0] if args else ""
+    if what not in ("inspect", "convert"):
+        raise InputError(f"found '{what}', expected burnish data inspect PATH or burnish data convert PATH OUT")
+    default = InspectOptions() if what == "inspect" else ConvertOptions()
+    if "--help-all" in args:
+        print(listing(default))
+        return None
+    options, paths = parse(default, args[1:], f"burnish data {what}")
+    wanted = 1 if isinstance(options, InspectOptions) else 2
+    if len(paths) < wanted:
+        raise InputError("which data set? burnish data inspect PATH; burnish data convert PATH --to lerobot OUT")
+    _nothing_more(paths[wanted:])
+    if isinstance(options, InspectOptions):
+        return 0 if inspect_data(Path(paths[0]), options).usable else 2
+    print(convert_data(Path(paths[0]), Path(paths[1]), options))
+    return None
+
+
 @dataclass(frozen=True)
 class DemoOptions:
     """What one can say about the demonstration."""
@@ -219,13 +242,14 @@ class ServeOptions:
     trust_code: bool = False
 
 
-COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
+COMMANDS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
     "demo": (demo, "the main job on Meta-World's drawer-open; minutes on two CPU cores"),
     "run": (run, "all the stages of a recipe: burnish run world4rl --task drawer-open-v3"),
     "compare": (compare, "baselines and recipes on the same data: tasks × seeds × methods, as one table"),
     "export": (export, "the accepted policy for a robot: burnish export RUN --to onnx|lerobot OUT"),
     "serve": (serve, "the accepted policy over a websocket, by openpi's protocol"),
     "recipes": (recipes, "list the recipes"),
+    "data": (data, "look at a data set of your own, or convert it: burnish data inspect PATH"),
     "tasks": (tasks, "list the tasks that there are simulators for"),
     "collect": (stage("collect"), "record the data of a run folder"),
     "pretrain": (stage("pretrain"), "clone the policy"),
@@ -238,16 +262,17 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
 }
 
 
-def _command(name: str, args: list[str]) -> None:
+def _command(name: str, args: list[str]) -> int | None:
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS)
         hint = f"did you mean {' or '.join(close)}?" if close else f"the commands are: {', '.join(COMMANDS)}"
         raise InputError(f"unknown command '{name}'; {hint}")
     # A command without a configuration has no more options than its help names.
-    if "-h" in args or "--help" in args or ("--help-all" in args and name not in ("run", "compare")):
+    if "-h" in args or "--help" in args or ("--help-all" in args and name not in ("run", "compare", "data")):
         print(usage.of(name, args, COMMANDS[name][1]))
     else:
-        COMMANDS[name][0](args)
+        return COMMANDS[name][0](args)
+    return None
 
 
 def _run(recipe: str, new: "NewRun[Any]") -> None:

@@ -11,14 +11,16 @@ from burnish.errors import BurnishError
 
 
 def run_command(function: Callable[[], Any]) -> int:
-    """Call `function` and return the process's exit code; errors meant for the user become one line on stderr.
+    """Call `function` and return the process's exit code, its own number if it returns one.
+
+    Errors meant for the user become one line on stderr.
 
     A termination request (SIGTERM) is treated like Ctrl-C, so that a running stage can note where it stopped.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        function()
+        code = function()
     except BurnishError as error:
         return _say(" ".join(str(error).split()), error.exit_code)
     except KeyboardInterrupt:
@@ -38,7 +40,7 @@ def run_command(function: Callable[[], Any]) -> int:
             return _say("out of memory; use a smaller batch or fewer environments and run again to resume", 1)
         traceback.print_exc()
         return _say("this is a bug in Burnish; finished stages are kept", 1)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _interrupt(signum: int, frame: Any) -> None:

@@ -14,11 +14,31 @@ Exit codes: 0 done (also where the gate rejects the refined policy: the verdict 
 _OWN_DATA = """\
 How your own data set is read:
   --data-task TASK         the task to learn (default its only one)
-  --success-column NAME    tells success frame by frame (default next.success or success)
-  --success-last-frames N  or: the last N frames of every successful episode are a success
+  --success-column NAME    zeros and ones that tell success (default next.success or success); or --success-above
+                           NAME=VALUE, --success-on-termination, --failed-episodes N [N], --labels FILE.csv
+  --success-last-frames N  it shows in the last N frames of every successful episode
+  --skip-bad, --stride N   leave bad episodes out; every N frames are one
   --state-key NAME [NAME]  columns that make the state (default observation.state)
   --action-key NAME        column of the action (default action)
   --action-units UNITS     own: scaled by their range; unit: in [-1, 1]; auto: unit where a simulator recorded them"""
+
+_DATA = """\
+usage: burnish data inspect PATH [--page FILE.html] [--json] [OPTIONS]
+       burnish data convert PATH OUT [--to lerobot] [OPTIONS]
+
+What is in a data set, of any of these formats, and what it can and cannot support; or the same data as a
+LeRobotDataset v3.0, without a change to PATH. LeRobot v3.0 and v2.1, robomimic's, ACT's and Minari's HDF5, Diffusion
+Policy's zarr, CALVIN's npz, a folder of npz.
+
+  --page FILE              inspect: a page of plots (HTML, one file)
+  --json                   inspect: everything, for programs
+  --cameras NAME [NAME]    convert: whose pictures are taken along (default all)
+  --pictures KIND          convert: video (MP4, smaller) or image (PNG, exact)
+
+{own_data}
+  --fps N                  frames per second, where the files do not say
+
+Exit codes of inspect: 0 a run can come of it (perhaps with warnings), 2 none can, for the errors that are listed."""
 
 _MACHINE = """\
   --device DEVICE          where models train and imagine: cpu, or cuda
@@ -181,6 +201,8 @@ def of(command: str, args: list[str], summary: str) -> str:
         return _COMPARE.format(presets=_listed(presets), exit_codes=_EXIT_CODES)
     if command in _STAGE_TEXTS:
         return _STAGE.format(command=command, text=_STAGE_TEXTS[command], machine=_MACHINE, exit_codes=_EXIT_CODES)
+    if command == "data":
+        return _DATA.format(own_data=_OWN_DATA)
     return _TEXTS.get(command, summary).format(exit_codes=_EXIT_CODES)
 
 

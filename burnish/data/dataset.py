@@ -28,9 +28,10 @@ class DatasetInfo:
         state_names: the names of the state's dimensions, when known.
         action_names: the names of the action's dimensions, when known.
         scaling: by which the actions were brought into [-1, 1]; None where they are as they were recorded.
+        notes: what was left out or repaired when it was read, in words.
     """
 
-    fps: int
+    fps: float
     robot_type: str | None = None
     simulator: str | None = None
     action_repeat: int = 1
@@ -38,6 +39,7 @@ class DatasetInfo:
     state_names: tuple[str, ...] | None = None
     action_names: tuple[str, ...] | None = None
     scaling: ActionScaling | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

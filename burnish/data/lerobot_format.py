@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 VERSION = "v3.0"
+OLD_VERSIONS = ("v2.1", "v2.0")
+"""Those that are read, but not written (`lerobot_v2`)."""
 INFO_PATH = "meta/info.json"
 STATS_PATH = "meta/stats.json"
 TASKS_PATH = "meta/tasks.parquet"
@@ -17,6 +19,8 @@ EPISODES_TEMPLATE = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}
 DATA_TEMPLATE = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_TEMPLATE = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 FILES_PER_CHUNK = 1000
+OLD_DATA_TEMPLATE = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+"""Of v2: one file an episode."""
 
 OWN_KEY = "burnish"
 """The block of info.json, and the prefix of the columns of meta/episodes, that hold what LeRobot has no place for."""
@@ -86,17 +90,18 @@ FRAME_FEATURES = {
 def file_path(template: str, chunk: int, file: int, video_key: str | None = None) -> str:
     """The path of one file, relative to the dataset; a video's template also has its key.
 
-    Only plain zero-padded fields are filled in: a template that came with the data is not given to `str.format`.
+    Only plain zero-padded fields are filled in: a template that came with the data is not given to `str.format`. In v2
+    the file is the episode's own.
 
     Raises:
         ValueError: the template has other fields, or leads out of the dataset's folder.
     """
-    numbers = {"chunk_index": chunk, "file_index": file}
+    numbers = {"chunk_index": chunk, "episode_chunk": chunk, "file_index": file, "episode_index": file}
 
     def fill(field: re.Match[str]) -> str:
         return f"{numbers[field[1]]:0{int(field[2] or 0)}d}"
 
-    path = re.sub(r"\{(chunk_index|file_index)(?::0(\d)d)?\}", fill, template)
+    path = re.sub(rf"\{{({'|'.join(numbers)})(?::0(\d)d)?\}}", fill, template)
     if video_key is not None:
         path = path.replace("{video_key}", video_key)
     # Symbolic links inside the folder are the owner's own business (download caches are made of them).

@@ -1,9 +1,9 @@
-"""Reads and checks the `meta/` folder of a LeRobotDataset v3.0 that may come from anybody."""
+"""Reads and checks the `meta/` folder of a LeRobotDataset v3.0 that may come from anybody (v2: `lerobot_v2`)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,9 @@ from burnish.config import from_dict
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
 from burnish.data.dataset import DatasetInfo
-from burnish.data.episodes import is_image_key
+from burnish.data.frames import UNKNOWN_SEED, UNKNOWN_SOURCE
 from burnish.data.lerobot_format import ColumnError, Feature
 from burnish.data.scaling import ActionScaling
-
-UNKNOWN_SOURCE = "unknown"
-UNKNOWN_SEED = -1
 
 _SCALAR = Feature("int64", (1,))
 _SECONDS = Feature("float64", (1,))
@@ -49,6 +46,7 @@ class Header:
         data_template: the path of the data files, relative to the dataset.
         video_template: the path of the video files, if there is a usable one.
         placeholders: columns that Burnish filled in for other readers, and that tell nothing themselves.
+        chunk: episodes of a folder, which v2 counts by.
     """
 
     info: DatasetInfo
@@ -59,94 +57,92 @@ class Header:
     data_template: str
     video_template: str | None
     placeholders: tuple[str, ...] = ()
+    chunk: int | None = None
 
 
 @dataclass(frozen=True)
 class EpisodeTable:
-    """What meta/episodes tells, one entry per episode.
+    """What the index of the episodes tells, one entry per episode.
 
     Attributes:
-        starts: int64 (E,) the first frame.
         lengths: int64 (E,) the number of frames.
-        files: the data file, relative to the dataset.
+        files: the data file that each should be in, relative to the dataset.
         sources: who acted.
         seeds: the seed.
         first_success: bool (E,) whether the first frame shows success.
+        outcomes: further columns of one number an episode.
+        notes: what was repaired, in words.
     """
 
-    starts: np.ndarray
     lengths: np.ndarray
     files: list[str]
     sources: tuple[str, ...]
     seeds: tuple[int, ...]
     first_success: np.ndarray
+    outcomes: dict[str, np.ndarray]
+    notes: tuple[str, ...] = ()
 
-    def place(self, frame: int) -> tuple[int, int]:
-        """The episode of one of all the frames, and its number in there."""
-        episode = int(np.searchsorted(self.starts, frame, side="right")) - 1
-        return episode, frame - int(self.starts[episode])
+    @property
+    def starts(self) -> np.ndarray:
+        """int64 (E,) the first frame."""
+        return self.lengths.cumsum() - self.lengths
 
 
-def read_header(root: Path, state: Sequence[str]) -> Header:
-    """Read meta/info.json; `state` names the columns whose dimensions' names are kept.
+def read_header(root: Path, versions: tuple[str, ...] = (layout.VERSION,)) -> Header:
+    """Read meta/info.json of one of some versions of the format.
 
     Raises:
         InputError: it is missing, no JSON, of another version, or says something impossible.
     """
     path = root / layout.INFO_PATH
-    content = _read_json(path)
+    content = read_json_object(path)
     version = content.get("codebase_version")
-    if version != layout.VERSION:
-        expected = f"'{layout.VERSION}' (LeRobot has converters from older versions)"
+    if version not in versions:
+        expected = " or ".join(map(repr, versions))
         raise bad_input(path, repr(version), expected, field="codebase_version")
     template = content.get("data_path")
+    old = version != layout.VERSION
     try:
         layout.file_path(_expect(path, content, "data_path", str), 0, 0)
     except ValueError as error:
-        expected = f"a path inside the dataset like '{layout.DATA_TEMPLATE}'"
-        raise bad_input(path, repr(template), expected, field="data_path") from error
-    features = _read_features(path, content)
-    names = [features[key].names for key in state if key in features]
-    joined = tuple(name for each in names if each for name in each)
+        known = layout.OLD_DATA_TEMPLATE if old else layout.DATA_TEMPLATE
+        raise bad_input(path, repr(template), f"a path inside the dataset like '{known}'", field="data_path") from error
     own = content.get(layout.OWN_KEY, {})
     if not isinstance(own, dict):
         raise bad_input(path, type(own).__name__, "an object", field=layout.OWN_KEY)
     max_steps = None if own.get("max_steps") is None else _expect_count(path, own, "max_steps")
     info = DatasetInfo(
-        fps=_expect_count(path, content, "fps"),
+        fps=_expect_rate(path, content),
         robot_type=None if content.get("robot_type") is None else _expect(path, content, "robot_type", str),
         simulator=None if own.get("simulator") is None else _expect(path, own, "simulator", str),
         action_repeat=_expect_count(path, own, "action_repeat") if "action_repeat" in own else 1,
         max_steps=max_steps,
-        state_names=joined if names and all(names) else None,
         scaling=None if "scaling" not in own else from_dict(ActionScaling, own["scaling"], f"{path}, 'scaling'"),
     )
-    total_episodes = _expect_count(path, content, "total_episodes")
-    total_frames = _expect_count(path, content, "total_frames")
+    features = _read_features(path, content)
     video_template = content.get("video_path")
     return Header(
         info=info,
         features=features,
         pictures={
-            key: content["features"][key]
-            for key, feature in features.items()
-            if is_image_key(key) and feature.dtype in ("image", "video")
+            key: content["features"][key] for key, feature in features.items() if feature.dtype in ("image", "video")
         },
-        total_episodes=total_episodes,
-        total_frames=total_frames,
+        total_episodes=_expect_count(path, content, "total_episodes"),
+        total_frames=_expect_count(path, content, "total_frames"),
         data_template=_expect(path, content, "data_path", str),
         video_template=video_template if isinstance(video_template, str) else None,
         placeholders=tuple(_expect(path, own, "placeholders", list)) if "placeholders" in own else (),
+        chunk=_expect_count(path, content, "chunks_size") if "chunks_size" in content else None,
     )
 
 
 def read_episode_table(root: Path, header: Header) -> EpisodeTable:
-    """Read meta/episodes and check that the episodes follow one another without a gap.
+    """Read meta/episodes; where the episodes lie in the files is found by looking there (`lerobot_reader`).
 
     Raises:
-        InputError: files are missing or broken, or lengths and bounds do not fit together.
+        InputError: files are missing or broken, or the episodes are not those that info.json counts.
     """
-    where, table = _read_episodes(root, [*_EPISODE_COLUMNS, *_OWN.values()])
+    where, table = _read_episodes(root, None)
     number = {name: _integers(where, table, name) for name in _EPISODE_COLUMNS}
     count = len(number["length"])
     if count != header.total_episodes:
@@ -156,16 +152,12 @@ def read_episode_table(root: Path, header: Header) -> EpisodeTable:
         raise bad_input(where, found, f"{header.total_frames} as in {layout.INFO_PATH}", field="length")
     starts = number["length"].cumsum() - number["length"]
     _check_column(where, "episode_index", number["episode_index"], np.arange(count))
-    if (number["length"] < 2).any():
-        short = int(np.argmax(number["length"] < 2))
-        raise bad_input(where, str(number["length"][short]), "at least 2 frames", field="length", episode=short)
-    _check_column(where, "dataset_from_index", number["dataset_from_index"], starts)
-    _check_column(where, "dataset_to_index", number["dataset_to_index"], starts + number["length"])
     for name in ("data/chunk_index", "data/file_index"):
         _check_from_zero(where, name, number[name])
     own = {name: _own_column(where, table, column) for name, column in _OWN.items()}
+    bounds = (("dataset_from_index", starts), ("dataset_to_index", starts + number["length"]))
+    notes = [stale(where, name, number[name], expected) for name, expected in bounds]
     return EpisodeTable(
-        starts=starts,
         lengths=number["length"],
         files=[
             layout.file_path(header.data_template, chunk, file)
@@ -174,7 +166,29 @@ def read_episode_table(root: Path, header: Header) -> EpisodeTable:
         sources=tuple(source if isinstance(source, str) and source else UNKNOWN_SOURCE for source in own["source"]),
         seeds=tuple(UNKNOWN_SEED if seed is None else int(seed) for seed in own["seed"]),
         first_success=np.array([bool(value) for value in own["first_success"]]),
+        outcomes=_outcomes(table),
+        notes=tuple(note for note in notes if note),
     )
+
+
+def stale(where: Path, name: str, found: np.ndarray, expected: np.ndarray) -> str | None:
+    """What to say of a redundant column that is wrong, whose values are counted anew; None where it is right."""
+    wrong = np.flatnonzero(found != expected)
+    if not len(wrong):
+        return None
+    first = int(wrong[0])
+    return (
+        f"{where}: {name} is wrong for {len(wrong)} episodes (the first is episode {first}: found {found[first]}, "
+        f"expected {expected[first]}); counted anew"
+    )
+
+
+def _outcomes(table: pa.Table) -> dict[str, np.ndarray]:
+    """Columns of the index that nobody needs to find an episode: one number an episode."""
+    known = (*_EPISODE_COLUMNS, *_OWN.values())
+    free = [field for field in table.schema if "/" not in field.name and field.name not in known]
+    numbers = [field.name for field in free if _is_number(field.type) and not table.column(field.name).null_count]
+    return {name: table.column(name).combine_chunks().to_numpy(zero_copy_only=False) for name in numbers}
 
 
 def read_video_table(root: Path, header: Header, key: str) -> tuple[list[str], np.ndarray]:
@@ -221,8 +235,10 @@ def read_tasks(root: Path) -> dict[int, str]:
     return dict(zip(_integers(path, table, "task_index").tolist(), names, strict=True))
 
 
-def read_columns(path: Path, columns: list[str] | None) -> pa.Table:
+def read_columns(path: Path, columns: list[str] | None, unless: str = "\n") -> pa.Table:
     """Read columns of a Parquet file (those of `columns` that it has; None: all), with its pages' checksums verified.
+
+    Columns whose name begins with `unless` are left alone.
 
     Raises:
         InputError: the file is missing, cannot be read or is corrupt, or has a column twice.
@@ -231,6 +247,7 @@ def read_columns(path: Path, columns: list[str] | None) -> pa.Table:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             present = file.schema_arrow.names
             wanted = present if columns is None else [name for name in columns if name in present]
+            wanted = [name for name in wanted if not name.startswith(unless)]
             twice = next((name for name in wanted if present.count(name) > 1), None)
             if twice is not None:
                 raise bad_input(path, "two columns of this name", "one", field=twice)
@@ -245,11 +262,12 @@ def read_columns(path: Path, columns: list[str] | None) -> pa.Table:
         raise bad_input(path, f"a file that cannot be read ({reason})", "a whole Parquet file") from error
 
 
-def _read_json(path: Path) -> dict:
+def read_json_object(path: Path) -> dict:
+    """A file of a JSON object; InputError where it is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise bad_input(path, "no such file", "a LeRobotDataset v3.0") from error
+        raise bad_input(path, "no such file", "a LeRobotDataset") from error
     except (OSError, ValueError, RecursionError) as error:
         raise bad_input(path, f"a file that cannot be read ({error})", "JSON") from error
     if not isinstance(content, dict):
@@ -270,10 +288,20 @@ def _read_features(path: Path, content: dict) -> dict[str, Feature]:
         if feature.is_numeric:
             if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 2**31 for size in shape):
                 raise bad_input(path, f"shape {shape!r}", "a list of positive whole numbers", field=field)
-            texts = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+            texts = _dimension_names(names)
             feature = Feature(dtype, tuple(shape) or (1,), texts if [len(texts)] == shape else None)
         features[key] = feature
     return features
+
+
+def _dimension_names(names: Any) -> tuple[str, ...]:
+    """Names as a list, or as a list within a list or an object (`{"motors": [...]}`)."""
+    while isinstance(names, dict | list) and len(names) == 1:
+        inner = next(iter(names.values())) if isinstance(names, dict) else names[0]
+        if not isinstance(inner, dict | list):
+            break
+        names = inner
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
 def _expect(path: Path, content: Mapping, key: str, kind: type) -> Any:
@@ -290,6 +318,14 @@ def _expect_count(path: Path, content: Mapping, key: str) -> int:
     return int(value)
 
 
+def _expect_rate(path: Path, content: Mapping) -> float:
+    """Frames per second, which may be 29.97."""
+    value = content.get("fps")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.001 <= value <= 100_000:
+        raise bad_input(path, repr(value) if "fps" in content else "nothing", "frames per second", field="fps")
+    return int(value) if value == int(value) else value
+
+
 def _check_column(where: Path, name: str, found: np.ndarray, expected: np.ndarray) -> None:
     if (found != expected).any():
         wrong = int(np.argmax(found != expected))
@@ -303,13 +339,13 @@ def _check_from_zero(where: Path, name: str, found: np.ndarray) -> None:
         raise bad_input(where, str(found[wrong]), "a number from 0", field=name, episode=wrong)
 
 
-def _read_episodes(root: Path, columns: list[str]) -> tuple[Path, pa.Table]:
-    """Columns of meta/episodes (those that it has), and where it is."""
+def _read_episodes(root: Path, columns: list[str] | None) -> tuple[Path, pa.Table]:
+    """Columns of meta/episodes (those that it has; None: all but its statistics), and where it is."""
     files = sorted(root.glob("meta/episodes/*/*.parquet"))
     if not files:
         raise bad_input(root / "meta/episodes", "no Parquet file", "the index of the episodes")
     where = files[0] if len(files) == 1 else root / "meta/episodes"
-    tables = [read_columns(file, columns) for file in files]
+    tables = [read_columns(file, columns, unless="stats/") for file in files]
     try:
         return where, pa.concat_tables(tables, promote_options="default")
     except pa.ArrowException as error:
@@ -341,6 +377,10 @@ def _own_column(path: Path, table: pa.Table, name: str) -> list:
     if wrong is not None:
         raise bad_input(path, repr(values[wrong]), f"a {kind.__name__}", field=name, episode=wrong)
     return values
+
+
+def _is_number(arrow: pa.DataType) -> bool:
+    return pa.types.is_integer(arrow) or pa.types.is_floating(arrow) or pa.types.is_boolean(arrow)
 
 
 def _is_text(arrow: pa.DataType) -> bool:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from torch import Tensor
 from tqdm import tqdm
 
 from burnish.data.checks import bad_input
-from burnish.data.episodes import IMAGES, image_key
+from burnish.data.episodes import IMAGES
+from burnish.data.frames import Frames
 from burnish.data.lerobot_format import ColumnError
-from burnish.data.lerobot_meta import EpisodeTable, Header, read_columns, read_video_table
+from burnish.data.lerobot_meta import read_columns
 from burnish.data.picture_cache import cached_pictures
 from burnish.data.png import decode_pictures
 from burnish.data.video import decode_video
+from burnish.errors import InputError
 
 CACHE_FOLDER = ".cache/burnish"
 """Below the dataset's folder; LeRobot's own tools keep their caches in `.cache`, too."""
@@ -43,43 +46,43 @@ class Camera:
 
 @dataclass(frozen=True)
 class _Part:
-    """Successive episodes whose pictures lie in one file; of a video also when each picture is shown (seconds)."""
+    """Successive episodes whose pictures lie in one file: when a video shows each (seconds), else their numbers."""
 
     file: str
     first_frame: int
     frames: int
     times: np.ndarray | None = None
+    numbers: tuple[int, ...] = ()
 
 
-def choose_cameras(path: Path, header: Header, cameras: Sequence[str] | None) -> list[Camera]:
-    """The named cameras (None: all) of the dataset whose info.json is `path`.
-
-    Raises:
-        InputError: there is no such camera, or its pictures are declared as something else than RGB.
-    """
-    present = [key.removeprefix(IMAGES) for key in header.pictures]
-    wanted = present if cameras is None else [cameras] if isinstance(cameras, str) else list(dict.fromkeys(cameras))
-    for name in wanted:
-        if name not in present:
-            found = f"the cameras {', '.join(present)}" if present else "no camera"
-            raise bad_input(path, found, f"'{name}' among them", field=image_key(name))
-    return [_camera(path, image_key(name), header.pictures[image_key(name)]) for name in wanted]
-
-
-def read_pictures(root: Path, header: Header, table: EpisodeTable, camera: Camera) -> Tensor:
+def read_pictures(
+    root: Path, fps: float, frames: Frames, camera: Camera, videos: tuple[list[str], np.ndarray] | None
+) -> Tensor:
     """All pictures of a camera, uint8 (F, H, W, 3), over the file that caches them.
+
+    Args:
+        root: the dataset's folder.
+        fps: frames per second.
+        frames: the episodes that are wanted.
+        camera: as info.json declares it.
+        videos: the video file of every episode of the dataset, and the second at which it begins there; None where
+            the pictures are in the data files.
 
     Raises:
         InputError: a picture is missing, broken or of another size; names the file, the episode and the frame.
     """
-    parts = _images(table) if camera.kind == "image" else _videos(root, header, table, camera)
-    shape = (header.total_frames, camera.height, camera.width, 3)
-    pictures = partial(_decoded, root, header.info.fps, table, camera, parts)
-    return cached_pictures(root / CACHE_FOLDER, camera.key, _identity(root, header, camera, parts), shape, pictures)
+    parts = _images(root, frames) if videos is None else _videos(root, fps, frames, camera, *videos)
+    shape = (frames.total, camera.height, camera.width, 3)
+    pictures = partial(_decoded, root, fps, frames, camera, parts)
+    return cached_pictures(root / CACHE_FOLDER, camera.key, _identity(root, fps, camera, parts), shape, pictures)
 
 
-def _camera(path: Path, key: str, entry: dict) -> Camera:
-    """A camera from its entry in info.json, which may declare its channels first or last."""
+def camera_of(path: Path, key: str, entry: dict) -> Camera:
+    """A camera from its entry in info.json (`path`), which may declare its channels first or last.
+
+    Raises:
+        InputError: its pictures are declared as something else than RGB.
+    """
     shape, names = entry.get("shape"), entry.get("names")
     field = f"features/{key}"
     if not isinstance(shape, list) or len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
@@ -94,65 +97,78 @@ def _camera(path: Path, key: str, entry: dict) -> Camera:
     return Camera(key, entry["dtype"], height, width)
 
 
-def _images(table: EpisodeTable) -> list[_Part]:
+def _images(root: Path, frames: Frames) -> list[_Part]:
+    files = [Path(place).relative_to(root).as_posix() for place in frames.places]
     parts = []
-    for file, group in groupby(range(len(table.files)), key=table.files.__getitem__):
+    for file, group in groupby(range(len(files)), key=files.__getitem__):
         episodes = list(group)
-        parts.append(_Part(file, int(table.starts[episodes[0]]), int(table.lengths[episodes].sum())))
+        rows = tuple(frames.numbers[episodes].tolist())
+        parts.append(_Part(file, int(frames.starts[episodes[0]]), int(frames.lengths[episodes].sum()), numbers=rows))
     return parts
 
 
-def _videos(root: Path, header: Header, table: EpisodeTable, camera: Camera) -> list[_Part]:
-    files, begins = read_video_table(root, header, camera.key)
-    fps = header.info.fps
+def _videos(
+    root: Path, fps: float, frames: Frames, camera: Camera, every_file: list[str], every_begin: np.ndarray
+) -> list[_Part]:
+    files = [every_file[number] for number in frames.numbers.tolist()]
+    begins, lengths = every_begin[frames.numbers], frames.lengths
     parts = []
     for file, group in groupby(range(len(files)), key=files.__getitem__):
         episodes = list(group)
         for before, episode in pairwise(episodes):
-            end = begins[before] + table.lengths[before] / fps
+            end = begins[before] + lengths[before] / fps
             if begins[episode] < end - _TOLERANCE_FRAMES / fps:
                 field = f"videos/{camera.key}/from_timestamp"
                 expected = f"at least {end:.6g}, the end of the episode before it in {file}"
-                raise bad_input(
-                    root / "meta/episodes", f"{begins[episode]:.6g}", expected, field=field, episode=episode
-                )
-        times = np.concatenate([begins[episode] + np.arange(table.lengths[episode]) / fps for episode in episodes])
-        parts.append(_Part(file, int(table.starts[episodes[0]]), len(times), times))
+                number = int(frames.numbers[episode])
+                raise bad_input(root / "meta/episodes", f"{begins[episode]:.6g}", expected, field=field, episode=number)
+        times = np.concatenate([begins[episode] + np.arange(lengths[episode]) / fps for episode in episodes])
+        parts.append(_Part(file, int(frames.starts[episodes[0]]), len(times), times))
     return parts
 
 
-def _decoded(root: Path, fps: int, table: EpisodeTable, camera: Camera, parts: list[_Part]) -> Iterator[np.ndarray]:
+def _decoded(root: Path, fps: float, frames: Frames, camera: Camera, parts: list[_Part]) -> Iterator[np.ndarray]:
     """Every picture in the order of the frames, with a progress bar where it takes long."""
     total = sum(part.frames for part in parts)
     name = camera.key.removeprefix(IMAGES)
     with tqdm(total=total, desc=f"decoding {name}", unit="frame", delay=2, leave=False, disable=None) as progress:
         for part in parts:
-            for picture in _decoded_part(root, fps, table, camera, part):
+            for picture in _decoded_part(root, fps, frames, camera, part):
                 yield picture
                 progress.update()
 
 
-def _decoded_part(root: Path, fps: int, table: EpisodeTable, camera: Camera, part: _Part) -> Iterator[np.ndarray]:
+def _decoded_part(root: Path, fps: float, frames: Frames, camera: Camera, part: _Part) -> Iterator[np.ndarray]:
     path = root / part.file
     try:
         if part.times is not None:
             yield from decode_video(path, part.times, _TOLERANCE_FRAMES / fps, camera.height, camera.width)
             return
-        content = read_columns(path, [camera.key])
-        if camera.key not in content.schema.names:
-            raise ColumnError("no such column", "a column as declared in info.json")
-        if len(content) != part.frames:
-            raise ColumnError(f"{len(content)} frames", f"{part.frames} as in meta/episodes")
-        yield from decode_pictures(content.column(camera.key), camera.height, camera.width)
+        yield from decode_pictures(_rows(path, camera, part), camera.height, camera.width)
     except ColumnError as error:
         if error.row is None:
             raise bad_input(path, error.found, error.expected, field=camera.key) from error
-        episode, frame = table.place(part.first_frame + error.row)
-        found = f"{error.found} at frame {frame}"
-        raise bad_input(path, found, error.expected, field=camera.key, episode=episode) from error
+        raise _fault(path, frames, part.first_frame + error.row, error, camera) from error
 
 
-def _identity(root: Path, header: Header, camera: Camera, parts: list[_Part]) -> str:
+def _fault(path: Path, frames: Frames, frame: int, error: ColumnError, camera: Camera) -> InputError:
+    episode = int(np.searchsorted(frames.starts, frame, side="right")) - 1
+    found = f"{error.found} at frame {frame - int(frames.starts[episode])}"
+    return bad_input(path, found, error.expected, field=camera.key, episode=int(frames.numbers[episode]))
+
+
+def _rows(path: Path, camera: Camera, part: _Part) -> pa.ChunkedArray:
+    """The pictures of a part's episodes, as they lie in a data file that may hold others too, in any order."""
+    content = read_columns(path, [camera.key, "episode_index"])
+    if camera.key not in content.schema.names:
+        raise ColumnError("no such column", "a column as declared in info.json")
+    owners = content.column("episode_index").to_numpy()
+    rows = np.concatenate([np.flatnonzero(owners == number) for number in part.numbers])
+    pictures = content.column(camera.key)
+    return pictures if np.array_equal(rows, np.arange(len(owners))) else pictures.take(pa.array(rows))
+
+
+def _identity(root: Path, fps: float, camera: Camera, parts: list[_Part]) -> str:
     """Everything that the decoded pictures depend on: the declaration, the frames, the files' sizes and times."""
     files = []
     for part in parts:
@@ -160,6 +176,6 @@ def _identity(root: Path, header: Header, camera: Camera, parts: list[_Part]) ->
             stat = (root / part.file).stat()
         except OSError as error:
             raise bad_input(root / part.file, "no such file", f"a file of {camera.kind}s", field=camera.key) from error
-        times = None if part.times is None else part.times.tolist()
+        times = part.numbers if part.times is None else part.times.tolist()
         files.append([part.file, stat.st_size, stat.st_mtime_ns, part.first_frame, part.frames, times])
-    return json.dumps([camera.kind, camera.height, camera.width, header.info.fps, files])
+    return json.dumps([camera.kind, camera.height, camera.width, fps, files])

@@ -1,27 +1,38 @@
-"""Reads a LeRobotDataset v3.0, ours or anybody's, and trusts nothing in it."""
+"""Reads a LeRobotDataset v3.0, ours or anybody's, and trusts nothing in it; `lerobot_v2` has what differs in v2."""
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-import torch
+from torch import Tensor
 
 from burnish.data import lerobot_format as layout
-from burnish.data.checks import bad_input
+from burnish.data.checks import EpisodeFault, Faults, bad_input
 from burnish.data.dataset import Dataset
-from burnish.data.episodes import ACTION, STATE
+from burnish.data.episodes import ACTION, IMAGES, STATE
+from burnish.data.frames import Frames, Source
 from burnish.data.lerobot_format import ColumnError, Feature
-from burnish.data.lerobot_meta import EpisodeTable, Header, read_columns, read_episode_table, read_header, read_tasks
-from burnish.data.lerobot_pictures import choose_cameras, read_pictures
-from burnish.data.success import DONE, REWARD, SuccessRule, on_arrival
+from burnish.data.lerobot_meta import (
+    EpisodeTable,
+    read_columns,
+    read_episode_table,
+    read_header,
+    read_tasks,
+    read_video_table,
+)
+from burnish.data.lerobot_pictures import camera_of, read_pictures
+from burnish.data.reading import Choice, assemble
+from burnish.data.success import SuccessRule
+from burnish.errors import InputError
 
 _READ_BY_DEFAULT = SuccessRule()
+_INDEX = ("episode_index", "frame_index", "index", "task_index")
+_TEMPLATE_FIELDS = re.compile(r"\{[a-z_]+(?::0\dd)?\}")
 
 
 def read_dataset(
@@ -54,168 +65,251 @@ def read_dataset(
     Raises:
         InputError: anything that is not as the format says; names the file, the episode and the field.
     """
-    root = Path(path)
-    if not root.is_dir():
-        raise bad_input(root, "no such folder", "the folder of a LeRobotDataset v3.0")
-    states = [state] if isinstance(state, str) else list(state)
-    if not states:
-        raise bad_input(root, "no column chosen for the state", "at least one")
-    header = read_header(root, states)
-    info_path = root / layout.INFO_PATH
-    numeric = [name for name, each in header.features.items() if each.is_numeric]
-    earned = [name for name in (REWARD, DONE) if name in numeric and name not in header.placeholders]
-    success_column = success.resolve(numeric, info_path, rewarded=REWARD in earned)
-    wanted = [*states, action, *other_observations, *earned, *([success_column] if success_column else [])]
-    _require_numeric(info_path, header, wanted)
-    chosen = choose_cameras(info_path, header, cameras)
-    table = read_episode_table(root, header)
-    tasks = read_tasks(root)
-    columns = _Columns(root, header, table, wanted).read()
-    starts = table.starts
-
-    for name in (*states, action, *other_observations, *(name for name in earned if name == REWARD)):
-        columns.values[name] = _finite_float32(columns, name)
-    actions = _joined(columns, [action])
-    told = columns.values[success_column].reshape(-1) if success_column else None
-    if told is not None:
-        _check_told(columns, str(success_column), told, frame_by_frame=success.last_frames is None)
-    observations = {STATE: _joined(columns, states)}
-    observations |= {name: columns.values[name] for name in other_observations}
-    pictures = {camera.key: read_pictures(root, header, table, camera) for camera in chosen}
-    outcomes = {name: _on_arrival(columns, name) for name in earned}
-    frames = success.frames(success_column, told, starts, table.lengths, table.first_success)
-    return Dataset(
-        observations={name: torch.from_numpy(values) for name, values in observations.items()} | pictures,
-        actions=torch.from_numpy(actions),
-        success=torch.from_numpy(frames),
-        starts=torch.from_numpy(starts),
-        lengths=torch.from_numpy(table.lengths),
-        sources=table.sources,
-        seeds=table.seeds,
-        tasks=tuple(_task_of(columns, tasks, episode) for episode in range(len(starts))),
-        info=replace(header.info, action_names=header.features[action].names),
-        reward=outcomes.get(REWARD),
-        terminated=outcomes.get(DONE),
-    )
+    states = (state,) if isinstance(state, str) else tuple(state)
+    choice = Choice(states, action, tuple(other_observations), success)
+    return assemble(LeRobotSource(Path(path)), choice, cameras)
 
 
-@dataclass
-class _Columns:
-    """The wanted columns of all data files, side by side: `values[name]` is (F, *feature shape)."""
+class LeRobotSource(Source):
+    """An opened LeRobotDataset v3.0."""
 
-    root: Path
-    header: Header
-    table: EpisodeTable
-    wanted: list[str]
+    versions: ClassVar[tuple[str, ...]] = (layout.VERSION,)
 
-    def __post_init__(self) -> None:
-        self.values: dict[str, np.ndarray] = {}
+    def __init__(self, root: Path) -> None:
+        """Read what `meta/` says; InputError where that is wrong."""
+        if not root.is_dir():
+            raise bad_input(root, "no such folder", "the folder of a LeRobotDataset")
+        self.root, self.header = root, read_header(root, self.versions)
+        self.table = self._table()
+        numeric = {name: each for name, each in self.header.features.items() if each.is_numeric}
+        super().__init__(
+            where=root / layout.INFO_PATH,
+            info=self.header.info,
+            columns={name: each.shape for name, each in numeric.items()},
+            episode_columns=self.table.outcomes,
+            state=tuple(name for name in ("state", "observations.state", "obs") if name in numeric)[:1],
+            action=next((name for name in ("actions",) if name in numeric), ""),
+            cameras=_camera_names(self.header.pictures),
+            names={name: each.names for name, each in numeric.items() if each.names},
+            placeholders=self.header.placeholders,
+            notes=list(self.table.notes),
+        )
 
-    def read(self) -> _Columns:
-        """Read every data file in the order of the episodes."""
-        index_columns = {"episode_index", "frame_index", "index", "task_index"}
-        names = list(dict.fromkeys([*self.wanted, *sorted(index_columns)]))
-        features = self.header.features | layout.FRAME_FEATURES
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        for file, group in groupby(range(len(self.table.files)), key=self.table.files.__getitem__):
-            episodes = list(group)
-            content = read_columns(self.root / file, names)
-            rows = int(self.table.lengths[episodes].sum())
-            if len(content) != rows:
-                expected = f"{rows}, the lengths of episodes {episodes[0]} to {episodes[-1]} in meta/episodes"
-                raise bad_input(self.root / file, f"{len(content)} frames", expected)
-            first = int(self.table.starts[episodes[0]])
-            for name in names:
-                parts[name].append(self._decode(file, content, name, features[name], first))
-            self._check_indices(file, {name: parts[name][-1][:, 0] for name in index_columns}, episodes, first)
-        self.values = {name: np.concatenate(each) for name, each in parts.items()}
+    def _table(self) -> EpisodeTable:
+        return read_episode_table(self.root, self.header)
+
+    def _tasks(self) -> dict[int, str]:
+        return read_tasks(self.root)
+
+    def _videos(self, key: str) -> tuple[list[str], np.ndarray]:
+        return read_video_table(self.root, self.header, key)
+
+    @property
+    def num_episodes(self) -> int:
+        """As info.json counts them."""
+        return self.header.total_episodes
+
+    def column(self, name: str) -> str:
+        """As of every source; what is no column of numbers is said by its type."""
+        feature = self.header.features.get(name)
+        if feature is not None and not feature.is_numeric:
+            raise bad_input(self.where, f"dtype '{feature.dtype}'", "numbers", field=name)
+        return super().column(name)
+
+    def load(self, names: Sequence[str], faults: Faults) -> Frames:
+        """Columns of all data files, put in the order of the episodes wherever these lie."""
+        tasks = self._tasks()
+        rows = _Rows(self, list(dict.fromkeys([*names, *_INDEX])), faults).read()
+        numbers = np.array([e for e in range(self.num_episodes) if e not in faults.found], np.int64)
+        table, lengths = self.table, self.table.lengths[numbers]
+        starts = lengths.cumsum() - lengths
+        index = rows.columns.pop("task_index")[:, 0] if len(numbers) else np.zeros(0, np.int64)
+        frames = Frames(
+            columns={name: rows.columns[name] for name in names if name in rows.columns},
+            lengths=lengths,
+            numbers=numbers,
+            places=tuple(str(self.root / rows.files[number]) for number in numbers.tolist()),
+            tasks=tuple(tasks.get(int(index[start]), "") for start in starts),
+            sources=tuple(table.sources[number] for number in numbers),
+            seeds=tuple(table.seeds[number] for number in numbers),
+            first_success=table.first_success[numbers],
+            notes=(*rows.notes, *_changing_tasks(index, numbers, lengths)),
+        )
+        for episode, task in enumerate(frames.tasks):
+            if not task:
+                found, expected = str(index[starts[episode]]), f"one of {sorted(tasks)}"
+                faults.add(frames.episode_fault(episode, found, expected, "task_index"))
+        return frames
+
+    def pictures(self, camera: str, frames: Frames) -> Tensor:
+        """Decoded once, into a memory-mapped file beside the data."""
+        where = camera_of(self.where, self.cameras[camera], self.header.pictures[self.cameras[camera]])
+        videos = self._videos(where.key) if where.kind == "video" else None
+        return read_pictures(self.root, self.info.fps, frames, where, videos)
+
+
+class _Rows:
+    """Wanted columns of all data files, in the order of the episodes, without those that are faults."""
+
+    def __init__(self, source: LeRobotSource, wanted: list[str], faults: Faults) -> None:
+        self.root, self.header, self.table = source.root, source.header, source.table
+        self.wanted, self.faults = wanted, faults
+        self.files = list(self.table.files)
+        self.columns: dict[str, np.ndarray] = {}
+        self.notes: list[str] = []
+        self._unreadable: dict[str, InputError] = {}
+
+    def read(self) -> _Rows:
+        """Read every file once; an episode is where its `episode_index` is, whatever the index of the episodes says."""
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in self.wanted}
+        moved: set[int] = set()
+        for file in self._all_files():
+            content = self._content(file)
+            found = None if content is None else self._decoded(file, content)
+            if found is None:
+                continue
+            for name, values in found.items():
+                parts[name].append(values)
+            here = [e for e in np.unique(found["episode_index"]).tolist() if self.files[e] != file]
+            moved.update(here)
+            for episode in here:
+                self.files[episode] = file
+        if not parts["episode_index"]:
+            self._fail_missing(np.zeros(self.header.total_episodes, np.int64))
+            return self
+        self._arrange({name: np.concatenate(each) for name, each in parts.items()})
+        if moved:
+            first = min(moved)
+            self.notes.append(
+                f"{self.root / 'meta/episodes'}: data/file_index is wrong for {len(moved)} episodes (the first is "
+                f"episode {first}: found {self.table.files[first]}, expected {self.files[first]}); found by looking"
+            )
         return self
 
-    def place(self, frame: int) -> tuple[Path, int]:
-        """The file and the episode of a frame."""
-        episode = self.table.place(frame)[0]
-        return self.root / self.table.files[episode], episode
+    def _all_files(self) -> list[str]:
+        """Those that the index names, and whatever else is named like them."""
+        pattern = _TEMPLATE_FIELDS.sub("*", self.header.data_template)
+        there = {path.relative_to(self.root).as_posix() for path in self.root.glob(pattern)}
+        return sorted(there | set(self.table.files))
 
-    def _decode(self, file: str, content: pa.Table, name: str, feature: Feature, first: int) -> np.ndarray:
+    def _content(self, file: str) -> pa.Table | None:
+        try:
+            return read_columns(self.root / file, self.wanted)
+        except InputError as error:
+            self._unreadable[file] = error
+            return None
+
+    def _decoded(self, file: str, content: pa.Table) -> dict[str, np.ndarray] | None:
+        """The wanted columns of a file, without the rows of bad episodes; None where no row is left."""
+        features = self.header.features | layout.FRAME_FEATURES
+        episodes = self._column(file, content, "episode_index", features, None)[:, 0]
+        strange = (episodes < 0) | (episodes >= self.header.total_episodes)
+        if strange.any():
+            found = f"an episode {episodes[np.argmax(strange)]}"
+            expected = f"0 to {self.header.total_episodes - 1}"
+            raise bad_input(self.root / file, found, expected, field="episode_index")
+        while True:
+            keep = ~np.isin(episodes, list(self.faults.found))
+            if not keep.all():
+                content, episodes = content.filter(pa.array(keep)), episodes[keep]
+            if not len(episodes):
+                return None
+            try:
+                return {name: self._column(file, content, name, features, episodes) for name in self.wanted}
+            except EpisodeFault as fault:
+                self.faults.add(fault)
+
+    def _column(
+        self, file: str, content: pa.Table, name: str, features: dict[str, Feature], episodes: np.ndarray | None
+    ) -> np.ndarray:
         if name not in content.schema.names:
             raise bad_input(self.root / file, "no such column", "a column as declared in info.json", field=name)
         try:
-            return layout.decode_column(content.column(name), feature)
+            return layout.decode_column(content.column(name), features[name])
         except ColumnError as error:
-            episode = None if error.row is None else self.place(first + error.row)[1]
+            episode = None if error.row is None or episodes is None else int(episodes[error.row])
             raise bad_input(self.root / file, error.found, error.expected, field=name, episode=episode) from error
 
-    def _check_indices(self, file: str, found: dict[str, np.ndarray], episodes: list[int], first: int) -> None:
-        lengths = self.table.lengths[episodes]
-        frames = first + np.arange(int(lengths.sum()))
-        expected = {
-            "episode_index": np.repeat(episodes, lengths),
-            "frame_index": frames - np.repeat(self.table.starts[episodes], lengths),
-            "index": frames,
-        }
-        for name, values in expected.items():
-            if (found[name] != values).any():
-                row = int(np.argmax(found[name] != values))
-                episode = self.place(first + row)[1]
-                raise bad_input(self.root / file, str(found[name][row]), str(values[row]), field=name, episode=episode)
+    def _arrange(self, columns: dict[str, np.ndarray]) -> None:
+        """Put the rows in the order of the episodes, and check that each has all of its frames."""
+        episodes = columns["episode_index"][:, 0].astype(np.int64)
+        counts = np.bincount(episodes, minlength=self.header.total_episodes)
+        self._fail_missing(counts)
+        good = np.array([e for e in range(len(counts)) if e not in self.faults.found], np.int64)
+        if len(good) < len(counts) or (np.diff(episodes) < 0).any():
+            order = np.argsort(episodes, kind="stable")
+            order = order[np.isin(episodes[order], good)]
+            columns = {name: values[order] for name, values in columns.items()}
+        lengths = counts[good]
+        frame = np.arange(int(lengths.sum())) - np.repeat(lengths.cumsum() - lengths, lengths)
+        self._check_numbers("frame_index", columns["frame_index"][:, 0], frame, good, lengths)
+        index, expected = columns["index"][:, 0], (counts.cumsum() - counts)[good]
+        begins = index[lengths.cumsum() - lengths]
+        self._check_numbers("index", index, np.repeat(begins, lengths) + frame, good, lengths)
+        if (begins != expected).any():
+            wrong = int(np.argmax(begins != expected))
+            self.notes.append(
+                f"{self.root / self.files[good[wrong]]}: the column index of episode {good[wrong]} begins with "
+                f"{begins[wrong]}, expected {expected[wrong]}; counted anew"
+            )
+        bad = [e for e in good.tolist() if e in self.faults.found]
+        if bad:
+            keep = ~np.isin(np.repeat(good, lengths), bad)
+            columns = {name: values[keep] for name, values in columns.items()}
+        self.columns = columns
+
+    def _fail_missing(self, counts: np.ndarray) -> None:
+        """Episodes that are too short, not there, or not whole."""
+        lengths = self.table.lengths
+        for episode in np.flatnonzero((counts != lengths) | (lengths < 2)).tolist():
+            if episode in self.faults.found:
+                continue
+            where, error = self.root / self.files[episode], self._unreadable.get(self.files[episode])
+            if lengths[episode] < 2:
+                found, expected = str(lengths[episode]), "at least 2 frames"
+                fault = bad_input(self.root / "meta", found, expected, field="length", episode=episode)
+            elif error is not None and not counts[episode]:
+                fault = EpisodeFault(str(error), episode)
+            else:
+                expected = f"{lengths[episode]} as the index of the episodes says"
+                fault = bad_input(where, f"{counts[episode]} frames", expected, field="length", episode=episode)
+            assert isinstance(fault, EpisodeFault)
+            self.faults.add(fault)
+
+    def _check_numbers(
+        self, name: str, found: np.ndarray, expected: np.ndarray, good: np.ndarray, lengths: np.ndarray
+    ) -> None:
+        wrong = np.flatnonzero(found != expected)
+        owners = np.searchsorted(lengths.cumsum(), wrong, side="right")
+        for row in wrong[np.unique(owners, return_index=True)[1]].tolist():
+            episode = int(good[np.searchsorted(lengths.cumsum(), row, side="right")])
+            where = self.root / self.files[episode]
+            fault = bad_input(where, str(found[row]), str(expected[row]), field=name, episode=episode)
+            assert isinstance(fault, EpisodeFault)
+            self.faults.add(fault)
 
 
-def _require_numeric(path: Path, header: Header, wanted: list[str]) -> None:
-    for name in wanted:
-        if name not in header.features:
-            found = f"the features {sorted(header.features)}"
-            raise bad_input(path, found, "this one among them", field=name)
-        if not header.features[name].is_numeric:
-            raise bad_input(path, f"dtype '{header.features[name].dtype}'", "numbers", field=name)
+def _changing_tasks(index: np.ndarray, numbers: np.ndarray, lengths: np.ndarray) -> list[str]:
+    """What to say where the task changes within an episode."""
+    if not len(numbers):
+        return []
+    starts = lengths.cumsum() - lengths
+    differs = index != np.repeat(index[starts], lengths)
+    changing = np.flatnonzero(np.add.reduceat(differs, starts))
+    if not len(changing):
+        return []
+    first = int(changing[0])
+    frame = int(np.argmax(differs[starts[first] :]))
+    return [
+        f"the task changes within {len(changing)} of {len(numbers)} episodes (the first is episode {numbers[first]}, "
+        f"at frame {frame}); each counts as one of its first task"
+    ]
 
 
-def _finite_float32(columns: _Columns, name: str) -> np.ndarray:
-    """A column as float32, checked after the conversion (which may overflow)."""
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(columns.values[name], dtype=np.float32)
-    finite = np.isfinite(values).reshape(len(values), -1).all(1)
-    if not finite.all():
-        frame = int(np.argmin(finite))
-        path, episode = columns.place(frame)
-        value = next(v for v in values[frame].ravel().tolist() if not math.isfinite(v))
-        found = f"a value that is not finite at frame {frame - columns.table.starts[episode]} ({value})"
-        raise bad_input(path, found, "finite float32 values", field=name, episode=episode)
-    return values
-
-
-def _joined(columns: _Columns, names: list[str]) -> np.ndarray:
-    """Columns side by side, every frame's value flattened: (F, D)."""
-    parts = [columns.values[name].reshape(len(columns.values[name]), -1) for name in names]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-
-
-def _check_told(columns: _Columns, name: str, told: np.ndarray, frame_by_frame: bool) -> None:
-    """A success column must have one number a frame; told frame by frame it must be zeros and ones."""
-    where = columns.root / layout.INFO_PATH
-    if len(told) != int(columns.table.lengths.sum()):
-        raise bad_input(where, f"shape {columns.header.features[name].shape}", "one value per frame", field=name)
-    wrong = ~np.isfinite(told.astype(np.float64))
-    if frame_by_frame:
-        wrong |= (told != 0) & (told != 1)
-    if wrong.any():
-        path, episode = columns.place(int(np.argmax(wrong)))
-        expected = "0 or 1 in every frame" if frame_by_frame else "finite values"
-        raise bad_input(path, str(told[np.argmax(wrong)]), expected, field=name, episode=episode)
-
-
-def _on_arrival(columns: _Columns, name: str) -> torch.Tensor:
-    """A column of rewards, or of ends, moved to the frame that the action led to."""
-    told, starts = columns.values[name].reshape(-1), columns.table.starts
-    _check_told(columns, name, told, frame_by_frame=name == DONE)
-    return torch.from_numpy(
-        on_arrival(told if name == REWARD else told > 0, starts, starts + columns.table.lengths - 1)
-    )
-
-
-def _task_of(columns: _Columns, tasks: dict[int, str], episode: int) -> str:
-    """The task of an episode, which is that of its first frame."""
-    index = int(columns.values["task_index"][columns.table.starts[episode], 0])
-    if index not in tasks:
-        path = columns.root / columns.table.files[episode]
-        raise bad_input(path, str(index), f"one of {sorted(tasks)}", field="task_index", episode=episode)
-    return tasks[index]
+def _camera_names(pictures: dict[str, dict]) -> dict[str, str]:
+    """Short names of cameras: `observation.images.top` is top, `observation.image` and `image` are image."""
+    names: dict[str, str] = {}
+    for key in pictures:
+        short = key.removeprefix(IMAGES).removeprefix("observation.")
+        names[key if short in names else short] = key
+    return names

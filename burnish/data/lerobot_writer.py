@@ -38,6 +38,7 @@ def write_dataset(
     *,
     shard_megabytes: float = 100.0,
     pictures: Literal["image", "video"] = "image",
+    labelled: bool = True,
 ) -> None:
     """Write episodes as a LeRobotDataset v3.0 that LeRobot itself can open.
 
@@ -51,6 +52,7 @@ def write_dataset(
         shard_megabytes: the size after which a new Parquet file (uncompressed) or video is begun.
         pictures: how cameras' pictures are stored: `image`, as PNG in the Parquet files, which keeps every pixel; or
             `video`, as mp4 (H.264, else AV1), which is much smaller, loses detail, and needs PyAV and even sizes.
+        labelled: whether the episodes' success was told; where not, readers find none.
 
     Raises:
         InputError: something exists at `path`, there is no episode, or the episodes differ in shape; pictures that
@@ -69,6 +71,7 @@ def write_dataset(
         partial = path.parent / f".{path.name}.partial-{secrets.token_hex(4)}"
         partial.mkdir()
     writer = _Writer(partial, path, info, shard_megabytes, pictures)
+    writer.labelled = labelled
     try:
         for episode in episodes:
             with _environment_errors(path):
@@ -88,6 +91,7 @@ class _Writer:
 
     def __init__(self, folder: Path, name: Path, info: DatasetInfo, shard_megabytes: float, pictures: str) -> None:
         self._pictures = pictures
+        self.labelled = True
         self._videos: dict[str, VideoShards] = {}
         self._folder, self._name, self._info, self._shard_megabytes = folder, name, info, shard_megabytes
         self._data = ParquetShards(folder, layout.DATA_TEMPLATE, shard_megabytes * MEGABYTE)
@@ -205,7 +209,8 @@ class _Writer:
         """What was not recorded: other readers get success as the reward, and the end of the record as the end."""
         assert self._first is not None
         recorded = {REWARD: self._first.reward, DONE: self._first.terminated}
-        return [name for name, values in recorded.items() if values is None]
+        untold = [] if self.labelled else ["next.success"]
+        return [*untold, *(name for name, values in recorded.items() if values is None)]
 
     def _info_json(self) -> dict:
         info = self._info

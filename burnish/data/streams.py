@@ -90,7 +90,10 @@ def in_chunks(dataset: Dataset, chunk: int) -> tuple[Dataset, Tensor]:
         The new dataset, and int64 (F',): the frame of `dataset` that each of its frames is.
     """
     frames, lengths, origins = [], [], []
-    reward, terminated = _since(dataset, chunk)
+    reward, terminated = (
+        None if values is None else sums_since(values, dataset, chunk)
+        for values in (dataset.reward, dataset.terminated)
+    )
     for episode, (start, length) in enumerate(zip(dataset.starts.tolist(), dataset.lengths.tolist(), strict=True)):
         for offset in range(min(chunk, length)):
             row = torch.arange(start + offset, start + length, chunk, device=dataset.device)
@@ -116,17 +119,13 @@ def in_chunks(dataset: Dataset, chunk: int) -> tuple[Dataset, Tensor]:
     ), order
 
 
-def _since(dataset: Dataset, chunk: int) -> tuple[Tensor | None, Tensor | None]:
-    """Sum of the rewards, and any termination, in the `chunk` frames up to and with each frame (F,)."""
+def sums_since(values: Tensor, dataset: Dataset, count: int) -> Tensor:
+    """Sum of numbers, or whether any is true, over the `count` frames up to and with each frame (F,)."""
     frames = torch.arange(dataset.num_frames, device=dataset.device)
-    window = frames[:, None] - torch.arange(chunk, device=dataset.device)
+    window = frames[:, None] - torch.arange(count, device=dataset.device)
     inside = window >= dataset.starts[dataset.episode_of_frame][:, None]
     window = window.clamp(min=0)
-    reward, terminated = dataset.reward, dataset.terminated
-    return (
-        None if reward is None else (reward[window] * inside).sum(1),
-        None if terminated is None else (terminated[window] & inside).any(1),
-    )
+    return (values[window] & inside).any(1) if values.dtype == torch.bool else (values[window] * inside).sum(1)
 
 
 def _rows(values: Tensor | None, order: Tensor, lengths: Tensor) -> Tensor | None:

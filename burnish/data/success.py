@@ -2,89 +2,213 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.data.checks import bad_input
+from burnish.data.checks import Faults, bad_input
 from burnish.data.dataset import Dataset
+from burnish.data.frames import Frames, Source
 from burnish.errors import InputError
 
 AUTOMATIC_COLUMNS = ("next.success", "success")
 REWARD, DONE = "next.reward", "next.done"
 """LeRobot's columns of what an action earned, and of whether it ended the episode."""
+_OUTCOMES = {"0": False, "1": True, "false": False, "true": True}
 
 
 @dataclass(frozen=True)
 class SuccessRule:
-    """Where success comes from.
+    """Where success comes from: one of a column, a threshold, terminations, labels, or the numbers of what failed.
 
     Attributes:
-        column: the column that tells success. Columns named `next.*` tell it of the frame that follows, all others of
-            their own frame. None: `next.success` or `success`, whichever the dataset has.
+        column: the column of zeros and ones (or, with `above`, of any numbers) that tells success. Columns named
+            `next.*` tell it of the frame that follows, all others of their own frame; a column with one value an
+            episode tells it of the episode. None: `next.success` or `success`, whichever the dataset has.
         last_frames: when given, success is the last so many frames of every successful episode, where an episode is
-            successful when any value of `column` is above 0; a dataset that has no such column (and none was named)
-            is taken for demonstrations only, every one successful. When None, success is the column, frame by frame.
+            successful when `column` says so anywhere; a dataset that has no such column (and none was named) is taken
+            for demonstrations only, every one successful. When None, success is the column, frame by frame.
+        above: from this value of `column` on it is success.
+        termination: an episode is successful where it ended by itself (`next.done`).
+        failed: numbers of the episodes that failed; all others succeeded.
+        labels: a CSV file of `episode,success`, with 0 or 1 for every episode.
+        untold: success may be unknown, and is not looked for.
     """
 
     column: str | None = None
     last_frames: int | None = None
+    above: float | None = None
+    termination: bool = False
+    failed: tuple[int, ...] = ()
+    labels: Path | None = None
+    untold: bool = False
 
     def __post_init__(self) -> None:
         if self.last_frames is not None and self.last_frames < 1:
             raise InputError(f"the success rule's last_frames is {self.last_frames}, expected at least 1")
+        told = {
+            "--success-above" if self.above is not None else "--success-column": self.column is not None,
+            "--success-on-termination": self.termination,
+            "--failed-episodes": bool(self.failed),
+            "--labels": self.labels is not None,
+        }
+        said = [flag for flag, given in told.items() if given]
+        if len(said) > 1:
+            raise InputError(f"found {' and '.join(said)}, expected one way in which success is told")
+        if self.last_frames is None and (self.failed or self.labels):
+            raise InputError(
+                f"{said[0]} tells which episodes succeed, and not when: say with --success-last-frames N how many "
+                "frames at their end show it"
+            )
 
-    def resolve(self, columns: list[str], where: object, rewarded: bool = False) -> str | None:
+    def resolve(self, source: Source) -> str | None:
         """The column to read from those that the dataset has.
 
-        None means that every episode is successful where `last_frames` is given, and that success is not known where
-        it is not, which is fine in a dataset that is `rewarded`.
+        None means that no column is needed: every episode is successful where `last_frames` is given, or the rule
+        tells which; else success is not known, which is fine in a dataset that has rewards.
 
         Raises:
             InputError: the named column is missing, or there is nothing to tell success by, and no reward either.
         """
+        if self.termination:
+            if not source.tells(DONE):
+                raise bad_input(source.where, "no such column", "what ended each episode", field=DONE)
+            return DONE
+        if self.failed or self.labels or self.untold:
+            return None
         if self.column is not None:
-            if self.column not in columns:
-                raise bad_input(where, f"the columns {columns}", "the column that tells success", field=self.column)
-            return self.column
-        found = next((name for name in AUTOMATIC_COLUMNS if name in columns), None)
-        if found is None and self.last_frames is None and not rewarded:
+            if self.column not in source.columns and self.column in source.episode_columns:
+                return self._of_episodes(source, self.column)
+            return source.column(self.column)
+        found = next(filter(source.tells, AUTOMATIC_COLUMNS), None)
+        if found is None and self.last_frames is not None:
+            return next((name for name in AUTOMATIC_COLUMNS if name in source.episode_columns), None)
+        if found is None and not source.tells(REWARD):
             raise InputError(
-                f"{where}: found no column 'next.success' or 'success' (nor '{REWARD}') among {columns}, expected to "
-                "be told what success is: either name a column of zeros and ones (SuccessRule(column='...')), or, for "
-                "demonstrations that all end in success, take their last n frames (SuccessRule(last_frames=n))"
+                f"{source.where}: found no column 'next.success' or 'success' (nor '{REWARD}') among "
+                f"{', '.join(sorted(source.columns))}, expected to be told what success is: name a column of zeros and "
+                "ones (--success-column NAME) or a threshold (--success-above NAME=VALUE); or, for demonstrations that "
+                "all end in success, how many frames at the end show it (--success-last-frames N, with "
+                "--failed-episodes or --labels FILE where some failed)"
             )
         return found
 
-    def frames(
-        self, name: str | None, values: np.ndarray | None, starts: np.ndarray, lengths: np.ndarray, first: np.ndarray
-    ) -> np.ndarray:
-        """Success of every frame.
+    def _of_episodes(self, source: Source, name: str) -> str:
+        if self.last_frames is None:
+            found = "one value for each episode, which tells not when it succeeds"
+            raise bad_input(source.where, found, "--success-last-frames N beside it", field=name)
+        return name
 
-        Args:
-            name: the resolved column; no frame shows success where there is neither it nor `last_frames`.
-            values: (F,) its values, None without a column.
-            starts: (E,) first frame of every episode.
-            lengths: (E,) frames of every episode.
-            first: bool (E,) success of every episode's first frame, which a `next.*` column cannot tell.
+    def frames(self, name: str | None, source: Source, frames: Frames, faults: Faults) -> np.ndarray:
+        """Success of every frame, bool (F,); `name` is the resolved column, which `frames` has where it is per frame.
 
-        Returns:
-            bool (F,), aligned with the frames.
+        Raises:
+            InputError: the column is graded, or an episode's outcome is missing.
         """
-        last = starts + lengths - 1
-        total = int(lengths.sum())
-        if self.last_frames is not None:
-            marked = np.ones(len(starts), bool) if values is None else np.maximum.reduceat(values > 0, starts)
-            from_end = np.repeat(last, lengths) - np.arange(total)
-            return np.repeat(marked, lengths) & (from_end < self.last_frames)
-        if values is None or name is None:
-            return np.zeros(total, bool)
-        told = values > 0
-        if not name.startswith("next."):
-            return told
-        return on_arrival(told, starts, last, first)
+        starts, lengths = frames.starts, frames.lengths
+        told = None
+        if name is not None and name in frames.columns:
+            told = self._told(name, frames, faults)
+            if self.last_frames is None:
+                if not name.startswith("next."):
+                    return told
+                return on_arrival(told, starts, starts + lengths - 1, frames.first_success)
+            marked = np.maximum.reduceat(told, starts)
+        elif self.last_frames is None:
+            return np.zeros(frames.total, bool)
+        else:
+            marked = self._outcomes(name, source, frames)
+        from_end = np.repeat(starts + lengths - 1, lengths) - np.arange(frames.total)
+        return np.repeat(marked, lengths) & (from_end < self.last_frames)
+
+    def _told(self, name: str, frames: Frames, faults: Faults) -> np.ndarray:
+        """What a column says of each row, bool (F,); only zeros and ones say something without a threshold."""
+        values = frames.columns[name]
+        if values.size != frames.total:
+            raise bad_input(frames.places[0], f"shape {values.shape[1:]}", "one value per frame", field=name)
+        told = values.reshape(-1).astype(np.float64)
+        # A success bit that was not recorded does not become a failure.
+        wrong = ~np.isfinite(told) if self.above is not None else (told != 0) & (told != 1)
+        for frame in _first_of_episodes(wrong, frames):
+            expected = "finite values"
+            if self.above is None:
+                expected = f"0 or 1 in every frame; a graded column needs a threshold, --success-above {name}=VALUE"
+            fault = frames.fault(frame, f"{told[frame]:.6g}", expected, name)
+            if self.above is None and np.isfinite(told[frame]):
+                raise InputError(str(fault))
+            faults.add(fault)
+        return told > 0 if self.above is None else np.nan_to_num(told, nan=-np.inf) >= self.above
+
+    def _outcomes(self, name: str | None, source: Source, frames: Frames) -> np.ndarray:
+        """Whether each episode succeeded, bool (E,)."""
+        numbers = frames.numbers.tolist()
+        if name is not None:
+            values = source.episode_columns[name].astype(np.float64)[frames.numbers]
+            return self._judged(name, values, source.where, numbers)
+        if self.labels is not None:
+            outcomes = read_labels(self.labels)
+            missing = [number for number in numbers if number not in outcomes]
+            if missing:
+                raise bad_input(
+                    self.labels, "no such row", "0 or 1 for every episode", field="episode", episode=missing[0]
+                )
+            return np.array([outcomes[number] for number in numbers], bool)
+        wrong = [number for number in self.failed if number < 0 or number >= source.num_episodes]
+        if wrong:
+            expected = f"numbers from 0 to {source.num_episodes - 1}"
+            raise bad_input(source.where, f"episode {wrong[0]}", expected, field="--failed-episodes")
+        return np.array([number not in self.failed for number in numbers], bool)
+
+    def _judged(self, name: str, values: np.ndarray, where: object, numbers: list[int]) -> np.ndarray:
+        wrong = ~np.isfinite(values) if self.above is not None else (values != 0) & (values != 1)
+        if wrong.any():
+            episode = int(np.argmax(wrong))
+            expected = f"0 or 1; a graded column needs a threshold, --success-above {name}=VALUE"
+            found = f"{values[episode]:.6g} for episode {numbers[episode]}"
+            raise bad_input(where, found, expected, field=name)
+        return values > 0 if self.above is None else values >= self.above
+
+
+UNTOLD = SuccessRule(untold=True)
+"""For those who look at data, or convert them, whatever success is."""
+
+
+def read_labels(path: Path) -> dict[int, bool]:
+    """A CSV file of `episode,success`; a first line of words is a heading.
+
+    Raises:
+        InputError: it is missing, or a line is no number of an episode and 0 or 1.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise bad_input(path, f"a file that cannot be read ({error})", "lines of episode,success") from error
+    outcomes: dict[int, bool] = {}
+    for line, row in enumerate(rows, 1):
+        words = [word.strip().lower() for word in row]
+        if line == 1 and len(words) == 2 and not words[0].isdigit():
+            continue
+        if len(words) != 2 or not words[0].isdecimal() or words[1] not in _OUTCOMES:
+            raise bad_input(path, f"{','.join(row)!r} in line {line}", "a number of an episode, a comma, and 0 or 1")
+        number = int(words[0])
+        if number in outcomes:
+            raise bad_input(path, f"a second line of episode {number}", "one line for each episode")
+        outcomes[number] = _OUTCOMES[words[1]]
+    if not outcomes:
+        raise bad_input(path, "no line", "lines of episode,success")
+    return outcomes
+
+
+def _first_of_episodes(wrong: np.ndarray, frames: Frames) -> list[int]:
+    """The first wrong frame of each episode that has any."""
+    found = np.flatnonzero(wrong)
+    episodes = np.searchsorted(frames.starts, found, side="right")
+    return found[np.unique(episodes, return_index=True)[1]].tolist()
 
 
 def on_arrival(told: np.ndarray, starts: np.ndarray, last: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:

@@ -39,7 +39,7 @@ class VideoShards:
     One frame is in memory at a time. Methods raise OSError, or RunError where the encoder itself fails.
     """
 
-    def __init__(self, folder: Path, key: str, fps: int, size: tuple[int, int], shard_bytes: float) -> None:
+    def __init__(self, folder: Path, key: str, fps: float, size: tuple[int, int], shard_bytes: float) -> None:
         """Write below `folder`; a file that has passed `shard_bytes` is closed before the next episode.
 
         Raises:
@@ -52,6 +52,7 @@ class VideoShards:
         if size[0] % 2 or size[1] % 2:
             raise InputError(f"videos: found pictures of {size[0]} x {size[1]}, expected even numbers; or store images")
         self._encoder = encoder
+        self._rate = Fraction(fps).limit_denominator(1001)  # 29.97 is 30000 / 1001
         self._folder, self._key, self._fps, self._size, self._shard_bytes = folder, key, fps, size, shard_bytes
         self._file = self._frames = self._bytes = 0
         self._container: Any = None
@@ -83,7 +84,7 @@ class VideoShards:
             start = self._frames
             for picture in pictures:
                 frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
+                frame.pts, frame.time_base = self._frames, 1 / self._rate
                 self._mux(self._stream.encode(frame))
                 self._frames += 1
         return VideoLocation(*divmod(self._file, FILES_PER_CHUNK), start / self._fps, self._frames / self._fps)
@@ -109,7 +110,9 @@ class VideoShards:
         path = self._folder / file_path(VIDEO_TEMPLATE, *divmod(self._file, FILES_PER_CHUNK), self._key)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._container = self._av.open(str(path.absolute()), "w", format="mp4")
-        self._stream = self._container.add_stream(self._encoder, rate=self._fps, options=dict(_ENCODERS[self._encoder]))
+        self._stream = self._container.add_stream(
+            self._encoder, rate=self._rate, options=dict(_ENCODERS[self._encoder])
+        )
         self._stream.height, self._stream.width = self._size
         self._stream.pix_fmt = PIXEL_FORMAT
 

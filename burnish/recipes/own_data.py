@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.data import ActionScaling, Dataset, check_unit, require_outcomes
+from burnish.data import ActionScaling, Dataset, check_unit
 from burnish.data.formats import ReadingRule, format_of
+from burnish.data.prospects import Finding, prospects, require_prospects
+from burnish.data.signals import signals
 from burnish.errors import InputError
 from burnish.pipeline import External
 from burnish.rewards import RewardConfig
@@ -21,6 +23,8 @@ class OwnData:
     def parts(self, cameras: Sequence[str]) -> dict[str, External]:
         """What a run that looks at `cameras` depends on."""
         found = format_of(self.path).parts(self.path, cameras)
+        if self.rule.labels is not None:
+            found["labels"] = self.rule.labels
         return {name: External(f"own_{name}", path) for name, path in found.items()}
 
     @property
@@ -58,8 +62,13 @@ class OwnData:
         """
         dataset = self.read() if dataset is None else dataset
         chosen = dataset.subset([index for index, name in enumerate(dataset.tasks) if name == task])
-        require_outcomes(reward.view(chosen), f"{self.path}, task '{task}'")
+        require_prospects(reward.view(chosen), f"{self.path}, task '{task}'", self.rule.success_last_frames)
         return chosen
+
+    def findings(self, chosen: Dataset, reward: RewardConfig) -> list[Finding]:
+        """What is to be said of `chosen` before anything trains; `burnish data inspect` says more."""
+        seen = prospects(reward.view(chosen), self.rule.success_last_frames)
+        return [each for each in [*seen, *signals(chosen)] if each.level == "warning"]
 
     def task(self, wanted: str | None) -> str:
         """The task to learn: the one that is wanted, or the data set's only one.

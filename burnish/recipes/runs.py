@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic
 
@@ -67,7 +67,7 @@ class NewRun(Generic[Config]):
         """Check everything that can be before a run folder is made; InputError where it is wrong."""
         check(self, "")
         if self.dataset is not None:
-            return self._own(recipe, OwnData(self.dataset.absolute(), self.reading))
+            return self._own(recipe, OwnData(self.dataset.absolute(), self._reading))
         if self.reading != ReadingRule() or self.data_task is not None:
             raise InputError("it was said how to read your own data set, but not which: name it with --dataset")
         if self.task is None:
@@ -87,6 +87,11 @@ class NewRun(Generic[Config]):
         check_given(source, self.config)
         return source
 
+    @property
+    def _reading(self) -> ReadingRule:
+        labels = self.reading.labels
+        return self.reading if labels is None else replace(self.reading, labels=labels.absolute())
+
     def _own(self, recipe: str, own: OwnData) -> "Resolved":
         # A bare name is one of the data set's tasks; one with a suite before it is where the policy is judged.
         judged = self.task is not None and ":" in self.task
@@ -96,8 +101,9 @@ class NewRun(Generic[Config]):
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator, self._policy())
         dataset = own.read()
-        scaling = own.scaling(dataset)
-        own.read_task(task, self.config.reward, dataset)  # type: ignore[attr-defined]
+        scaling, reward = own.scaling(dataset), self.config.reward  # type: ignore[attr-defined]
+        for each in own.findings(own.read_task(task, reward, dataset), reward):
+            progress.say(f"{each.level}: {each.text}")
         if run.policy is not None:
             check_given(run.policy, self.config, dataset.scaled(scaling), own.rule.state_key)
         if simulator is not None:

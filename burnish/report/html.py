@@ -50,6 +50,12 @@ def render_html(
     return whole_page(f"{report['task']}: Burnish report", "\n".join(parts), "img-src data:; media-src data:")
 
 
+def render_sections(title: str, head: str, sections: Sequence[Section]) -> str:
+    """A page that is not a run's: `head`, which must be escaped, and sections."""
+    page = _Page({})
+    return whole_page(title, "\n".join([head, *map(page.section, sections)]), "img-src data:")
+
+
 class _Page:
     """What the page has used up so far: ids of plots, and room for videos."""
 

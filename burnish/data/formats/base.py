@@ -10,6 +10,10 @@ from typing import ClassVar, Literal
 from burnish.config import within
 from burnish.data.dataset import Dataset
 from burnish.data.episodes import ACTION, STATE
+from burnish.data.frames import Source
+from burnish.data.reading import Choice, assemble
+from burnish.data.striding import Stride
+from burnish.data.success import SuccessRule
 from burnish.errors import InputError
 
 GROUP = "burnish.formats"
@@ -22,7 +26,15 @@ class ReadingRule:
     """Which columns are read from a data set, and how success is told."""
 
     success_column: str | None = None
-    """Column that tells success, frame by frame; default next.success or success."""
+    """Column of zeros and ones that tells success, of each frame or each episode; default next.success or success."""
+    success_above: str | None = None
+    """NAME=VALUE: success is where this column is at least this value."""
+    success_on_termination: bool = False
+    """Success is where an episode ended by itself (next.done)."""
+    labels: Path | None = None
+    """CSV file of episode,success: which episodes succeed (with --success-last-frames)."""
+    failed_episodes: tuple[int, ...] = ()
+    """Numbers of the episodes that failed, all others succeed (with --success-last-frames)."""
     success_last_frames: int | None = within(None, 1)
     """Success is the last so many frames of every successful episode."""
     state_key: tuple[str, ...] = (STATE,)
@@ -32,6 +44,50 @@ class ReadingRule:
     action_units: Literal["auto", "own", "unit"] = "auto"
     """own: each dimension of the actions is scaled by its range in the data, and the policy answers in the data's
     units. unit: actions are in [-1, 1] and taken as they are. auto: unit for what Burnish's simulators recorded."""
+    skip_bad: bool = False
+    """Leave bad episodes out, and say which and why; else the first one is an error."""
+    stride: int = within(1, 1)
+    """Every so many frames are one."""
+    stride_actions: Literal["last", "sum"] = "last"
+    """What stands for the actions between: the last one (absolute targets) or their sum (relative ones)."""
+    fps: float | None = within(None, 0, open_low=True)
+    """Frames per second, where the files do not say."""
+
+    def choice(self) -> Choice:
+        """What it comes down to.
+
+        Raises:
+            InputError: parts of it contradict each other.
+        """
+        column, above = self.success_column, None
+        if self.success_above is not None:
+            name, equals, value = self.success_above.rpartition("=")
+            try:
+                above = float(value)
+            except ValueError:
+                equals = ""
+            if not equals or not name or above != above:
+                raise InputError(f"--success-above is {self.success_above!r}, expected NAME=VALUE (next.reward=0.95)")
+            if column is not None:
+                raise InputError(
+                    "found --success-column and --success-above, expected one way in which success is told"
+                )
+            column = name
+        return Choice(
+            state=self.state_key,
+            action=self.action_key,
+            success=SuccessRule(
+                column,
+                self.success_last_frames,
+                above,
+                self.success_on_termination,
+                self.failed_episodes,
+                self.labels,
+            ),
+            skip_bad=self.skip_bad,
+            stride=Stride(self.stride, self.stride_actions),
+            fps=self.fps,
+        )
 
 
 class Format(ABC):
@@ -45,7 +101,8 @@ class Format(ABC):
     """In messages to people."""
 
     def __init_subclass__(cls) -> None:
-        _KNOWN[cls.name] = cls
+        if "name" in cls.__dict__:
+            _KNOWN[cls.name] = cls
 
     @abstractmethod
     def detect(self, path: Path) -> bool:
@@ -64,6 +121,22 @@ class Format(ABC):
         return {"data": path}
 
 
+class SourceFormat(Format):
+    """A format that is an opened `Source`: columns, success, bad episodes and the rest are the same for all."""
+
+    @abstractmethod
+    def open(self, path: Path) -> Source:
+        """Look at what there is.
+
+        Raises:
+            InputError: it is not what the format says.
+        """
+
+    def read(self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = ()) -> Dataset:
+        """As every format."""
+        return assemble(self.open(path), rule.choice(), cameras)
+
+
 def formats() -> list[Format]:
     """All that are known, those of installed packages too."""
     for point in importlib.metadata.entry_points(group=GROUP):
@@ -78,7 +151,12 @@ def format_of(path: Path) -> Format:
         InputError: there is nothing, or nothing that any format knows.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder, expected a data set")
+        hint = ""
+        if len(path.parts) == 2 and not path.is_absolute():
+            hint = (
+                f"; a data set of a hub is downloaded first (hf download {path} --repo-type dataset --local-dir FOLDER)"
+            )
+        raise InputError(f"{path}: no such file or folder, expected a data set{hint}")
     known = formats()
     found = next((each for each in known if each.detect(path)), None)
     if found is None:

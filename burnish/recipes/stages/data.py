@@ -15,6 +15,7 @@ from burnish.pipeline import Absent, Reading, Stage, StageContext, progress, sta
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.recording import noted
 from burnish.recipes.stages.training import train
+from burnish.report.data_page import findings_section
 from burnish.report.sections_run import actions_section
 from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
@@ -203,10 +204,10 @@ def take_own_data(
     dataset = own.read(cameras)
     scaling = own.scaling(dataset)
     chosen = own.read_task(task, reward, dataset)
-    sections = []
+    sections = [findings_section(own.findings(chosen, reward), "data")]
     if scaling is not None:
         write_json(context.folder / SCALING_FILE, to_dict(scaling))
-        sections = [actions_section(scaling, dataset.actions)]
-        for sentence in (*sections[0].words, *sections[0].warnings):
+        sections.append(actions_section(scaling, dataset.actions))
+        for sentence in (*sections[-1].words, *sections[-1].warnings):
             progress.say(f"{context.name}: {sentence}")
     return noted(context, Recording(chosen.to_episodes(), chosen.info), reward, sections)

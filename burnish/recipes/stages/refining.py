@@ -37,11 +37,11 @@ def refine_policy(
     before = simulator_steps()
     agent, imagines = inside(policy), imagined(models, imagination.pessimism, data)
     check_same_features(agent, imagines.world_model, {k: v[data.starts[:8]] for k, v in data.observations.items()})
-    starts = start_states(imagination.starts, data, imagines.world_model)
     chunk = agent.policy.config.chunk
     shared = current().share(imagination.num_envs, "imagination.num_envs")
     rules = replace(imagination, chunk=chunk, num_envs=shared)
     unhurried = replace(rules, num_envs=refinement.imagined_episodes, horizon=10**9)
+    starts = start_states(imagination.starts, data, imagines.world_model)
     env = ImaginedEnv(imagines, starts, data.action_dim, rules, seed)
     scored_in = ImaginedEnv(imagines, starts, data.action_dim, unhurried, seed + 1)
     scored_from = starts.episode_starts(refinement.imagined_episodes)
@@ -71,6 +71,15 @@ def refine_policy(
     section = refinement_section(rows, int(result["iteration"]), imagined_scores, result["stopped"])
     save_sections(context.folder, [section])
     return policy
+
+
+def imagined_env(agent: Agent, data: Dataset, models: Models, imagination: ImaginationConfig, seed: int) -> ImaginedEnv:
+    """The environment of a refinement, for decisions of this agent's policy."""
+    imagines = imagined(models, imagination.pessimism, data)
+    rules = replace(imagination, chunk=agent.policy.config.chunk)
+    return ImaginedEnv(
+        imagines, start_states(imagination.starts, data, imagines.world_model), data.action_dim, rules, seed
+    )
 
 
 def simulator_steps() -> int:

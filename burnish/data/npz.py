@@ -1,0 +1,96 @@
+"""NumPy's own files of anybody: plain numbers, never objects."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.data.checks import bad_input
+
+_BROKEN = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_MOST_UNPACKED = 1100
+"""Deflate packs no more than 1032 bytes into one."""
+
+
+class Header:
+    """What an array is, without its values."""
+
+    def __init__(self, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+        self.dtype, self.shape = dtype, shape
+
+
+def headers(path: Path) -> dict[str, Any]:
+    """All arrays of an .npz file, without their values.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    found: dict[str, Any] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(".npy"):
+                    with archive.open(name) as file:
+                        found[name.removesuffix(".npy")] = _header(file)
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+    return found
+
+
+def read(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file.
+
+    Raises:
+        InputError: the file is missing or damaged, or an array is missing, or holds objects.
+    """
+    _refuse_links(path)
+    known = headers(path)
+    for name in names:
+        if name not in known:
+            raise bad_input(path, f"the arrays {', '.join(sorted(known))}", "this one among them", field=name)
+        if known[name].dtype.kind not in "biuf":
+            found = f"an array of {known[name].dtype}"
+            raise bad_input(path, found, "plain numbers (objects are not read)", field=name)
+        size = known[name].dtype.itemsize * int(np.prod(known[name].shape, dtype=object))
+        if size > _MOST_UNPACKED * (path.stat().st_size + 1024):
+            raise bad_input(path, f"an array of {size} bytes", "one that its file can hold", field=name)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names}
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of an .npy file, mapped where it lies.
+
+    Raises:
+        InputError: the file is missing or damaged, or holds objects.
+    """
+    _refuse_links(path)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+
+
+def _header(file: Any) -> Header:
+    version = np.lib.format.read_magic(file)
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = reader(file)
+    return Header(dtype, shape)
+
+
+def _refuse_links(path: Path) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+        raise bad_input(path, "a link out of its folder", "a file in it")
+
+
+def _unreadable(path: Path, error: BaseException) -> Exception:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return bad_input(path, f"a file that cannot be read ({reason})", "a whole NumPy file of plain numbers")

@@ -1,0 +1,195 @@
+"""From what a format found to a Dataset: which columns, what success is, which episodes; one way for all formats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.data.checks import EpisodeFault, Faults, bad_input
+from burnish.data.dataset import Dataset
+from burnish.data.episodes import ACTION, STATE, image_key
+from burnish.data.frames import Frames, Source
+from burnish.data.striding import Stride
+from burnish.data.success import DONE, REWARD, SuccessRule, on_arrival
+from burnish.errors import InputError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is read from a data set, and how.
+
+    Attributes:
+        state: the column, or columns to be joined, that become `observation.state`; flattened to (F, D).
+        action: the column that becomes the action; flattened to (F, A).
+        others: further columns of numbers to keep under their own names and shapes.
+        success: how success is told.
+        skip_bad: whether bad episodes are left out; else the first one is an error.
+        stride: every so many frames are one.
+        fps: frames per second, where the files do not say or are wrong.
+    """
+
+    state: tuple[str, ...] = (STATE,)
+    action: str = ACTION
+    others: tuple[str, ...] = ()
+    success: SuccessRule = SuccessRule()
+    skip_bad: bool = False
+    stride: Stride = Stride()
+    fps: float | None = None
+
+
+def assemble(source: Source, choice: Choice, cameras: Sequence[str] | None = ()) -> Dataset:
+    """Read an opened data set: numbers into memory, pictures as its source keeps them.
+
+    Args:
+        source: the data set.
+        choice: what is read.
+        cameras: whose pictures to read, by name or by key; None for all there are, () for none.
+
+    Returns:
+        The dataset on the CPU, everything in float32, pictures in uint8 (F, H, W, 3). What was left out or repaired is
+        in `info.notes`.
+
+    Raises:
+        InputError: anything that is not as the format and the choice say; names the file, the episode and the field.
+    """
+    if choice.fps is not None:
+        source.info = replace(source.info, fps=int(choice.fps) if choice.fps.is_integer() else choice.fps)
+    states, action = _states(source, choice), _action(source, choice)
+    others = [source.column(name) for name in choice.others]
+    earned = list(filter(source.tells, (REWARD, DONE)))
+    success = choice.success.resolve(source)
+    told = [success] if success in source.columns else []
+    views = list(source.cameras) if cameras is None else [source.camera(name) for name in _several(cameras)]
+
+    faults = Faults(choice.skip_bad)
+    frames = source.load(list(dict.fromkeys([*states, action, *others, *earned, *told])), faults)
+    values = [*states, action, *others, *(name for name in earned if name == REWARD)]
+    frames = _whole(source, frames, faults)
+    for name in values:
+        frames.columns[name] = _float32(frames, name, faults)
+    _check_rewards(frames, earned, faults)
+    choice.success.frames(success, source, _whole(source, frames, faults), faults)
+    frames = _whole(source, frames, faults)
+    frames, pictures = _pictures(source, frames, views, faults)
+    actions = _joined(frames, [action])
+    names = {"state_names": _names(source, states), "action_names": _names(source, [action])}
+    info = replace(source.info, **names, notes=_notes(source, frames, faults))
+    dataset = Dataset(
+        observations={STATE: _tensor(_joined(frames, states))}
+        | {name: _tensor(frames.columns[name]) for name in others}
+        | {image_key(name): each for name, each in pictures.items()},
+        actions=_tensor(actions),
+        success=torch.from_numpy(choice.success.frames(success, source, frames, faults)),
+        starts=torch.from_numpy(frames.starts),
+        lengths=torch.from_numpy(frames.lengths),
+        sources=frames.sources,
+        seeds=frames.seeds,
+        tasks=frames.tasks,
+        info=info,
+        reward=_on_arrival(frames, REWARD) if REWARD in earned else None,
+        terminated=_on_arrival(frames, DONE) if DONE in earned else None,
+    )
+    return choice.stride.apply(dataset)
+
+
+def _states(source: Source, choice: Choice) -> list[str]:
+    if not choice.state:
+        raise bad_input(source.where, "no column chosen for the state", "at least one")
+    if choice.state == (STATE,) and STATE not in source.columns and STATE not in source.aliases and source.state:
+        return list(source.state)
+    return [source.column(name) for name in choice.state]
+
+
+def _action(source: Source, choice: Choice) -> str:
+    if choice.action == ACTION and ACTION not in source.columns and ACTION not in source.aliases and source.action:
+        return source.action
+    return source.column(choice.action)
+
+
+def _several(cameras: Sequence[str]) -> list[str]:
+    return [cameras] if isinstance(cameras, str) else list(dict.fromkeys(cameras))
+
+
+def _whole(source: Source, frames: Frames, faults: Faults) -> Frames:
+    """The episodes without faults."""
+    left = frames.without(faults.found)
+    if not len(left.numbers):
+        first = next(iter(faults.found.values()), "found no episode, expected at least one")
+        raise InputError(f"{source.where}: all {source.num_episodes} episodes are bad; the first one: {first}")
+    return left
+
+
+def _float32(frames: Frames, name: str, faults: Faults) -> np.ndarray:
+    """A column as float32, checked after the conversion (which may overflow)."""
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(frames.columns[name], dtype=np.float32)
+    finite = np.isfinite(values).reshape(len(values), -1).all(1)
+    if not finite.all():
+        wrong = np.flatnonzero(~finite)
+        episodes = np.searchsorted(frames.starts, wrong, side="right")
+        for frame in wrong[np.unique(episodes, return_index=True)[1]].tolist():
+            value = next(v for v in values[frame].ravel().tolist() if not math.isfinite(v))
+            episode = int(np.searchsorted(frames.starts, frame, side="right")) - 1
+            found = f"a value that is not finite at frame {frame - int(frames.starts[episode])} ({value})"
+            faults.add(frames.episode_fault(episode, found, "finite float32 values", name))
+    return values
+
+
+def _check_rewards(frames: Frames, earned: list[str], faults: Faults) -> None:
+    """Rewards and ends are one number a frame; an end is 0 or 1."""
+    for name in earned:
+        values = frames.columns[name]
+        if values.size != frames.total:
+            raise bad_input(frames.places[0], f"shape {values.shape[1:]}", "one value per frame", field=name)
+        ends = values.reshape(-1)
+        wrong = (ends != 0) & (ends != 1) if name == DONE else np.zeros(frames.total, bool)
+        if wrong.any():
+            frame = int(np.argmax(wrong))
+            faults.add(frames.fault(frame, f"{ends[frame]}", "0 or 1 in every frame", name))
+
+
+def _pictures(source: Source, frames: Frames, views: list[str], faults: Faults) -> tuple[Frames, dict[str, Tensor]]:
+    """The pictures of some cameras, and the episodes whose pictures are whole."""
+    pictures: dict[str, Tensor] = {}
+    while len(pictures) < len(views):
+        try:
+            pictures = {name: source.pictures(name, frames) for name in views}
+        except EpisodeFault as fault:
+            faults.add(fault)
+            pictures, frames = {}, _whole(source, frames, faults)
+    return frames, pictures
+
+
+def _joined(frames: Frames, names: list[str]) -> np.ndarray:
+    """Columns side by side, every frame's value flattened: (F, D)."""
+    parts = [frames.columns[name].reshape(frames.total, -1) for name in names]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values if values.flags.writeable else values.copy())
+
+
+def _on_arrival(frames: Frames, name: str) -> Tensor:
+    """A column of rewards, or of ends, moved to the frame that the action led to."""
+    told = frames.columns[name].reshape(-1)
+    last = frames.starts + frames.lengths - 1
+    return torch.from_numpy(on_arrival(told if name == REWARD else told > 0, frames.starts, last))
+
+
+def _names(source: Source, states: list[str]) -> tuple[str, ...] | None:
+    parts = [source.names.get(name) for name in states]
+    return tuple(name for part in parts if part for name in part) if all(parts) else None
+
+
+def _notes(source: Source, frames: Frames, faults: Faults) -> tuple[str, ...]:
+    skipped = [f"episode {number} was left out: {reason}" for number, reason in sorted(faults.found.items())]
+    if skipped:
+        head = f"{len(skipped)} of {source.num_episodes} episodes are bad and were left out (--skip-bad)"
+        skipped = [head, *skipped[:20], *([f"and {len(skipped) - 20} more"] if len(skipped) > 20 else [])]
+    return (*source.notes, *frames.notes, *skipped)
