@@ -151,7 +151,8 @@ def serve(args: list[str]) -> None:
 
     import asyncio
 
-    from burnish.deploy import PolicyServer, handed_out, trust
+    from burnish.deploy import PolicyServer, handed_out
+    from burnish.policies.given import trust
 
     agent = handed_out(named[0])
     if options.trust_code:
@@ -159,8 +160,8 @@ def serve(args: list[str]) -> None:
     server = PolicyServer(agent)
     median, most = server.latency()
     print(f"a decision takes {1000 * median:.2f} ms here, 99 of 100 less than {1000 * most:.2f} ms")
-    for key, shape in server.seen.shapes().items():
-        print(f"  takes {key} {list(shape)}")
+    for key, shape in server.metadata["observations"].items():
+        print(f"  takes {key} {shape}")
     print(f"  gives actions [{server.metadata['chunk']}, {server.metadata['action_dim']}]")
     asyncio.run(
         server.run(options.host, options.port, lambda port: print(f"ready: ws://{options.host}:{port}", flush=True))

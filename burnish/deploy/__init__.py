@@ -2,7 +2,7 @@
 
 from burnish.deploy.lerobot import export_lerobot
 from burnish.deploy.onnx import export_onnx
-from burnish.deploy.outside import Seen, handed_out, trust
+from burnish.deploy.outside import handed_out
 from burnish.deploy.serve import PolicyServer
 
-__all__ = ["PolicyServer", "Seen", "export_lerobot", "export_onnx", "handed_out", "trust"]
+__all__ = ["PolicyServer", "export_lerobot", "export_onnx", "handed_out"]

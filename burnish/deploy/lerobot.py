@@ -7,12 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from burnish.components import save
-from burnish.data import ACTION
-from burnish.deploy.outside import Seen, whole_folder
+from burnish.data import ACTION, is_image_key
+from burnish.deploy.outside import whole_folder
 from burnish.policies import Agent
 from burnish.policies.given import AroundPolicy, ChainPolicy, LeRobotPolicy
 from burnish.policies.given.base import Given
 from burnish.policies.given.statistics import PAIRS
+from burnish.policies.robot import observation_shapes
 from burnish.storage import save_tensors, write_json
 
 OWN_TYPE = "burnish"
@@ -76,9 +77,8 @@ def write_checkpoint(base: LeRobotPolicy, chunk: int, folder: Path) -> None:
 
 
 def _burnish(agent: Agent, folder: Path) -> None:
-    seen, device = Seen.by(agent), {"device": "cpu", "float_dtype": None}
-    inputs: dict[str, Any] = {key: {"type": "STATE", "shape": [size]} for key, size in seen.states.items()}
-    inputs |= {key: {"type": "VISUAL", "shape": [3, size, size]} for key, size in seen.pictures.items()}
+    device = {"device": "cpu", "float_dtype": None}
+    inputs = {key: _feature(key, shape) for key, shape in observation_shapes(agent.observer).items()}
     config = {
         "type": OWN_TYPE,
         "n_obs_steps": 1,
@@ -97,6 +97,13 @@ def _burnish(agent: Agent, folder: Path) -> None:
     ]
     _processor(folder, "policy_preprocessor", before, {})
     _processor(folder, "policy_postprocessor", [("device_processor", device)], {})
+
+
+def _feature(key: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    """LeRobot's pictures have their channels first."""
+    if is_image_key(key):
+        return {"type": "VISUAL", "shape": [shape[2], *shape[:2]]}
+    return {"type": "STATE", "shape": [*shape]}
 
 
 def _processor(

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from burnish.data import STATE
-from burnish.deploy.outside import Seen, whole_folder
+from burnish.data import STATE, is_image_key
+from burnish.deploy.outside import frames_alone, whole_folder
 from burnish.errors import InputError, RunError
 from burnish.policies import Agent
 from burnish.policies.given import FunctionPolicy, ServedPolicy
+from burnish.policies.robot import observation_shapes
 
 CHUNK = "action_chunk"
 """The output (B, T_a, A): actions in the data's units, to be executed one after the other."""
@@ -108,16 +109,16 @@ def _module(agent: Agent) -> tuple[nn.Module, dict[str, Tensor], list[str]]:
     """What is exported, example inputs by name, and the names of its outputs."""
     if any(isinstance(part, FunctionPolicy | ServedPolicy) for part in agent.policy.modules()):
         raise InputError("this policy asks a function or a server at every decision, which cannot be exported")
-    seen = Seen.by(agent)
-    if seen.frames is not None:
-        return FromFrames(agent), {STATE: torch.zeros(_ROWS, seen.frames, seen.states[STATE])}, [CHUNK]
-    observer = agent.observer
-    module = FromMemory(agent, list(seen.shapes()))
+    observer, frames = agent.observer, frames_alone(agent)
+    shapes = observation_shapes(observer)
+    if frames is not None:
+        return FromFrames(agent), {STATE: torch.zeros(_ROWS, frames, *shapes[STATE])}, [CHUNK]
+    module = FromMemory(agent, list(shapes))
     inputs = {f"{PREFIX}{name}": tensor for name, tensor in observer.initial(_ROWS).tensors().items()}
     outputs = [CHUNK, *(f"next_{name}" for name in inputs)]
     inputs[ACTION] = torch.zeros(_ROWS, agent.policy.action_dim * observer.action_steps)
-    for key, shape in seen.shapes().items():
-        kind = torch.uint8 if key in seen.pictures else torch.float32
+    for key, shape in shapes.items():
+        kind = torch.uint8 if is_image_key(key) else torch.float32
         inputs[key] = torch.zeros(_ROWS, *shape, dtype=kind)
     return module, inputs, outputs
 

@@ -5,15 +5,16 @@ import contextlib
 import http
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from burnish.deploy.outside import Seen
+from burnish.data import is_image_key
+from burnish.deploy.outside import frames_alone
 from burnish.errors import InputError
-from burnish.policies import Agent
+from burnish.policies import Agent, RobotPolicy
 from burnish.policies.given.served import ACTIONS, BATCHED
 from burnish.policies.given.wire import library, pack, unpack
 
@@ -32,47 +33,42 @@ class PolicyServer:
     action at a time, (1, A); a request may hold `reset`.
     """
 
-    def __init__(self, agent: Agent, task: str | None = None) -> None:
-        self.agent, self.seen = agent.eval(), Seen.by(agent)
-        self.remembers = self.seen.frames != 1
+    def __init__(self, agent: Agent) -> None:
+        self.agent, self.remembers = agent.eval(), frames_alone(agent) != 1
         self.metadata = {
-            "task": task or agent.task,
-            "observations": {key: list(shape) for key, shape in self.seen.shapes().items()},
+            "task": agent.task,
+            "observations": {key: list(shape) for key, shape in RobotPolicy(agent).observation_shapes.items()},
             "action_dim": agent.policy.action_dim,
             "chunk": 1 if self.remembers else agent.policy.config.chunk,
             BATCHED: not self.remembers,
         }
 
-    def memory(self) -> Agent:
-        """An agent with a memory of its own and the same weights."""
-        same = Agent(self.agent.observer, self.agent.policy, self.agent.task, self.agent.scaling).eval()
-        same.begin(1)
-        return same
+    def memory(self) -> RobotPolicy:
+        """The policy with a memory of its own and the same weights."""
+        return RobotPolicy(self.agent.with_policy(self.agent.policy))
 
-    def infer(self, memory: Agent, request: Any) -> dict[str, Any]:
+    def infer(self, memory: RobotPolicy, request: Any) -> dict[str, Any]:
         """The answer to one request; InputError where it is no observation."""
         if not isinstance(request, dict):
             raise InputError(f"a request: found a {type(request).__name__}, expected a dict of observations")
         if request.pop(RESET, False):
-            memory.begin(1)
-        observation, batched = self._observation(request)
+            memory.reset()
         if self.remembers:
-            if batched:
-                raise InputError("this policy has a memory: expected one observation at a time")
-            return {ACTIONS: memory.act(observation).numpy()}
-        rows = len(next(iter(observation.values())))
+            return {ACTIONS: memory.act(request)[None]}
+        observation, single = memory.checked(request)
+        agent, rows = memory.agent, len(next(iter(observation.values())))
         with torch.no_grad():
-            state = memory.observer.observe(memory.observer.initial(rows), None, observation)
-            chunk = memory.decide(state, True, None)
-        chunk = chunk if memory.scaling is None else memory.scaling.to_data(chunk)
-        return {ACTIONS: chunk.numpy() if batched else chunk[0].numpy()}
+            state = agent.observer.observe(agent.observer.initial(rows), None, observation)
+            chunk = agent.decide(state, True, None)
+        chunk = chunk if agent.scaling is None else agent.scaling.to_data(chunk)
+        return {ACTIONS: chunk[0].numpy() if single else chunk.numpy()}
 
     def latency(self) -> tuple[float, float]:
         """Seconds of a decision on this machine: the median, and what 99 of 100 stay below."""
         memory, took = self.memory(), []
         request = {
-            key: np.zeros(shape, np.uint8 if key in self.seen.pictures else np.float32)
-            for key, shape in self.seen.shapes().items()
+            key: np.zeros(shape, np.uint8 if is_image_key(key) else np.float32)
+            for key, shape in memory.observation_shapes.items()
         }
         for number in range(_WARM_UP + _MEASURED):
             began = time.perf_counter()
@@ -121,30 +117,6 @@ class PolicyServer:
                 total = time.perf_counter() - began
         except closed:
             return
-
-    def _observation(self, request: Mapping[Any, Any]) -> tuple[dict[str, torch.Tensor], bool]:
-        """Tensors (B, …), and whether the request held a batch."""
-        found: dict[str, torch.Tensor] = {}
-        shapes, batched = self.seen.shapes(), set[bool]()
-        for key, shape in shapes.items():
-            value = request.get(key)
-            if value is None:
-                keys = ", ".join(str(each) for each in request) or "none"
-                raise InputError(f"observation '{key}' is missing; found {keys}, expected {', '.join(shapes)}")
-            array = np.asarray(value)
-            picture = key in self.seen.pictures
-            if array.shape not in (shape, (len(array) if array.ndim else 0, *shape)) or array.dtype.kind not in "biuf":
-                raise InputError(f"observation '{key}': found {array.dtype} {array.shape}, expected {shape}")
-            if picture and array.dtype != np.uint8:
-                raise InputError(f"observation '{key}': found {array.dtype}, expected a picture of uint8, RGB")
-            if not np.isfinite(array).all():
-                raise InputError(f"observation '{key}': found numbers that are not finite")
-            batched.add(array.shape != shape)
-            tensor = torch.from_numpy(np.array(array, dtype=np.uint8 if picture else np.float32))
-            found[key] = tensor if array.shape != shape else tensor.unsqueeze(0)
-        if len(batched) != 1 or len({len(each) for each in found.values()}) != 1:
-            raise InputError("the observations are of different batches, expected all of one")
-        return found, batched.pop()
 
 
 def _health(connection: Any, request: Any) -> Any:

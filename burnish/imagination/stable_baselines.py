@@ -23,8 +23,6 @@ class ImaginedVecEnv(VecEnv):
     """
 
     def __init__(self, env: ImaginedEnv) -> None:
-        if env.config.chunk != 1:
-            raise InputError(f"a decision has {env.config.chunk} actions, Stable-Baselines3 decides on one")
         self.env = env
         self.render_mode = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -38,7 +36,7 @@ class ImaginedVecEnv(VecEnv):
         return _array(features)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions (N, A) for `step_wait`."""
+        """Keep the actions, (N, A) or (N, chunk, A), for `step_wait`."""
         self._actions = torch.from_numpy(np.asarray(actions, dtype=np.float32))
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from burnish.policies.given.function import FunctionPolicy, allow
 from burnish.policies.given.lerobot import LeRobotACT, LeRobotDiffusion, LeRobotPolicy
 from burnish.policies.given.own import OwnPolicy
 from burnish.policies.given.served import ServedPolicy
-from burnish.policies.given.taking import Source, refinable
+from burnish.policies.given.taking import Source, refinable, trust
 
 __all__ = [
     "AroundPolicy",
@@ -27,4 +27,5 @@ __all__ = [
     "allow",
     "read_checkpoint",
     "refinable",
+    "trust",
 ]
