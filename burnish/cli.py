@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from burnish import __version__, usage
 from burnish.errors import InputError
@@ -117,6 +117,57 @@ def compare(args: list[str]) -> None:
     print(f"{table.read_text()}\n  {table}\n  {table.with_suffix('.html')}")
 
 
+def export(args: list[str]) -> None:
+    """`burnish export RUN --to FORMAT OUT`."""
+    from burnish.flags import parse
+
+    options, named = parse(ExportOptions(), args, "burnish export")
+    if options.to is None or len(named) < 2:
+        raise InputError("which policy, what to, and where? burnish export RUN --to onnx OUT (or lerobot)")
+    _nothing_more(named[2:])
+
+    from burnish.deploy import export_lerobot, export_onnx, handed_out
+
+    agent, out = handed_out(named[0]), Path(named[1])
+    if options.to == "onnx":
+        found = export_onnx(agent, out)
+        for name, shape in found["inputs"].items():
+            print(f"  takes {name} {shape}")
+        print(f"  gives {', '.join(found['outputs'])}; ONNX Runtime differs by {found['difference']:.1e}")
+    else:
+        found = export_lerobot(agent, out)
+        print(f"  a policy of type '{found['type']}'")
+    print(f"  {found['path']}")
+
+
+def serve(args: list[str]) -> None:
+    """`burnish serve RUN`."""
+    from burnish.flags import parse
+
+    options, named = parse(ServeOptions(), args, "burnish serve")
+    if not named or not 0 <= options.port <= 65535:
+        raise InputError("which run, on which port from 0 to 65535? burnish serve RUN --port 8000")
+    _nothing_more(named[1:])
+
+    import asyncio
+
+    from burnish.deploy import PolicyServer, handed_out
+    from burnish.policies.given import trust
+
+    agent = handed_out(named[0])
+    if options.trust_code:
+        trust(agent)
+    server = PolicyServer(agent)
+    median, most = server.latency()
+    print(f"a decision takes {1000 * median:.2f} ms here, 99 of 100 less than {1000 * most:.2f} ms")
+    for key, shape in server.metadata["observations"].items():
+        print(f"  takes {key} {shape}")
+    print(f"  gives actions [{server.metadata['chunk']}, {server.metadata['action_dim']}]")
+    asyncio.run(
+        server.run(options.host, options.port, lambda port: print(f"ready: ws://{options.host}:{port}", flush=True))
+    )
+
+
 def recipes(args: list[str]) -> None:
     """`burnish recipes`."""
     from burnish.recipes.catalogue import as_table
@@ -176,10 +227,28 @@ class StageOptions:
     trust_code: bool = False
 
 
+@dataclass(frozen=True)
+class ExportOptions:
+    """What a policy becomes."""
+
+    to: Literal["onnx", "lerobot"] | None = None
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Where a policy is served."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    trust_code: bool = False
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
     "demo": (demo, "the main job on Meta-World's drawer-open; minutes on two CPU cores"),
     "run": (run, "all the stages of a recipe: burnish run world4rl --task drawer-open-v3"),
     "compare": (compare, "baselines and recipes on the same data: tasks × seeds × methods, as one table"),
+    "export": (export, "the accepted policy for a robot: burnish export RUN --to onnx|lerobot OUT"),
+    "serve": (serve, "the accepted policy over a websocket, by openpi's protocol"),
     "recipes": (recipes, "list the recipes"),
     "data": (data, "look at a data set of your own, or convert it: burnish data inspect PATH"),
     "tasks": (tasks, "list the tasks that there are simulators for"),

@@ -52,6 +52,8 @@ usage: burnish run {name} --task TASK [OPTIONS]
 
   --task TASK              the task to learn (burnish tasks lists them)
   --dataset PATH           your own data set; models learn from it alone, and --task, if any, judges (gym:ID)
+  --policy POLICY          refine this one instead of a clone: a folder of Burnish's or LeRobot's (ACT, Diffusion),
+                           module:factory, ws://host:port (docs/policies.md)
   --preset PRESET          where the settings start from: {presets}
   --seed N                 of the data, of all training and of refinement (default 0)
   --out FOLDER             the run folder (default runs/RECIPE-TASK-SEED); the same command again goes on there
@@ -115,6 +117,27 @@ usage: burnish tasks [SUITE]
 
 List the tasks that there are simulators for, all or those of one suite, as --task takes them."""
 
+_EXPORT = """\
+usage: burnish export RUN --to onnx|lerobot OUT [OPTIONS]
+
+The policy that a run accepted (or the one of a folder), ready for a robot, in the new folder OUT.
+
+  --to onnx       OUT/policy.onnx, checked against the policy itself (extra: export)
+  --to lerobot    a checkpoint: ACT and Diffusion as themselves, others for the plug-in lerobot_policy_burnish
+
+{exit_codes}"""
+
+_SERVE = """\
+usage: burnish serve RUN [OPTIONS]
+
+Serve the policy that a run accepted (or the one of a folder) over a websocket, by openpi's protocol (extra: serve).
+
+  --host ADDRESS  where to listen (default 127.0.0.1: this machine alone)
+  --port N        default 8000; 0 for any free one
+  --trust-code    let the policy call the function or server of yours that it names
+
+{exit_codes}"""
+
 _STAGE = """\
 usage: burnish {command} RUN [OPTIONS]
 
@@ -139,6 +162,9 @@ _STAGE_TEXTS = {
     "evaluate": "Measure success of the pretrained and of the refined policy in the real simulator.",
     "report": "Write report.json and report.html, with plots and videos.",
 }
+
+
+_TEXTS = {"demo": _DEMO, "export": _EXPORT, "recipes": _RECIPES, "serve": _SERVE, "tasks": _TASKS}
 
 
 def all_commands(commands: Mapping[str, tuple[Any, str]]) -> str:
@@ -177,7 +203,7 @@ def of(command: str, args: list[str], summary: str) -> str:
         return _STAGE.format(command=command, text=_STAGE_TEXTS[command], machine=_MACHINE, exit_codes=_EXIT_CODES)
     if command == "data":
         return _DATA.format(own_data=_OWN_DATA)
-    return {"demo": _DEMO, "recipes": _RECIPES, "tasks": _TASKS}.get(command, summary).format(exit_codes=_EXIT_CODES)
+    return _TEXTS.get(command, summary).format(exit_codes=_EXIT_CODES)
 
 
 def _of_run(args: list[str]) -> str:

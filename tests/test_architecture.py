@@ -23,6 +23,7 @@ ROOMS = (
     "evaluation",
     "report",
     "recipes",
+    "deploy",
     "studio",
 )
 # No simulator here: refinement happens in imagination alone.

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_LOG_PROB_RANGE = (-5.0, 2.0)  # of each element of a chunk (DPPO)
+
 
 def cosine_signal(steps: int, offset: float = 0.008) -> Float[Tensor, " K"]:
     """ᾱ_1 … ᾱ_K of the cosine schedule (arXiv 2102.09672, Eq. 17), with each β at most 0.999."""
@@ -87,3 +89,11 @@ def clip_schedule(steps: int, base: float, rate: float) -> Float[Tensor, " K"]:
         return torch.ones(1)
     t = torch.arange(steps, dtype=torch.float32) / (steps - 1)
     return base + (1 - base) * torch.expm1(rate * t) / math.expm1(rate)
+
+
+def chain_log_prob(
+    x: Float[Tensor, "B K E"], mean: Float[Tensor, "B K E"], std: Float[Tensor, "K 1"]
+) -> Float[Tensor, "B K"]:
+    """Log-density of each denoising step, averaged over the chunk's elements, each clamped to [-5, 2] (DPPO)."""
+    element = -0.5 * ((x - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
+    return element.clamp(*_LOG_PROB_RANGE).mean(-1)

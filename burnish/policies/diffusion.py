@@ -14,6 +14,7 @@ from burnish.errors import InputError
 from burnish.networks import ConditionalResidualMLP
 from burnish.policies.base import Decision, Policy
 from burnish.policies.denoising import (
+    chain_log_prob,
     clip_schedule,
     denoising_discounts,
     diffusion_steps,
@@ -23,7 +24,6 @@ from burnish.policies.denoising import (
 )
 
 _PROCESSES = {"diffusion": (diffusion_weights, diffusion_steps), "flow": (flow_weights, flow_steps)}
-_LOG_PROB_RANGE = (-5.0, 2.0)  # of each element of a chunk (DPPO)
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,7 @@ class DiffusionPolicy(Policy):
         chain = trace.flatten(2)
         mean = self._mean(self.network, chain[:, :-1], tuned, self.network.embed_context(features).unsqueeze(1))
         std = self.std[tuned].clamp(min=self.config.min_log_prob_std).unsqueeze(-1)
-        element = -0.5 * ((chain[:, 1:] - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
-        return element.clamp(*_LOG_PROB_RANGE).mean(-1)
+        return chain_log_prob(chain[:, 1:], mean, std)
 
     def entropy(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
         """Zero: the noise of every step is fixed by the schedule."""

@@ -64,7 +64,7 @@ class RobotPolicy:
             InputError: a key is missing, has another shape or type, or numbers that are not finite; or a batch of
                 another size than the episode began with.
         """
-        tensors, single = self._checked(observation)
+        tensors, single = self.checked(observation)
         count = len(next(iter(tensors.values())))
         if self._batch is None:
             self.agent.begin(count)
@@ -85,8 +85,12 @@ class RobotPolicy:
             raise InputError(f"executed: found {tuple(done.shape)}, expected finite ({self._batch}, {self.action_dim})")
         self.agent.executed(done)
 
-    def _checked(self, observation: Mapping[str, Any]) -> tuple[dict[str, Tensor], bool]:
-        """The observation as a batch on the device, and whether it was a single one."""
+    def checked(self, observation: Mapping[str, Any]) -> tuple[dict[str, Tensor], bool]:
+        """The observation as a batch on the device, and whether it was a single one.
+
+        Raises:
+            InputError: as `act`.
+        """
         found, batched = dict[str, Tensor](), set[bool]()
         for key, shape in self.observation_shapes.items():
             if key not in observation:

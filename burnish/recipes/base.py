@@ -11,6 +11,7 @@ from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig
 from burnish.pipeline import Reading, Stage
+from burnish.policies.given import Source
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.recording import Real
 from burnish.rewards import RewardConfig
@@ -52,6 +53,7 @@ class RunSpec:
         own: data that were brought along; None where they are recorded in the simulator.
         simulator: the task of the simulator that records and judges (`drawer-open-v3`, `gym:Reacher-v5`); None where
             there is none: then nothing is evaluated for real.
+        policy: one that was brought along, to be refined instead of a clone.
     """
 
     recipe: str
@@ -59,6 +61,7 @@ class RunSpec:
     seed: int
     own: OwnData | None = None
     simulator: str | None = None
+    policy: Source | None = None
 
     def real(self, c: "RecipeConfig") -> Real:
         """The simulator with a configuration's settings."""

@@ -138,7 +138,7 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
         task=run.task,
         encoder=encoder,
     )
-    starts = starting(c, policy, recorded.whole, imagined, how, run.seed)
+    starts = starting(c, run, policy, recorded.whole, imagined, how)
     refined = stage(
         refine_policy,
         "refined",

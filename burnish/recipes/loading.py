@@ -17,6 +17,7 @@ from burnish.pipeline.finished import finished_manifest
 from burnish.pipeline.graph import map_inputs
 from burnish.pipeline.run_folder import read_settings
 from burnish.policies import Agent, RobotPolicy, load_agent
+from burnish.policies.given import Source, trust
 from burnish.recipes.base import Plan
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.runs import chosen_device, reopen
@@ -46,7 +47,10 @@ class Loaded:
         names = ("accepted", "refined")
         name = next((each for each in names if (self.folder / each).exists()), names[0])
         self._require(name)
-        return RobotPolicy(load_agent(self.folder / name).to(self.device))
+        agent = load_agent(self.folder / name).to(self.device)
+        if self._trust_code:
+            trust(agent)
+        return RobotPolicy(agent)
 
     @cached_property
     def world_model(self) -> Any:
@@ -89,6 +93,8 @@ class Loaded:
         if resolved.run.own is not None:
             # The data that were brought along need not be there any more: the run has its copy.
             resolved = replace(resolved, run=replace(resolved.run, own=_Elsewhere(resolved.run.own.path)))
+        if resolved.run.policy is not None:
+            resolved = replace(resolved, run=replace(resolved.run, policy=_Taken(resolved.run.policy.place)))
         return resolved.plan
 
     def _result(self, found: Stage | Reading | External) -> Any:
@@ -116,3 +122,11 @@ class _Elsewhere(OwnData):
 
     def parts(self, cameras: Sequence[str]) -> dict[str, External]:
         return {}
+
+
+class _Taken(Source):
+    """A given policy that is not looked at: the run has its copy."""
+
+    @property
+    def path(self) -> None:
+        return None

@@ -16,10 +16,12 @@ from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
 from burnish.pipeline import Run, RunFolder, SharedRun, Stage, execute, planned, progress
 from burnish.pipeline.run_folder import read_settings
+from burnish.policies.given import Source
 from burnish.recipes.base import Config, Plan, RunSpec
 from burnish.recipes.catalogue import entry
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.reporting import publish
+from burnish.recipes.stages.taking import check_given
 from burnish.report.summary import read_report
 from burnish.training import join
 
@@ -45,6 +47,9 @@ class NewRun(Generic[Config]):
     """Your own LeRobotDataset; models learn from it alone."""
     data_task: str | None = None
     """The task of your data set to learn; default its only one."""
+    policy: str | None = None
+    """Start from this policy instead of cloning one: a folder of Burnish's or LeRobot's (ACT, Diffusion),
+    module:factory, or ws://host:port."""
     reading: Annotated[ReadingRule, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadingRule)
     """How your own data set is read."""
     threads: int | None = within(None, 1)
@@ -70,7 +75,17 @@ class NewRun(Generic[Config]):
         from burnish.simulators.tasks import check_task
 
         check_task(self.task)
-        return Resolved(RunSpec(recipe, self.task, self.seed, None, self.task), self.config)
+        return Resolved(RunSpec(recipe, self.task, self.seed, None, self.task, self._policy()), self.config)
+
+    def _policy(self) -> Source | None:
+        if self.policy is None:
+            return None
+        source = Source(self.policy)
+        if source.kind == "folder":
+            source = Source(str(Path(self.policy).absolute()))
+        source.allow()
+        check_given(source, self.config)
+        return source
 
     @property
     def _reading(self) -> ReadingRule:
@@ -84,11 +99,13 @@ class NewRun(Generic[Config]):
             raise InputError(f"found the tasks '{self.task}' and '{self.data_task}' of your data set, expected one")
         task = own.task(self.data_task or (None if judged else self.task))
         simulator = self.task if judged else None
-        run = RunSpec(recipe, task, self.seed, own, simulator)
+        run = RunSpec(recipe, task, self.seed, own, simulator, self._policy())
         dataset = own.read()
         scaling, reward = own.scaling(dataset), self.config.reward  # type: ignore[attr-defined]
         for each in own.findings(own.read_task(task, reward, dataset), reward):
             progress.say(f"{each.level}: {each.text}")
+        if run.policy is not None:
+            check_given(run.policy, self.config, dataset.scaled(scaling), own.rule.state_key)
         if simulator is not None:
             run.real(self.config).recorder.spec.check_data(simulator, dataset, scaling)
         return Resolved(run, self.config)
@@ -117,7 +134,8 @@ class Resolved:
         """What recipe.yaml keeps as the run's configuration."""
         own = self.run.own
         data = {"path": str(own.path), **to_dict(own.rule)} if own else None
-        return {**to_dict(self.config), _RUN: {"dataset": data, "simulator": self.run.simulator}}
+        policy = self.run.policy.place if self.run.policy else None
+        return {**to_dict(self.config), _RUN: {"dataset": data, "simulator": self.run.simulator, "policy": policy}}
 
     def to_yaml(self) -> str:
         """The resolved configuration, in the form of recipe.yaml."""
@@ -147,13 +165,14 @@ def reopen(folder: Path, trust_code: bool = False) -> Resolved:
             raise InputError(f"{source}: field 'config.{_RUN}.dataset': expected a path and how it is read")
         rule = {key: value for key, value in data.items() if key != "path"}
         own = OwnData(Path(data["path"]), from_dict(ReadingRule, rule, source))
-    named = _code(settings["recipe"], said["simulator"])
+    policy = None if said.get("policy") is None else Source(str(said["policy"]))
+    named = _code(settings["recipe"], said["simulator"]) or (policy.code if policy is not None else None)
     if named is not None and not trust_code:
         raise InputError(
             f"{source}: names code to be imported, '{named}'; where this folder is yours, add --trust-code"
         )
     recipe = entry(settings["recipe"])
-    run = RunSpec(settings["recipe"], settings["task"], settings["seed"], own, said["simulator"])
+    run = RunSpec(settings["recipe"], settings["task"], settings["seed"], own, said["simulator"], policy)
     return Resolved(run, from_dict(recipe.config_class, config, source))
 
 

@@ -17,19 +17,21 @@ import torch
 
 from burnish.components import build
 from burnish.config import within
-from burnish.data import Dataset, Recording
+from burnish.data import STATE, Dataset, Recording
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig, PessimismConfig
 from burnish.pipeline import External, Reading, Stage, StageContext, stage
 from burnish.policies import Agent, GaussianPolicyConfig, PicturePolicyConfig
+from burnish.policies.given import GivenConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes, starting
 from burnish.recipes.stages.data import Recorded, check_cameras, coarse, encoder_of, own_data, seen_by
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.recording import Real, record_rollouts
 from burnish.recipes.stages.refining import refine_policy
+from burnish.recipes.stages.taking import taken
 from burnish.recipes.stages.training import recorded_features, reward_of
 from burnish.recipes.stages.transitions import fit_support, take_over_world_model, train_ensemble, train_world_model
 from burnish.rewards import ClassifierConfig, FrameClassifierConfig
@@ -93,6 +95,8 @@ class World4RL(RecipeConfig):
     cloning_noise: float = within(0.1, 0)
     """Noise on the normalised features while cloning. Imagined features are never exact, so a policy must not hang on
     the last digit of a dimension that hardly moved in the few demonstrations: it would not work in imagination."""
+    given: GivenConfig = GivenConfig()
+    """Of a policy that was brought along (--policy) instead of cloning one."""
     world_model: DiffusionConfig | PixelDiffusionConfig = DiffusionConfig()
     world_model_training: TrainingConfig = TrainingConfig(steps=3000, batch_size=256, learning_rate=2e-3)
     world_model_from: str | None = None
@@ -134,7 +138,7 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
         real.check_expert()
         demonstrations = stage(record_demonstrations, "demonstrations", alone=True, real=real, collect=c.collect)
         encoder = encoder_of(c, demonstrations, run.seed)
-        policy = cloned(c, run, seen_by(c, encoder, demonstrations, "demonstration_latents"), encoder)
+        policy = pretrained(c, run, seen_by(c, encoder, demonstrations, "demonstration_latents"), encoder)
         data = stage(
             record_rollouts,
             "dataset",
@@ -149,10 +153,10 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
     else:
         data = own_data(run.own, run.task, c.cameras, c.reward)
         encoder = encoder_of(c, data, run.seed)
-        policy = cloned(c, run, seen_by(c, encoder, data), encoder)
+        policy = pretrained(c, run, seen_by(c, encoder, data), encoder)
     recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed, policy)
-    starts = starting(c, policy, recorded.whole, imagined, cloning(c), run.seed)
+    starts = starting(c, run, policy, recorded.whole, imagined, cloning(c))
     refined = stage(
         refine_policy,
         "refined",
@@ -189,11 +193,16 @@ def record_demonstrations(context: StageContext, real: Real, collect: CollectCon
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# 2. The policy π_ξ, by behaviour cloning (Eqs. 1–2).
+# 2. The policy π_ξ, by behaviour cloning (Eqs. 1–2), where none was brought along.
 
 
-def cloned(c: World4RL, run: RunSpec, data: Recorded, encoder: Stage | None) -> Stage:
-    """The pretrained policy."""
+def pretrained(c: World4RL, run: RunSpec, data: Recorded, encoder: Stage | None) -> Stage:
+    """The policy that is refined: cloned, or brought along."""
+    if run.policy is not None:
+        if encoder is not None:
+            raise InputError("--policy: this preset's models see an encoder's latents, which no given policy reads")
+        columns = run.own.rule.state_key if run.own is not None else (STATE,)
+        return taken(run.policy, data.whole, columns, history=c.history, given=c.given, task=run.task)
     return stage(
         clone_policy,
         "policy",

@@ -43,6 +43,8 @@ class BodyDifferences(nn.Module):
 
     def magnified(self, frames: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch P2"]:
         """The scaled differences as they are, and with the neighbourhood of zero, where contact happens, magnified."""
+        if not self.pairs:
+            return frames[..., :0]
         scaled = self(frames)
         return torch.cat([scaled, (5 * scaled).tanh()], dim=-1)
 

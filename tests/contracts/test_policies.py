@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from checkpoints import policy_of
 
-from burnish.components import save
+from burnish.components import families, save
+from burnish.data import STATE
 from burnish.policies import (
     Agent,
     DiffusionPolicy,
@@ -17,6 +19,7 @@ from burnish.policies import (
     TanhPolicyConfig,
     load_agent,
 )
+from burnish.policies.given import AroundPolicy, ChainPolicy, FeatureView, GivenConfig
 from burnish.rl import PPO, PPOConfig, Rollout
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import HistoryConfig, ObservationHistory
@@ -30,7 +33,17 @@ def _denoising(process):
     return lambda: DiffusionPolicy(FEATURES, ACTIONS, config)
 
 
+def _given(kind, family, **config):
+    """A policy of LeRobot's that reads all the features."""
+    base = policy_of(kind, {STATE: FEATURES}, n_obs_steps=1)
+    view = FeatureView(FEATURES, ACTIONS, 1, {STATE: (0, FEATURES)})
+    return family(base, view, GivenConfig(chunk=CHUNK, **config))
+
+
 FAMILIES = {
+    "around": lambda: _given("act", AroundPolicy),
+    "residual": lambda: _given("act", AroundPolicy, refine="residual", reach=2.0, hidden=(16,)),
+    "chain": lambda: _given("diffusion", ChainPolicy),
     "gaussian": lambda: GaussianPolicy(FEATURES, ACTIONS, GaussianPolicyConfig(chunk=CHUNK, hidden=(16,))),
     "tanh": lambda: TanhPolicy(FEATURES, ACTIONS, TanhPolicyConfig(chunk=CHUNK, hidden=(16,))),
     "diffusion": _denoising("diffusion"),
@@ -64,10 +77,7 @@ def generator(seed=0):
 
 
 def test_every_family_is_here():
-    def families(kind):
-        return {each for child in kind.__subclasses__() for each in ({child} | families(child))}
-
-    own = {each for each in families(Policy) if each.__module__.startswith("burnish.")}
+    own = {each for each in families(Policy).values() if each.__module__.startswith("burnish.")}
     assert own == {type(make()) for make in FAMILIES.values()}
 
 

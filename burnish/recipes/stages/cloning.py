@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.components import build
 from burnish.data import Dataset, action_chunks, best_episodes, require_outcomes
 from burnish.errors import RunError
 from burnish.evaluation.back_test import LEAST
@@ -17,7 +18,7 @@ from burnish.evaluation.gate import Recorded, RecordedReturn
 from burnish.imagination import PessimismConfig
 from burnish.pipeline import Reading, Stage, StageContext, stage
 from burnish.policies import Agent, Policy
-from burnish.recipes.base import Models, RecipeConfig, StartFrom
+from burnish.recipes.base import Models, RecipeConfig, RunSpec, StartFrom
 from burnish.recipes.stages.gate import plays, recorded_outcome
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import inside, simulator_steps
@@ -41,10 +42,17 @@ class Starts:
 
 
 def starting(
-    c: RecipeConfig, pretrained: Stage, data: Reading | Stage, models: Models, how: "Cloning", seed: int
+    c: RecipeConfig, run: RunSpec, pretrained: Stage, data: Reading | Stage, models: Models, how: "Cloning"
 ) -> Starts:
-    """Clone all successes of the data beside the `pretrained` policy, and choose one of the two to refine."""
-    filtered = stage(clone_successes, "filtered", policy=pretrained, data=data, how=how, seed=seed)
+    """Clone all successes of the data beside the `pretrained` policy, and choose one of the two to refine.
+
+    A policy that was brought along is the one that its owner wants refined, unless the configuration says otherwise.
+    """
+    seed, rule = run.seed, c.start_from
+    if run.policy is not None and rule == "auto":
+        rule = "bc"
+    cloned = run.policy is None
+    filtered = stage(clone_successes, "filtered", policy=pretrained, data=data, how=how, seed=seed, cloned=cloned)
     chosen = stage(
         choose_start,
         "start",
@@ -52,7 +60,7 @@ def starting(
         filtered=filtered,
         models=models,
         data=data,
-        rule=c.start_from,
+        rule=rule,
         pessimism=c.imagination.pessimism,
         episodes=c.refine.imagined_episodes,
         seed=seed,
@@ -115,22 +123,23 @@ class _Pairs:
         return inputs + self.noise * disturbance, self.chunks[index]
 
 
-def clone_successes(context: StageContext, policy: Agent, data: Dataset, how: Cloning, seed: int) -> Agent:
-    """Filtered behaviour cloning: a policy of the pretrained one's family, cloned in the same way from every successful
+def clone_successes(
+    context: StageContext, policy: Agent, data: Dataset, how: Cloning, seed: int, cloned: bool = True
+) -> Agent:
+    """Filtered behaviour cloning: a policy of the recipe's family, cloned in the recipe's way from every successful
     episode, whoever acted, or from the best where nothing succeeds.
 
-    It is the pretrained policy where that was cloned from the same episodes.
+    It is the pretrained policy where that was `cloned` from the same episodes, rather than brought along.
     """
+    torch.manual_seed(seed)
     agent = inside(policy)
     chosen = best_episodes(data, how.best_share)
-    same = torch.equal(chosen.actions, cloned_episodes(data, how.best_share).actions)
+    fresh = build(how.policy, agent.policy.feature_dim, agent.policy.action_dim).to(data.device)
+    same = cloned and torch.equal(chosen.actions, cloned_episodes(data, how.best_share).actions)
     context.record("episodes", chosen.num_episodes)
     context.record("same_as_pretrained", same)
     if same:
         return policy
-    torch.manual_seed(seed)
-    old = agent.policy
-    fresh = type(old)(old.feature_dim, old.action_dim, old.config).to(data.device)
     clone(context, how, fresh, feature_versions(agent.observer, chosen, how.samples, seed), chosen, seed)
     fresh.begin_refinement()
     return policy.with_policy(fresh)

@@ -96,8 +96,8 @@ def accept(
 
 def _same(one: Agent, other: Agent) -> bool:
     """Whether two policies have the same weights: where no iterate was better, the refined one is where it started."""
-    weights = one.policy.state_dict(), other.policy.state_dict()
-    return all(torch.equal(*pair) for pair in zip(*(each.values() for each in weights), strict=True))
+    mine, theirs = one.policy.state_dict(), other.policy.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
 
 
 def judge(
