@@ -86,7 +86,7 @@ def stage(command: str) -> Callable[[list[str]], None]:
 
         folder, o = Path(folders[0]), options
         resolved = reopen(folder, o.trust_code)
-        report = run_recipe(folder, resolved, command, How(o.threads, o.processes, o.device, o.verify))
+        report = run_recipe(folder, resolved, command, How(o.threads, o.processes, o.device, o.verify, o.jobs))
         if current().first:
             done = [each.name for each in resolved.plan.commands[command]]
             print(closing_words(report, folder) if report is not None else usage.left_behind(folder, done))
@@ -224,6 +224,7 @@ class StageOptions:
     processes: int | None = None
     device: str = "cpu"
     verify: bool = False
+    jobs: int = 1
     trust_code: bool = False
 
 
@@ -287,7 +288,7 @@ def _run(recipe: str, new: "NewRun[Any]") -> None:
         say_plan(new.folder(resolved), resolved)
         return
     folder = new.folder(resolved)
-    report = run_recipe(folder, resolved, how=How(new.threads, new.processes, new.device, new.verify))
+    report = run_recipe(folder, resolved, how=How(new.threads, new.processes, new.device, new.verify, new.jobs))
     assert report is not None
     if current().first:
         print(closing_words(report, folder))

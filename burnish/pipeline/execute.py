@@ -9,6 +9,7 @@ import torch
 from burnish.components import Component, load, save
 from burnish.data import ActionScaling, Dataset, Recording, read_dataset, store_dataset
 from burnish.errors import InputError
+from burnish.pipeline.beside import execute_beside, input_names
 from burnish.pipeline.finished import finished_manifest
 from burnish.pipeline.graph import Absent, External, Reading, Stage, map_inputs, ordered
 from burnish.pipeline.memory import memory_explained
@@ -23,8 +24,11 @@ SCALING = "action_scaling"
 """The note (`components.notes`) by which what was learned says how the actions of its data were scaled."""
 
 
-def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU) -> None:
+def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU, jobs: int = 1) -> None:
     """Do the targets and everything that they need; what is up to date stays.
+
+    With more than one of `jobs`, stages that do not wait for each other are trained side by side (`beside`), each with
+    one thread.
 
     Raises:
         InputError: the graph is none (`ordered`), or a target is absent for a reason in the data.
@@ -34,8 +38,11 @@ def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU
         _register(stages, run.run)
         run.run.check_places(each.name for each in stages)
         plan_stages(each.name for each in stages)
-    for each in stages:
-        run.stage(each.name, each.describe(), _input_names(each), _body(each, device), each.alone)
+    if jobs > 1 and run.run is not None:
+        execute_beside(stages, run.run, {each.name: body_of(each, device) for each in stages}, jobs)
+    else:
+        for each in stages:
+            run.stage(each.name, each.describe(), input_names(each), body_of(each, device), each.alone)
     for target in targets:
         absent = _absent(run.folder / target.name)
         if absent is not None:
@@ -46,7 +53,7 @@ def planned(targets: Sequence[Stage], folder: RunFolder) -> dict[str, str | None
     """Why `execute` would do each of the stages, None where it is up to date; changes nothing."""
     stages = ordered(targets)
     _register(stages, folder)
-    return folder.plan((each.name, each.describe(), _input_names(each), 1) for each in stages)
+    return folder.plan((each.name, each.describe(), input_names(each), 1) for each in stages)
 
 
 def _register(stages: Sequence[Stage], folder: RunFolder) -> None:
@@ -56,11 +63,7 @@ def _register(stages: Sequence[Stage], folder: RunFolder) -> None:
                 folder.external_input(outside.name, outside.path)
 
 
-def _input_names(each: Stage) -> list[str]:
-    return list(dict.fromkeys(found.name for found in each.inputs))
-
-
-def _body(each: Stage, device: torch.device) -> Any:
+def body_of(each: Stage, device: torch.device) -> Any:
     """What `Run.stage` calls: loads the inputs, does the work, and keeps its result."""
     where = CPU if each.alone else device
 

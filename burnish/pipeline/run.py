@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -52,6 +53,15 @@ def _release_locks_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_release_locks_in_child)
+
+
+@dataclass(frozen=True)
+class Due:
+    """A stage's work: where it is done, the folders of its inputs, and what the result depends on, as a hash."""
+
+    folder: Path
+    inputs: dict[str, Path]
+    identity: str
 
 
 class Run(RunFolder):
@@ -131,7 +141,9 @@ class Run(RunFolder):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def stage(self, name: str, config: Any, inputs: Sequence[str], body: StageBody, version: int = 1) -> Path:
+    def stage(
+        self, name: str, config: Any, inputs: Sequence[str], body: StageBody, version: int = 1, announce: bool = True
+    ) -> Path:
         """Make sure that stage `name` is done, and return its folder.
 
         Args:
@@ -141,6 +153,7 @@ class Run(RunFolder):
             body: Does the work in context.folder; a dict that it returns is added to the recorded outputs. It may be
                 called again with an empty folder, where its resume state turns out to be damaged.
             version: The version of the body's code; a new one makes old results stale.
+            announce: Say that the work begins.
         """
         final, partial = self.folder / name, partial_folder(self.folder, name)
         try:
@@ -158,7 +171,7 @@ class Run(RunFolder):
             if finding.manifest is None or finding.manifest["identity"] != wanted:
                 (partial / STAGE_FILE).unlink(missing_ok=True)
                 manifest = {"identity": wanted, "version": version, "config": to_dict(config), "inputs": contents}
-                self._work(name, partial, {key: self._path(key) for key in inputs}, body, manifest)
+                self._work(name, partial, {key: self._path(key) for key in inputs}, body, manifest, announce)
             kept = put_in_place(self.folder, name)
             if kept is not None:
                 progress.say(f"{name}: the earlier folder holds files of somebody else's; it is kept as {kept}")
@@ -167,6 +180,18 @@ class Run(RunFolder):
                 raise_run_error(error, error.filename or final)
             raise
         return final
+
+    def due(self, name: str, config: Any, inputs: Sequence[str], version: int = 1) -> Due | None:
+        """What another process needs to do a stage's work; None where it is up to date, or only to be completed."""
+        contents = {key: self._content(key) or self.stage_info(key)["content"] for key in inputs}
+        if self._reason(name, config, contents, version) is None:
+            return None
+        partial, wanted = partial_folder(self.folder, name), identity(name, config, contents, version)
+        finding = self._inspector.look(partial)
+        if finding.manifest is not None and finding.manifest["identity"] == wanted:
+            return None
+        (partial / STAGE_FILE).unlink(missing_ok=True)
+        return Due(partial, {key: self._path(key) for key in inputs}, wanted)
 
     def _path(self, name: str) -> Path:
         return self._external[name][0] if name in self._external else self.folder / name
@@ -178,12 +203,19 @@ class Run(RunFolder):
                 self._inspector.note_times(self.folder / name, finding)
 
     def _work(
-        self, name: str, partial: Path, inputs: dict[str, Path], body: StageBody, manifest: dict[str, Any]
+        self,
+        name: str,
+        partial: Path,
+        inputs: dict[str, Path],
+        body: StageBody,
+        manifest: dict[str, Any],
+        announce: bool,
     ) -> None:
         """Run the body, then complete the partial folder by its manifest."""
-        progress.warn_if_busy()
         context = StageContext(name, partial, inputs, manifest["identity"])
-        progress.report_stage_start(name, context.seconds_before)
+        if announce:
+            progress.warn_if_busy()
+            progress.report_stage_start(name, context.seconds_before)
         try:
             outputs = _call(body, context)
         except DamagedResume as error:
