@@ -88,7 +88,7 @@ class Loaded:
         resolved = reopen(self.folder, self._trust_code)
         if resolved.run.own is not None:
             # The data that were brought along need not be there any more: the run has its copy.
-            resolved = replace(resolved, run=replace(resolved.run, own=_Elsewhere(resolved.run.own.path)))
+            resolved = replace(resolved, run=replace(resolved.run, own=_Elsewhere(resolved.run.own.folders)))
         return resolved.plan
 
     def _result(self, found: Stage | Reading | External) -> Any:
