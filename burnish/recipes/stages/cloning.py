@@ -90,6 +90,7 @@ class Cloning:
 def cloned_episodes(dataset: Dataset, best_share: float = 0.25) -> Dataset:
     """What the policy is cloned from: the expert's episodes where there are any, else the successful ones, else the
     `best_share` of the highest return."""
+    dataset = dataset.judged
     require_outcomes(dataset)
     if "expert" in dataset.sources:
         return dataset.with_sources(["expert"])
@@ -133,7 +134,7 @@ def clone_successes(
     """
     torch.manual_seed(seed)
     agent = inside(policy)
-    chosen = best_episodes(data, how.best_share)
+    chosen = best_episodes(data.judged, how.best_share)
     fresh = build(how.policy, agent.policy.feature_dim, agent.policy.action_dim).to(data.device)
     same = cloned and torch.equal(chosen.actions, cloned_episodes(data, how.best_share).actions)
     context.record("episodes", chosen.num_episodes)
