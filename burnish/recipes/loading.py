@@ -92,7 +92,7 @@ class Loaded:
         resolved = reopen(self.folder, self._trust_code)
         if resolved.run.own is not None:
             # The data that were brought along need not be there any more: the run has its copy.
-            resolved = replace(resolved, run=replace(resolved.run, own=_Elsewhere(resolved.run.own.path)))
+            resolved = replace(resolved, run=replace(resolved.run, own=_Elsewhere(resolved.run.own.folders)))
         if resolved.run.policy is not None:
             resolved = replace(resolved, run=replace(resolved.run, policy=_Taken(resolved.run.policy.place)))
         return resolved.plan

@@ -99,10 +99,11 @@ def inside(agent: Agent) -> Agent:
 
 def time_limit(dataset: Dataset) -> int:
     """Actions after which an episode has failed."""
-    return dataset.info.max_steps or int(dataset.lengths.max())
+    return dataset.info.max_steps or int(dataset.judged.lengths.max())
 
 
 def start_states(config: StartConfig, dataset: Dataset, world: WorldModel) -> StartStates:
-    """The state at every recorded frame."""
+    """The state at every recorded frame of an episode whose outcome is known: play begins and ends anywhere."""
+    dataset = dataset.judged
     frames = torch.arange(dataset.num_frames, device=dataset.device)
     return StartStates(dataset, world.recorded(dataset), frames, config)
