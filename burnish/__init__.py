@@ -18,6 +18,7 @@ def run(
     out: str | Path | None = None,
     preset: Any = None,
     dataset: str | Path | None = None,
+    policy: str | Path | None = None,
     reading: Any = None,
     how: Any = None,
 ) -> dict[str, Any]:
@@ -30,7 +31,9 @@ def run(
         out: the run folder, by default runs/RECIPE-TASK-SEED.
         preset: the name of one of the recipe's, for instance `tiny`, or a whole configuration; by default its first.
         dataset: your own LeRobotDataset; models learn from it alone.
-        reading: how it is read, a `burnish.data.formats.ReadingRule`.
+        policy: start from this one instead of cloning: a folder of Burnish's or LeRobot's, `module:factory`, or
+            `ws://host:port` (docs/policies.md).
+        reading: how the data set is read, a `burnish.data.formats.ReadingRule`.
         how: threads, processes and device, a `burnish.recipes.runs.How`.
 
     Raises:
@@ -47,6 +50,7 @@ def run(
         seed=seed,
         out=Path(out) if out is not None else None,
         dataset=Path(dataset) if dataset is not None else None,
+        policy=None if policy is None else str(policy),
         reading=reading or ReadingRule(),
         config=found.preset(preset) if preset is None or isinstance(preset, str) else preset,
     )

@@ -19,17 +19,19 @@ from burnish.policies.given import FunctionPolicy, ServedPolicy
 from burnish.policies.robot import observation_shapes
 
 CHUNK = "action_chunk"
-"""The output (B, T_a, A): actions in the data's units, to be executed one after the other."""
+"""The output (1, T_a, A): actions in the data's units, to be executed one after the other."""
 ACTION = "action"
-"""For policies with a memory: what was executed since the last call (B, A), zeros at first."""
+"""For policies with a memory: what was executed since the last call (1, A)."""
+BEGINS = "begins"
+"""For policies with a memory: whether an episode begins (1,); then memory and action are ignored."""
 PREFIX = "state."
-"""Of the memory's tensors, in and out; zeros where an episode begins."""
+"""Of the memory's tensors, in; out they are `next_state.…`."""
 TOLERANCE = 1e-5
-_ROWS, _CHECKS = 2, 5
+_CHECKS = 5
 
 
 class FromFrames(nn.Module):
-    """The newest frames of the state (B, frames, D), oldest first, to a chunk of actions."""
+    """The newest frames of the state (1, frames, D), oldest first, to a chunk of actions."""
 
     def __init__(self, agent: Agent) -> None:
         super().__init__()
@@ -42,33 +44,34 @@ class FromFrames(nn.Module):
 
 
 class FromMemory(nn.Module):
-    """The memory, what was executed, and an observation, to a chunk of actions and the memory afterwards."""
+    """Memory, whether an episode begins, what was executed, and observations, to a chunk and the memory afterwards."""
 
     def __init__(self, agent: Agent, keys: Sequence[str]) -> None:
         super().__init__()
         self.agent, self.keys = agent, keys
         first = agent.observer.initial(1)
         self.kind, self.names = type(first), list(first.tensors())
-        if any(bool(tensor.any()) for tensor in first.tensors().values()):
-            raise InputError(f"a {type(agent.observer).__name__} does not begin with zeros, which ONNX export expects")
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         """Observe and decide."""
-        memory, (action, *seen) = given[: len(self.names)], given[len(self.names) :]
+        memory, (begins, action, *seen) = given[: len(self.names)], given[len(self.names) :]
         state = self.kind(**dict(zip(self.names, memory, strict=True)))
+        observer, observation = self.agent.observer, dict(zip(self.keys, seen, strict=True))
         if self.agent.scaling is not None:
             steps = (self.agent.observer.action_steps, -1)
             action = self.agent.scaling.to_unit(action.unflatten(1, steps)).flatten(1)
-        state = self.agent.observer.observe(state, action, dict(zip(self.keys, seen, strict=True)))
-        chunk = self.agent.policy.act(self.agent.observer.features(state), True, None).action_chunk
+        first = observer.observe(observer.initial(1), None, observation)
+        state = observer.observe(state, action, observation).where(begins, first)
+        chunk = self.agent.policy.act(observer.features(state), True, None).action_chunk
         return _outside(self.agent, chunk), *state.tensors().values()
 
 
 def export_onnx(agent: Agent, out: Path) -> dict[str, Any]:
     """Write OUT/policy.onnx, and the names and shapes of what it takes and gives.
 
-    A policy that decides from the newest frames alone takes `observation.state` (B, frames, D). Any other one takes its
-    memory (`state.…`), the `action` that was executed (B, A) and the observations (B, …), and gives the memory back.
+    All for one observation, the first dimension is 1. A policy that decides from the newest frames alone takes
+    `observation.state` (1, frames, D). Any other one takes its memory (`state.…`), whether an episode `begins` (1,),
+    the `action` that was executed (1, A) and the observations (1, …), and gives the memory back.
 
     Returns:
         inputs and outputs by name, the largest difference to the policy itself, and where it is.
@@ -91,7 +94,6 @@ def export_onnx(agent: Agent, out: Path) -> dict[str, Any]:
                 str(path),
                 input_names=names,
                 output_names=outputs,
-                dynamic_axes={name: {0: "batch"} for name in (*names, *outputs)},
                 opset_version=17,
                 dynamo=False,
             )
@@ -101,7 +103,7 @@ def export_onnx(agent: Agent, out: Path) -> dict[str, Any]:
             raise RunError(
                 f"ONNX Runtime differs from the policy by {error:.3g} of its actions, expected {TOLERANCE:g}"
             )
-    shapes = {name: ["batch", *tensor.shape[1:]] for name, tensor in inputs.items()}
+    shapes = {name: list(tensor.shape) for name, tensor in inputs.items()}
     return {"inputs": shapes, "outputs": outputs, "difference": error, "path": str(out / "policy.onnx")}
 
 
@@ -112,14 +114,15 @@ def _module(agent: Agent) -> tuple[nn.Module, dict[str, Tensor], list[str]]:
     observer, frames = agent.observer, frames_alone(agent)
     shapes = observation_shapes(observer)
     if frames is not None:
-        return FromFrames(agent), {STATE: torch.zeros(_ROWS, frames, *shapes[STATE])}, [CHUNK]
+        return FromFrames(agent), {STATE: torch.zeros(1, frames, *shapes[STATE])}, [CHUNK]
     module = FromMemory(agent, list(shapes))
-    inputs = {f"{PREFIX}{name}": tensor for name, tensor in observer.initial(_ROWS).tensors().items()}
+    inputs = {f"{PREFIX}{name}": tensor for name, tensor in observer.initial(1).tensors().items()}
     outputs = [CHUNK, *(f"next_{name}" for name in inputs)]
-    inputs[ACTION] = torch.zeros(_ROWS, agent.policy.action_dim * observer.action_steps)
+    inputs[BEGINS] = torch.zeros(1, dtype=torch.bool)
+    inputs[ACTION] = torch.zeros(1, agent.policy.action_dim * observer.action_steps)
     for key, shape in shapes.items():
         kind = torch.uint8 if is_image_key(key) else torch.float32
-        inputs[key] = torch.zeros(_ROWS, *shape, dtype=kind)
+        inputs[key] = torch.zeros(1, *shape, dtype=kind)
     return module, inputs, outputs
 
 
@@ -143,7 +146,7 @@ def _drawn(module: Any, name: str, like: Tensor, generator: torch.Generator) -> 
     if like.dtype == torch.uint8:
         return torch.randint(0, 256, like.shape, generator=generator).to(torch.uint8)
     if like.dtype == torch.bool:
-        return torch.ones_like(like)
+        return torch.rand(like.shape, generator=generator) < 0.5
     values = torch.randn(like.shape, generator=generator)
     return module.agent.observer.normaliser.denormalise(values) if name == STATE else 0.1 * values
 

@@ -4,6 +4,7 @@ from burnish.policies.agent import Agent, check_same_features, load_agent
 from burnish.policies.base import Decision, Policy
 from burnish.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
+from burnish.policies.given import GivenConfig
 from burnish.policies.pictures import PicturePolicy, PicturePolicyConfig
 from burnish.policies.robot import RobotPolicy, observation_shapes
 from burnish.policies.tanh import TanhPolicy, TanhPolicyConfig
@@ -15,6 +16,7 @@ __all__ = [
     "DiffusionPolicyConfig",
     "GaussianPolicy",
     "GaussianPolicyConfig",
+    "GivenConfig",
     "PicturePolicy",
     "PicturePolicyConfig",
     "Policy",

@@ -1,0 +1,121 @@
+"""Runs that start from a policy that was brought along."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from checkpoints import policy_of
+
+import burnish
+from burnish.cli import main
+from burnish.data import STATE, read_dataset
+from burnish.deploy.lerobot import write_checkpoint
+from burnish.errors import InputError
+from burnish.policies import load_agent
+from burnish.policies.given import AroundPolicy, OwnPolicy, read_checkpoint
+from tests.recipes.small_runs import flags, own_data_command, redone, stage_files, write_point_data
+
+SHORT = flags(
+    {
+        "gate.worlds": 0,
+        "world-model-training.steps": 40,
+        "ensemble-training.steps": 20,
+        "classifier-training.steps": 20,
+        "refine.iterations": 2,
+        "refine.evaluate-every": 2,
+        "ppo.critic-warmup": 0,
+        "ppo.epochs": 1,
+        "refine.preflight": False,
+    }
+)
+
+
+class Centre:
+    """Goes to where the state is zero."""
+
+    def act_batch(self, observation):
+        return -3 * observation[STATE][:, :2]
+
+    def act(self, observation):
+        return self.act_batch({key: each[None] for key, each in observation.items()})[0]
+
+
+def test_act_of_lerobot_is_refined_as_a_whole(tmp_path, capfd):
+    """Its weights change, and it is exported as what it was; what is brought is not touched."""
+    data, out = write_point_data(tmp_path / "data"), tmp_path / "run"
+    size = read_dataset(data).observation_dim
+    base = policy_of("act", {STATE: size})
+    write_checkpoint(base, base.chunk, tmp_path / "act")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "act").iterdir()}
+    arguments = own_data_command(data, out, *SHORT, "--policy", str(tmp_path / "act"))
+    assert main(arguments) == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "act").iterdir()} == before
+    pretrained, refined = (load_agent(out / name).policy for name in ("policy", "refined"))
+    assert isinstance(refined, AroundPolicy) and refined.learns_whole
+    state = torch.randn(4, 1, size)
+    torch.testing.assert_close(pretrained.base.plan({STATE: state}), base.plan({STATE: state}))
+    assert not torch.equal(refined.base.network.action_head.weight, pretrained.base.network.action_head.weight)
+    assert yaml.safe_load((out / "recipe.yaml").read_text())["config"]["run"]["policy"] == str(tmp_path / "act")
+    # Again: done. And what changes in the checkpoint is noticed.
+    stages = stage_files(out)
+    assert main(arguments) == 0 and redone(stages, stage_files(out)) == set()
+    for name in before:
+        (tmp_path / "act" / name).unlink()
+    loaded = burnish.load(out)
+    assert loaded.env(4).reset(seed=0)[0].shape == (4, size) and loaded.policy.act({STATE: np.zeros(size)}).shape == (
+        2,
+    )
+    assert main(["export", str(out), "--to", "lerobot", str(tmp_path / "exported")]) == 0
+    exported = read_checkpoint(tmp_path / "exported")
+    assert torch.equal(exported.network.action_head.weight, refined.base.network.action_head.weight)
+    assert "type 'act'" in capfd.readouterr().out
+
+
+def test_a_function_gets_a_residual_and_an_own_policy_is_taken_again(tmp_path, capfd):
+    data, out, place = write_point_data(tmp_path / "data"), tmp_path / "run", f"{__name__}:Centre"
+    assert main(own_data_command(data, out, *SHORT, "--policy", place)) == 0
+    agent = load_agent(out / "refined")
+    assert not agent.policy.learns_whole and agent.policy.base.source == place
+    # The folder names code: whoever opens it again has to say that it may be called.
+    assert main(["report", str(out)]) == 2 and "--trust-code" in capfd.readouterr().err
+    assert main(["report", str(out), "--trust-code"]) == 0
+    # A policy of Burnish's own, on data of other ranges.
+    other = write_point_data(tmp_path / "other", episodes=12)
+    again = [*SHORT, "--policy", str(out / "refined"), "--config.refine.iterations", "1"]
+    assert main(own_data_command(other, tmp_path / "again", *again)) == 0
+    assert isinstance(load_agent(tmp_path / "again" / "refined").policy, type(agent.policy))
+    assert json.loads((tmp_path / "again" / "report.json").read_text())["imagined_steps"] > 0
+    assert isinstance(load_agent(tmp_path / "again" / "policy").policy.base, OwnPolicy | type(agent.policy.base))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "said"),
+    [
+        ("world4rl", lambda folder: "nowhere", "no such folder"),
+        ("world4rl", lambda folder: str(folder), "found no config.json"),
+        ("world4rl", lambda folder: _checkpoint(folder, 3), "reads observation.state \\(3\\); the data's state has"),
+        ("diwa", lambda folder: _checkpoint(folder, 4), "refine it with world4rl"),
+        ("world4rl", lambda folder: "no_such_module:Policy", "no_such_module"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_done(name, make, said, tmp_path, capfd):
+    data, out = write_point_data(tmp_path / "data"), tmp_path / "run"
+    (tmp_path / "policy").mkdir()
+    assert main(own_data_command(data, out, "--policy", make(tmp_path / "policy"), name=name)) == 2
+    error = capfd.readouterr().err
+    assert re.search(said, error) and len(error.strip().splitlines()[-1]) < 500
+    assert not out.exists()
+
+
+def _checkpoint(folder, size):
+    policy = policy_of("act", {STATE: size})
+    write_checkpoint(policy, policy.chunk, folder)
+    return str(folder)
+
+
+def test_policies_through_python():
+    with pytest.raises(InputError, match="no such folder"):
+        burnish.run("world4rl", "drawer-open-v3", preset="tiny", policy="nowhere")
