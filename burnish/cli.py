@@ -48,7 +48,8 @@ def demo(args: list[str]) -> None:
     config = entry(DEMO_RECIPE).preset()
     # On this easy task half of the training is enough for the gate's worlds.
     config = replace(config, gate=replace(config.gate, training_share=0.5))
-    _run(DEMO_RECIPE, NewRun(config, DEMO_TASK, options.seed, options.out, threads=options.threads))
+    jobs = 1 if options.threads is not None else options.jobs
+    _run(DEMO_RECIPE, NewRun(config, DEMO_TASK, options.seed, options.out, threads=options.threads, jobs=jobs))
 
 
 def run(args: list[str]) -> None:
@@ -214,6 +215,9 @@ class DemoOptions:
     out: Path = Path("runs/demo")
     seed: int = 0
     threads: int | None = None
+    """PyTorch's threads, one stage after the other."""
+    jobs: int = 2
+    """Stages side by side with one thread each, where no threads are named."""
 
 
 @dataclass(frozen=True)
