@@ -1,10 +1,13 @@
 """Burnish: refine a pretrained robot policy inside a frozen world model, then prove it on a real simulator."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from burnish.recipes.loading import Loaded
 
 __version__ = "0.1.0"
-__all__ = ["run"]
+__all__ = ["load", "run"]
 
 
 def run(
@@ -51,3 +54,26 @@ def run(
     report = run_recipe(new.folder(resolved), resolved, how=how or How())
     assert report is not None
     return report
+
+
+def load(run: str | Path, *, device: str = "cpu", trust_code: bool = False) -> "Loaded":
+    """What a finished run has to give, each piece read when it is asked for.
+
+        loaded = burnish.load("runs/mine")
+        loaded.policy.reset()                                       # an episode begins
+        action = loaded.policy.act({"observation.state": state})    # in the data's units, NumPy or torch
+        loaded.world_model                                          # frozen
+        loaded.env(64)                                              # the imagined environment, a Gymnasium VectorEnv
+        loaded.report["success"]                                    # report.json
+
+    Args:
+        run: the run folder.
+        device: where models are put: cpu or cuda.
+        trust_code: import the modules of yours that recipe.yaml names, for `world_model` and `env`.
+
+    Raises:
+        burnish.errors.InputError: it is no run folder.
+    """
+    from burnish.recipes.loading import load
+
+    return load(run, device, trust_code)

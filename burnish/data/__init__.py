@@ -5,9 +5,10 @@ anybody's LeRobotDataset, as a `Dataset` of tensors. `Windows` cuts it into trai
 `Normaliser` is fitted once and saved with every model.
 """
 
-from burnish.data.dataset import Dataset, DatasetInfo, Recording
+from burnish.data.dataset import UNLABELLED, Dataset, DatasetInfo, Recording
 from burnish.data.episodes import ACTION, IMAGES, STATE, Episode, image_key, is_image_key
 from burnish.data.folds import folds
+from burnish.data.joining import joined
 from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import store_dataset, write_dataset
 from burnish.data.normalisation import Normaliser
@@ -26,6 +27,7 @@ __all__ = [
     "ACTION",
     "IMAGES",
     "STATE",
+    "UNLABELLED",
     "ActionScaling",
     "Dataset",
     "DatasetInfo",
@@ -45,6 +47,7 @@ __all__ = [
     "image_key",
     "in_chunks",
     "is_image_key",
+    "joined",
     "read_dataset",
     "require_outcomes",
     "require_successes",

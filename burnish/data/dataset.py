@@ -14,6 +14,9 @@ from burnish.data.episodes import STATE, Episode
 from burnish.data.scaling import ActionScaling
 from burnish.errors import InputError
 
+UNLABELLED = "unlabelled"
+"""The source of episodes of which nobody knows how they went: only world models learn from them."""
+
 
 @dataclass(frozen=True)
 class DatasetInfo:
@@ -215,6 +218,22 @@ class Dataset:
         if not episodes:
             raise bad_input("the dataset", f"sources {sorted(set(self.sources))}", f"one of {list(sources)}")
         return self.subset(episodes)
+
+    @property
+    def num_judged(self) -> int:
+        """The number of episodes whose outcome is known."""
+        return sum(source != UNLABELLED for source in self.sources)
+
+    @property
+    def judged(self) -> Dataset:
+        """The episodes whose outcome is known: what success, rewards and start states are taken from.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.num_judged == self.num_episodes:
+            return self
+        return self.with_sources(sorted(set(self.sources) - {UNLABELLED}))
 
     def groups(self) -> list[list[int]]:
         """Episodes by who acted and how it went: success, or where there is none the third of all returns."""

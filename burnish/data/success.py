@@ -97,6 +97,15 @@ class SuccessRule:
             )
         return found
 
+    def is_told_by(self, source: Source) -> bool:
+        """Whether a data set has what the rule reads success from, and not only that all its episodes succeed."""
+        if self.termination:
+            return source.tells(DONE)
+        if self.failed or self.labels or self.untold:
+            return not self.untold
+        names = AUTOMATIC_COLUMNS if self.column is None else (self.column,)
+        return any(source.tells(name) or name in source.episode_columns for name in names)
+
     def _of_episodes(self, source: Source, name: str) -> str:
         if self.last_frames is None:
             found = "one value for each episode, which tells not when it succeeds"

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from burnish.data import Dataset
+from burnish.data import UNLABELLED, Dataset
 from burnish.evaluation.correlation import pearson
 from burnish.imagination import Models, imagined_play
 from burnish.policies import Agent
@@ -248,7 +248,7 @@ def telling_sources(held_out: Sequence[Dataset], least: int = LEAST) -> set[str]
     Where rollouts have fewer than `least` successes or failures, everybody's episodes are taken but random motion.
     Where nothing succeeds and rewards tell, outcomes are returns, of which random motion has some, too.
     """
-    present = {source for episodes in held_out for source in episodes.sources}
+    present = {source for episodes in held_out for source in episodes.sources} - {UNLABELLED}
     outcomes = [
         success
         for episodes in held_out

@@ -5,6 +5,7 @@ from burnish.policies.base import Decision, Policy
 from burnish.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from burnish.policies.pictures import PicturePolicy, PicturePolicyConfig
+from burnish.policies.robot import RobotPolicy, observation_shapes
 from burnish.policies.tanh import TanhPolicy, TanhPolicyConfig
 
 __all__ = [
@@ -17,8 +18,10 @@ __all__ = [
     "PicturePolicy",
     "PicturePolicyConfig",
     "Policy",
+    "RobotPolicy",
     "TanhPolicy",
     "TanhPolicyConfig",
     "check_same_features",
     "load_agent",
+    "observation_shapes",
 ]

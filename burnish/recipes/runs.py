@@ -18,7 +18,7 @@ from burnish.pipeline import Run, RunFolder, SharedRun, Stage, execute, planned,
 from burnish.pipeline.run_folder import read_settings
 from burnish.recipes.base import Config, Plan, RunSpec
 from burnish.recipes.catalogue import entry
-from burnish.recipes.own_data import OwnData
+from burnish.recipes.own_data import SOURCES, OwnData, Role
 from burnish.recipes.stages.reporting import publish
 from burnish.report.summary import read_report
 from burnish.training import join
@@ -42,7 +42,13 @@ class NewRun(Generic[Config]):
     preset: str | None = None
     """Where the configuration starts from; single settings can be changed below."""
     dataset: Path | None = None
-    """Your own LeRobotDataset; models learn from it alone."""
+    """Your own data set; models learn from it alone."""
+    demonstrations: tuple[Path, ...] = ()
+    """Instead of --dataset, several of your own: episodes of an expert, which are cloned."""
+    rollouts: tuple[Path, ...] = ()
+    """And what a policy did, successes and failures; a column must tell which."""
+    play: tuple[Path, ...] = ()
+    """And anything else that the robot did; where no column tells success, only the world model learns from it."""
     data_task: str | None = None
     """The task of your data set to learn; default its only one."""
     reading: Annotated[ReadingRule, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadingRule)
@@ -61,8 +67,14 @@ class NewRun(Generic[Config]):
     def resolve(self, recipe: str) -> "Resolved":
         """Check everything that can be before a run folder is made; InputError where it is wrong."""
         check(self, "")
+        roles = {"demonstrations": self.demonstrations, "rollouts": self.rollouts, "play": self.play}
+        if self.dataset is not None and any(roles.values()):
+            raise InputError("found --dataset beside folders with a role, expected either")
         if self.dataset is not None:
-            return self._own(recipe, OwnData(self.dataset.absolute(), self._reading))
+            return self._own(recipe, OwnData.of(self.dataset.absolute(), self._reading))
+        if any(roles.values()):
+            paths: dict[Role, list[Path]] = {role: [path.absolute() for path in roles[role]] for role in SOURCES}
+            return self._own(recipe, OwnData.with_roles(paths, self._reading))
         if self.reading != ReadingRule() or self.data_task is not None:
             raise InputError("it was said how to read your own data set, but not which: name it with --dataset")
         if self.task is None:
@@ -116,7 +128,7 @@ class Resolved:
     def settings(self) -> dict[str, Any]:
         """What recipe.yaml keeps as the run's configuration."""
         own = self.run.own
-        data = {"path": str(own.path), **to_dict(own.rule)} if own else None
+        data = own.to_plain() if own else None
         return {**to_dict(self.config), _RUN: {"dataset": data, "simulator": self.run.simulator}}
 
     def to_yaml(self) -> str:
@@ -143,10 +155,7 @@ def reopen(folder: Path, trust_code: bool = False) -> Resolved:
         )
     data, own = said.get("dataset"), None
     if data is not None:
-        if not isinstance(data, dict) or not isinstance(data.get("path"), str):
-            raise InputError(f"{source}: field 'config.{_RUN}.dataset': expected a path and how it is read")
-        rule = {key: value for key, value in data.items() if key != "path"}
-        own = OwnData(Path(data["path"]), from_dict(ReadingRule, rule, source))
+        own = OwnData.from_plain(data, f"{source}: field 'config.{_RUN}.dataset'")
     named = _code(settings["recipe"], said["simulator"])
     if named is not None and not trust_code:
         raise InputError(

@@ -82,6 +82,12 @@ class Autoencoder(Component):
             weight /= (weight * varies).mean().clamp(min=1e-8) * CONTRAST**2
         return self
 
+    @property
+    def observation_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What one observation holds, by LeRobot's keys."""
+        size = self.config.image_size
+        return {image_key(name): (size, size, 3) for name in self.config.cameras}
+
     def encode(self, observation: dict[str, Tensor]) -> Float[Tensor, "B Z"]:
         """The latents of pictures (B, S, S, 3) uint8; the posterior's mean.
 

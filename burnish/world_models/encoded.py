@@ -21,6 +21,11 @@ class Encoder(Protocol):
 
     latent_dim: int
 
+    @property
+    def observation_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What one observation holds, by LeRobot's keys."""
+        ...
+
     def encode(self, observation: dict[str, Tensor]) -> Float[Tensor, "B Z"]:
         """The latents of observations."""
         ...
@@ -66,6 +71,11 @@ class Encoded(Component):
             )
         self.autoencoder, self.inner = autoencoder, inner
         self.feature_dim, self.action_steps = inner.feature_dim, inner.action_steps
+
+    @property
+    def observation_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What one observation holds, by LeRobot's keys."""
+        return self.autoencoder.observation_shapes
 
     @property
     def normaliser(self) -> Any:

@@ -70,6 +70,11 @@ class PixelHistory(Component):
         self.feature_dim = config.feature_frames * self.channels * config.image_size**2
         self.register_buffer("device_anchor", torch.zeros(()), persistent=False)
 
+    @property
+    def observation_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What one observation holds, by LeRobot's keys."""
+        return dict.fromkeys(self.keys, (self.config.image_size, self.config.image_size, 3))
+
     def initial(self, batch_size: int) -> PixelHistoryState:
         """States of episodes that have not begun: no frame is valid."""
         h, size, device = self.config.frames, self.config.image_size, self.device_anchor.device

@@ -40,7 +40,7 @@ def runs(config, tmp_path_factory):
         dataset = squares([("teleoperation", 2.0 * start, [1.0] * 12) for start in range(2, 2 + count)])
         write_dataset(root / f"data{count}", dataset.to_episodes(), dataset.info)
         folders.append(root / f"run{count}")
-        resolved = Resolved(RunSpec("world4rl", "push", 0, OwnData(root / f"data{count}")), config)
+        resolved = Resolved(RunSpec("world4rl", "push", 0, OwnData.of(root / f"data{count}")), config)
         run_recipe(folders[-1], resolved, "collect", How(threads=1))
     return folders
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from burnish.data import STATE
+from burnish.data import STATE, ActionScaling
 from burnish.errors import InputError
 from burnish.rewards import (
     FunctionReward,
@@ -193,3 +193,14 @@ def test_a_batch_has_rows_for_each_member_and_from_each_source():
     batch = TransitionSampler([(0.25, one), (0.75, other)], members=2).sample(8, torch.Generator().manual_seed(0))
     assert len(batch.reward) == 16
     assert sum(bool((one.reward == value).any()) for value in batch.reward) == 4
+
+
+def test_written_rewards_see_actions_in_the_datas_units():
+    """Imagination's actions in [-1, 1], one or two in a row, are -10 … 10 and 0 … 4 to whoever wrote the reward."""
+    seen = []
+    scaling = ActionScaling((-10.0, 0.0), (10.0, 4.0))
+    reward = FunctionReward(WORLD, lambda before, action, after: seen.append(action) or action[:, 0], NAMES, scaling)
+    reward(BEFORE, torch.tensor([[1.0, -1.0], [0.5, 0.5]]), AFTER)
+    reward(BEFORE, torch.tensor([[1.0, -1.0, 0.0, 0.0], [0.5, 0.5, -1.0, 1.0]]), AFTER)
+    assert seen[0].tolist() == [[10, 0], [5, 3]]
+    assert seen[1].tolist() == [[10, 0, 0, 2], [5, 3, -10, 4]]

@@ -12,7 +12,7 @@ from burnish.data import ActionScaling, Dataset, Recording, Windows, folds, is_i
 from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
 from burnish.pipeline import Absent, Reading, Stage, StageContext, progress, stage
-from burnish.recipes.own_data import OwnData
+from burnish.recipes.own_data import Folder, OwnData, Role
 from burnish.recipes.stages.recording import noted
 from burnish.recipes.stages.training import train
 from burnish.report.data_page import findings_section
@@ -105,11 +105,15 @@ def fold(folder: Path, number: int, count: int, seed: int, **seen: Any) -> Split
 
 def lacking(dataset: Dataset, worlds: int, seed: int) -> str | None:
     """Why the data is too little for so many held-out worlds; None where it is enough."""
-    if dataset.num_episodes < worlds:
-        return f"the data has {dataset.num_episodes} episodes, too few for {worlds} held-out worlds"
-    if int((~dataset.success[dataset.starts]).sum()) < 2:
+    if dataset.num_judged < worlds:
+        return f"the data has {dataset.num_judged} episodes, too few for {worlds} held-out worlds"
+    known = dataset.judged
+    if int((~known.success[known.starts]).sum()) < 2:
         return "fewer than 2 episodes of the data do not begin in success, too few to play from"
-    parts = [part for both in folds(dataset, worlds, seed) for part in both]
+    every = [part for both in folds(dataset, worlds, seed) for part in both]
+    if not all(part.num_judged for part in every):
+        return f"the data has {dataset.num_judged} episodes whose outcome is known, too few for {worlds} worlds"
+    parts = [part.judged for part in every]
     if dataset.has_reward and not dataset.has_success:
         varies = all(len(part.episode_return.unique()) > 1 for part in parts)
         return None if varies else f"the returns of the data hardly vary, too little for {worlds} held-out worlds"
@@ -177,7 +181,8 @@ def check_cameras(cameras: Sequence[str], image_size: int, simulator: SimulatorC
 def own_data(own: OwnData, task: str, cameras: tuple[str, ...] = (), reward: RewardConfig | None = None) -> Stage:
     """The stage that copies what a run reads of them into the run folder."""
     settings = {
-        "path": own.place,
+        "paths": own.places,
+        "roles": tuple(folder.role for folder in own.folders),
         "rule": own.rule,
         "task": task,
         "cameras": cameras,
@@ -188,7 +193,8 @@ def own_data(own: OwnData, task: str, cameras: tuple[str, ...] = (), reward: Rew
 
 def take_own_data(
     context: StageContext,
-    path: Path,
+    paths: tuple[Path, ...],
+    roles: tuple[Role | None, ...],
     parts: dict[str, Path],
     rule: ReadingRule,
     task: str,
@@ -200,7 +206,7 @@ def take_own_data(
     The scaling is that of the whole data set, one for everything that learns from parts of it.
     """
     context.record("role", "collection")
-    own = OwnData(path, rule)
+    own = OwnData(tuple(map(Folder, paths, roles)), rule)
     dataset = own.read(cameras)
     scaling = own.scaling(dataset)
     chosen = own.read_task(task, reward, dataset)

@@ -157,7 +157,8 @@ def measure_failures(held_out: Dataset, models: Models, seed: int, folder: Path,
     """Whether an imagined failure stays one, by the classifier; on held-out episodes, failure_fidelity.json."""
     if not isinstance(models.reward, SuccessReward):
         return []
-    found = failure_fidelity(models.world_model, models.reward.classifier, held_out, seed, limit=episodes).summary()
+    known, classifier = held_out.judged, models.reward.classifier
+    found = failure_fidelity(models.world_model, classifier, known, seed, limit=episodes).summary()
     write_json(folder / "failure_fidelity.json", found)
     return [failure_section(found)]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from burnish.data import Dataset, folds
+from burnish.data import UNLABELLED, Dataset, folds
 from burnish.errors import RunError
 from burnish.evaluation.back_test import Measure, back_test, on_policy
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, RecordedReturn, decide
@@ -120,7 +120,8 @@ def plays(agent: Agent, worlds: Sequence[Models], data: Dataset, episodes: int, 
 
 def gate_starts(dataset: Dataset, episodes: int, seed: int) -> torch.Tensor:
     """First frames of recorded episodes that do not begin in success, drawn without replacement (as far as they go)."""
-    first = dataset.starts[~dataset.success[dataset.starts]]
+    known = torch.tensor([source != UNLABELLED for source in dataset.sources], device=dataset.device)
+    first = dataset.starts[known & ~dataset.success[dataset.starts]]
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(first), generator=generator)[:episodes]
     return first[order.to(first.device)]
@@ -128,6 +129,7 @@ def gate_starts(dataset: Dataset, episodes: int, seed: int) -> torch.Tensor:
 
 def recorded_outcome(agent: Agent, dataset: Dataset, measure: Measure) -> Recorded | RecordedReturn | None:
     """How the agent did in those recorded episodes in which it acted, without noise; None without any."""
+    dataset = dataset.judged
     own = on_policy(agent, dataset)
     if not bool(own.any()):
         return None

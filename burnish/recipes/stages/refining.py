@@ -37,11 +37,11 @@ def refine_policy(
     before = simulator_steps()
     agent, imagines = inside(policy), imagined(models, imagination.pessimism, data)
     check_same_features(agent, imagines.world_model, {k: v[data.starts[:8]] for k, v in data.observations.items()})
-    starts = start_states(imagination.starts, data, imagines.world_model)
     chunk = agent.policy.config.chunk
     shared = current().share(imagination.num_envs, "imagination.num_envs")
     rules = replace(imagination, chunk=chunk, num_envs=shared)
     unhurried = replace(rules, num_envs=refinement.imagined_episodes, horizon=10**9)
+    starts = start_states(imagination.starts, data, imagines.world_model)
     env = ImaginedEnv(imagines, starts, data.action_dim, rules, seed)
     scored_in = ImaginedEnv(imagines, starts, data.action_dim, unhurried, seed + 1)
     scored_from = starts.episode_starts(refinement.imagined_episodes)
@@ -73,6 +73,15 @@ def refine_policy(
     return policy
 
 
+def imagined_env(agent: Agent, data: Dataset, models: Models, imagination: ImaginationConfig, seed: int) -> ImaginedEnv:
+    """The environment of a refinement, for decisions of this agent's policy."""
+    imagines = imagined(models, imagination.pessimism, data)
+    rules = replace(imagination, chunk=agent.policy.config.chunk)
+    return ImaginedEnv(
+        imagines, start_states(imagination.starts, data, imagines.world_model), data.action_dim, rules, seed
+    )
+
+
 def simulator_steps() -> int:
     """Control steps of real simulators since this process began; 0 where none was ever imported."""
     counter = sys.modules.get("burnish.simulators.counter")
@@ -90,10 +99,11 @@ def inside(agent: Agent) -> Agent:
 
 def time_limit(dataset: Dataset) -> int:
     """Actions after which an episode has failed."""
-    return dataset.info.max_steps or int(dataset.lengths.max())
+    return dataset.info.max_steps or int(dataset.judged.lengths.max())
 
 
 def start_states(config: StartConfig, dataset: Dataset, world: WorldModel) -> StartStates:
-    """The state at every recorded frame."""
+    """The state at every recorded frame of an episode whose outcome is known: play begins and ends anywhere."""
+    dataset = dataset.judged
     frames = torch.arange(dataset.num_frames, device=dataset.device)
     return StartStates(dataset, world.recorded(dataset), frames, config)

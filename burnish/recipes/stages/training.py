@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from burnish.components import Component, build, frozen
-from burnish.data import Dataset, about_to_succeed, action_chunks, best_episodes, require_outcomes, require_successes
+from burnish.data import (
+    UNLABELLED,
+    Dataset,
+    about_to_succeed,
+    action_chunks,
+    best_episodes,
+    require_outcomes,
+    require_successes,
+)
 from burnish.errors import InputError
 from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.replay import replay, success_of_states
@@ -78,6 +86,7 @@ class Cloning:
 def cloned_episodes(dataset: Dataset, best_share: float = 0.25) -> Dataset:
     """What the policy is cloned from: the expert's episodes where there are any, else the successful ones, else the
     `best_share` of the highest return."""
+    dataset = dataset.judged
     require_outcomes(dataset)
     if "expert" in dataset.sources:
         return dataset.with_sources(["expert"])
@@ -129,10 +138,10 @@ def validation(
     """
     if config.validate_every is None:
         return None
-    outcomes = held_out.episode_success
+    outcomes = held_out.episode_success[[source != UNLABELLED for source in held_out.sources]]
     score = None
     if bool(training.success.any()) and bool(outcomes.any()) and not bool(outcomes.all()):
-        score = success_of_states(training, seed)
+        score = success_of_states(training.judged, seed)
     names = ["open_loop_error"] if score is None else ["open_loop_error", "outcome_error"]
     if config.stop_by not in (None, *names):
         raise InputError(
@@ -213,7 +222,7 @@ def train_reward(
     seed: int,
 ) -> RewardHead:
     """On recorded transitions and imagined continuations; what it explains of held-out rewards is in reward.json."""
-    episodes, held_out = data
+    episodes, held_out = (part.judged for part in data)
     world = frozen(world)
     torch.manual_seed(seed + 2)
     rows = recorded_transitions(world, episodes)
@@ -240,7 +249,7 @@ def train_classifier(
     seed: int,
 ) -> CalibratedClassifier:
     """On features of recorded frames and of imagined continuations of them; calibrated on held-out episodes."""
-    episodes, held_out = data
+    episodes, held_out = (part.judged for part in data)
     world = frozen(world)
     require_successes(episodes)
     torch.manual_seed(seed + 2)
