@@ -103,7 +103,7 @@ class SuccessRule:
             return source.tells(DONE)
         if self.failed or self.labels or self.untold:
             return not self.untold
-        names = AUTOMATIC_COLUMNS if self.column is None else (self.column,)
+        names = AUTOMATIC_COLUMNS if self.column is None else (source.aliases.get(self.column, self.column),)
         return any(source.tells(name) or name in source.episode_columns for name in names)
 
     def _of_episodes(self, source: Source, name: str) -> str:

@@ -170,6 +170,9 @@ def test_calvin_frames_that_are_missing(tmp_path):
     refused(path, "frames that end before they begin")
     np.save(path / "ep_start_end_ids.npy", np.array([{}], object), allow_pickle=True)
     refused(path, "ep_start_end_ids.npy: found a file that cannot be read")
+    content = (path / "ep_start_end_ids.npy").read_bytes()
+    (path / "ep_start_end_ids.npy").write_bytes(content[:40] + bytes(len(content) - 40))
+    refused(path, "ep_start_end_ids.npy: found a file that cannot be read")
 
 
 def test_pictures_of_other_sizes(tmp_path):
