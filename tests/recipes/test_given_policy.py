@@ -19,8 +19,7 @@ from burnish.policies.given import AroundPolicy, OwnPolicy, read_checkpoint
 from tests.recipes.small_runs import flags, own_data_command, redone, stage_files, write_point_data
 
 SHORT = [
-    "--config.refine.preflight",
-    "False",
+    "--config.refine.no-preflight",
     *flags(
         {
             "gate.worlds": 0,
