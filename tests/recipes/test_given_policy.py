@@ -18,19 +18,21 @@ from burnish.policies import load_agent
 from burnish.policies.given import AroundPolicy, OwnPolicy, read_checkpoint
 from tests.recipes.small_runs import flags, own_data_command, redone, stage_files, write_point_data
 
-SHORT = flags(
-    {
-        "gate.worlds": 0,
-        "world-model-training.steps": 40,
-        "ensemble-training.steps": 20,
-        "classifier-training.steps": 20,
-        "refine.iterations": 2,
-        "refine.evaluate-every": 2,
-        "ppo.critic-warmup": 0,
-        "ppo.epochs": 1,
-        "refine.preflight": False,
-    }
-)
+SHORT = [
+    "--config.refine.no-preflight",
+    *flags(
+        {
+            "gate.worlds": 0,
+            "world-model-training.steps": 40,
+            "ensemble-training.steps": 20,
+            "classifier-training.steps": 20,
+            "refine.iterations": 2,
+            "refine.evaluate-every": 2,
+            "ppo.critic-warmup": 0,
+            "ppo.epochs": 1,
+        }
+    ),
+]
 
 
 class Centre:

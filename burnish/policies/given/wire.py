@@ -56,4 +56,4 @@ def _unpack_array(value: dict[Any, Any]) -> Any:
         raise InputError(f"a message: found an array of {dtype}, expected numbers")
     if b"__npgeneric__" in value:
         return dtype.type(value[b"data"])
-    return np.ndarray(buffer=value[b"data"], dtype=dtype, shape=value[b"shape"])
+    return np.ndarray(buffer=value[b"data"], dtype=dtype, shape=value[b"shape"]).copy()
