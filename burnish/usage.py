@@ -37,6 +37,7 @@ Exit codes of inspect: 0 a run can come of it (perhaps with warnings), 2 none ca
 _MACHINE = """\
   --device DEVICE          where models train and imagine: cpu, or cuda
   --threads N              PyTorch's threads of each process; by default the processes share the cores
+  --jobs N                 stages side by side that do not wait for each other, each with one thread (default 1)
   --processes N            that train together on this machine; default one, or as many as torchrun started"""
 
 _RUN = """\
