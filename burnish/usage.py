@@ -48,8 +48,7 @@ usage: burnish run {name} --task TASK [OPTIONS]
   --task TASK              the task to learn (burnish tasks lists them)
   --dataset PATH           your own data; models learn from it alone, and --task, if any, judges (gym:ID); or several:
                            --demonstrations PATH --rollouts PATH --play PATH; --data-task names the task to learn
-  --policy POLICY          refine this one instead of a clone: a folder of Burnish's or LeRobot's (ACT, Diffusion),
-                           module:factory, ws://host:port (docs/policies.md)
+  --policy POLICY          refine this one instead of a clone: a folder, module:factory or ws://… (docs/policies.md)
   --preset PRESET          where the settings start from: {presets}
   --seed N                 of the data, of all training and of refinement (default 0)
   --out FOLDER             the run folder (default runs/RECIPE-TASK-SEED); the same command again goes on there
