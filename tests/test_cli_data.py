@@ -7,7 +7,7 @@ import pytest
 
 from burnish.cli import main
 from burnish.data import STATE, read_dataset
-from tests.contracts.test_formats import tree
+from tests.contracts.test_format_contract import tree
 from tests.data.layouts import WRITERS, recorded
 
 
