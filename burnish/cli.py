@@ -189,6 +189,9 @@ def data(args: list[str]) -> int | None:
     from burnish.flags import listing, parse
     from burnish.recipes.data_commands import ConvertOptions, InspectOptions, convert_data, inspect_data
 
+    if args == ["--help-all"]:
+        print(listing(InspectOptions()), listing(ConvertOptions()), sep="\n\n")
+        return None
     what = args[0] if args else ""
     if what not in ("inspect", "convert"):
         raise InputError(f"found '{what}', expected burnish data inspect PATH or burnish data convert PATH OUT")

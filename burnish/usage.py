@@ -11,32 +11,26 @@ _EXIT_CODES = """\
 Exit codes: 0 done (also where the gate rejects the refined policy: the verdict says so), 1 the run failed,
 2 the command or its input is wrong."""
 
-_OWN_DATA = """\
-How your own data set is read:
-  --data-task TASK         the task to learn (default its only one)
-  --success-column NAME    zeros and ones that tell success (default next.success or success); or --success-above
-                           NAME=VALUE, --success-on-termination, --failed-episodes N [N], --labels FILE.csv
-  --success-last-frames N  it shows in the last N frames of every successful episode
-  --skip-bad, --stride N   leave bad episodes out; every N frames are one
-  --state-key NAME [NAME]  columns that make the state (default observation.state)
-  --action-key NAME        column of the action (default action)
-  --action-units UNITS     own: scaled by their range; unit: in [-1, 1]; auto: unit where a simulator recorded them"""
+_READING = """\
+How your own data set is read (docs/own-data.md):
+  --success-column NAME, --success-above NAME=VALUE, --success-on-termination, --failed-episodes N [N], --labels CSV,
+  --success-last-frames N  how success is told (default next.success or success), and how many frames at the end show it
+  --state-key NAME [NAME], --action-key NAME, --action-units own|unit|auto, --fps N        columns and their units
+  --skip-bad, --stride N, --stride-actions last|sum        leave bad episodes out; make one frame of N"""
 
 _DATA = """\
 usage: burnish data inspect PATH [--page FILE.html] [--json] [OPTIONS]
        burnish data convert PATH OUT [--to lerobot] [OPTIONS]
 
-What is in a data set, of any of these formats, and what it can and cannot support; or the same data as a
-LeRobotDataset v3.0, without a change to PATH. LeRobot v3.0 and v2.1, robomimic's, ACT's and Minari's HDF5, Diffusion
-Policy's zarr, CALVIN's npz, a folder of npz.
+What is in a data set, and what it can and cannot support; or the same data as a LeRobotDataset v3.0. Read are LeRobot
+v3.0 and v2.1, robomimic's, ACT's and Minari's HDF5, Diffusion Policy's zarr, CALVIN's npz, a folder of npz.
 
   --page FILE              inspect: a page of plots (HTML, one file)
   --json                   inspect: everything, for programs
   --cameras NAME [NAME]    convert: whose pictures are taken along (default all)
   --pictures KIND          convert: video (MP4, smaller) or image (PNG, exact)
 
-{own_data}
-  --fps N                  frames per second, where the files do not say
+{reading}
 
 Exit codes of inspect: 0 a run can come of it (perhaps with warnings), 2 none can, for the errors that are listed."""
 
@@ -51,17 +45,17 @@ usage: burnish run {name} --task TASK [OPTIONS]
 {about}
 
   --task TASK              the task to learn (burnish tasks lists them)
-  --dataset PATH           your own data set; models learn from it alone, and --task, if any, judges (gym:ID)
+  --dataset PATH           your own data; models learn from it alone, and --task, if any, judges (gym:ID); or several:
+                           --demonstrations PATH --rollouts PATH --play PATH; --data-task names the task to learn
   --policy POLICY          refine this one instead of a clone: a folder, module:factory or ws://… (docs/policies.md)
   --preset PRESET          where the settings start from: {presets}
   --seed N                 of the data, of all training and of refinement (default 0)
   --out FOLDER             the run folder (default runs/RECIPE-TASK-SEED); the same command again goes on there
 {machine}
-  --dry-run                check and print all settings, do nothing
-  --verify                 check the content of finished stages, not only their size and time
+  --dry-run, --verify      print all settings and do nothing; check the content of finished stages, not only their size
   --config.NAME VALUE      any setting; burnish run {name} --help-all lists all with their ranges
 
-{own_data}
+{reading}
 Examples:
   burnish run {name} --task drawer-open-v3 --seed 1
   burnish run {name} --dataset my_data --success-last-frames 5 --config.ppo.gamma 0.98
@@ -201,7 +195,7 @@ def of(command: str, args: list[str], summary: str) -> str:
     if command in _STAGE_TEXTS:
         return _STAGE.format(command=command, text=_STAGE_TEXTS[command], machine=_MACHINE, exit_codes=_EXIT_CODES)
     if command == "data":
-        return _DATA.format(own_data=_OWN_DATA)
+        return _DATA.format(reading=_READING)
     return _TEXTS.get(command, summary).format(exit_codes=_EXIT_CODES)
 
 
@@ -212,7 +206,7 @@ def _of_run(args: list[str]) -> str:
         return _RUN_WHICH.format(table=as_table())
     recipe = card(args[0])
     about = textwrap.fill(f"{recipe.system} ({recipe.paper}): all its stages, from data to report.", 119)
-    parts = {"machine": _MACHINE, "own_data": _OWN_DATA, "exit_codes": _EXIT_CODES}
+    parts = {"machine": _MACHINE, "reading": _READING, "exit_codes": _EXIT_CODES}
     return _RUN.format(name=recipe.name, about=about, presets=_listed(recipe.presets), **parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -12,7 +13,21 @@ import numpy as np
 
 from burnish.data.checks import bad_input
 
-_BROKEN = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_BROKEN = (
+    *(
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        TypeError,
+        OverflowError,
+        RuntimeError,
+        NotImplementedError,
+    ),
+    *(zipfile.BadZipFile, zlib.error, SyntaxError, tokenize.TokenError),
+)
+"""What NumPy says of a damaged file: a header is parsed as Python's literals."""
 _MOST_UNPACKED = 1100
 """Deflate packs no more than 1032 bytes into one."""
 

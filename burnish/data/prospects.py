@@ -44,7 +44,7 @@ def prospects(dataset: Dataset, last_frames: int | None = None) -> list[Finding]
         found.append(Finding("warning", "few-episodes", text))
     found += _outcomes(dataset)
     found += _begins_in_success(dataset, last_frames)
-    longest = int(dataset.lengths.median())
+    longest = int(dataset.lengths.float().quantile(0.5))
     if longest > LONG:
         text = (
             f"episodes of {longest} frames (the median, {longest / dataset.info.fps:.0f} s): imagination plays 50 to "

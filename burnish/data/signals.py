@@ -10,6 +10,8 @@ from burnish.data.episodes import STATE
 from burnish.data.prospects import Finding
 from burnish.data.scaling import Kind, usual_range
 
+_ENOUGH = 1_000_000
+"""Frames that are looked at."""
 _SATURATED = 0.1
 """Share of frames at the very end of a range."""
 _JUMP = 12.0
@@ -21,7 +23,14 @@ _ALIKE = 0.7
 
 
 def signals(dataset: Dataset, timestamps: np.ndarray | None = None) -> list[Finding]:
-    """Everything odd, in words; `timestamps` are the recorder's (F,), in seconds, where there are any."""
+    """Everything odd, in words; `timestamps` are the recorder's (F,), in seconds, where there are any.
+
+    Of very many frames only the first episodes are looked at.
+    """
+    if dataset.num_frames > _ENOUGH:
+        count = max(1, int((dataset.lengths.cumsum(0) <= _ENOUGH).sum()))
+        dataset = dataset.subset(range(count))
+        timestamps = None if timestamps is None else timestamps[: dataset.num_frames]
     found = clock(dataset, timestamps) if timestamps is not None else []
     for what, values, names in _vectors(dataset):
         found += dimensions(what, values, names)
@@ -153,6 +162,8 @@ def lag(dataset: Dataset) -> list[Finding]:
     states, actions = dataset.observations[STATE].numpy(), dataset.actions.numpy()
     if states.shape[1] != actions.shape[1]:
         return []
+    smooth = [index for index, column in enumerate(actions.T) if kind_of(column) == "continuous"]
+    states, actions = states[:, smooth], actions[:, smooth]
     found = [value for k in range(_LAGS + 1) if (value := _alike(dataset, states, actions, k)) is not None]
     if not found or max(found) < _ALIKE:
         return []

@@ -103,7 +103,7 @@ class SuccessRule:
             return source.tells(DONE)
         if self.failed or self.labels or self.untold:
             return not self.untold
-        names = AUTOMATIC_COLUMNS if self.column is None else (self.column,)
+        names = AUTOMATIC_COLUMNS if self.column is None else (source.aliases.get(self.column, self.column),)
         return any(source.tells(name) or name in source.episode_columns for name in names)
 
     def _of_episodes(self, source: Source, name: str) -> str:
@@ -150,14 +150,13 @@ class SuccessRule:
             if self.above is None and np.isfinite(told[frame]):
                 raise InputError(str(fault))
             faults.add(fault)
-        return told > 0 if self.above is None else np.nan_to_num(told, nan=-np.inf) >= self.above
+        return told > 0 if self.above is None else _reaches(values.reshape(-1), self.above)
 
     def _outcomes(self, name: str | None, source: Source, frames: Frames) -> np.ndarray:
         """Whether each episode succeeded, bool (E,)."""
         numbers = frames.numbers.tolist()
         if name is not None:
-            values = source.episode_columns[name].astype(np.float64)[frames.numbers]
-            return self._judged(name, values, source.where, numbers)
+            return self._judged(name, source.episode_columns[name][frames.numbers], source.where, numbers)
         if self.labels is not None:
             outcomes = read_labels(self.labels)
             missing = [number for number in numbers if number not in outcomes]
@@ -172,14 +171,15 @@ class SuccessRule:
             raise bad_input(source.where, f"episode {wrong[0]}", expected, field="--failed-episodes")
         return np.array([number not in self.failed for number in numbers], bool)
 
-    def _judged(self, name: str, values: np.ndarray, where: object, numbers: list[int]) -> np.ndarray:
+    def _judged(self, name: str, stored: np.ndarray, where: object, numbers: list[int]) -> np.ndarray:
+        values = stored.astype(np.float64)
         wrong = ~np.isfinite(values) if self.above is not None else (values != 0) & (values != 1)
         if wrong.any():
             episode = int(np.argmax(wrong))
             expected = f"0 or 1; a graded column needs a threshold, --success-above {name}=VALUE"
             found = f"{values[episode]:.6g} for episode {numbers[episode]}"
             raise bad_input(where, found, expected, field=name)
-        return values > 0 if self.above is None else values >= self.above
+        return values > 0 if self.above is None else _reaches(stored, self.above)
 
 
 UNTOLD = SuccessRule(untold=True)
@@ -211,6 +211,13 @@ def read_labels(path: Path) -> dict[int, bool]:
     if not outcomes:
         raise bad_input(path, "no line", "lines of episode,success")
     return outcomes
+
+
+def _reaches(values: np.ndarray, threshold: float) -> np.ndarray:
+    """Values of at least a threshold, which is rounded as they are: 0.95 in float32 is a little less than 0.95."""
+    if values.dtype.kind == "f":
+        threshold = values.dtype.type(threshold)
+    return np.asarray(values >= threshold, bool)
 
 
 def _first_of_episodes(wrong: np.ndarray, frames: Frames) -> list[int]:

@@ -13,7 +13,7 @@ from burnish.data.formats import ReadingRule, format_of
 from burnish.data.formats.base import SourceFormat
 from burnish.data.inspection import Inspection, inspect
 from burnish.data.reading import assemble
-from burnish.data.success import AUTOMATIC_COLUMNS, UNTOLD
+from burnish.data.success import UNTOLD
 from burnish.storage import write_bytes_atomic
 
 
@@ -89,8 +89,7 @@ def convert_data(path: Path, out: Path, options: ConvertOptions) -> str:
         dataset, labelled = kind.read(path, options.reading, options.cameras), True
     else:
         source, choice = kind.open(path), replace(options.reading.choice())
-        told = options.reading.success_last_frames is not None or choice.success != type(choice.success)()
-        labelled = told or any(map(source.tells, AUTOMATIC_COLUMNS))
+        labelled = choice.success.last_frames is not None or choice.success.is_told_by(source)
         dataset = assemble(source, choice if labelled else replace(choice, success=UNTOLD), options.cameras)
     write_dataset(out, dataset.to_episodes(), dataset.info, pictures=options.pictures, labelled=labelled)
     words = [f"{out}: {dataset.num_episodes} episodes, {dataset.num_frames} frames, from {kind.title}"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from burnish.cli import main
+from burnish.data import read_dataset
 from burnish.pipeline.manifest import hash_files
 from tests.data.support import edit_info, edit_table
 from tests.recipes.small_runs import (
@@ -234,3 +235,38 @@ def test_own_data_that_is_gone(fails, data, tmp_path):
     code, message = fails(own_data_command(data, tmp_path / "run"))
     assert code == 2
     assert str(data) in message
+
+
+def test_what_cannot_come_of_the_data_is_said_first(fails, tmp_path):
+    """One episode; success from the first frame on: known when the data are read, not after all training."""
+    data = write_point_data(tmp_path / "single", episodes=1)
+    code, message = fails(own_data_command(data, tmp_path / "run"))
+    assert code == 2 and "1 episode" in message and "at least 2" in message
+    data = write_point_data(tmp_path / "data")
+    code, message = fails(own_data_command(data, tmp_path / "run", "--success-last-frames", "500"))
+    assert code == 2 and "--success-last-frames is 500, expected less than 20" in message
+    code, message = fails(own_data_command(data, tmp_path / "run", "--success-column", "timestamp"))
+    assert code == 2 and "--success-above timestamp=VALUE" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_warnings_come_before_anything_trains(data, tmp_path, capfd):
+    assert main(own_data_command(data, tmp_path / "run", "--success-last-frames", "3", "--dry-run")) == 0
+    assert "warning: all 14 episodes succeed" in capfd.readouterr().err
+
+
+def test_labels_are_part_of_the_input(data, tmp_path, capfd, monkeypatch):
+    """A relative path is found again, and other labels make the data anew."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("".join(f"{number},{number % 2}\n" for number in range(14)))
+    arguments = own_data_command(data, tmp_path / "run", "--success-last-frames", "3", "--labels", "labels.csv")
+    assert main([*arguments, "--dry-run"]) == 0
+    out, err = capfd.readouterr()
+    assert str(tmp_path / "labels.csv") in out and "all 14 episodes succeed" not in err
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.yaml").write_text(out)
+    assert main(["collect", str(tmp_path / "run"), "--threads", "1"]) == 0
+    assert int(read_dataset(tmp_path / "run/dataset").episode_success.sum()) == 7
+    (tmp_path / "labels.csv").write_text("".join(f"{number},{int(number > 9)}\n" for number in range(14)))
+    assert main(["collect", str(tmp_path / "run"), "--threads", "1"]) == 0
+    assert int(read_dataset(tmp_path / "run/dataset").episode_success.sum()) == 4
