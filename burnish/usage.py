@@ -53,8 +53,7 @@ usage: burnish run {name} --task TASK [OPTIONS]
   --seed N                 of the data, of all training and of refinement (default 0)
   --out FOLDER             the run folder (default runs/RECIPE-TASK-SEED); the same command again goes on there
 {machine}
-  --dry-run                check and print all settings, do nothing
-  --verify                 check the content of finished stages, not only their size and time
+  --dry-run, --verify      print all settings and do nothing; check the content of finished stages, not only their size
   --config.NAME VALUE      any setting; burnish run {name} --help-all lists all with their ranges
 
 {reading}
