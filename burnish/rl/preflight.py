@@ -13,7 +13,7 @@ _STEPS = 2
 _TOLERANCE = 1e-2
 # If none of a hundred episodes earns anything, its true share is below 3 % with 95 % confidence (the rule of three).
 _EPISODES = 100
-_ANYWAY = "(--config.refine.preflight False refines all the same)"
+_ANYWAY = "(--config.refine.no-preflight refines all the same)"
 
 
 def preflight(learner: Learner, experience: Experience, seed: int, processes: Processes) -> None:
