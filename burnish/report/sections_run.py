@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from burnish.data import ActionScaling
+from burnish.data import ActionScaling, Dataset
+from burnish.data.targets import absolute_targets
 from burnish.report.section import Section, Table, Video
 from burnish.report.verdict import can_decide
 from burnish.report.wording import count, number, readable, seconds
@@ -26,8 +26,9 @@ def data_section(
     return _work(Table(("Source", *columns, "frames"), tuple(rows), "Episodes"))
 
 
-def actions_section(scaling: ActionScaling, recorded: Tensor) -> Section:
-    """Each dimension of the actions: its range in the data's units, and of what kind it is; `recorded` is (F, A)."""
+def actions_section(scaling: ActionScaling, dataset: Dataset) -> Section:
+    """Each dimension of a data set's recorded actions: its range, its kind, and what it is a target of."""
+    recorded, targets = dataset.actions, absolute_targets(dataset)
     inside = scaling.to_unit(recorded)
     low, high = (torch.tensor(each, device=recorded.device) for each in (scaling.low, scaling.high))
     clipped = ((recorded < low) | (recorded > high)).sum(0).tolist()
@@ -46,6 +47,11 @@ def actions_section(scaling: ActionScaling, recorded: Tensor) -> Section:
     ]
     said = f"Actions have {len(rows)} dimensions in units of their own, each scaled to [-1, 1] by its range in the data"
     said += f"; {'; '.join(kinds)}." if kinds else "."
+    if targets:
+        named = ", ".join(scaling.name(index) for index in targets)
+        said += f" Taken for absolute targets of the state, and learned as such: {named}."
+    if len(targets) < len(rows):
+        said += f" {'The others are' if targets else 'They are'} taken for changes, or other commands."
     warning = f"Actions far from all others, taken for spikes, are clipped while learning: {', '.join(spikes)}."
     header = ("Action", "kind", "lowest", "highest", "−1 is", "1 is", "std inside", "clipped")
     table = Table(header, tuple(rows), "Units of the actions", texts=2)

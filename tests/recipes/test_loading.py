@@ -16,14 +16,14 @@ from burnish.policies import load_agent
 def test_the_policy_of_a_run_acts(finished):
     loaded = burnish.load(str(finished))
     states = read_dataset(finished / "dataset").observations[STATE][:6]
-    assert loaded.policy.observation_shapes == {STATE: (39,)} and loaded.scaling is None
+    assert loaded.policy.observation_shapes == {STATE: (21,)} and loaded.scaling is None
     agent = load_agent(finished / "accepted")
     agent.begin(1)
     expected = [agent.act({STATE: state[None]})[0].numpy() for state in states]
     loaded.policy.reset()
     np.testing.assert_array_equal([loaded.policy.act({STATE: state.numpy()}) for state in states], expected)
-    with pytest.raises(InputError, match=r"expected \(39,\)"):
-        loaded.policy.act({STATE: np.zeros(38)})
+    with pytest.raises(InputError, match=r"expected \(21,\)"):
+        loaded.policy.act({STATE: np.zeros(20)})
 
 
 def test_the_environment_of_a_run_is_that_of_its_refinement(finished):

@@ -213,7 +213,7 @@ def take_own_data(
     sections = [findings_section(own.findings(chosen, reward), "data")]
     if scaling is not None:
         write_json(context.folder / SCALING_FILE, to_dict(scaling))
-        sections.append(actions_section(scaling, dataset.actions))
+        sections.append(actions_section(scaling, dataset))
         for sentence in (*sections[-1].words, *sections[-1].warnings):
             progress.say(f"{context.name}: {sentence}")
     return noted(context, Recording(chosen.to_episodes(), chosen.info), reward, sections)
