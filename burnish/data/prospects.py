@@ -75,9 +75,9 @@ def _outcomes(dataset: Dataset) -> list[Finding]:
     if not failures:
         text = (
             f"all {dataset.num_episodes} episodes succeed: nothing shows what failure looks like. The back-test of the "
-            "trust gate is 0 by definition (φ compares what varies), so that its verdict will be that it cannot be "
-            "tested, and the success classifier has no failed episode to learn from. Record rollouts of a policy, with "
-            "what came of each, and add them (--rollouts FOLDER); refinement works without, but nothing vouches for it"
+            "trust gate is 0 by definition (φ compares what varies): it cannot be tested, and rejects whatever comes "
+            "out; the success classifier has no failed episode to learn from. Record rollouts of a policy, with what "
+            "came of each, and add them (--rollouts FOLDER); refinement works without, but nothing vouches for it"
         )
         return [Finding("warning", "no-failures", text)]
     if min(successes, failures) < FEW:
