@@ -208,7 +208,9 @@ def test_two_stages_of_one_name_are_an_error():
     assert len(ordered([stage(add, "total", pair=Pair(one, (same,)))])) == 2
 
 
-@pytest.mark.parametrize("value", [object(), lambda: 0, torch.zeros(2), {1, 2}], ids=["object", "function", "tensor", "set"])
+@pytest.mark.parametrize(
+    "value", [object(), lambda: 0, torch.zeros(2), {1, 2}], ids=["object", "function", "tensor", "set"]
+)
 def test_what_has_no_hash_is_an_error(value):
     with pytest.raises(InputError, match=r"stage 'one', argument 'value'.*expected configuration"):
         ordered([stage(make, "one", size=Size(), value=value)])

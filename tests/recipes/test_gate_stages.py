@@ -248,6 +248,7 @@ def test_what_the_data_lacks(data):
     assert lacking(none, 2, 0) == "the data has 0 successful episodes, too few for 2 held-out worlds"
     assert lacking(data, 11, 0) == f"the data has {successful} successful episodes, too few for 11 held-out worlds"
     assert lacking(data, 12, 0) == "the data has 11 episodes, too few for 12 held-out worlds"
+    assert "cannot be tested: every recorded episode succeeds" in lacking(with_successes(data, 6, others=0), 2, 0)
     assert "do not begin in success" in lacking(starting(True, True, False), 2, 0)
     assert lacking(starting(True, False, False), 2, 0) is None
 

@@ -117,6 +117,9 @@ def lacking(dataset: Dataset, worlds: int, seed: int) -> str | None:
     if dataset.has_reward and not dataset.has_success:
         varies = all(len(part.episode_return.unique()) > 1 for part in parts)
         return None if varies else f"the returns of the data hardly vary, too little for {worlds} held-out worlds"
+    if bool(known.episode_success.all()):
+        # The back-test compares successes with failures: of one kind alone nothing can be tested.
+        return "cannot be tested: every recorded episode succeeds, and nothing shows what failure looks like"
     if not all(part.has_success for part in parts):
         successes = int(dataset.episode_success.sum())
         return f"the data has {successes} successful episodes, too few for {worlds} held-out worlds"
