@@ -43,7 +43,7 @@ def result(out: Path, task: str, seed: int) -> dict[str, Any] | None:
     report = json.loads(path.read_text())
     row = {name: report["policies"][name] for name in POLICIES}
     gate = report["gate"] or {}
-    handed = gate.get("handed_out", "refined" if report["accepted"] else report["start"])
+    handed = gate.get("handed_out")
     difference = report["over_filtered"]["paired_difference"]
     return {
         "task": task,
@@ -69,7 +69,8 @@ def line(row: dict[str, Any]) -> str:
     cells += [f"{100 * rate(row, name):.0f} / {100 * rate(row, name, own=True):.0f}" for name in POLICIES]
     found = row["difference"]
     cells.append(f"{100 * found['difference']:+.0f} ({100 * found['low']:+.0f} to {100 * found['high']:+.0f})")
-    cells.append(f"{row['handed_out']}, {100 * rate(row, row['handed_out']):.0f}")
+    handed = row["handed_out"]
+    cells.append("gate not asked" if handed is None else f"{handed}, {100 * rate(row, handed):.0f}")
     cells.append("–" if row["skill"] is None else f"{row['skill']:.2f}")
     work = row["seconds"]
     cells.append(f"{sum(work.values()) - work['gate']:.0f} + {work['gate']:.0f}")
@@ -78,15 +79,14 @@ def line(row: dict[str, Any]) -> str:
 
 def by_task(rows: list[dict[str, Any]], own: bool = False) -> list[str]:
     """Means over seeds, a row a task, and the means over tasks."""
-    lines = ["| | cloned | filtered | refined | handed out | refined − filtered | failures of filtered removed |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = ["| | cloned | filtered | refined | refined − filtered | failures of filtered removed |"]
+    lines.append("|---|---|---|---|---|---|")
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(row["task"], []).append(row)
     means: dict[str, list[float]] = {}
     for task, group in groups.items():
         found = [mean(rate(row, name, own) for row in group) for name in POLICIES]
-        found.append(mean(rate(row, row["handed_out"], own) for row in group))
         means[task] = found
     if not means:
         return lines
@@ -95,9 +95,10 @@ def by_task(rows: list[dict[str, Any]], own: bool = False) -> list[str]:
     if rest:
         table["mean without handle-pull"] = [mean(column) for column in zip(*rest, strict=True)]
     table["mean of all"] = [mean(column) for column in zip(*means.values(), strict=True)]
-    for name, (cloned, filtered, refined, handed) in table.items():
-        gone = "–" if filtered == 1 else f"{100 * (refined - filtered) / (1 - filtered):.0f} %"
-        cells = [f"{100 * value:.0f} %" for value in (cloned, filtered, refined, handed)]
+    for name, (cloned, filtered, refined) in table.items():
+        # Of one failure in a hundred no share is worth saying.
+        gone = "–" if filtered > 0.98 else f"{100 * (refined - filtered) / (1 - filtered):.0f} %"
+        cells = [f"{100 * value:.0f} %" for value in (cloned, filtered, refined)]
         lines.append(f"| {name} | {' | '.join(cells)} | {100 * (refined - filtered):+.1f} | {gone} |")
     return lines
 
@@ -123,7 +124,7 @@ def write(rows: list[dict[str, Any]], args: argparse.Namespace, extra: list[str]
         "",
         "100 fresh starts a run, the same for all policies. *Cloned*: from ten demonstrations. *Filtered*: from every "
         "recorded success, the policy's rollouts among them. *Refined*: in imagination, from the better of the two. "
-        "*Handed out*: what the trust gate lets pass. Settings were chosen on seed 17.",
+        "*Handed out*: what the trust gate lets pass, where it was asked. Settings were chosen on seed 17.",
         "",
         "Means over seeds, within the run's 200 control steps:",
         "",
