@@ -36,8 +36,7 @@ Exit codes of inspect: 0 a run can come of it (perhaps with warnings), 2 none ca
 
 _MACHINE = """\
   --device DEVICE          where models train and imagine: cpu, or cuda
-  --threads N              PyTorch's threads of each process; by default the processes share the cores
-  --jobs N                 stages side by side that do not wait for each other, each with one thread (default 1)
+  --threads N, --jobs N    PyTorch's threads; or stages side by side that do not wait for each other, of one thread each
   --processes N            that train together on this machine; default one, or as many as torchrun started"""
 
 _RUN = """\
@@ -46,8 +45,8 @@ usage: burnish run {name} --task TASK [OPTIONS]
 {about}
 
   --task TASK              the task to learn (burnish tasks lists them)
-  --dataset PATH           your own data; models learn from it alone, and --task, if any, judges (gym:ID); or several:
-                           --demonstrations PATH --rollouts PATH --play PATH; --data-task names the task to learn
+  --dataset PATH           your own data, or judged by --task gym:ID; of several tasks the one of --data-task;
+                           or several folders: --demonstrations PATH --rollouts PATH --play PATH
   --policy POLICY          refine this one instead of a clone: a folder, module:factory or ws://… (docs/policies.md)
   --preset PRESET          where the settings start from: {presets}
   --seed N                 of the data, of all training and of refinement (default 0)

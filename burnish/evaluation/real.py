@@ -76,7 +76,9 @@ def play(
     progress: Progress | None = None,
 ) -> list[Episode]:
     """The episodes themselves."""
-    return play_job(CollectJob("policy", PolicyActor, seeds, {"folder": policy}), task, simulator, pool, progress)
+    # Worker processes may have begun in another folder.
+    job = CollectJob("policy", PolicyActor, seeds, {"folder": policy.absolute()})
+    return play_job(job, task, simulator, pool, progress)
 
 
 def play_job(

@@ -89,7 +89,9 @@ class Recorder:
     def rollouts(self, policy: Path, count: int, levels: tuple[float, ...]) -> list[CollectJob]:
         """Rollouts of a saved policy, shared evenly between graded levels of noise."""
         shares = _shares(self._seeds(_POLICY, count), levels)
-        return [CollectJob("policy", PolicyActor, s, {"folder": policy, "noise": level}) for level, s in shares]
+        return [
+            CollectJob("policy", PolicyActor, s, {"folder": policy.absolute(), "noise": level}) for level, s in shares
+        ]
 
     def record(self, jobs: list[CollectJob], frames_after_success: int, stage: StageContext) -> list[Episode]:
         """Play the episodes of all jobs, in their order; the control steps are kept with the stage."""

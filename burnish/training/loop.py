@@ -240,6 +240,7 @@ class _Resumable:
         step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        _lay_out_alike(self.optimizer)
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         if self.validation and "validation" in state:
@@ -258,3 +259,12 @@ class _Resumable:
         if torch.cuda.is_available() and "cuda_rng" in state:
             torch.cuda.set_rng_state(torch.atleast_2d(state["cuda_rng"])[rank].clone())
         return step
+
+
+def _lay_out_alike(optimizer: torch.optim.Optimizer) -> None:
+    """Give the optimiser's tensors the memory layout of their parameters: files keep none, and a fused step pairs them
+    as they lie in memory."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter).copy_(value)

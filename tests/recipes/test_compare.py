@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -212,6 +213,9 @@ def test_an_uncertainty_without_a_vote():
 # -- planning on a finished run ----------------------------------------------------------------------------------------
 
 
+ENV = SimpleNamespace(units=None)  # as far as a planner looks at it
+
+
 def test_planning_plays_with_the_models_of_a_run(finished):
     """It starts from the policy's plan, so with nothing to search it acts as the policy does."""
     folders = {"world": finished / "world_model", "reward": finished / "classifier"}
@@ -225,13 +229,13 @@ def test_planning_plays_with_the_models_of_a_run(finished):
     observation = {"observation.state": policy.observer.normaliser.mean.expand(3, size).numpy().copy()}
     played = []
     for seeds in ((7, 8, 9), (7, 8, 9), (1, 2, 3)):
-        actor.begin(None, seeds)  # type: ignore[arg-type]
+        actor.begin(ENV, seeds)  # type: ignore[arg-type]
         played.append([actor.act(observation) for _ in range(3)])
     assert all((a == b).all() for a, b in zip(played[0], played[1], strict=True)), "the seeds decide"
     assert all(action.shape == (3, policy.policy.action_dim) and abs(action).max() <= 1 for action in played[0])
     world = models.world_model
     actor.planner.models = Models(world, SuccessReward(world, _Never()))
-    actor.begin(None, (7, 8, 9))  # type: ignore[arg-type]
+    actor.begin(ENV, (7, 8, 9))  # type: ignore[arg-type]
     policy.begin(3)
     expected = policy.act({key: torch.from_numpy(value) for key, value in observation.items()})
     torch.testing.assert_close(torch.from_numpy(actor.act(observation)), expected)

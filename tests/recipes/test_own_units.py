@@ -105,12 +105,7 @@ def test_degrees_metres_and_offsets_change_no_result(refined):
 
 
 def test_the_runs_copy_is_exact_and_models_keep_the_scaling(refined):
-    run, data = (
-        refined(
-            "mixed",
-        ),
-        None,
-    )
+    run = refined("mixed", *MIXED)
     data = read_dataset(run.parent / "mixed-data")
     kept, inside = read_dataset(run / "dataset"), whole(run / "dataset", (), True, RewardConfig())
     assert torch.equal(kept.actions, data.actions) and torch.equal(kept.observations[STATE], data.observations[STATE])

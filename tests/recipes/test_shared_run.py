@@ -50,12 +50,12 @@ def test_two_processes_do_a_run(data, tmp_path):
     assert output.count("report.html") == output.count("[burnish] accepted: finished") == 1, "only the first one speaks"
     assert "policy: up to date" in output
     stages = stage_files(shared)
-    assert len(stages) == 18 and {stage["outputs"]["processes"] for stage in stages.values()} == {2}
+    assert len(stages) == 20 and {stage["outputs"]["processes"] for stage in stages.values()} == {2}
     assert stages["refined"]["outputs"]["imagined_steps"] == 4 * 16 * 16 and not (shared / ".partial").exists()
     assert (shared / "accepted" / "gate.json").exists()
 
     code, output = run(*own_data_command(data, shared, *SHORT))
-    assert code == 0 and output.count("up to date") == 18, output
+    assert code == 0 and output.count("up to date") == 20, output
 
 
 def test_what_cannot_be_shared_evenly_is_refused(data, tmp_path):

@@ -1,5 +1,6 @@
 """The supervised loop: it learns, and an interrupted run ends with the same bits as an uninterrupted one."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -90,6 +91,41 @@ def test_resume_equals_uninterrupted(tmp_path, ema_decay, at):
     assert same(expected, resumed)
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
     assert [row["step"] for row in rows(tmp_path / "parts")] == list(range(1, STEPS + 1))
+
+
+class Pictures(nn.Module):
+    """Its weights lie in memory with channels last, which files do not keep."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.to(memory_format=torch.channels_last)
+
+    def loss(self, batch):
+        return self.layer(batch).square().mean(), {}
+
+
+class Noise:
+    def sample(self, batch_size, generator):
+        return torch.rand(batch_size, 3, 6, 6, generator=generator)
+
+
+def test_a_resume_keeps_the_layout_in_memory(tmp_path):
+    """A fused optimiser pairs numbers as they lie in memory: moments must lie there like their weights."""
+    trained = []
+    for name, stops in (("whole", (None,)), ("parts", (5, None))):
+        for stop in stops:
+            torch.manual_seed(0)
+            model = Pictures()
+
+            def on_step(step, metrics, stop=stop):
+                if step == stop:
+                    raise Interrupted
+
+            with contextlib.suppress(Interrupted):
+                fit(model, Noise(), config(), tmp_path / name, seed=1, on_step=on_step)
+        trained.append(model.layer.weight.detach().clone())
+    assert torch.equal(*trained)
 
 
 SCRIPT = """

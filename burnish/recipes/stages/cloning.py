@@ -19,7 +19,7 @@ from burnish.imagination import PessimismConfig
 from burnish.pipeline import Reading, Stage, StageContext, stage
 from burnish.policies import Agent, Policy
 from burnish.recipes.base import Models, RecipeConfig, RunSpec, StartFrom
-from burnish.recipes.stages.gate import plays, recorded_outcome
+from burnish.recipes.stages.gate import plays, recorded_outcome, same_weights
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import inside, simulator_steps
 from burnish.recipes.stages.training import recorded_features, train
@@ -178,7 +178,8 @@ def choose_start(
     found = {name: play.outcome.double() for name, play in played.items()}
     lead = found["pretrained"] - found["filtered"]
     error = float(lead.std()) / len(lead) ** 0.5 if len(lead) > 1 else 0.0
-    better = "pretrained" if float(lead.mean()) > error else "filtered"
+    same = same_weights(pretrained, filtered)
+    better = "pretrained" if same or float(lead.mean()) > error else "filtered"
     name = {"auto": better, "bc": "pretrained", "filtered_bc": "filtered"}[rule]
     if simulator_steps() != before:
         raise RunError("the choice of the start touched the simulator; this is a bug: no part of it may")

@@ -55,6 +55,7 @@ def finish(run: RunSpec, c: RecipeConfig, models: HeldOut, parts: Parts) -> Plan
         report,
         "report",
         alone=True,
+        lenient=True,
         run={"recipe": run.recipe, "task": run.task, "seed": run.seed},
         stages={each.name: each.folder for each in done},
         configuration=to_dict(c),

@@ -86,7 +86,7 @@ def accept(
     else:
         found = {"accepted": False, "handed_out": "pretrained", "reasons": [str(reason)]}
     write_json(context.folder / GATE_FILE, found)
-    save_sections(context.folder, [gate_section(found, not _same(policies["pretrained"], policies["refined"]))])
+    save_sections(context.folder, [gate_section(found, not same_weights(policies["pretrained"], policies["refined"]))])
     for name, value in {"role": "gate", "accepted": found["accepted"], "gate": gate_summary(found)}.items():
         context.record(name, value)
     if simulator_steps() != before:
@@ -94,7 +94,7 @@ def accept(
     return policies[found["handed_out"]]
 
 
-def _same(one: Agent, other: Agent) -> bool:
+def same_weights(one: Agent, other: Agent) -> bool:
     """Whether two policies have the same weights: where no iterate was better, the refined one is where it started."""
     mine, theirs = one.policy.state_dict(), other.policy.state_dict()
     return mine.keys() == theirs.keys() and all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
