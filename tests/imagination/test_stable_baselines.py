@@ -23,7 +23,7 @@ def script(with_):
 
 
 @pytest.fixture
-def runs(monkeypatch):
+def counter(monkeypatch):
     """`burnish.load(...)` gives the counter world; episodes that arbitrary actions seldom end well."""
 
     def load(run):
@@ -35,6 +35,7 @@ def runs(monkeypatch):
 
 
 def run(text):
+    torch.manual_seed(0)  # the script leaves that to its user
     said, place = io.StringIO(), {}
     with contextlib.redirect_stdout(said):
         exec(compile(text, str(PAGE), "exec"), place)
@@ -50,7 +51,7 @@ def rewards(env, act, steps=40):
     return total
 
 
-def test_ppo_as_in_cleanrl_improves(runs):
+def test_ppo_as_in_cleanrl_improves(counter):
     place, said = run(script("Normal(actor(obs)"))
     assert len(said.splitlines()) == 30
     env = place["env"]
@@ -61,7 +62,7 @@ def test_ppo_as_in_cleanrl_improves(runs):
     assert total > 0.15
 
 
-def test_ppo_of_stable_baselines_improves(runs):
+def test_ppo_of_stable_baselines_improves(counter):
     pytest.importorskip("stable_baselines3")
     place, _ = run(script("stable_baselines3"))
     env, model = place["env"], place["model"]

@@ -23,7 +23,10 @@ KILLED = {
 }
 
 
-@pytest.mark.parametrize("name", KILLED)
+# Frames take three minutes, and nothing in them resumes in another way.
+@pytest.mark.parametrize(
+    "name", [*(n for n in KILLED if n != "frames"), pytest.param("frames", marks=pytest.mark.slow)]
+)
 def test_kill_9_changes_no_bits(name, runs, tmp_path):
     finished, out = runs(name), tmp_path / "run"
     order = [each.name for each in ordered([reopen(finished).plan.report])]
