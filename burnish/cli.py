@@ -48,8 +48,8 @@ def demo(args: list[str]) -> None:
     config = entry(DEMO_RECIPE).preset()
     # On this easy task half of the training is enough for the gate's worlds.
     config = replace(config, gate=replace(config.gate, training_share=0.5))
-    jobs = 1 if options.threads is not None else options.jobs
-    _run(DEMO_RECIPE, NewRun(config, DEMO_TASK, options.seed, options.out, threads=options.threads, jobs=jobs))
+    new = NewRun(config, DEMO_TASK, options.seed, options.out, threads=options.threads, jobs=options.jobs)
+    _run(DEMO_RECIPE, new)
 
 
 def run(args: list[str]) -> None:
@@ -219,8 +219,8 @@ class DemoOptions:
     seed: int = 0
     threads: int | None = None
     """PyTorch's threads, one stage after the other."""
-    jobs: int = 2
-    """Stages side by side with one thread each, where no threads are named."""
+    jobs: int | None = None
+    """Stages side by side with one thread each; by default as many as there are cores, up to four."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class StageOptions:
     processes: int | None = None
     device: str = "cpu"
     verify: bool = False
-    jobs: int = 1
+    jobs: int | None = None
     trust_code: bool = False
 
 

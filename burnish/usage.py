@@ -36,7 +36,7 @@ Exit codes of inspect: 0 a run can come of it (perhaps with warnings), 2 none ca
 
 _MACHINE = """\
   --device DEVICE          where models train and imagine: cpu, or cuda
-  --threads N, --jobs N    PyTorch's threads; or stages side by side that do not wait for each other, of one thread each
+  --threads N, --jobs N    PyTorch's threads; or stages side by side, of one thread each (default: one for each core)
   --processes N            that train together on this machine; default one, or as many as torchrun started"""
 
 _RUN = """\

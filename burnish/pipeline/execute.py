@@ -1,5 +1,6 @@
 """Does the stages of a graph that are not done yet, in a run folder, on a device."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from burnish.pipeline.beside import execute_beside, input_names
 from burnish.pipeline.finished import finished_manifest
 from burnish.pipeline.graph import Absent, External, Reading, Stage, map_inputs, ordered
 from burnish.pipeline.memory import memory_explained
-from burnish.pipeline.progress import plan_stages
+from burnish.pipeline.outlook import Outlook
+from burnish.pipeline.progress import plan_stages, report_outlook
 from burnish.pipeline.run_folder import RunFolder
 from burnish.pipeline.shared import SharedRun
 from burnish.pipeline.stages import StageContext
 from burnish.training import current
 
 CPU = torch.device("cpu")
+_WORTH_SAYING = 2.0
+"""Seconds that a stage took now, after which it is said how long the rest will take."""
 SCALING = "action_scaling"
 """The note (`components.notes`) by which what was learned says how the actions of its data were scaled."""
 
@@ -41,8 +45,14 @@ def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU
     if jobs > 1 and run.run is not None:
         execute_beside(stages, run.run, {each.name: body_of(each, device) for each in stages}, jobs)
     else:
+        outlook = Outlook(stages)
         for each in stages:
+            began = time.monotonic()
             run.stage(each.name, each.describe(), input_names(each), body_of(each, device), each.alone)
+            if run.run is not None:
+                outlook.done(each.name, run.run.stage_info(each.name)["seconds"])
+                if time.monotonic() - began > _WORTH_SAYING:
+                    report_outlook(outlook.words())
     for target in targets:
         absent = _absent(run.folder / target.name)
         if absent is not None:

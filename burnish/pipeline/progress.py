@@ -96,6 +96,11 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    @property
+    def share(self) -> float | None:
+        """How much is done, 0 to 1; None where nobody knows how much there is."""
+        return self.done / self.total if self.total else None
+
     def line(self) -> str:
         """The state as one plain line: `world_model 12 % 1200/10000 steps 350 steps/s ETA 0:25 loss 0.12`."""
         seconds = time.monotonic() - self._started
@@ -127,6 +132,32 @@ class Progress:
         return words
 
 
+class Overview:
+    """Stages that are worked on side by side, in one line: `6 of 18 stages · world_model 43 % · about 4:10 to go`."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+        self._shown_at = time.monotonic()
+        self._width = 0
+
+    def show(self, words: str) -> None:
+        """Draw the line anew on a terminal; elsewhere now and then print it."""
+        if self._stream.isatty():
+            room = max(20, shutil.get_terminal_size().columns - 1)
+            words = words if len(words) <= room else words[: room - 1] + "…"
+            print("\r" + words.ljust(self._width), end="", file=self._stream, flush=True)
+            self._width = len(words)
+        elif time.monotonic() - self._shown_at >= LINE_INTERVAL:
+            self._shown_at = time.monotonic()
+            print(words, file=self._stream, flush=True)
+
+    def clear(self) -> None:
+        """Make room for other lines."""
+        if self._width:
+            print("\r" + " " * self._width + "\r", end="", file=self._stream, flush=True)
+            self._width = 0
+
+
 def plan_stages(names: Iterable[str]) -> None:
     """Say which stages come, in their order, so that what is said of each of them counts it."""
     _planned[:] = names
@@ -141,6 +172,12 @@ def report_stage_start(name: str, seconds_before: float = 0.0) -> None:
 def report_stage_finish(name: str, seconds: float) -> None:
     """Say that a stage is finished and how long it took in all."""
     say(f"{name}: finished in {seconds:.1f} s")
+
+
+def report_outlook(words: str) -> None:
+    """Say how long the rest will take, where anything is known of it."""
+    if words:
+        say(words)
 
 
 def report_stage_skip(name: str) -> None:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -29,7 +29,10 @@ class StageContext:
     inputs: the folders of the input stages (or the paths of external inputs) by name.
     outputs: what was recorded so far, earlier attempts included.
     device: where the stage's models and data lie.
+    stream: where progress is shown; None: beside the output.
     """
+
+    stream: TextIO | None = None
 
     def __init__(self, name: str, folder: Path, inputs: Mapping[str, Path], identity: str) -> None:
         self.name = name
@@ -44,6 +47,7 @@ class StageContext:
             write_json(_notes_path(folder), self._notes)
         folder.mkdir(parents=True, exist_ok=True)
         self._seconds_before = float(self._notes["seconds"])
+        self._progress: Progress | None = None
         self._started = self._saved = time.monotonic()
 
     @property
@@ -63,7 +67,8 @@ class StageContext:
 
     def progress(self, total: int | None, unit: str = "steps", description: str = "", initial: int = 0) -> Progress:
         """A progress bar; its updates also keep the stage's clock on disk (every few seconds)."""
-        return Progress(total, unit, description or self.name, initial, on_update=self.tick)
+        self._progress = Progress(total, unit, description or self.name, initial, self.stream, self.tick)
+        return self._progress
 
     def record(self, key: str, value: Any) -> None:
         """Keep a plain value in the stage's manifest (written at once: not meant for every step)."""
@@ -84,7 +89,8 @@ class StageContext:
     def save(self) -> None:
         """Write the clock and the recorded values."""
         self._saved = time.monotonic()
-        write_json(_notes_path(self.folder), {**self._notes, "seconds": self.seconds})
+        share = self._progress.share if self._progress is not None else None
+        write_json(_notes_path(self.folder), {**self._notes, "seconds": self.seconds, "share": share})
 
 
 def partial_notes(folder: Path) -> dict[str, Any]:

@@ -60,8 +60,9 @@ class NewRun(Generic[Config]):
     """How your own data set is read."""
     threads: int | None = within(None, 1)
     """PyTorch's threads of each process; by default the processes share the cores."""
-    jobs: int = within(1, 1)
-    """Stages side by side that do not wait for each other (the gate's worlds, above all), each with one thread."""
+    jobs: int | None = within(None, 1)
+    """Stages side by side that do not wait for each other (the gate's worlds, above all), each with one thread; by
+    default as many as there are cores, up to four, and 1 where threads, processes or a GPU are named."""
     processes: int | None = within(None, 1)
     """Processes that train together, on this machine; default one, or as many as torchrun started."""
     device: str = "cpu"
@@ -208,14 +209,14 @@ class How:
         processes: that train together (docs/multi_device.md); every one of them works, and only the first one writes.
         device: cpu or cuda.
         verify: whether the files of finished stages are read again.
-        jobs: stages side by side, on a CPU.
+        jobs: stages side by side, on a CPU; None: as many as there are cores, up to four, where nothing else is said.
     """
 
     threads: int | None = None
     processes: int | None = None
     device: str = "cpu"
     verify: bool = False
-    jobs: int = 1
+    jobs: int | None = 1
 
 
 def run_recipe(folder: Path, resolved: Resolved, command: str = "report", how: How = How()) -> dict[str, Any] | None:
@@ -239,17 +240,18 @@ def execute_targets(folder: Path, resolved: Resolved, targets: Sequence[Stage], 
     if how.threads is not None and how.threads < 1:
         raise InputError(f"threads is {how.threads}, expected at least 1")
     where, r = chosen_device(how.device), resolved.run
-    if how.jobs > 1 and (where.type != "cpu" or (how.processes or 1) > 1 or (how.threads or 1) > 1):
-        raise InputError(f"jobs is {how.jobs}, expected 1 beside --device cuda, --processes or several --threads")
+    jobs = _jobs(how, where.type) if how.jobs is None else how.jobs
+    if jobs > 1 and (where.type != "cpu" or (how.processes or 1) > 1 or (how.threads or 1) > 1):
+        raise InputError(f"jobs is {jobs}, expected 1 beside --device cuda, --processes or several --threads")
     group = join(how.processes, where.type)
-    torch.set_num_threads(1 if how.jobs > 1 else how.threads or max(1, _cores() // group.local))
+    torch.set_num_threads(1 if jobs > 1 else how.threads or max(1, _cores() // group.local))
     reported = any(target.name == "report" for target in targets)
     with group.explained():
         run = None
         if group.first:
             run = Run.create(folder, r.recipe, r.task, r.seed, resolved.settings(), how.device, how.verify)
         try:
-            execute(targets, SharedRun(run, folder, group), where, how.jobs)
+            execute(targets, SharedRun(run, folder, group), where, jobs)
             report = publish(run) if reported and run is not None else None
         finally:
             if run is not None:
@@ -283,6 +285,12 @@ def chosen_device(name: str) -> torch.device:
         # Batches have one shape for thousands of steps: worth trying which convolution is the fastest.
         torch.backends.cudnn.benchmark = True
     return torch.device(name)
+
+
+def _jobs(how: How, device: str) -> int:
+    """Stages side by side where nobody said how many."""
+    together = (how.processes or int(os.environ.get("WORLD_SIZE", "1"))) > 1
+    return 1 if device != "cpu" or together or how.threads is not None else min(_cores(), 4)
 
 
 def _cores() -> int:
