@@ -298,7 +298,18 @@ def config_hash(config: Any) -> str:
 
 
 class _SafeLoader(yaml.SafeLoader):
-    """The safe loader, which also reads 1e-4 as a number, as YAML 1.2 does (plain PyYAML wants 1.0e-4)."""
+    """The safe loader, which also reads 1e-4 as a number, as YAML 1.2 does (plain PyYAML wants 1.0e-4).
+
+    Aliases are refused: nine lines of them stand for more than a machine holds.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(
+                None, None, f"found the alias *{event.anchor}, expected it written out", event.start_mark
+            )
+        return super().compose_node(parent, index)
 
 
 _SafeLoader.add_implicit_resolver(

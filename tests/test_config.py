@@ -251,3 +251,10 @@ def test_of_several_dataclasses_the_one_that_fits_is_built(data, expected):
         assert str(error.value).startswith(expected)
     else:
         assert from_dict(Outer, {"model": data}, "f.yaml").model == expected
+
+
+def test_yaml_aliases_are_refused(tmp_path):
+    lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"bomb.yaml: not a valid YAML file: found the alias \*a0, expected it"):
+        load_yaml(tmp_path / "bomb.yaml")
