@@ -70,13 +70,16 @@ def work_section(report: Mapping[str, Any]) -> Section:
     """Time and steps by purpose; `report` is a valid report.json."""
     spent = report["seconds"]
     stages = [(readable(one["name"]), one["role"], seconds(one["seconds"])) for one in report.get("stages", ())]
+    total = sum(spent.values())
     purposes = [(name, seconds(value)) for name, value in spent.items() if value]
+    clock = report.get("clock_seconds", total)
+    beside = f"Some stages were worked on side by side: {seconds(clock)} passed in all." if clock < 0.95 * total else ""
     steps = tuple((name, count(value)) for name, value in report["simulator_steps"].items())
     pace = (
         f"Imagined steps: {count(report['imagined_steps'])}, at {count(report['imagined_steps_per_second'])} a second."
     )
     return _work(
-        Table(("Purpose", "time"), (*purposes, ("total", seconds(sum(spent.values())))), "Time"),
+        Table(("Purpose", "time"), (*purposes, ("total", seconds(total))), "Time", note=beside),
         Table(("Used for", "steps"), steps, "Steps of the real simulator", note=pace),
         Table(("Stage", "purpose", "time"), tuple(stages), "Stages", texts=2),
     )

@@ -63,6 +63,7 @@ def build_report(
         "imagined_steps": facts.imagined_steps,
         "imagined_steps_per_second": round(facts.imagined_steps / max(facts.seconds["refinement"], 1e-9), 1),
         "seconds": {role: round(seconds, 2) for role, seconds in facts.seconds.items()},
+        "clock_seconds": round(facts.clock_seconds, 2),
         "stages": facts.stages,
         "versions": dict(versions),
         "device": facts.device,
