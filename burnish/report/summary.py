@@ -11,7 +11,15 @@ from typing import Any
 from burnish.errors import InputError
 from burnish.report.contract import POLICIES, SCHEMA, validate_report
 from burnish.report.facts import Facts
-from burnish.report.outcomes import Outcomes, comparison, reference, return_summary, success_count, time_to_success
+from burnish.report.outcomes import (
+    Outcomes,
+    comparison,
+    reference,
+    return_summary,
+    smoothness,
+    success_count,
+    time_to_success,
+)
 from burnish.storage import write_bytes_atomic
 
 MAX_REPORT_BYTES = 16 * 2**20
@@ -118,7 +126,7 @@ def _policy(played: Any, against: Mapping[str, Any] | None) -> dict[str, Any]:
         told["success"] = success_count(sum(played.success), len(played.success))
     if played.returns:
         told["return"] = return_summary(played.returns, against)
-    return told | time_to_success(played)
+    return told | time_to_success(played) | smoothness(played)
 
 
 def _of_both(compared: list[dict[str, Any]], measure: str) -> dict[str, Any] | None:

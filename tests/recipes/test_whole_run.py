@@ -66,6 +66,7 @@ def test_the_report_holds_the_contract(name, runs):
     assert report["limit"]["own_control_steps"] == 500
     for policy in report["policies"].values():
         assert policy["success_own_limit"]["successes"] >= policy["success"]["successes"], "the same episodes, later"
+        assert 0 < policy["action_change"] < 1
     assert all(seconds > 0 for seconds in report["seconds"].values())
 
 
