@@ -34,7 +34,7 @@ def run(
         policy: start from this one instead of cloning: a folder of Burnish's or LeRobot's, `module:factory`, or
             `ws://host:port` (docs/policies.md).
         reading: how the data set is read, a `burnish.data.formats.ReadingRule`.
-        how: threads, processes and device, a `burnish.recipes.runs.How`.
+        how: threads, processes and device, a `burnish.recipes.how.How`.
 
     Raises:
         burnish.errors.InputError: something about the arguments or the data is wrong.
@@ -42,7 +42,7 @@ def run(
     """
     from burnish.data.formats import ReadingRule
     from burnish.recipes.catalogue import entry
-    from burnish.recipes.runs import How, NewRun, run_recipe
+    from burnish.recipes.runs import NewRun, run_recipe
 
     found = entry(recipe)
     new = NewRun(
@@ -55,7 +55,7 @@ def run(
         config=found.preset(preset) if preset is None or isinstance(preset, str) else preset,
     )
     resolved = new.resolve(found.name if ":" not in recipe else recipe)
-    report = run_recipe(new.folder(resolved), resolved, how=how or How())
+    report = run_recipe(new.folder(resolved), resolved, how=how)
     assert report is not None
     return report
 

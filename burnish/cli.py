@@ -81,13 +81,14 @@ def stage(command: str) -> Callable[[list[str]], None]:
             raise InputError(f"which run folder? burnish {command} RUN")
         _nothing_more(folders[1:])
 
-        from burnish.recipes.runs import How, reopen, run_recipe
+        from burnish.recipes.how import How
+        from burnish.recipes.runs import reopen, run_recipe
         from burnish.recipes.stages.reporting import closing_words
         from burnish.training import current
 
-        folder, o = Path(folders[0]), options
-        resolved = reopen(folder, o.trust_code)
-        report = run_recipe(folder, resolved, command, How(o.threads, o.processes, o.device, o.verify, o.jobs))
+        folder = Path(folders[0])
+        resolved = reopen(folder, options.trust_code)
+        report = run_recipe(folder, resolved, command, How.of(options))
         if current().first:
             done = [each.name for each in resolved.plan.commands[command]]
             print(closing_words(report, folder) if report is not None else usage.left_behind(folder, done))
@@ -232,6 +233,10 @@ class StageOptions:
     device: str = "cpu"
     verify: bool = False
     jobs: int | None = None
+    executor: Literal["local", "slurm", "ray"] = "local"
+    cpus: int = 1
+    gpus: float = 0.0
+    executor_options: tuple[str, ...] = ()
     trust_code: bool = False
 
 
@@ -285,7 +290,8 @@ def _command(name: str, args: list[str]) -> int | None:
 
 
 def _run(recipe: str, new: "NewRun[Any]") -> None:
-    from burnish.recipes.runs import How, run_recipe, say_plan
+    from burnish.recipes.how import How
+    from burnish.recipes.runs import run_recipe, say_plan
     from burnish.recipes.stages.reporting import closing_words
     from burnish.training import current
 
@@ -295,7 +301,7 @@ def _run(recipe: str, new: "NewRun[Any]") -> None:
         say_plan(new.folder(resolved), resolved)
         return
     folder = new.folder(resolved)
-    report = run_recipe(folder, resolved, how=How(new.threads, new.processes, new.device, new.verify, new.jobs))
+    report = run_recipe(folder, resolved, how=How.of(new))
     assert report is not None
     if current().first:
         print(closing_words(report, folder))

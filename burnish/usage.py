@@ -35,9 +35,9 @@ v3.0 and v2.1, robomimic's, ACT's and Minari's HDF5, Diffusion Policy's zarr, CA
 Exit codes of inspect: 0 a run can come of it (perhaps with warnings), 2 none can, for the errors that are listed."""
 
 _MACHINE = """\
-  --device DEVICE          where models train and imagine: cpu, or cuda
   --threads N, --jobs N    PyTorch's threads; or stages side by side, of one thread each (default: one for each core)
-  --processes N            that train together on this machine; default one, or as many as torchrun started"""
+  --device D, --processes N  cpu or cuda; and processes that train together (default one, or as torchrun started)
+  --executor slurm|ray     work on stages on a cluster, --jobs N at once (--cpus, --gpus, --executor-options)"""
 
 _RUN = """\
 usage: burnish run {name} --task TASK [OPTIONS]

@@ -18,7 +18,8 @@ from burnish.data import STATE, ActionScaling, DatasetInfo, Episode, read_datase
 from burnish.evaluation.real import play
 from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, load_agent
 from burnish.recipes.catalogue import entry
-from burnish.recipes.runs import How, NewRun, run_recipe
+from burnish.recipes.how import How
+from burnish.recipes.runs import NewRun, run_recipe
 from burnish.recipes.stages.data import recorded_scaling, whole
 from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
