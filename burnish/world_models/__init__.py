@@ -21,6 +21,7 @@ from burnish.world_models.pixel_history import PixelHistory, PixelHistoryConfig,
 from burnish.world_models.pixel_speed import SpeedConfig
 from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
+from burnish.world_models.several import SeveralWorlds
 from burnish.world_models.support import DataSupport, SupportConfig
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "RSSMConfig",
     "RSSMState",
     "SamplerConfig",
+    "SeveralWorlds",
     "SpeedConfig",
     "State",
     "SupportConfig",

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,6 +28,7 @@ from burnish.world_models import (
     PixelDiffusionConfig,
     PixelHistory,
     PixelHistoryConfig,
+    SeveralWorlds,
     SupportConfig,
     TransitionSpace,
     learned_dimensions,
@@ -55,6 +57,11 @@ def train_world_model(
     windows = windows_for(episodes, history.frames, model.rollout_steps, context.device)
     validate = validation(world, episodes, held_out, training, seed)
     return train(context, world.to(context.device), windows, training, seed, validate)
+
+
+def together(context: StageContext, worlds: tuple[Any, ...]) -> SeveralWorlds:
+    """Several world models as one; each was trained by a stage of its own."""
+    return SeveralWorlds(worlds)
 
 
 def take_over_world_model(
