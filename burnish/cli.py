@@ -119,6 +119,36 @@ def compare(args: list[str]) -> None:
     print(f"{table.read_text()}\n  {table}\n  {table.with_suffix('.html')}")
 
 
+def sweep(args: list[str]) -> None:
+    """`burnish sweep RECIPE …`, `burnish sweep status OUT` and `burnish sweep cancel OUT`."""
+    import shlex
+
+    from burnish.recipes import sweeping
+
+    if args[:1] in (["status"], ["cancel"]):
+        if len(args) != 2:
+            raise InputError(f"whose? burnish sweep {args[0]} OUT, the sweep's folder")
+        if args[0] == "status":
+            print("\n".join(sweeping.status(Path(args[1]))))
+        else:
+            sweeping.cancel(Path(args[1]))
+            print(f"{args[1]}: the sweep ends within seconds; what was done stays")
+        return
+
+    from burnish.flags import own_and_rest, parse
+    from burnish.pipeline import ExecutorConfig
+
+    if not args or args[0].startswith("-"):
+        raise InputError("which recipe? burnish sweep RECIPE --tasks TASK [TASK] --seeds 0 1 2; or sweep status OUT")
+    own, rest = own_and_rest(sweeping.NewSweep(), args[1:])
+    new, more = parse(sweeping.NewSweep(), own, f"burnish sweep {args[0]}")
+    _nothing_more(more)
+    plan = sweeping.planned(args[0], new, rest, shlex.join(["burnish", "sweep", *args]))
+    where = ExecutorConfig(new.executor, new.jobs, new.cpus, new.gpus, new.executor_options)
+    table = sweeping.sweep(new.out, plan, where)
+    print(f"{table.read_text()}\n  {table}")
+
+
 def export(args: list[str]) -> None:
     """`burnish export RUN --to FORMAT OUT`."""
     from burnish.flags import parse
@@ -260,6 +290,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
     "demo": (demo, "the main job on Meta-World's drawer-open; minutes on two CPU cores"),
     "run": (run, "all the stages of a recipe: burnish run world4rl --task drawer-open-v3"),
     "compare": (compare, "baselines and recipes on the same data: tasks × seeds × methods, as one table"),
+    "sweep": (sweep, "a recipe over tasks × seeds × settings, here or on a cluster, as one table"),
     "export": (export, "the accepted policy for a robot: burnish export RUN --to onnx|lerobot OUT"),
     "serve": (serve, "the accepted policy over a websocket, by openpi's protocol"),
     "recipes": (recipes, "list the recipes"),

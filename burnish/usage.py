@@ -69,6 +69,25 @@ usage: burnish run RECIPE --task TASK [OPTIONS]
 
 burnish run RECIPE --help lists the options."""
 
+_SWEEP = """\
+usage: burnish sweep RECIPE --tasks TASK [TASK] [OPTIONS]
+       burnish sweep status OUT | burnish sweep cancel OUT
+
+A recipe's runs over tasks × seeds × settings, side by side here or on a cluster, as one table. The same command goes on
+where it was stopped.
+
+  --tasks TASK [TASK]      burnish tasks lists them
+  --seeds N [N]            runs of each task (default 0 1 2)
+  --set NAME=A,B [...]     settings to try, all with all: --set config.ppo.clip=0.1,0.2 config.worlds=1,3
+  --out FOLDER             of the runs and the table (default runs/sweep)
+  --jobs N                 runs at once (default 2), each with --cpus N threads (default 1)
+  --executor KIND          local (default), slurm or ray; --gpus N of each run, --executor-options NAME=VALUE
+                           (docs/clusters.md)
+
+Every other option is one of burnish run, and all runs get it: --preset tiny --config.gate.worlds 0.
+
+{exit_codes}"""
+
 _COMPARE = """\
 usage: burnish compare [OPTIONS]
 
@@ -157,7 +176,14 @@ _STAGE_TEXTS = {
 }
 
 
-_TEXTS = {"demo": _DEMO, "export": _EXPORT, "recipes": _RECIPES, "serve": _SERVE, "tasks": _TASKS}
+_TEXTS = {
+    "demo": _DEMO,
+    "export": _EXPORT,
+    "recipes": _RECIPES,
+    "serve": _SERVE,
+    "sweep": _SWEEP,
+    "tasks": _TASKS,
+}
 
 
 def all_commands(commands: Mapping[str, tuple[Any, str]]) -> str:
