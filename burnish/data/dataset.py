@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from burnish.data.checks import bad_input
 from burnish.data.episodes import STATE, Episode
+from burnish.data.mapped import MappedRows, choose
 from burnish.data.scaling import ActionScaling
 from burnish.errors import InputError
 
@@ -47,10 +48,17 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Recording:
-    """Episodes on their way to disk, and what holds for all of them."""
+    """Episodes on their way to disk, and what holds for all of them.
+
+    Attributes:
+        episodes: without what is in `stored`.
+        info: what holds for all.
+        stored: pictures that lie in the stage's folder already, of all episodes, by LeRobot's keys.
+    """
 
     episodes: Iterable[Episode]
     info: DatasetInfo
+    stored: Mapping[str, MappedRows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,6 +183,8 @@ class Dataset:
     def subset(self, episodes: Sequence[int]) -> Dataset:
         """The given episodes, in the given order; they share this dataset's memory where they lie side by side.
 
+        What lies in a file stays there (`MappedRows`).
+
         Raises:
             InputError: no episode, or one that does not exist.
         """
@@ -187,7 +197,7 @@ class Dataset:
         starts = lengths.cumsum(0) - lengths
         frames = self._frames_of(chosen, starts, lengths)
         return Dataset(
-            observations={key: values[frames] for key, values in self.observations.items()},
+            observations={key: choose(values, frames) for key, values in self.observations.items()},
             actions=self.actions[frames],
             success=self.success[frames],
             starts=starts,
@@ -302,7 +312,7 @@ class Dataset:
 
     def to_episodes(self) -> list[Episode]:
         """The episodes as NumPy arrays (views where the dataset lies on the CPU)."""
-        observations = {key: values.cpu().numpy() for key, values in self.observations.items()}
+        observations = {key: values.cpu() for key, values in self.observations.items()}
         actions, success = self.actions.cpu().numpy(), self.success.cpu().numpy()
         reward, terminated = (None if v is None else v.cpu().numpy() for v in (self.reward, self.terminated))
         episodes = []
@@ -310,7 +320,7 @@ class Dataset:
             frames = slice(start, start + length)
             episodes.append(
                 Episode(
-                    observation={key: values[frames] for key, values in observations.items()},
+                    observation={key: values[frames].numpy() for key, values in observations.items()},
                     action=actions[frames],
                     success=success[frames],
                     source=self.sources[index],
@@ -332,10 +342,10 @@ def check_same_shapes(first: Episode, episode: Episode, index: int, where: objec
     if set(episode.observation) != set(first.observation):
         found, expected = sorted(episode.observation), sorted(first.observation)
         raise bad_input(where, f"{found}", f"{expected} as in episode 0", field="observation", episode=index)
-    for field in ("reward", "terminated"):
-        if (getattr(episode, field) is None) != (getattr(first, field) is None):
-            found, expected = ("nothing", "values") if getattr(episode, field) is None else ("values", "nothing")
-            raise bad_input(where, found, f"{expected} as in episode 0", field=field, episode=index)
+    for name in ("reward", "terminated"):
+        if (getattr(episode, name) is None) != (getattr(first, name) is None):
+            found, expected = ("nothing", "values") if getattr(episode, name) is None else ("values", "nothing")
+            raise bad_input(where, found, f"{expected} as in episode 0", field=name, episode=index)
     pairs = {key: (values, first.observation[key]) for key, values in episode.observation.items()}
     pairs["action"] = (episode.action, first.action)
     for key, (values, reference) in pairs.items():

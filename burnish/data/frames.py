@@ -8,10 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from burnish.data.checks import EpisodeFault, Faults, bad_input
 from burnish.data.dataset import DatasetInfo
+from burnish.data.decoding import PictureJob
+from burnish.data.framing import View
+from burnish.data.mapped import MappedRows
+from burnish.data.striding import Stride
 
 UNKNOWN_SOURCE = "unknown"
 UNKNOWN_SEED = -1
@@ -86,6 +89,21 @@ class Frames:
         )
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What becomes of the pictures of a camera.
+
+    Attributes:
+        size: (height, width) in the files.
+        view: how they are to look.
+        stride: which of an episode are kept.
+    """
+
+    size: tuple[int, int]
+    view: View = View()
+    stride: Stride = Stride()
+
+
 @dataclass
 class Source(ABC):
     """An opened data set: it says what it has, and loads what is asked for.
@@ -130,13 +148,29 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def pictures(self, camera: str, frames: Frames) -> Tensor:
-        """All pictures of a camera (one of `cameras`) for the episodes of `frames`: uint8 (F, H, W, 3), RGB.
+    def picture_size(self, camera: str, frames: Frames) -> tuple[int, int]:
+        """(height, width) of the pictures of a camera (one of `cameras`), as they are in the files.
 
         Raises:
-            EpisodeFault: a picture is missing, broken or of another size.
+            InputError: they are of no kind that can be read.
+        """
+
+    @abstractmethod
+    def picture_jobs(self, camera: str, frames: Frames, numbers: Sequence[int], shown: Shown) -> list[PictureJob]:
+        """What decodes a camera's pictures of some episodes of `frames`: uint8 (H, W, 3), RGB, as `shown` says.
+
+        Raises:
+            EpisodeFault: a picture is missing, broken or of another size; now, or when the jobs are done.
             InputError: the camera's pictures are of no kind that can be read.
         """
+
+    def picture_identity(self, camera: str, frames: Frames) -> str:
+        """Everything in the files that a camera's pictures depend on."""
+        return ""
+
+    def stored_pictures(self, camera: str, frames: Frames) -> MappedRows | None:
+        """A camera's pictures where they need no decoding."""
+        return None
 
     def tells(self, name: str) -> bool:
         """Whether there is a column of this name that says something."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from burnish.data.dataset import DatasetInfo
 from burnish.data.frames import UNKNOWN_SEED, UNKNOWN_SOURCE
 from burnish.data.lerobot_format import ColumnError, Feature
 from burnish.data.scaling import ActionScaling
+from burnish.data.stored_pictures import Sizes, sizes_told
 
 _SCALAR = Feature("int64", (1,))
 _SECONDS = Feature("float64", (1,))
@@ -47,6 +48,7 @@ class Header:
         video_template: the path of the video files, if there is a usable one.
         placeholders: columns that Burnish filled in for other readers, and that tell nothing themselves.
         chunk: episodes of a folder, which v2 counts by.
+        stored: cameras whose pictures lie beside the tables as they were decoded (`stored_pictures`).
     """
 
     info: DatasetInfo
@@ -58,6 +60,7 @@ class Header:
     video_template: str | None
     placeholders: tuple[str, ...] = ()
     chunk: int | None = None
+    stored: Sizes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def read_header(root: Path, versions: tuple[str, ...] = (layout.VERSION,)) -> He
         video_template=video_template if isinstance(video_template, str) else None,
         placeholders=tuple(_expect(path, own, "placeholders", list)) if "placeholders" in own else (),
         chunk=_expect_count(path, content, "chunks_size") if "chunks_size" in content else None,
+        stored=sizes_told(path, own),
     )
 
 

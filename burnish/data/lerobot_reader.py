@@ -9,13 +9,13 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-from torch import Tensor
 
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import EpisodeFault, Faults, bad_input
 from burnish.data.dataset import Dataset
+from burnish.data.decoding import PictureJob
 from burnish.data.episodes import ACTION, IMAGES, STATE
-from burnish.data.frames import Frames, Source
+from burnish.data.frames import Frames, Shown, Source
 from burnish.data.lerobot_format import ColumnError, Feature
 from burnish.data.lerobot_meta import (
     EpisodeTable,
@@ -25,8 +25,12 @@ from burnish.data.lerobot_meta import (
     read_tasks,
     read_video_table,
 )
-from burnish.data.lerobot_pictures import camera_of, read_pictures
+from burnish.data.lerobot_pictures import Camera, CameraFiles, camera_of
+from burnish.data.mapped import MappedRows
+from burnish.data.picture_store import PictureCache, PictureStore
 from burnish.data.reading import Choice, assemble
+from burnish.data.stored_pictures import jobs as resizing
+from burnish.data.stored_pictures import of_frames, open_stored
 from burnish.data.success import SuccessRule
 from burnish.errors import InputError
 
@@ -43,11 +47,11 @@ def read_dataset(
     action: str = ACTION,
     other_observations: Sequence[str] = (),
     cameras: Sequence[str] | None = None,
+    cache: Path | None = None,
 ) -> Dataset:
     """Read a LeRobotDataset v3.0: numbers into memory, pictures into a memory-mapped file.
 
-    Only the named columns and cameras are read; everything else is left alone. Pictures are decoded once, into the
-    hidden folder `.cache` of the dataset (see `picture_cache`).
+    Only the named columns and cameras are read; everything else is left alone.
 
     Args:
         path: the dataset's folder.
@@ -56,6 +60,7 @@ def read_dataset(
         action: the column that becomes the action, in whatever units it is; flattened to (F, A).
         other_observations: further columns of numbers to keep under their own names and shapes.
         cameras: whose pictures to read (`top` for `observation.images.top`); None for all there are, () for none.
+        cache: a folder in which decoded pictures are kept for the next time; None for a file that goes with them.
 
     Returns:
         The dataset on the CPU, everything in float32, pictures in uint8 (F, H, W, 3). Episodes that Burnish did not
@@ -67,7 +72,8 @@ def read_dataset(
     """
     states = (state,) if isinstance(state, str) else tuple(state)
     choice = Choice(states, action, tuple(other_observations), success)
-    return assemble(LeRobotSource(Path(path)), choice, cameras)
+    store = PictureStore() if cache is None else PictureCache(cache)
+    return assemble(LeRobotSource(Path(path)), choice, cameras, store)
 
 
 class LeRobotSource(Source):
@@ -89,7 +95,7 @@ class LeRobotSource(Source):
             episode_columns=self.table.outcomes,
             state=tuple(name for name in ("state", "observations.state", "obs") if name in numeric)[:1],
             action=next((name for name in ("actions",) if name in numeric), ""),
-            cameras=_camera_names(self.header.pictures),
+            cameras=_camera_names([*self.header.pictures, *self.header.stored]),
             names={name: each.names for name, each in numeric.items() if each.names},
             placeholders=self.header.placeholders,
             notes=list(self.table.notes),
@@ -141,11 +147,41 @@ class LeRobotSource(Source):
                 faults.add(frames.episode_fault(episode, found, expected, "task_index"))
         return frames
 
-    def pictures(self, camera: str, frames: Frames) -> Tensor:
-        """Decoded once, into a memory-mapped file beside the data."""
-        where = camera_of(self.where, self.cameras[camera], self.header.pictures[self.cameras[camera]])
-        videos = self._videos(where.key) if where.kind == "video" else None
-        return read_pictures(self.root, self.info.fps, frames, where, videos)
+    def picture_size(self, camera: str, frames: Frames) -> tuple[int, int]:
+        """As info.json declares it."""
+        if self.cameras[camera] in self.header.stored:
+            return self.header.stored[self.cameras[camera]]
+        declared = self._camera(camera)
+        return declared.height, declared.width
+
+    def picture_jobs(self, camera: str, frames: Frames, numbers: Sequence[int], shown: Shown) -> list[PictureJob]:
+        """One for each video, or data file."""
+        stored = self.stored_pictures(camera, frames)
+        if stored is not None:
+            return resizing(stored, frames, numbers, shown)
+        return self._camera_files(camera, frames).jobs(numbers, shown)
+
+    def picture_identity(self, camera: str, frames: Frames) -> str:
+        """The files' names, sizes and times, and where the episodes are in them."""
+        if self.cameras[camera] in self.header.stored:
+            return ""
+        return self._camera_files(camera, frames).identity()
+
+    def stored_pictures(self, camera: str, frames: Frames) -> MappedRows | None:
+        """Those of a run folder's copy of somebody's data."""
+        key, lengths = self.cameras[camera], self.table.lengths
+        if key not in self.header.stored:
+            return None
+        every = open_stored(self.root, key, self.header.stored[key], int(lengths.sum()))
+        return of_frames(every, lengths, frames)
+
+    def _camera(self, camera: str) -> Camera:
+        return camera_of(self.where, self.cameras[camera], self.header.pictures[self.cameras[camera]])
+
+    def _camera_files(self, camera: str, frames: Frames) -> CameraFiles:
+        declared = self._camera(camera)
+        videos = self._videos(declared.key) if declared.kind == "video" else None
+        return CameraFiles(self.root, self.info.fps, frames, declared, videos)
 
 
 class _Rows:
@@ -306,7 +342,7 @@ def _changing_tasks(index: np.ndarray, numbers: np.ndarray, lengths: np.ndarray)
     ]
 
 
-def _camera_names(pictures: dict[str, dict]) -> dict[str, str]:
+def _camera_names(pictures: Sequence[str]) -> dict[str, str]:
     """Short names of cameras: `observation.images.top` is top, `observation.image` and `image` are image."""
     names: dict[str, str] = {}
     for key in pictures:

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from burnish.data.lerobot_format import Feature
 from burnish.data.parquet_shards import ParquetShards
 from burnish.data.png import encode_pictures
 from burnish.data.statistics import RunningStatistics, column_statistics, picture_statistics
+from burnish.data.stored_pictures import FOLDER, adopt
 from burnish.data.success import DONE, REWARD
 from burnish.data.video import VideoLocation, VideoShards
 from burnish.errors import InputError, RunError
@@ -39,6 +40,7 @@ def write_dataset(
     shard_megabytes: float = 100.0,
     pictures: Literal["image", "video"] = "image",
     labelled: bool = True,
+    stored: Mapping[str, tuple[int, int]] | None = None,
 ) -> None:
     """Write episodes as a LeRobotDataset v3.0 that LeRobot itself can open.
 
@@ -53,6 +55,8 @@ def write_dataset(
         pictures: how cameras' pictures are stored: `image`, as PNG in the Parquet files, which keeps every pixel; or
             `video`, as mp4 (H.264, else AV1), which is much smaller, loses detail, and needs PyAV and even sizes.
         labelled: whether the episodes' success was told; where not, readers find none.
+        stored: (height, width) of cameras whose pictures are put beside the tables by the caller (`stored_pictures`);
+            only Burnish finds these.
 
     Raises:
         InputError: something exists at `path`, there is no episode, or the episodes differ in shape; pictures that
@@ -71,7 +75,7 @@ def write_dataset(
         partial = path.parent / f".{path.name}.partial-{secrets.token_hex(4)}"
         partial.mkdir()
     writer = _Writer(partial, path, info, shard_megabytes, pictures)
-    writer.labelled = labelled
+    writer.labelled, writer.stored = labelled, dict(stored or {})
     try:
         for episode in episodes:
             with _environment_errors(path):
@@ -92,6 +96,7 @@ class _Writer:
     def __init__(self, folder: Path, name: Path, info: DatasetInfo, shard_megabytes: float, pictures: str) -> None:
         self._pictures = pictures
         self.labelled = True
+        self.stored: dict[str, tuple[int, int]] = {}
         self._videos: dict[str, VideoShards] = {}
         self._folder, self._name, self._info, self._shard_megabytes = folder, name, info, shard_megabytes
         self._data = ParquetShards(folder, layout.DATA_TEMPLATE, shard_megabytes * MEGABYTE)
@@ -237,6 +242,7 @@ class _Writer:
                 "max_steps": info.max_steps,
                 "placeholders": self._placeholders(),
                 **({} if info.scaling is None else {"scaling": to_dict(info.scaling)}),
+                **({FOLDER: self.stored} if self.stored else {}),
             },
         }
 
@@ -314,7 +320,11 @@ def store_dataset(folder: Path, recording: Recording) -> None:
     for leftover in (*folder.glob(f".{_UNFINISHED}*"), folder / _UNFINISHED, folder / "data", folder / "meta"):
         if leftover.exists():
             shutil.rmtree(leftover)
-    write_dataset(folder / _UNFINISHED, recording.episodes, recording.info)
+    sizes = {key: (pictures.shape[1], pictures.shape[2]) for key, pictures in recording.stored.items()}
+    write_dataset(folder / _UNFINISHED, recording.episodes, recording.info, stored=sizes)
+    with _environment_errors(folder):
+        for key, pictures in recording.stored.items():
+            adopt(folder, key, pictures)
     for part in sorted((folder / _UNFINISHED).iterdir()):
         part.rename(folder / part.name)
     (folder / _UNFINISHED).rmdir()

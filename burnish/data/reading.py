@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.data.checks import EpisodeFault, Faults, bad_input
+from burnish.data.checks import Faults, bad_input
 from burnish.data.dataset import Dataset
 from burnish.data.episodes import ACTION, STATE, image_key
 from burnish.data.frames import Frames, Source
+from burnish.data.framing import Framing
+from burnish.data.picture_store import PictureStore
+from burnish.data.pictures import Gallery, read_pictures
 from burnish.data.striding import Stride
 from burnish.data.success import DONE, REWARD, SuccessRule, on_arrival
 from burnish.errors import InputError
@@ -31,6 +34,7 @@ class Choice:
         skip_bad: whether bad episodes are left out; else the first one is an error.
         stride: every so many frames are one.
         fps: frames per second, where the files do not say or are wrong.
+        framing: what becomes of pictures.
     """
 
     state: tuple[str, ...] = (STATE,)
@@ -40,15 +44,19 @@ class Choice:
     skip_bad: bool = False
     stride: Stride = Stride()
     fps: float | None = None
+    framing: Framing = Framing()
 
 
-def assemble(source: Source, choice: Choice, cameras: Sequence[str] | None = ()) -> Dataset:
-    """Read an opened data set: numbers into memory, pictures as its source keeps them.
+def assemble(
+    source: Source, choice: Choice, cameras: Sequence[str] | None = (), store: PictureStore | None = None
+) -> Dataset:
+    """Read an opened data set: numbers into memory, pictures into files.
 
     Args:
         source: the data set.
         choice: what is read.
         cameras: whose pictures to read, by name or by key; None for all there are, () for none.
+        store: where the pictures are kept; by default in files that go with the data set.
 
     Returns:
         The dataset on the CPU, everything in float32, pictures in uint8 (F, H, W, 3). What was left out or repaired is
@@ -75,14 +83,15 @@ def assemble(source: Source, choice: Choice, cameras: Sequence[str] | None = ())
     _check_rewards(frames, earned, faults)
     choice.success.frames(success, source, _whole(source, frames, faults), faults)
     frames = _whole(source, frames, faults)
-    frames, pictures = _pictures(source, frames, views, faults)
+    gallery = Gallery(choice.framing, choice.stride, store or PictureStore())
+    pictures = read_pictures(source, frames, views, gallery, faults)
+    frames = _whole(source, frames, faults)
     actions = _joined(frames, [action])
     names = {"state_names": _names(source, states), "action_names": _names(source, [action])}
     info = replace(source.info, **names, notes=_notes(source, frames, faults))
     dataset = Dataset(
         observations={STATE: _tensor(_joined(frames, states))}
-        | {name: _tensor(frames.columns[name]) for name in others}
-        | {image_key(name): each for name, each in pictures.items()},
+        | {name: _tensor(frames.columns[name]) for name in others},
         actions=_tensor(actions),
         success=torch.from_numpy(choice.success.frames(success, source, frames, faults)),
         starts=torch.from_numpy(frames.starts),
@@ -94,7 +103,9 @@ def assemble(source: Source, choice: Choice, cameras: Sequence[str] | None = ())
         reward=_on_arrival(frames, REWARD) if REWARD in earned else None,
         terminated=_on_arrival(frames, DONE) if DONE in earned else None,
     )
-    return choice.stride.apply(dataset)
+    dataset = choice.stride.apply(dataset)
+    shown = {image_key(name): each for name, each in pictures.items()}
+    return replace(dataset, observations=dataset.observations | shown)
 
 
 def _states(source: Source, choice: Choice) -> list[str]:
@@ -151,18 +162,6 @@ def _check_rewards(frames: Frames, earned: list[str], faults: Faults) -> None:
         if wrong.any():
             frame = int(np.argmax(wrong))
             faults.add(frames.fault(frame, f"{ends[frame]}", "0 or 1 in every frame", name))
-
-
-def _pictures(source: Source, frames: Frames, views: list[str], faults: Faults) -> tuple[Frames, dict[str, Tensor]]:
-    """The pictures of some cameras, and the episodes whose pictures are whole."""
-    pictures: dict[str, Tensor] = {}
-    while len(pictures) < len(views):
-        try:
-            pictures = {name: source.pictures(name, frames) for name in views}
-        except EpisodeFault as fault:
-            faults.add(fault)
-            pictures, frames = {}, _whole(source, frames, faults)
-    return frames, pictures
 
 
 def _joined(frames: Frames, names: list[str]) -> np.ndarray:

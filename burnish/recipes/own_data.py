@@ -9,6 +9,7 @@ from burnish.config import from_dict, to_dict
 from burnish.data import UNLABELLED, ActionScaling, Dataset, check_unit, joined
 from burnish.data.formats import ReadingRule, format_of
 from burnish.data.formats.base import SourceFormat
+from burnish.data.picture_store import PictureStore
 from burnish.data.prospects import Finding, prospects, require_prospects
 from burnish.data.reading import assemble
 from burnish.data.signals import signals
@@ -98,18 +99,18 @@ class OwnData:
         """Where the folders lie, which is of no account."""
         return tuple(External(f"own_path_{n}", each.path, counted=False) for n, each in enumerate(self.folders))
 
-    def read(self, cameras: Sequence[str] = ()) -> Dataset:
-        """Read and check all of it, with the pictures of `cameras`.
+    def read(self, cameras: Sequence[str] = (), store: PictureStore | None = None) -> Dataset:
+        """Read and check all of it, with the pictures of `cameras`, which are put into `store`.
 
         Raises:
             InputError: a data set is not what its format and the rule say, or they do not fit together.
         """
-        return joined([(folder.path, self._read(folder, cameras)) for folder in self.folders])
+        return joined([(folder.path, self._read(folder, cameras, store)) for folder in self.folders])
 
-    def _read(self, folder: Folder, cameras: Sequence[str]) -> Dataset:
+    def _read(self, folder: Folder, cameras: Sequence[str], store: PictureStore | None) -> Dataset:
         kind, role = format_of(folder.path), folder.role
         if role in (None, "demonstrations") or not isinstance(kind, SourceFormat):
-            dataset, told = kind.read(folder.path, self.rule, cameras), True
+            dataset, told = kind.read(folder.path, self.rule, cameras, store), True
         else:
             # That all demonstrations end in success says nothing of what a policy did, or somebody at play.
             source, choice = kind.open(folder.path), self.rule.choice()
@@ -119,7 +120,7 @@ class OwnData:
                     f"{folder.path}: found no column that says which rollouts succeed, expected one (--success-column, "
                     "--success-above); where nobody knows, they are play (--play)"
                 )
-            dataset = assemble(source, choice if told else replace(choice, success=UNTOLD), cameras)
+            dataset = assemble(source, choice if told else replace(choice, success=UNTOLD), cameras, store)
         if role is None:
             return dataset
         source = SOURCES[role] if told else UNLABELLED

@@ -1,7 +1,7 @@
 """Stages that record episodes in the simulator; the only ones before the evaluation that touch it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,4 +69,4 @@ def noted(
         context.record("returns", mean_returns(sources, returns))
     section = data_section(sources, lengths, success if any(success) else None, returns if known else None)
     save_sections(context.folder, [section, *more])
-    return Recording(episodes, recording.info)
+    return replace(recording, episodes=episodes)

@@ -1,0 +1,171 @@
+"""Rows of an array that lies in a file, as a tensor: memory holds what was asked for, and no more."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+_AROUND = 2**16
+"""What the system maps around a page that is touched."""
+_MOST_MAPPED = 2**28
+"""Bytes that may count to this process before they are handed back; the system keeps them while it has room."""
+_READ_ONLY = "rows of a file cannot be written into; clone them first"
+
+
+class RowFile:
+    """A file of nothing but F rows of one shape and type, mapped into memory.
+
+    Attributes:
+        path: where it lies; None where it has no name and goes with this object.
+        values: the whole array (F, ...), a private mapping: pages come when they are touched.
+    """
+
+    def __init__(self, file: Path | IO[bytes], dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+        """Map it; OSError where it cannot be read, ValueError where it is of another size."""
+        self.path = file if isinstance(file, Path) else None
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW) if isinstance(file, Path) else os.dup(file.fileno())
+        try:
+            size = math.prod(shape) * dtype.itemsize
+            if os.fstat(descriptor).st_size != size or not size:
+                raise ValueError(f"{os.fstat(descriptor).st_size} bytes, expected {size}")
+            self._map = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
+        finally:
+            os.close(descriptor)
+        self.values = torch.frombuffer(self._map, dtype=dtype).view(shape)
+        self._mapped = 0
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Rows of an index of any shape."""
+        flat = rows.flatten()
+        found = self.values[flat].unflatten(0, rows.shape) if rows.ndim else self.values[flat][0]
+        self._hand_back(found.nbytes + _AROUND * (1 + int((flat[1:] - flat[:-1] != 1).sum())))
+        return found
+
+    def copy(self, rows: slice) -> Tensor:
+        """Successive rows."""
+        found = self.values[rows].clone()
+        self._hand_back(found.nbytes + _AROUND)
+        return found
+
+    def _hand_back(self, touched: int) -> None:
+        """Pages that were read count to the process until they are given back; they stay in the system's cache."""
+        self._mapped += touched
+        if self._mapped > _MOST_MAPPED and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._mapped = 0
+
+
+class MappedRows(Tensor):
+    """Rows of a `RowFile` as a tensor on the CPU that cannot be written into.
+
+    Indexing the first dimension reads these rows alone, slices of it and `choose` read nothing. Whatever else is asked
+    of it works, and loads all of it first.
+    """
+
+    file: RowFile
+    rows: range | Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @staticmethod
+    def __new__(cls, file: RowFile, rows: range | Tensor | None = None) -> MappedRows:
+        """All rows of `file`, or those of a range or an int64 index (F,)."""
+        chosen = range(len(file.values)) if rows is None else rows
+        shape = (len(chosen), *file.values.shape[1:])
+        made = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=file.values.dtype, device="cpu")
+        made.file, made.rows = file, chosen
+        return made
+
+    def choose(self, frames: slice | Tensor) -> MappedRows:
+        """The rows of a slice or of an int64 index (N,), unread."""
+        if isinstance(frames, slice) or isinstance(self.rows, Tensor):
+            return MappedRows(self.file, self.rows[frames])
+        return MappedRows(self.file, self._places(frames))
+
+    def whole(self) -> Tensor:
+        """All of it in memory."""
+        run = self._run()
+        return self.file.gather(self.index()) if run is None else self.file.copy(run)
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """An array; where the rows follow each other in the file, it is a view of that, and reads nothing."""
+        run = self._run()
+        return self.file.values[run].numpy() if run is not None else self.whole().numpy()
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(_READ_ONLY)
+
+    def __repr__(self, *, tensor_contents: object = None) -> str:
+        return f"MappedRows({tuple(self.shape)}, {self.dtype}, {self.file.path or 'a file without a name'})"
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        """Reading rows, or not; all other operations see a tensor in memory."""
+        aten, first = torch.ops.aten, args[0] if args else None
+        if isinstance(first, MappedRows):
+            if func is aten.index.Tensor and len(args[1]) == 1:
+                return first._gathered(args[1][0])
+            if func is aten.slice.Tensor and (len(args) < 2 or args[1] == 0):
+                return first.choose(slice(*args[2:]))
+            if func is aten.select.int and args[1] == 0:
+                return first._gathered(torch.tensor(args[2]))
+            if func in (aten.detach.default, aten.alias.default):
+                return MappedRows(first.file, first.rows)
+        if func._schema.is_mutable:
+            raise TypeError(_READ_ONLY)
+        args, kwargs = tree_map_only(MappedRows, MappedRows.whole, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+    def _gathered(self, index: Tensor) -> Tensor:
+        if index.dtype == torch.bool:
+            index = index.nonzero()[:, 0]
+        return self.file.gather(self.rows[index] if isinstance(self.rows, Tensor) else self._places(index))
+
+    def _places(self, index: Tensor) -> Tensor:
+        """Where in the file the rows of an index are."""
+        rows, count = self.rows, len(self.rows)
+        assert isinstance(rows, range)
+        if len(index.shape) and not index.numel():
+            return index
+        if not -count <= int(index.min()) <= int(index.max()) < count:
+            raise IndexError(f"index out of range: found {int(index.min())} to {int(index.max())} of {count} rows")
+        return rows.start + rows.step * torch.where(index < 0, index + count, index)
+
+    def _index(self) -> Tensor:
+        return self.rows if isinstance(self.rows, Tensor) else torch.arange(*_bounds(self.rows))
+
+    def _run(self) -> slice | None:
+        """The rows as a slice, where they follow each other."""
+        if isinstance(self.rows, range):
+            return slice(self.rows.start, self.rows.stop) if self.rows.step == 1 else None
+        first = int(self.rows[0]) if len(self.rows) else 0
+        follow = bool((self.rows[1:] - self.rows[:-1] == 1).all())
+        return slice(first, first + len(self.rows)) if follow else None
+
+
+def choose(values: Tensor, frames: slice | Tensor) -> Tensor:
+    """Rows of a tensor; those of a file stay there."""
+    return values.choose(frames) if isinstance(values, MappedRows) else values[frames]
+
+
+def _bounds(rows: range) -> tuple[int, int, int]:
+    return rows.start, rows.stop, rows.step
+
+
+def concatenated(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors one after the other; rows of one file stay there."""
+    first = parts[0]
+    if not isinstance(first, MappedRows) or first.file.path is None:
+        return torch.cat(list(parts))
+    same = [each for each in parts if isinstance(each, MappedRows) and each.file.path == first.file.path]
+    if len(same) < len(parts):
+        return torch.cat(list(parts))
+    largest = max((each.file for each in same), key=lambda file: len(file.values))
+    return MappedRows(largest, torch.cat([each.index() for each in same]))
