@@ -92,7 +92,7 @@ class MappedRows(Tensor):
     def whole(self) -> Tensor:
         """All of it in memory."""
         run = self._run()
-        return self.file.gather(self.index()) if run is None else self.file.copy(run)
+        return self.file.gather(self.file_rows()) if run is None else self.file.copy(run)
 
     def numpy(self, *, force: bool = False) -> Any:
         """An array; where the rows follow each other in the file, it is a view of that, and reads nothing."""
@@ -138,7 +138,8 @@ class MappedRows(Tensor):
             raise IndexError(f"index out of range: found {int(index.min())} to {int(index.max())} of {count} rows")
         return rows.start + rows.step * torch.where(index < 0, index + count, index)
 
-    def _index(self) -> Tensor:
+    def file_rows(self) -> Tensor:
+        """Which rows of the file they are, int64 (F,)."""
         return self.rows if isinstance(self.rows, Tensor) else torch.arange(*_bounds(self.rows))
 
     def _run(self) -> slice | None:
@@ -168,4 +169,4 @@ def concatenated(parts: Sequence[Tensor]) -> Tensor:
     if len(same) < len(parts):
         return torch.cat(list(parts))
     largest = max((each.file for each in same), key=lambda file: len(file.values))
-    return MappedRows(largest, torch.cat([each.index() for each in same]))
+    return MappedRows(largest, torch.cat([each.file_rows() for each in same]))

@@ -30,7 +30,7 @@ def adopt(folder: Path, key: str, pictures: MappedRows) -> None:
 
     No other tensor over the file may be read afterwards.
     """
-    path, rows = folder / FOLDER / f"{stem(key)}{SUFFIX}", pictures.index()
+    path, rows = folder / FOLDER / f"{stem(key)}{SUFFIX}", pictures.file_rows()
     assert pictures.file.path == path, f"{pictures.file.path} is not {path}"
     assert bool((rows[1:] > rows[:-1]).all()), "the rows of a file change places"
     count, row_bytes = len(rows), pictures[0].nbytes
