@@ -21,6 +21,7 @@ from burnish.data.lerobot_format import ColumnError, Feature
 from burnish.data.scaling import ActionScaling
 from burnish.data.stored_pictures import Sizes, sizes_told
 
+_FEW_ROWS = 10_000
 _SCALAR = Feature("int64", (1,))
 _SECONDS = Feature("float64", (1,))
 _EPISODE_COLUMNS = (
@@ -255,7 +256,8 @@ def read_columns(path: Path, columns: list[str] | None, unless: str = "\n") -> p
             twice = next((name for name in wanted if present.count(name) > 1), None)
             if twice is not None:
                 raise bad_input(path, "two columns of this name", "one", field=twice)
-            table = file.read(columns=wanted)
+            # Threads cost more than they save where there are thousands of small files.
+            table = file.read(columns=wanted, use_threads=file.metadata.num_rows > _FEW_ROWS)
             table.validate(full=True)
             return table.select(wanted)
     except FileNotFoundError as error:

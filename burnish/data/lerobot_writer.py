@@ -30,6 +30,8 @@ from burnish.data.video import VideoLocation, VideoShards
 from burnish.errors import InputError, RunError
 
 MEGABYTE = 2**20
+_ROWS_AT_ONCE = 200
+"""Of the index of the episodes: a hundred columns for a single row take longer than the episode itself."""
 
 
 def write_dataset(
@@ -105,7 +107,8 @@ class _Writer:
         self._features: dict[str, Feature] = {}
         self._statistics: dict[str, RunningStatistics] = {}
         self._tasks: dict[str, int] = {}
-        self._episodes = self._frames = 0
+        self._episodes = self._frames = self._row_bytes = 0
+        self._rows: list[dict[str, object]] = []
 
     def add(self, episode: Episode) -> None:
         """Append one episode."""
@@ -129,6 +132,7 @@ class _Writer:
         """Close the Parquet files and write the rest of `meta/`."""
         if self._first is None:
             raise bad_input(self._name, "no episode to write", "at least one")
+        self._write_meta()
         for shards in (self._data, self._meta, *self._videos.values()):
             shards.close()
         statistics = {name: running.result() for name, running in self._statistics.items()}
@@ -205,10 +209,22 @@ class _Writer:
             statistics = picture_statistics(values) if is_image_key(name) else column_statistics(values)
             self._statistics[name].add(statistics)
             row |= {f"stats/{name}/{key}": value.tolist() for key, value in statistics.items()}
-        table = pa.Table.from_pylist([row])
+        if not self._row_bytes:
+            self._row_bytes = pa.Table.from_pylist([row]).nbytes
+        self._rows.append(row)
+        if len(self._rows) >= min(_ROWS_AT_ONCE, self._shard_megabytes * MEGABYTE // self._row_bytes):
+            self._write_meta()
+
+    def _write_meta(self) -> None:
+        """Append the rows that are waiting to the index of the episodes, where a shard has room for them."""
+        if not self._rows:
+            return
+        table = pa.Table.from_pylist(self._rows)
         for part, number in zip(("chunk", "file"), self._meta.location(table.nbytes), strict=True):
-            table = table.append_column(f"meta/episodes/{part}_index", pa.array([number], pa.int64()))
+            numbers = pa.array([number] * len(table), pa.int64())
+            table = table.append_column(f"meta/episodes/{part}_index", numbers)
         self._meta.add(table)
+        self._rows = []
 
     def _placeholders(self) -> list[str]:
         """What was not recorded: other readers get success as the reward, and the end of the record as the end."""
