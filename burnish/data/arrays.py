@@ -18,6 +18,7 @@ from burnish.data.decoding import PictureJob, cores
 from burnish.data.episodes import ACTION
 from burnish.data.frames import UNKNOWN_SEED, UNKNOWN_SOURCE, Frames, Shown, Source
 from burnish.data.lerobot_format import ColumnError
+from burnish.data.row_store import RowStore
 from burnish.data.success import DONE, REWARD
 from burnish.errors import InputError
 
@@ -100,7 +101,7 @@ class ArraySource(Source):
         """The seed of an episode."""
         return UNKNOWN_SEED
 
-    def load(self, names: Sequence[str], faults: Faults) -> Frames:
+    def load(self, names: Sequence[str], faults: Faults, store: RowStore) -> Frames:
         """Read episode after episode; one that cannot be read, or is unlike the first, is a fault."""
         parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
         numbers, lengths = [], []

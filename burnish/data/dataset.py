@@ -19,6 +19,10 @@ UNLABELLED = "unlabelled"
 """The source of episodes of which nobody knows how they went: only world models learn from them."""
 
 
+ENOUGH = 250_000
+"""Frames from which statistics are taken; more hardly change them, and would have to be in memory."""
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
     """What holds for every episode of a dataset.
@@ -198,7 +202,7 @@ class Dataset:
         frames = self._frames_of(chosen, starts, lengths)
         return Dataset(
             observations={key: choose(values, frames) for key, values in self.observations.items()},
-            actions=self.actions[frames],
+            actions=choose(self.actions, frames),
             success=self.success[frames],
             starts=starts,
             lengths=lengths,
@@ -217,6 +221,11 @@ class Dataset:
             return slice(int(self.starts[first]), int(self.starts[last] + self.lengths[last]))
         shift = torch.repeat_interleave(self.starts[chosen] - starts, lengths)
         return torch.arange(len(shift), device=self.device) + shift
+
+    def thinned(self, most: int = ENOUGH) -> Dataset:
+        """Episodes spread evenly over the data, of about `most` frames, for statistics; all where there are no more."""
+        every = -(-self.num_frames // most)
+        return self if every <= 1 else self.subset(range(0, self.num_episodes, every))
 
     def with_sources(self, sources: Sequence[str]) -> Dataset:
         """The episodes that one of `sources` recorded.
@@ -313,7 +322,7 @@ class Dataset:
     def to_episodes(self) -> list[Episode]:
         """The episodes as NumPy arrays (views where the dataset lies on the CPU)."""
         observations = {key: values.cpu() for key, values in self.observations.items()}
-        actions, success = self.actions.cpu().numpy(), self.success.cpu().numpy()
+        actions, success = self.actions.cpu(), self.success.cpu().numpy()
         reward, terminated = (None if v is None else v.cpu().numpy() for v in (self.reward, self.terminated))
         episodes = []
         for index, (start, length) in enumerate(zip(self.starts.tolist(), self.lengths.tolist(), strict=True)):
@@ -321,7 +330,7 @@ class Dataset:
             episodes.append(
                 Episode(
                     observation={key: values[frames].numpy() for key, values in observations.items()},
-                    action=actions[frames],
+                    action=actions[frames].numpy(),
                     success=success[frames],
                     source=self.sources[index],
                     seed=self.seeds[index],

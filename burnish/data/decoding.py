@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from burnish.data.checks import EpisodeFault, Faults
-from burnish.data.picture_store import PictureStore
+from burnish.data.row_store import RowStore
 from burnish.storage import raise_run_error
 
 
@@ -44,7 +44,7 @@ class Target:
     jobs: Callable[[Sequence[int]], list[PictureJob]]
 
 
-def decode(targets: Sequence[Target], store: PictureStore, faults: Faults) -> None:
+def decode(targets: Sequence[Target], store: RowStore, faults: Faults) -> None:
     """Decode everything with all cores; episodes with bad pictures are `faults`.
 
     Raises:
@@ -89,7 +89,7 @@ def cores() -> int:
 
 
 def _side_by_side(
-    due: Sequence[tuple[Target, PictureJob]], store: PictureStore, progress: _Progress
+    due: Sequence[tuple[Target, PictureJob]], store: RowStore, progress: _Progress
 ) -> list[EpisodeFault | None]:
     """Do the jobs; what is wrong with one of the episodes of each."""
     workers = min(cores(), len(due))
@@ -105,7 +105,7 @@ def _side_by_side(
             pool.shutdown(cancel_futures=True)
 
 
-def _do(target: Target, job: PictureJob, threads: int, store: PictureStore, progress: _Progress) -> EpisodeFault | None:
+def _do(target: Target, job: PictureJob, threads: int, store: RowStore, progress: _Progress) -> EpisodeFault | None:
     rows = (row for number in job.numbers for row in target.spans[number])
     try:
         for row, picture in zip(rows, job.pictures(threads), strict=True):

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from burnish.data.checks import EpisodeFault, Faults, bad_input
 from burnish.data.dataset import DatasetInfo
 from burnish.data.decoding import PictureJob
 from burnish.data.framing import View
 from burnish.data.mapped import MappedRows
+from burnish.data.row_store import RowStore
 from burnish.data.striding import Stride
 
 UNKNOWN_SOURCE = "unknown"
@@ -34,6 +36,7 @@ class Frames:
         seeds: the seed of each episode.
         first_success: bool (E,) whether the first frame shows success, which columns named `next.*` cannot tell.
         notes: what was repaired, in words.
+        stored: columns that are too large for `columns`, float32 (F, ...), in files.
     """
 
     columns: dict[str, np.ndarray]
@@ -45,6 +48,7 @@ class Frames:
     seeds: tuple[int, ...]
     first_success: np.ndarray
     notes: tuple[str, ...] = ()
+    stored: dict[str, MappedRows] = field(default_factory=dict)
 
     @property
     def starts(self) -> np.ndarray:
@@ -79,6 +83,7 @@ class Frames:
         return replace(
             self,
             columns={name: values[frames] for name, values in self.columns.items()},
+            stored={name: v.choose(torch.from_numpy(frames.nonzero()[0])) for name, v in self.stored.items()},
             lengths=self.lengths[keep],
             numbers=self.numbers[keep],
             places=tuple(self.places[index] for index in keep),
@@ -140,8 +145,8 @@ class Source(ABC):
         """The number of episodes that should be there, bad ones too."""
 
     @abstractmethod
-    def load(self, names: Sequence[str], faults: Faults) -> Frames:
-        """Read columns of all episodes; those that cannot be read are `faults`.
+    def load(self, names: Sequence[str], faults: Faults, store: RowStore) -> Frames:
+        """Read columns of all episodes; those that cannot be read are `faults`, and large ones are put into `store`.
 
         Raises:
             InputError: what is wrong concerns more than single episodes.

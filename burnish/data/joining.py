@@ -36,7 +36,7 @@ def joined(parts: Sequence[tuple[object, Dataset]]) -> Dataset:
         observations={
             key: concatenated([each.observations[key] for each in datasets]) for key in reference.observations
         },
-        actions=torch.cat([each.actions for each in datasets]),
+        actions=concatenated([each.actions for each in datasets]),
         success=torch.cat([each.success for each in datasets]),
         starts=lengths.cumsum(0) - lengths,
         lengths=lengths,

@@ -162,12 +162,11 @@ def read_episode_table(root: Path, header: Header) -> EpisodeTable:
     own = {name: _own_column(where, table, column) for name, column in _OWN.items()}
     bounds = (("dataset_from_index", starts), ("dataset_to_index", starts + number["length"]))
     notes = [stale(where, name, number[name], expected) for name, expected in bounds]
+    pairs = list(zip(number["data/chunk_index"].tolist(), number["data/file_index"].tolist(), strict=True))
+    paths = {pair: layout.file_path(header.data_template, *pair) for pair in set(pairs)}
     return EpisodeTable(
         lengths=number["length"],
-        files=[
-            layout.file_path(header.data_template, chunk, file)
-            for chunk, file in zip(number["data/chunk_index"], number["data/file_index"], strict=True)
-        ],
+        files=[paths[pair] for pair in pairs],
         sources=tuple(source if isinstance(source, str) and source else UNKNOWN_SOURCE for source in own["source"]),
         seeds=tuple(UNKNOWN_SEED if seed is None else int(seed) for seed in own["seed"]),
         first_success=np.array([bool(value) for value in own["first_success"]]),

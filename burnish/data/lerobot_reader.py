@@ -16,6 +16,7 @@ from burnish.data.dataset import Dataset
 from burnish.data.decoding import PictureJob
 from burnish.data.episodes import ACTION, IMAGES, STATE
 from burnish.data.frames import Frames, Shown, Source
+from burnish.data.large_columns import LargeColumns
 from burnish.data.lerobot_format import ColumnError, Feature
 from burnish.data.lerobot_meta import (
     EpisodeTable,
@@ -27,8 +28,8 @@ from burnish.data.lerobot_meta import (
 )
 from burnish.data.lerobot_pictures import Camera, CameraFiles, camera_of
 from burnish.data.mapped import MappedRows
-from burnish.data.picture_store import PictureCache, PictureStore
 from burnish.data.reading import Choice, assemble
+from burnish.data.row_store import RowCache, RowStore
 from burnish.data.stored_pictures import jobs as resizing
 from burnish.data.stored_pictures import of_frames, open_stored
 from burnish.data.success import SuccessRule
@@ -72,7 +73,7 @@ def read_dataset(
     """
     states = (state,) if isinstance(state, str) else tuple(state)
     choice = Choice(states, action, tuple(other_observations), success)
-    store = PictureStore() if cache is None else PictureCache(cache)
+    store = RowStore() if cache is None else RowCache(cache)
     return assemble(LeRobotSource(Path(path)), choice, cameras, store)
 
 
@@ -122,24 +123,26 @@ class LeRobotSource(Source):
             raise bad_input(self.where, f"dtype '{feature.dtype}'", "numbers", field=name)
         return super().column(name)
 
-    def load(self, names: Sequence[str], faults: Faults) -> Frames:
+    def load(self, names: Sequence[str], faults: Faults, store: RowStore) -> Frames:
         """Columns of all data files, put in the order of the episodes wherever these lie."""
         tasks = self._tasks()
-        rows = _Rows(self, list(dict.fromkeys([*names, *_INDEX])), faults).read()
+        rows = _Rows(self, list(dict.fromkeys([*names, *_INDEX])), faults, store).read()
         numbers = np.array([e for e in range(self.num_episodes) if e not in faults.found], np.int64)
         table, lengths = self.table, self.table.lengths[numbers]
         starts = lengths.cumsum() - lengths
         index = rows.columns.pop("task_index")[:, 0] if len(numbers) else np.zeros(0, np.int64)
+        place = {file: str(self.root / file) for file in set(rows.files)}
         frames = Frames(
             columns={name: rows.columns[name] for name in names if name in rows.columns},
             lengths=lengths,
             numbers=numbers,
-            places=tuple(str(self.root / rows.files[number]) for number in numbers.tolist()),
+            places=tuple(place[rows.files[number]] for number in numbers.tolist()),
             tasks=tuple(tasks.get(int(index[start]), "") for start in starts),
             sources=tuple(table.sources[number] for number in numbers),
             seeds=tuple(table.seeds[number] for number in numbers),
             first_success=table.first_success[numbers],
             notes=(*rows.notes, *_changing_tasks(index, numbers, lengths)),
+            stored=rows.stored,
         )
         for episode, task in enumerate(frames.tasks):
             if not task:
@@ -187,23 +190,27 @@ class LeRobotSource(Source):
 class _Rows:
     """Wanted columns of all data files, in the order of the episodes, without those that are faults."""
 
-    def __init__(self, source: LeRobotSource, wanted: list[str], faults: Faults) -> None:
+    def __init__(self, source: LeRobotSource, wanted: list[str], faults: Faults, store: RowStore) -> None:
         self.root, self.header, self.table = source.root, source.header, source.table
         self.wanted, self.faults = wanted, faults
         self.files = list(self.table.files)
         self.columns: dict[str, np.ndarray] = {}
         self.notes: list[str] = []
+        self.large = LargeColumns(self.root, self.header, self.table.files, wanted, store)
+        self.stored: dict[str, MappedRows] = {}
         self._unreadable: dict[str, InputError] = {}
 
     def read(self) -> _Rows:
         """Read every file once; an episode is where its `episode_index` is, whatever the index of the episodes says."""
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in self.wanted}
+        self.wanted = [name for name in self.wanted if name not in self.large.there]
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in self.wanted if name not in self.large.begins}
         moved: set[int] = set()
         for file in self._all_files():
             content = self._content(file)
             found = None if content is None else self._decoded(file, content)
             if found is None:
                 continue
+            self.large.take(self.root / file, found)
             for name, values in found.items():
                 parts[name].append(values)
             here = [e for e in np.unique(found["episode_index"]).tolist() if self.files[e] != file]
@@ -272,6 +279,7 @@ class _Rows:
         counts = np.bincount(episodes, minlength=self.header.total_episodes)
         self._fail_missing(counts)
         good = np.array([e for e in range(len(counts)) if e not in self.faults.found], np.int64)
+        order = None
         if len(good) < len(counts) or (np.diff(episodes) < 0).any():
             order = np.argsort(episodes, kind="stable")
             order = order[np.isin(episodes[order], good)]
@@ -292,7 +300,9 @@ class _Rows:
         if bad:
             keep = ~np.isin(np.repeat(good, lengths), bad)
             columns = {name: values[keep] for name, values in columns.items()}
+            order = keep.nonzero()[0] if order is None else order[keep]
         self.columns = columns
+        self.stored = self.large.finish(order, whole=not self.faults.found)
 
     def _fail_missing(self, counts: np.ndarray) -> None:
         """Episodes that are too short, not there, or not whole."""

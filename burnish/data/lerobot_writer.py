@@ -24,7 +24,7 @@ from burnish.data.lerobot_format import Feature
 from burnish.data.parquet_shards import ParquetShards
 from burnish.data.png import encode_pictures
 from burnish.data.statistics import RunningStatistics, column_statistics, picture_statistics
-from burnish.data.stored_pictures import FOLDER, adopt
+from burnish.data.stored_pictures import FOLDER, adopt, file_of
 from burnish.data.success import DONE, REWARD
 from burnish.data.video import VideoLocation, VideoShards
 from burnish.errors import InputError, RunError
@@ -338,9 +338,13 @@ def store_dataset(folder: Path, recording: Recording) -> None:
             shutil.rmtree(leftover)
     sizes = {key: (pictures.shape[1], pictures.shape[2]) for key, pictures in recording.stored.items()}
     write_dataset(folder / _UNFINISHED, recording.episodes, recording.info, stored=sizes)
+    names = {file_of(key) for key in recording.stored}
     with _environment_errors(folder):
         for key, pictures in recording.stored.items():
             adopt(folder, key, pictures)
+        for file in (folder / FOLDER).glob("*"):
+            if file.name not in names:
+                file.unlink()  # a column that was too large for memory, and is in the tables now
     for part in sorted((folder / _UNFINISHED).iterdir()):
         part.rename(folder / part.name)
     (folder / _UNFINISHED).rmdir()

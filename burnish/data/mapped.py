@@ -136,6 +136,8 @@ class MappedRows(Tensor):
             return index
         if not -count <= int(index.min()) <= int(index.max()) < count:
             raise IndexError(f"index out of range: found {int(index.min())} to {int(index.max())} of {count} rows")
+        if rows.start == 0 and rows.step == 1 and int(index.min()) >= 0:
+            return index
         return rows.start + rows.step * torch.where(index < 0, index + count, index)
 
     def file_rows(self) -> Tensor:

@@ -18,7 +18,7 @@ from burnish.data.frames import Frames, Shown, Source
 from burnish.data.framing import Framing
 from burnish.data.lerobot_format import ColumnError
 from burnish.data.mapped import MappedRows
-from burnish.data.picture_store import PictureStore
+from burnish.data.row_store import RowKind, RowStore
 from burnish.data.striding import Stride
 
 Spans = Mapping[int, range]
@@ -31,7 +31,7 @@ class Gallery:
 
     framing: Framing
     stride: Stride
-    store: PictureStore
+    store: RowStore
 
 
 def read_pictures(
@@ -69,24 +69,20 @@ def read_pictures(
 
 
 def _decoded(
-    source: Source, frames: Frames, shown: Mapping[str, Shown], kept: Spans, store: PictureStore, faults: Faults
+    source: Source, frames: Frames, shown: Mapping[str, Shown], kept: Spans, store: RowStore, faults: Faults
 ) -> dict[str, Spans]:
     """Decode what is not there yet; where each camera's pictures are then."""
     total, targets, spans, room = sum(map(len, kept.values())), [], {}, {}
-    try:
-        for name, each in shown.items():
-            size, identity = each.view.shape(*each.size), f"{each} {source.picture_identity(name, frames)}"
-            first = store.begin(image_key(name), total, size, identity)
-            spans[name] = _behind(kept, first or 0)
-            if first is not None:
-                room[name] = 3 * total * size[0] * size[1]
-                jobs = partial(source.picture_jobs, name, frames, shown=each)
-                targets.append(Target(image_key(name), spans[name], jobs))
-        store.check_room(room)
-        decode(targets, store, faults)
-    except BaseException:
-        store.abandon()
-        raise
+    for name, each in shown.items():
+        kind = RowKind((*each.view.shape(*each.size), 3))
+        first = store.begin(image_key(name), total, kind, f"{each} {source.picture_identity(name, frames)}")
+        spans[name] = _behind(kept, first or 0)
+        if first is not None:
+            room[name] = total * kind.bytes
+            jobs = partial(source.picture_jobs, name, frames, shown=each)
+            targets.append(Target(image_key(name), spans[name], jobs))
+    store.check_room(room)
+    decode(targets, store, faults)
     return spans
 
 

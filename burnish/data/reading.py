@@ -15,11 +15,14 @@ from burnish.data.dataset import Dataset
 from burnish.data.episodes import ACTION, STATE, image_key
 from burnish.data.frames import Frames, Source
 from burnish.data.framing import Framing
-from burnish.data.picture_store import PictureStore
 from burnish.data.pictures import Gallery, read_pictures
+from burnish.data.row_store import RowStore
 from burnish.data.striding import Stride
 from burnish.data.success import DONE, REWARD, SuccessRule, on_arrival
 from burnish.errors import InputError
+
+_AT_ONCE = 2**16
+"""Rows of a file that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,15 @@ class Choice:
 
 
 def assemble(
-    source: Source, choice: Choice, cameras: Sequence[str] | None = (), store: PictureStore | None = None
+    source: Source, choice: Choice, cameras: Sequence[str] | None = (), store: RowStore | None = None
 ) -> Dataset:
-    """Read an opened data set: numbers into memory, pictures into files.
+    """Read an opened data set: numbers into memory, pictures and very large columns into files.
 
     Args:
         source: the data set.
         choice: what is read.
         cameras: whose pictures to read, by name or by key; None for all there are, () for none.
-        store: where the pictures are kept; by default in files that go with the data set.
+        store: where the files are kept; by default they have no names and go with the data set.
 
     Returns:
         The dataset on the CPU, everything in float32, pictures in uint8 (F, H, W, 3). What was left out or repaired is
@@ -65,6 +68,15 @@ def assemble(
     Raises:
         InputError: anything that is not as the format and the choice say; names the file, the episode and the field.
     """
+    store = store or RowStore()
+    try:
+        return _assembled(source, choice, cameras, store)
+    except BaseException:
+        store.abandon()
+        raise
+
+
+def _assembled(source: Source, choice: Choice, cameras: Sequence[str] | None, store: RowStore) -> Dataset:
     if choice.fps is not None:
         source.info = replace(source.info, fps=int(choice.fps) if choice.fps.is_integer() else choice.fps)
     states, action = _states(source, choice), _action(source, choice)
@@ -75,24 +87,26 @@ def assemble(
     views = list(source.cameras) if cameras is None else [source.camera(name) for name in _several(cameras)]
 
     faults = Faults(choice.skip_bad)
-    frames = source.load(list(dict.fromkeys([*states, action, *others, *earned, *told])), faults)
+    frames = source.load(list(dict.fromkeys([*states, action, *others, *earned, *told])), faults, store)
     values = [*states, action, *others, *(name for name in earned if name == REWARD)]
     frames = _whole(source, frames, faults)
     for name in values:
-        frames.columns[name] = _float32(frames, name, faults)
+        if name in frames.stored:
+            _check_finite(frames, name, faults)
+        else:
+            frames.columns[name] = _float32(frames, name, faults)
     _check_rewards(frames, earned, faults)
     choice.success.frames(success, source, _whole(source, frames, faults), faults)
     frames = _whole(source, frames, faults)
-    gallery = Gallery(choice.framing, choice.stride, store or PictureStore())
+    gallery = Gallery(choice.framing, choice.stride, store)
     pictures = read_pictures(source, frames, views, gallery, faults)
     frames = _whole(source, frames, faults)
     actions = _joined(frames, [action])
     names = {"state_names": _names(source, states), "action_names": _names(source, [action])}
     info = replace(source.info, **names, notes=_notes(source, frames, faults))
     dataset = Dataset(
-        observations={STATE: _tensor(_joined(frames, states))}
-        | {name: _tensor(frames.columns[name]) for name in others},
-        actions=_tensor(actions),
+        observations={STATE: _joined(frames, states)} | {name: _values(frames, name) for name in others},
+        actions=actions,
         success=torch.from_numpy(choice.success.frames(success, source, frames, faults)),
         starts=torch.from_numpy(frames.starts),
         lengths=torch.from_numpy(frames.lengths),
@@ -139,16 +153,28 @@ def _float32(frames: Frames, name: str, faults: Faults) -> np.ndarray:
     """A column as float32, checked after the conversion (which may overflow)."""
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(frames.columns[name], dtype=np.float32)
+    _not_finite(frames, name, 0, values, faults)
+    return values
+
+
+def _check_finite(frames: Frames, name: str, faults: Faults) -> None:
+    """As `_float32`, of a column in a file: a part at a time."""
+    stored = frames.stored[name]
+    for start in range(0, len(stored), _AT_ONCE):
+        _not_finite(frames, name, start, stored[start : start + _AT_ONCE].whole().numpy(), faults)
+
+
+def _not_finite(frames: Frames, name: str, start: int, values: np.ndarray, faults: Faults) -> None:
+    """Every episode with values that are not finite, among those from the frame `start` on, is a fault."""
     finite = np.isfinite(values).reshape(len(values), -1).all(1)
     if not finite.all():
-        wrong = np.flatnonzero(~finite)
+        wrong = np.flatnonzero(~finite) + start
         episodes = np.searchsorted(frames.starts, wrong, side="right")
         for frame in wrong[np.unique(episodes, return_index=True)[1]].tolist():
-            value = next(v for v in values[frame].ravel().tolist() if not math.isfinite(v))
+            value = next(v for v in values[frame - start].ravel().tolist() if not math.isfinite(v))
             episode = int(np.searchsorted(frames.starts, frame, side="right")) - 1
             found = f"a value that is not finite at frame {frame - int(frames.starts[episode])} ({value})"
             faults.add(frames.episode_fault(episode, found, "finite float32 values", name))
-    return values
 
 
 def _check_rewards(frames: Frames, earned: list[str], faults: Faults) -> None:
@@ -164,13 +190,18 @@ def _check_rewards(frames: Frames, earned: list[str], faults: Faults) -> None:
             faults.add(frames.fault(frame, f"{ends[frame]}", "0 or 1 in every frame", name))
 
 
-def _joined(frames: Frames, names: list[str]) -> np.ndarray:
+def _joined(frames: Frames, names: list[str]) -> Tensor:
     """Columns side by side, every frame's value flattened: (F, D)."""
-    parts = [frames.columns[name].reshape(frames.total, -1) for name in names]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    parts = [_values(frames, name) for name in names]
+    parts = [each if each.ndim == 2 else each.reshape(frames.total, -1) for each in parts]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def _values(frames: Frames, name: str) -> Tensor:
+    """A column of float32."""
+    if name in frames.stored:
+        return frames.stored[name]
+    values = frames.columns[name]
     return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 

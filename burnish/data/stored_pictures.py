@@ -15,7 +15,7 @@ from burnish.data.decoding import PictureJob
 from burnish.data.frames import Frames, Shown
 from burnish.data.lerobot_format import INFO_PATH, MAX_PIXELS, OWN_KEY
 from burnish.data.mapped import MappedRows, RowFile
-from burnish.data.picture_store import SUFFIX, stem
+from burnish.data.row_store import RowKind, stem
 
 FOLDER = "pictures"
 """Below the data set's."""
@@ -25,12 +25,17 @@ Sizes = dict[str, tuple[int, int]]
 """(height, width) by a camera's key."""
 
 
+def file_of(key: str) -> str:
+    """The name of the file of a camera's pictures."""
+    return f"{stem(key)}{RowKind(()).suffix}"
+
+
 def adopt(folder: Path, key: str, pictures: MappedRows) -> None:
     """Make a file below `folder` hold just the rows that are chosen of it, which must follow their order there.
 
     No other tensor over the file may be read afterwards.
     """
-    path, rows = folder / FOLDER / f"{stem(key)}{SUFFIX}", pictures.file_rows()
+    path, rows = folder / FOLDER / file_of(key), pictures.file_rows()
     assert pictures.file.path == path, f"{pictures.file.path} is not {path}"
     assert bool((rows[1:] > rows[:-1]).all()), "the rows of a file change places"
     count, row_bytes = len(rows), pictures[0].nbytes
@@ -66,7 +71,7 @@ def open_stored(root: Path, key: str, size: tuple[int, int], total: int) -> Mapp
     Raises:
         InputError: there is no such file, or one of another size.
     """
-    path, shape = root / FOLDER / f"{stem(key)}{SUFFIX}", (total, *size, 3)
+    path, shape = root / FOLDER / file_of(key), (total, *size, 3)
     try:
         return MappedRows(RowFile(path, torch.uint8, shape))
     except (OSError, ValueError) as error:

@@ -9,9 +9,9 @@ from burnish.config import from_dict, to_dict
 from burnish.data import UNLABELLED, ActionScaling, Dataset, check_unit, joined
 from burnish.data.formats import ReadingRule, format_of
 from burnish.data.formats.base import SourceFormat
-from burnish.data.picture_store import PictureStore
 from burnish.data.prospects import Finding, prospects, require_prospects
 from burnish.data.reading import assemble
+from burnish.data.row_store import RowStore
 from burnish.data.signals import signals
 from burnish.data.success import UNTOLD
 from burnish.errors import InputError
@@ -99,7 +99,7 @@ class OwnData:
         """Where the folders lie, which is of no account."""
         return tuple(External(f"own_path_{n}", each.path, counted=False) for n, each in enumerate(self.folders))
 
-    def read(self, cameras: Sequence[str] = (), store: PictureStore | None = None) -> Dataset:
+    def read(self, cameras: Sequence[str] = (), store: RowStore | None = None) -> Dataset:
         """Read and check all of it, with the pictures of `cameras`, which are put into `store`.
 
         Raises:
@@ -107,7 +107,7 @@ class OwnData:
         """
         return joined([(folder.path, self._read(folder, cameras, store)) for folder in self.folders])
 
-    def _read(self, folder: Folder, cameras: Sequence[str], store: PictureStore | None) -> Dataset:
+    def _read(self, folder: Folder, cameras: Sequence[str], store: RowStore | None) -> Dataset:
         kind, role = format_of(folder.path), folder.role
         if role in (None, "demonstrations") or not isinstance(kind, SourceFormat):
             dataset, told = kind.read(folder.path, self.rule, cameras, store), True
@@ -136,7 +136,7 @@ class OwnData:
             raise InputError(f"{self.where}: its actions are those of a run, scaled already; give the data that it had")
         units = self.rule.action_units
         if units == "own" or (units == "auto" and dataset.info.simulator is None):
-            return ActionScaling.of(dataset.actions, dataset.info.action_names)
+            return ActionScaling.of(dataset.actions.clone(), dataset.info.action_names)
         check_unit(dataset.actions, self.where)
         return None
 

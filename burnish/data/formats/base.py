@@ -12,8 +12,8 @@ from burnish.data.dataset import Dataset
 from burnish.data.episodes import ACTION, STATE
 from burnish.data.frames import Source
 from burnish.data.framing import Framing
-from burnish.data.picture_store import PictureStore
 from burnish.data.reading import Choice, assemble
+from burnish.data.row_store import RowStore
 from burnish.data.striding import Stride
 from burnish.data.success import SuccessRule
 from burnish.errors import InputError
@@ -119,7 +119,7 @@ class Format(ABC):
 
     @abstractmethod
     def read(
-        self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = (), store: PictureStore | None = None
+        self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = (), store: RowStore | None = None
     ) -> Dataset:
         """Read and check it, with the pictures of `cameras` (None: of all), which are put into `store`.
 
@@ -144,7 +144,7 @@ class SourceFormat(Format):
         """
 
     def read(
-        self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = (), store: PictureStore | None = None
+        self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = (), store: RowStore | None = None
     ) -> Dataset:
         """As every format."""
         return assemble(self.open(path), rule.choice(), cameras, store)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from burnish.data.dataset import Dataset
 from burnish.data.formats.base import Format, ReadingRule
-from burnish.data.picture_store import PictureStore
+from burnish.data.row_store import RowStore
 from burnish.errors import InputError
 
 _HOW = """\
@@ -25,7 +25,7 @@ class Rlds(Format):
         return path.is_dir() and bool([*path.glob("features.json"), *path.glob("*/features.json")])
 
     def read(
-        self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = (), store: PictureStore | None = None
+        self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = (), store: RowStore | None = None
     ) -> Dataset:
         """Raises InputError, always."""
         place = path if (path / "features.json").exists() else next(iter(sorted(path.glob("*/features.json")))).parent

@@ -11,7 +11,7 @@ from burnish.config import from_dict, to_dict
 from burnish.data import ActionScaling, Dataset, Recording, Windows, folds, is_image_key, read_dataset
 from burnish.data.formats import ReadingRule
 from burnish.data.mapped import MappedRows
-from burnish.data.picture_store import PictureStore
+from burnish.data.row_store import RowStore
 from burnish.data.stored_pictures import FOLDER
 from burnish.errors import InputError
 from burnish.pipeline import Absent, Reading, Stage, StageContext, progress, stage
@@ -233,7 +233,7 @@ def take_own_data(
     """
     context.record("role", "collection")
     own = OwnData(tuple(map(Folder, paths, roles)), rule)
-    dataset = own.read(cameras, PictureStore(context.folder / FOLDER))
+    dataset = own.read(cameras, RowStore(context.folder / FOLDER))
     scaling = own.scaling(dataset)
     chosen = own.read_task(task, reward, dataset)
     sections = [findings_section(own.findings(chosen, reward), "data")]
@@ -242,7 +242,9 @@ def take_own_data(
         sections.append(actions_section(scaling, dataset))
         for sentence in (*sections[-1].words, *sections[-1].warnings):
             progress.say(f"{context.name}: {sentence}")
-    pictures = {key: each for key, each in chosen.observations.items() if isinstance(each, MappedRows)}
+    pictures = {
+        key: each for key, each in chosen.observations.items() if is_image_key(key) and isinstance(each, MappedRows)
+    }
     numbers = {key: each for key, each in chosen.observations.items() if key not in pictures}
     recording = Recording(replace(chosen, observations=numbers).to_episodes(), chosen.info, pictures)
-    return noted(context, recording, reward, sections)
+    return noted(context, recording, reward, sections, chosen)

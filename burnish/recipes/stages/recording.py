@@ -55,13 +55,18 @@ def record_rollouts(
 
 
 def noted(
-    context: StageContext, recording: Recording, reward: RewardConfig | None = None, more: Sequence[Section] = ()
+    context: StageContext,
+    recording: Recording,
+    reward: RewardConfig | None = None,
+    more: Sequence[Section] = (),
+    dataset: Dataset | None = None,
 ) -> Recording:
-    """The same, after its episodes, as `reward` sees them, were counted for the report, beside `more` of it."""
+    """The same, after its episodes (the `dataset`, where there is one already), as `reward` sees them, were counted for
+    the report, beside `more` of it."""
     episodes = list(recording.episodes)
     sources, lengths = [each.source for each in episodes], [len(each) for each in episodes]
     success = [each.succeeded for each in episodes]
-    seen = Dataset.from_episodes(episodes, recording.info)
+    seen = Dataset.from_episodes(episodes, recording.info) if dataset is None else dataset
     seen = reward.view(seen) if reward is not None and reward.is_written else seen
     known = seen.reward is not None
     returns = seen.episode_return.tolist() if known else []
