@@ -88,3 +88,51 @@ def _info(episodes: int, frames: int, cameras: dict[str, list[Path]], state: int
         "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
         "features": features,
     }
+
+
+def write_v3(root: Path, episodes: int, frames: int, state: int, action: int, per_file: int = 250_000) -> None:
+    """LeRobotDataset v3.0 of numbers, in files of about so many frames: a linear system with noise."""
+    generator = np.random.default_rng(0)
+    push = generator.standard_normal((action, state), np.float32) / action
+    together = max(1, per_file // frames)
+    (root / "meta/episodes/chunk-000").mkdir(parents=True)
+    (root / "data/chunk-000").mkdir(parents=True)
+    for file, first in enumerate(range(0, episodes, together)):
+        count = min(together, episodes - first)
+        actions = generator.standard_normal((count, frames, action), np.float32) / 3
+        noise = generator.standard_normal((count, frames, state), np.float32)
+        states = np.cumsum(actions @ push + noise / 10, axis=1) / 4
+        number = np.repeat(np.arange(first, first + count), frames)
+        columns = {
+            "observation.state": pa.FixedSizeListArray.from_arrays(pa.array(states.reshape(-1)), state),
+            "action": pa.FixedSizeListArray.from_arrays(pa.array(actions.clip(-1, 1).reshape(-1)), action),
+            "next.success": pa.array(np.tile(np.arange(frames) >= frames - 5, count)),
+            "frame_index": pa.array(np.tile(np.arange(frames), count)),
+            "episode_index": pa.array(number),
+            "index": pa.array(np.arange(first * frames, (first + count) * frames)),
+            "task_index": pa.array(np.zeros(count * frames, np.int64)),
+        }
+        pq.write_table(pa.table(columns), root / f"data/chunk-000/file-{file:03d}.parquet", compression="none")
+    index = np.arange(episodes)
+    table = {
+        "episode_index": index,
+        "length": np.full(episodes, frames),
+        "dataset_from_index": index * frames,
+        "dataset_to_index": (index + 1) * frames,
+        "data/chunk_index": np.zeros(episodes, np.int64),
+        "data/file_index": index // together,
+    }
+    pq.write_table(pa.table(table), root / "meta/episodes/chunk-000/file-000.parquet")
+    pq.write_table(pa.table({"task_index": [0], "task": ["move"]}), root / "meta/tasks.parquet")
+    info = _info(episodes, frames, {}, state) | {
+        "codebase_version": "v3.0",
+        "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+        "video_path": None,
+        "burnish": {"simulator": "generated"},
+    }
+    info["features"] |= {
+        "action": {"dtype": "float32", "shape": [action], "names": None},
+        "next.success": {"dtype": "bool", "shape": [1], "names": None},
+    }
+    del info["features"]["timestamp"]
+    (root / "meta/info.json").write_text(json.dumps(info))

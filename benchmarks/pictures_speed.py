@@ -105,9 +105,7 @@ def main() -> None:
     print(
         f"Largest resident set {found['peak'] / 1e6:.0f} MB, of which before it began {found['before'] / 1e6:.0f} MB."
     )
-    print(
-        f"Disk: pictures {stored / 1e6:.1f} MB ({stored / pictures:.0f} bytes each), run folder {disk / 1e6:.1f} MB."
-    )
+    print(f"Disk: pictures {stored / 1e6:.1f} MB ({stored / pictures:.0f} bytes each), run folder {disk / 1e6:.1f} MB.")
     print(f"500 x 300 x 2: {500 * 300 * 2 * stored / pictures / 1e9:.2f} GB.")
 
 

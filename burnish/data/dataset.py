@@ -19,7 +19,7 @@ UNLABELLED = "unlabelled"
 """The source of episodes of which nobody knows how they went: only world models learn from them."""
 
 
-ENOUGH = 250_000
+ENOUGH = 100_000
 """Frames from which statistics are taken; more hardly change them, and would have to be in memory."""
 
 
