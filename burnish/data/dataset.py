@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -320,26 +320,26 @@ class Dataset:
         )
 
     def to_episodes(self) -> list[Episode]:
-        """The episodes as NumPy arrays (views where the dataset lies on the CPU)."""
+        """The episodes as NumPy arrays (views where the dataset lies in the CPU's memory)."""
+        return list(self.episodes())
+
+    def episodes(self) -> Iterator[Episode]:
+        """The same one by one, where all of them may be larger than memory."""
         observations = {key: values.cpu() for key, values in self.observations.items()}
         actions, success = self.actions.cpu(), self.success.cpu().numpy()
         reward, terminated = (None if v is None else v.cpu().numpy() for v in (self.reward, self.terminated))
-        episodes = []
         for index, (start, length) in enumerate(zip(self.starts.tolist(), self.lengths.tolist(), strict=True)):
             frames = slice(start, start + length)
-            episodes.append(
-                Episode(
-                    observation={key: values[frames].numpy() for key, values in observations.items()},
-                    action=actions[frames].numpy(),
-                    success=success[frames],
-                    source=self.sources[index],
-                    seed=self.seeds[index],
-                    task=self.tasks[index],
-                    reward=None if reward is None else reward[frames],
-                    terminated=None if terminated is None else terminated[frames],
-                )
+            yield Episode(
+                observation={key: values[frames].numpy() for key, values in observations.items()},
+                action=actions[frames].numpy(),
+                success=success[frames],
+                source=self.sources[index],
+                seed=self.seeds[index],
+                task=self.tasks[index],
+                reward=None if reward is None else reward[frames],
+                terminated=None if terminated is None else terminated[frames],
             )
-        return episodes
 
 
 def check_same_shapes(first: Episode, episode: Episode, index: int, where: object) -> None:

@@ -37,6 +37,7 @@ from burnish.errors import InputError
 
 _READ_BY_DEFAULT = SuccessRule()
 _INDEX = ("episode_index", "frame_index", "index", "task_index")
+_NUMBERS = ("episode_index", "frame_index", "index")
 _TEMPLATE_FIELDS = re.compile(r"\{[a-z_]+(?::0\dd)?\}")
 
 
@@ -220,7 +221,8 @@ class _Rows:
         if not parts["episode_index"]:
             self._fail_missing(np.zeros(self.header.total_episodes, np.int64))
             return self
-        self._arrange({name: np.concatenate(each) for name, each in parts.items()})
+        # One after the other: of millions of frames even the numbers of rows are large.
+        self._arrange({name: np.concatenate(parts.pop(name)) for name in list(parts)})
         if moved:
             first = min(moved)
             self.notes.append(
@@ -301,7 +303,7 @@ class _Rows:
             keep = ~np.isin(np.repeat(good, lengths), bad)
             columns = {name: values[keep] for name, values in columns.items()}
             order = keep.nonzero()[0] if order is None else order[keep]
-        self.columns = columns
+        self.columns = {name: values for name, values in columns.items() if name not in _NUMBERS}
         self.stored = self.large.finish(order, whole=not self.faults.found)
 
     def _fail_missing(self, counts: np.ndarray) -> None:

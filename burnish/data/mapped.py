@@ -3,64 +3,74 @@
 from __future__ import annotations
 
 import math
-import mmap
 import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-_AROUND = 2**16
-"""What the system maps around a page that is touched."""
-_MOST_MAPPED = 2**28
-"""Bytes that may count to this process before they are handed back; the system keeps them while it has room."""
+from burnish.errors import RunError
+
 _READ_ONLY = "rows of a file cannot be written into; clone them first"
 
 
 class RowFile:
-    """A file of nothing but F rows of one shape and type, mapped into memory.
+    """A file of nothing but F rows of one shape and type.
+
+    It is read by the rows that are wanted, and not mapped: pages of a mapping would count to the process, and systems
+    map whole megabytes around a page that is touched.
 
     Attributes:
         path: where it lies; None where it has no name and goes with this object.
-        values: the whole array (F, ...), a private mapping: pages come when they are touched.
     """
 
     def __init__(self, file: Path | IO[bytes], dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-        """Map it; OSError where it cannot be read, ValueError where it is of another size."""
-        self.path = file if isinstance(file, Path) else None
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW) if isinstance(file, Path) else os.dup(file.fileno())
-        try:
-            size = math.prod(shape) * dtype.itemsize
-            if os.fstat(descriptor).st_size != size or not size:
-                raise ValueError(f"{os.fstat(descriptor).st_size} bytes, expected {size}")
-            self._map = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
-        finally:
-            os.close(descriptor)
-        self.values = torch.frombuffer(self._map, dtype=dtype).view(shape)
-        self._mapped = 0
+        """Open it; OSError where it cannot be read, ValueError where it is of another size."""
+        self.path, self.dtype, self.shape = file if isinstance(file, Path) else None, dtype, shape
+        self._descriptor = (
+            os.open(file, os.O_RDONLY | os.O_NOFOLLOW) if isinstance(file, Path) else os.dup(file.fileno())
+        )
+        weakref.finalize(self, os.close, self._descriptor)
+        self._row_bytes = math.prod(shape[1:]) * dtype.itemsize
+        found = os.fstat(self._descriptor).st_size
+        if found != shape[0] * self._row_bytes or not found:
+            raise ValueError(f"{found} bytes, expected {shape[0] * self._row_bytes}")
+
+    def __len__(self) -> int:
+        """The number of rows, F."""
+        return self.shape[0]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows of an index of any shape."""
-        flat = rows.flatten()
-        found = self.values[flat].unflatten(0, rows.shape) if rows.ndim else self.values[flat][0]
-        self._hand_back(found.nbytes + _AROUND * (1 + int((flat[1:] - flat[:-1] != 1).sum())))
-        return found
+        """Rows of an index of any shape, none of them negative or beyond the end."""
+        flat = rows.flatten().numpy()
+        found = torch.empty((len(flat), *self.shape[1:]), dtype=self.dtype)
+        if not len(flat):
+            return found.view(*rows.shape, *self.shape[1:])
+        room, size = memoryview(found.numpy()).cast("B"), self._row_bytes
+        begins = np.flatnonzero(np.diff(flat, prepend=-2) != 1)
+        ends = np.append(begins[1:], len(flat))
+        for begin, end, row in zip(begins.tolist(), ends.tolist(), flat[begins].tolist(), strict=True):
+            self._read(room[begin * size : end * size], row * size)
+        return found.unflatten(0, rows.shape) if rows.ndim else found[0]
 
     def copy(self, rows: slice) -> Tensor:
         """Successive rows."""
-        found = self.values[rows].clone()
-        self._hand_back(found.nbytes + _AROUND)
+        found = torch.empty((rows.stop - rows.start, *self.shape[1:]), dtype=self.dtype)
+        if len(found):
+            self._read(memoryview(found.numpy()).cast("B"), rows.start * self._row_bytes)
         return found
 
-    def _hand_back(self, touched: int) -> None:
-        """Pages that were read count to the process until they are given back; they stay in the system's cache."""
-        self._mapped += touched
-        if self._mapped > _MOST_MAPPED and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._mapped = 0
+    def _read(self, room: memoryview, place: int) -> None:
+        while len(room):
+            count = os.preadv(self._descriptor, [room], place)
+            if not count:
+                raise RunError(f"{self.path or 'a temporary file'}: found its end, expected {len(room)} bytes more")
+            room, place = room[count:], place + count
 
 
 class MappedRows(Tensor):
@@ -77,9 +87,9 @@ class MappedRows(Tensor):
     @staticmethod
     def __new__(cls, file: RowFile, rows: range | Tensor | None = None) -> MappedRows:
         """All rows of `file`, or those of a range or an int64 index (F,)."""
-        chosen = range(len(file.values)) if rows is None else rows
-        shape = (len(chosen), *file.values.shape[1:])
-        made = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=file.values.dtype, device="cpu")
+        chosen = range(len(file)) if rows is None else rows
+        shape = (len(chosen), *file.shape[1:])
+        made = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=file.dtype, device="cpu")
         made.file, made.rows = file, chosen
         return made
 
@@ -95,9 +105,8 @@ class MappedRows(Tensor):
         return self.file.gather(self.file_rows()) if run is None else self.file.copy(run)
 
     def numpy(self, *, force: bool = False) -> Any:
-        """An array; where the rows follow each other in the file, it is a view of that, and reads nothing."""
-        run = self._run()
-        return self.file.values[run].numpy() if run is not None else self.whole().numpy()
+        """All of it in memory, as an array."""
+        return self.whole().numpy()
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(_READ_ONLY)
@@ -170,5 +179,5 @@ def concatenated(parts: Sequence[Tensor]) -> Tensor:
     same = [each for each in parts if isinstance(each, MappedRows) and each.file.path == first.file.path]
     if len(same) < len(parts):
         return torch.cat(list(parts))
-    largest = max((each.file for each in same), key=lambda file: len(file.values))
+    largest = max((each.file for each in same), key=len)
     return MappedRows(largest, torch.cat([each.file_rows() for each in same]))

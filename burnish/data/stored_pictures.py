@@ -40,7 +40,7 @@ def adopt(folder: Path, key: str, pictures: MappedRows) -> None:
     assert bool((rows[1:] > rows[:-1]).all()), "the rows of a file change places"
     count, row_bytes = len(rows), pictures[0].nbytes
     with open(path, "r+b") as file:
-        if count < len(pictures.file.values):
+        if count < len(pictures.file):
             for start in range(0, count, _AT_ONCE):
                 file.seek(start * row_bytes)
                 file.write(pictures[start : start + _AT_ONCE].whole().numpy().data)

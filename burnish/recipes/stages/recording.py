@@ -63,10 +63,11 @@ def noted(
 ) -> Recording:
     """The same, after its episodes (the `dataset`, where there is one already), as `reward` sees them, were counted for
     the report, beside `more` of it."""
-    episodes = list(recording.episodes)
-    sources, lengths = [each.source for each in episodes], [len(each) for each in episodes]
-    success = [each.succeeded for each in episodes]
-    seen = Dataset.from_episodes(episodes, recording.info) if dataset is None else dataset
+    if dataset is None:
+        episodes = list(recording.episodes)
+        dataset, recording = Dataset.from_episodes(episodes, recording.info), replace(recording, episodes=episodes)
+    sources, lengths, success = list(dataset.sources), dataset.lengths.tolist(), dataset.episode_success.tolist()
+    seen = dataset
     seen = reward.view(seen) if reward is not None and reward.is_written else seen
     known = seen.reward is not None
     returns = seen.episode_return.tolist() if known else []
@@ -74,4 +75,4 @@ def noted(
         context.record("returns", mean_returns(sources, returns))
     section = data_section(sources, lengths, success if any(success) else None, returns if known else None)
     save_sections(context.folder, [section, *more])
-    return replace(recording, episodes=episodes)
+    return recording
