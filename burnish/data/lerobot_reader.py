@@ -213,7 +213,7 @@ class _Rows:
                 continue
             self.large.take(self.root / file, found)
             for name, values in found.items():
-                parts[name].append(values)
+                parts[name].append(_narrow(values) if name in _INDEX else values)
             here = [e for e in np.unique(found["episode_index"]).tolist() if self.files[e] != file]
             moved.update(here)
             for episode in here:
@@ -277,7 +277,7 @@ class _Rows:
 
     def _arrange(self, columns: dict[str, np.ndarray]) -> None:
         """Put the rows in the order of the episodes, and check that each has all of its frames."""
-        episodes = columns["episode_index"][:, 0].astype(np.int64)
+        episodes = columns["episode_index"][:, 0]
         counts = np.bincount(episodes, minlength=self.header.total_episodes)
         self._fail_missing(counts)
         good = np.array([e for e in range(len(counts)) if e not in self.faults.found], np.int64)
@@ -287,11 +287,13 @@ class _Rows:
             order = order[np.isin(episodes[order], good)]
             columns = {name: values[order] for name, values in columns.items()}
         lengths = counts[good]
-        frame = np.arange(int(lengths.sum())) - np.repeat(lengths.cumsum() - lengths, lengths)
+        frame = _narrow(np.arange(int(lengths.sum())))
+        frame -= np.repeat(_narrow(lengths.cumsum() - lengths), lengths)
         self._check_numbers("frame_index", columns["frame_index"][:, 0], frame, good, lengths)
         index, expected = columns["index"][:, 0], (counts.cumsum() - counts)[good]
         begins = index[lengths.cumsum() - lengths]
-        self._check_numbers("index", index, np.repeat(begins, lengths) + frame, good, lengths)
+        frame = frame + np.repeat(begins, lengths)
+        self._check_numbers("index", index, frame, good, lengths)
         if (begins != expected).any():
             wrong = int(np.argmax(begins != expected))
             self.notes.append(
@@ -335,6 +337,13 @@ class _Rows:
             fault = bad_input(where, str(found[row]), str(expected[row]), field=name, episode=episode)
             assert isinstance(fault, EpisodeFault)
             self.faults.add(fault)
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """Whole numbers in half the room, where they fit: there may be one for each of millions of frames."""
+    limit = np.iinfo(np.int32)
+    fits = not values.size or (values.min() >= limit.min and values.max() <= limit.max // 2)
+    return values.astype(np.int32) if fits else values
 
 
 def _changing_tasks(index: np.ndarray, numbers: np.ndarray, lengths: np.ndarray) -> list[str]:
