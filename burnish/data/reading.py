@@ -127,7 +127,8 @@ def _states(source: Source, choice: Choice) -> list[str]:
         raise bad_input(source.where, "no column chosen for the state", "at least one")
     if choice.state == (STATE,) and STATE not in source.columns and STATE not in source.aliases and source.state:
         return list(source.state)
-    if choice.state == (STATE,) and source.cameras and not {STATE} & {*source.columns, *source.aliases}:
+    elsewhere = {*source.columns, *source.aliases, *source.cameras.values()}
+    if choice.state == (STATE,) and source.cameras and STATE not in elsewhere:
         known = ", ".join(sorted({*source.columns, *source.aliases}))
         expected = "this one among them (--state-key NAME; models that look at pictures alone do not read it, and any "
         expected += f"column will do: --state-key {source.action or ACTION})"
