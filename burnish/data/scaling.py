@@ -28,6 +28,8 @@ LEVELS = 10
 """A dimension of at most so many different values is discrete."""
 STILL = 1e-6
 """A dimension whose range is below this fraction of its magnitude is constant up to rounding."""
+_AT_ONCE = 2**20
+"""Actions that are scaled at a time: in float64 they take four times their room."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class ActionScaling:
     def to_unit(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
         """Actions in the data's units as the models read them: in [-1, 1], what lies beyond is clipped."""
         centre, half = self._ends(actions)
+        if len(actions) > _AT_ONCE and actions.ndim == 2:
+            return torch.cat([self.to_unit(part) for part in actions.split(_AT_ONCE)])
         # Differences of large numbers: in float32 an offset would take the digits.
         unit = (actions.double() - centre) / torch.where(half > 0, half, 1.0)
         return torch.where(half > 0, unit, 0.0).clamp(-1, 1).to(actions.dtype)

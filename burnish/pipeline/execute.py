@@ -167,7 +167,7 @@ def _keep(context: StageContext, result: Any, scaling: ActionScaling | None) -> 
         store_dataset(context.folder, result)
         context.record("result", "dataset")
     elif isinstance(result, Dataset):
-        store_dataset(context.folder, Recording(result.to(CPU).to_episodes(), result.info))
+        store_dataset(context.folder, Recording(result.to(CPU).episodes(), result.info))
         context.record("result", "dataset")
     else:
         raise TypeError(f"stage '{context.name}' returned a {type(result).__name__}, expected a Component or a Dataset")

@@ -123,7 +123,9 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
         real.check_expert()
         data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
     else:
-        data = own_data(run.own, run.task, c.cameras, c.reward)
+        data = own_data(
+            run.own, run.task, c.cameras, c.reward, None if c.autoencoder is None else c.autoencoder.image_size
+        )
     encoder = encoder_of(c, data, run.seed)
     recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed)

@@ -11,6 +11,7 @@ from burnish.data.formats import ReadingRule, format_of
 from burnish.data.formats.base import SourceFormat
 from burnish.data.prospects import Finding, prospects, require_prospects
 from burnish.data.reading import assemble
+from burnish.data.row_store import RowStore
 from burnish.data.signals import signals
 from burnish.data.success import UNTOLD
 from burnish.errors import InputError
@@ -98,18 +99,18 @@ class OwnData:
         """Where the folders lie, which is of no account."""
         return tuple(External(f"own_path_{n}", each.path, counted=False) for n, each in enumerate(self.folders))
 
-    def read(self, cameras: Sequence[str] = ()) -> Dataset:
-        """Read and check all of it, with the pictures of `cameras`.
+    def read(self, cameras: Sequence[str] = (), store: RowStore | None = None) -> Dataset:
+        """Read and check all of it, with the pictures of `cameras`, which are put into `store`.
 
         Raises:
             InputError: a data set is not what its format and the rule say, or they do not fit together.
         """
-        return joined([(folder.path, self._read(folder, cameras)) for folder in self.folders])
+        return joined([(folder.path, self._read(folder, cameras, store)) for folder in self.folders])
 
-    def _read(self, folder: Folder, cameras: Sequence[str]) -> Dataset:
+    def _read(self, folder: Folder, cameras: Sequence[str], store: RowStore | None) -> Dataset:
         kind, role = format_of(folder.path), folder.role
         if role in (None, "demonstrations") or not isinstance(kind, SourceFormat):
-            dataset, told = kind.read(folder.path, self.rule, cameras), True
+            dataset, told = kind.read(folder.path, self.rule, cameras, store), True
         else:
             # That all demonstrations end in success says nothing of what a policy did, or somebody at play.
             source, choice = kind.open(folder.path), self.rule.choice()
@@ -119,7 +120,7 @@ class OwnData:
                     f"{folder.path}: found no column that says which rollouts succeed, expected one (--success-column, "
                     "--success-above); where nobody knows, they are play (--play)"
                 )
-            dataset = assemble(source, choice if told else replace(choice, success=UNTOLD), cameras)
+            dataset = assemble(source, choice if told else replace(choice, success=UNTOLD), cameras, store)
         if role is None:
             return dataset
         source = SOURCES[role] if told else UNLABELLED
@@ -135,7 +136,7 @@ class OwnData:
             raise InputError(f"{self.where}: its actions are those of a run, scaled already; give the data that it had")
         units = self.rule.action_units
         if units == "own" or (units == "auto" and dataset.info.simulator is None):
-            return ActionScaling.of(dataset.actions, dataset.info.action_names)
+            return ActionScaling.of(dataset.actions.clone(), dataset.info.action_names)
         check_unit(dataset.actions, self.where)
         return None
 

@@ -162,7 +162,7 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
             frames_after_success=c.collect.frames_after_success,
         )
     else:
-        data = own_data(run.own, run.task, c.cameras, c.reward)
+        data = own_data(run.own, run.task, c.cameras, c.reward, image_size(c) if c.cameras else None)
         encoder = encoder_of(c, data, run.seed)
         policy = pretrained(c, run, seen_by(c, encoder, data), encoder)
     recorded = seen_by(c, encoder, data)

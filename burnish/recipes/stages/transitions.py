@@ -121,6 +121,7 @@ def fit_support(
 
 def transition_space(history: HistoryConfig, training: Dataset, policy: Agent | None) -> TransitionSpace:
     """The space in which transitions are predicted, with the policy's normaliser; without a policy, one of its own."""
+    training = training.thinned()
     learned, differences = learned_dimensions(training), position_differences(training)
     space = TransitionSpace(training.observation_dim, training.action_dim, learned, history, differences)
     if policy is not None:
