@@ -19,6 +19,7 @@ from burnish.networks.recurrent import (
 )
 from burnish.networks.resnet import ResNet, load_torchvision, resnet
 from burnish.networks.s5 import S5, S5Config
+from burnish.networks.two_hot import SymlogTwoHot, symexp, symlog
 from burnish.networks.unet import UNET_PRESETS, UNet, UNetConfig
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "S5Cell",
     "S5Config",
     "StepCondition",
+    "SymlogTwoHot",
     "UNet",
     "UNetConfig",
     "Unrolled",
@@ -59,4 +61,6 @@ __all__ = [
     "resnet",
     "sample_one_hot",
     "straight_through",
+    "symexp",
+    "symlog",
 ]

@@ -30,13 +30,17 @@ def _without_disagreement(config: Any) -> Any:
     return (_pessimism(use=("distance",)) if _knows_distance(config) else _pessimism(rule="none"))(config)
 
 
+def _without_anchor(config: Any) -> Any:
+    return replace(config, ppo=replace(config.ppo, anchor_weight=0.0)) if hasattr(config, "ppo") else config
+
+
 _CHANGES: dict[str, tuple[str, Change]] = {
     "halting": ("imagination never halts", _pessimism(rule="none")),
     "disagreement": ("the ensemble's disagreement does not halt", _without_disagreement),
     "distance": ("the distance to the data does not halt", _pessimism(use=("disagreement",))),
     "anchor": (
         "nothing holds the policy near the pretrained one",
-        lambda config: replace(config, ppo=replace(config.ppo, anchor_weight=0.0)),
+        _without_anchor,
     ),
     "filtered": (
         "refinement starts from the demonstrations' clone",
