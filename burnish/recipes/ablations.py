@@ -62,9 +62,14 @@ def without(part: str, config: Any) -> Any:
     return _CHANGES[part][1](config)
 
 
+def has_part(part: str, config: Any) -> bool:
+    """Whether the settings do not do without it anyway."""
+    return _CHANGES[part][1](config) != config and (part != "distance" or _knows_distance(config))
+
+
 def check_part(part: str, config: Any) -> None:
     """InputError where there is no such part, or the settings do without it."""
     if part not in _CHANGES:
         raise InputError(f"unknown part '{part}' of refinement, expected one of: {', '.join(PARTS)}")
-    if _CHANGES[part][1](config) == config or (part == "distance" and not _knows_distance(config)):
+    if not has_part(part, config):
         raise InputError(f"there is no '{part}' to take away: these settings do without it")

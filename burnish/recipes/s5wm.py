@@ -20,7 +20,7 @@ from burnish.pipeline import stage
 from burnish.policies import DiffusionPolicyConfig, GaussianPolicyConfig
 from burnish.recipes.base import Plan, Recipe, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning, starting
-from burnish.recipes.stages.data import own_data, seen_by
+from burnish.recipes.stages.data import Recorded, own_data
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.latent import PlayConfig, clone_policy, latent_models, record_play
 from burnish.recipes.stages.refining import refine_policy
@@ -73,7 +73,7 @@ def recipe(c: S5WM, run: RunSpec) -> Plan:
         data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
     else:
         data = own_data(run.own, run.task, (), c.reward)
-    recorded = seen_by(c, None, data)
+    recorded = Recorded(data, reward=c.reward)
     # The world model, priors that know where the data end, and a reward on the world model's features.
     imagined = latent_models(c, recorded.split(c.held_out), run.seed)
     how = Cloning(c.policy, c.pretraining, c.cloning_noise, c.posterior_samples, c.reward.best_share)

@@ -21,13 +21,17 @@ from burnish.training.processes import ALONE, Processes
 
 @dataclass(frozen=True)
 class DreamerConfig:
-    """The paper's settings, but for learning rates and warm-up: a cloned policy is refined in few updates here."""
+    """The paper's settings, but for discount, learning rates, critic steps and warm-up: here a clone has few updates."""
 
     rollout_steps: int = within(15, 1)
     """H, imagined decisions of one update. Imagination's own horizon says where its episodes begin anew."""
+    critic_steps: int = within(4, 1)
+    """Of the critic on one rollout, each toward fresh λ-returns (the paper: 1). Values travel back by one rollout's
+    length for each few times that the slow copy has followed, and there are hundreds of updates here, not 10⁵."""
     critic_warmup: int = within(20, 0)
     """Updates at the beginning in which only the critic learns (the paper, which begins with a random policy: none)."""
-    gamma: float = within(0.997, 0, 1)
+    gamma: float = within(0.99, 0, 1)
+    """The paper: 0.997."""
     lam: float = within(0.95, 0, 1)
     entropy_weight: float = within(3e-4, 0)
     percentiles: tuple[float, float] = within((0.05, 0.95), 0, 1)
@@ -59,7 +63,7 @@ _PARTS = ("policy", "critic", "slow", "policy_optimizer", "value_optimizer")
 
 
 class Dreamer:
-    """One step of the policy and one of the critic on each fresh rollout; works with every policy that PPO does.
+    """A step of the policy and a few of the critic on each fresh rollout; works with every policy that PPO does.
 
     The policy's gradient is REINFORCE's, -A ln π, with A = (R^λ - V) / max(1, S), S the moving average of the range
     between percentiles of the λ-returns. Of several processes each learns from a rollout of its own, of the same size;
@@ -111,9 +115,12 @@ class Dreamer:
             loss, found = self._policy_loss(rollout, advantages)
             self._step(loss, self.policy, self.policy_optimizer)
             metrics |= found
-        loss = self._value_loss(rollout, returns)
-        self._step(loss, self.critic, self.value_optimizer)
-        follow(self.slow, self.critic, self.config.slow_rate)
+        for step in range(self.config.critic_steps):
+            if step:
+                returns, _ = self._returns(rollout)
+            loss = self._value_loss(rollout, returns)
+            self._step(loss, self.critic, self.value_optimizer)
+            follow(self.slow, self.critic, self.config.slow_rate)
         metrics["loss/value"] = loss.detach()
         # The one host synchronisation of an update.
         numbers = torch.stack([value.detach().float() for value in metrics.values()]).tolist()

@@ -67,7 +67,7 @@ def test_the_range_is_a_moving_average_between_percentiles():
 
 
 def test_the_critic_knows_nothing_at_first_and_its_copy_follows():
-    dreamer = Dreamer(make_policy(), 1, DreamerConfig(slow_rate=0.25))
+    dreamer = Dreamer(make_policy(), 1, DreamerConfig(slow_rate=0.25, critic_steps=1))
     assert (dreamer.value(torch.randn(5, 1)) == 0).all()
     before = weights(dreamer.slow)
     dreamer.learn(rollout_of(dreamer.policy))
