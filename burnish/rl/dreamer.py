@@ -21,7 +21,7 @@ from burnish.training.processes import ALONE, Processes
 
 @dataclass(frozen=True)
 class DreamerConfig:
-    """The paper's settings, but for discount, learning rates, critic steps and warm-up: here a clone has few updates."""
+    """The paper's settings, but for discount, learning rates, critic steps and warm-up: a clone has few updates."""
 
     rollout_steps: int = within(15, 1)
     """H, imagined decisions of one update. Imagination's own horizon says where its episodes begin anew."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from burnish.components import load, save
 from burnish.data import STATE, Dataset, DatasetInfo, Episode, Streams
 from burnish.errors import InputError
 from burnish.evaluation.prediction import open_loop
@@ -295,3 +296,13 @@ def test_the_privileged_loss_has_its_own_weight():
 def test_impossible_privileges(changes, message):
     with pytest.raises(InputError, match=message):
         RSSM(2, 1, dataclasses.replace(TINY, **changes), (), NAMES)
+
+
+def test_s5_and_privileges_are_saved(tmp_path):
+    data = hidden_speed(4)
+    torch.manual_seed(0)
+    model = RSSM(2, 1, dataclasses.replace(S5, privileged=("speed",)), (), NAMES).fit(data).eval()
+    save(tmp_path, model)
+    again = load(tmp_path, RSSM)
+    found, expected = again.recorded(data), model.recorded(data)
+    assert torch.equal(found.h, expected.h) and torch.equal(again.decode(found)[STATE], model.decode(expected)[STATE])
