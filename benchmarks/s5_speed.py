@@ -31,11 +31,11 @@ WIDTH = RSSM_PRESETS["small"].deterministic
 
 
 def seconds_each(function: Callable[[], object], device: str, budget: float) -> float:
-    """Least seconds of one call, over at least three calls and about `budget` seconds: what others do on the machine
+    """Least seconds of one call, over at least two calls and about `budget` seconds: what others do on the machine
     only adds."""
     function()
     times: list[float] = []
-    while len(times) < 3 or sum(times) < budget:
+    while len(times) < 2 or sum(times) < budget:
         if device == "cuda":
             torch.cuda.synchronize()
         start = time.perf_counter()
