@@ -45,8 +45,10 @@ class S5Layer(nn.Module):
         # B and C are real matrices of all 2P states, each seen in the basis in which A is diagonal.
         entering = torch.randn(blocks, 2 * each, width).double() / math.sqrt(width)
         leaving = torch.randn(blocks, width, 2 * each).double() / math.sqrt(2 * each * blocks)
-        self.input = nn.Parameter(torch.view_as_real((basis.mH @ entering.cdouble()).flatten(0, 1)[:modes]).float())
-        rows = (leaving.cdouble() @ basis).movedim(0, 1).flatten(1, 2)[:, :modes]
+        self.input = nn.Parameter(
+            torch.view_as_real((basis.mH @ entering.to(torch.complex128)).flatten(0, 1)[:modes]).float()
+        )
+        rows = (leaving.to(torch.complex128) @ basis).movedim(0, 1).flatten(1, 2)[:, :modes]
         self.output = nn.Parameter(torch.view_as_real(rows).float().contiguous())
         self.through = nn.Parameter(torch.randn(width))
 
@@ -136,6 +138,6 @@ def diagonal_hippo(size: int) -> tuple[Tensor, Tensor]:
     root = (torch.arange(size, dtype=torch.float64) + 0.5).sqrt()
     skew = root[:, None] * root
     skew = skew.triu(1) - skew.tril(-1)
-    frequencies, basis = torch.linalg.eigh(-1j * skew.cdouble())
+    frequencies, basis = torch.linalg.eigh(-1j * skew.to(torch.complex128))
     upper = slice(size // 2, size)
     return torch.complex(torch.full((size // 2,), -0.5, dtype=torch.float64), frequencies[upper]), basis[:, upper]

@@ -71,7 +71,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, Tensor]:  # type: ignore[override]
         """λ_t = g_t + conj(a) keep_{t+1} λ_{t+1} is the gradient of b_t; that of a is Σ conj(x_{t-1}) keep_t λ_t."""
         decay, keep, before, states = ctx.saved_tensors
         decay = decay.conj().resolve_conj()

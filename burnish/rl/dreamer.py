@@ -121,7 +121,7 @@ class Dreamer:
             loss = self._value_loss(rollout, returns)
             self._step(loss, self.critic, self.value_optimizer)
             follow(self.slow, self.critic, self.config.slow_rate)
-        metrics["loss/value"] = loss.detach()
+            metrics["loss/value"] = loss.detach()
         # The one host synchronisation of an update.
         numbers = torch.stack([value.detach().float() for value in metrics.values()]).tolist()
         return self.processes.mean_of(dict(zip(metrics, numbers, strict=True)))
