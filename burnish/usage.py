@@ -58,7 +58,7 @@ usage: burnish run {name} --task TASK [OPTIONS]
 {reading}
 Examples:
   burnish run {name} --task drawer-open-v3 --seed 1
-  burnish run {name} --dataset my_data --success-last-frames 5 --config.ppo.gamma 0.98
+  burnish run {name} --dataset my_data --success-last-frames 5 --config.refine.iterations 40
 
 {exit_codes}"""
 
