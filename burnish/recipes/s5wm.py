@@ -125,7 +125,7 @@ RECIPE = Recipe(
     system="S5WM: state-space world model, Dreamer's actor-critic, privileged state in training",
     paper="arXiv 2502.20168",
     needs="a task with an expert, or your own data",
-    status="works on states",
+    status="all stages run on states; no gain shown",
     build=recipe,
     presets=PRESETS,
 )
