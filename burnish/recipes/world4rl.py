@@ -333,8 +333,8 @@ CONTACTS = replace(
     imagination=replace(DEFAULT.imagination, member_share=0.0),
     refine=replace(DEFAULT.refine, iterations=200),
 )
-"""For tasks that hang on contacts: more data where the world model errs, stricter halting, a longer refinement, and three
-world models instead of one and the ensemble's members, which predict means and lose what is held."""
+"""For tasks that hang on contacts: more data where the world model errs, stricter halting, a longer refinement, and
+three world models instead of one and the ensemble's members, which predict means and lose what is held."""
 
 PAPER = replace(
     DEFAULT,
