@@ -120,9 +120,18 @@ def fit_support(
 
 
 def transition_space(history: HistoryConfig, training: Dataset, policy: Agent | None) -> TransitionSpace:
-    """The space in which transitions are predicted, with the policy's normaliser; without a policy, one of its own."""
+    """The space in which transitions are predicted, with the policy's normaliser; without a policy, one of its own.
+
+    Raises:
+        InputError: nothing that is observed changes within an episode.
+    """
     training = training.thinned()
     learned, differences = learned_dimensions(training), position_differences(training)
+    if not learned:
+        raise InputError(
+            f"the data set: none of {training.observation_dim} observed dimensions changes within an episode, so there "
+            "is nothing to predict; burnish data inspect shows what is recorded"
+        )
     space = TransitionSpace(training.observation_dim, training.action_dim, learned, history, differences)
     if policy is not None:
         space.normaliser.load_state_dict(policy.observer.normaliser.state_dict())
