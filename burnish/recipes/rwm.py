@@ -31,7 +31,9 @@ from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig, ca
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import Forecasts, GRUEnsemble, GRUEnsembleConfig, HistoryConfig, ObservationHistory
+from burnish.world_models.history import frames_with_next
 
+CLONING = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
 PRECISION = 0.9
 """Of terminations on held-out transitions; what the world model's head says less surely is no end."""
 
@@ -47,11 +49,11 @@ class RWM(RecipeConfig):
         steps=2500, batch_size=256, learning_rate=1e-3, weight_decay=1e-5, ema_decay=None
     )
     policy: GaussianPolicyConfig = GaussianPolicyConfig(hidden=(128, 128, 128))
-    pretraining: TrainingConfig = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
+    pretraining: TrainingConfig = CLONING
     cloning_noise: float = within(0.05, 0)
     """Noise on the features while cloning: imagined features are never exact."""
     classifier: ClassifierConfig = ClassifierConfig()
-    classifier_training: TrainingConfig = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
+    classifier_training: TrainingConfig = CLONING
     """Of the learned reward, or of a success classifier."""
     imagination: ImaginationConfig = ImaginationConfig(
         horizon=256,
@@ -114,10 +116,12 @@ def train_world_model(
 
 def check_rewards(episodes: Dataset, reward: RewardConfig) -> None:
     """InputError where the data's rewards teach nothing."""
-    constant = episodes.reward is not None and len(episodes.reward.unique()) <= 2
-    if reward.of(episodes) == "learned" and not episodes.has_success and (episodes.reward is None or constant):
-        found = "no next.reward" if episodes.reward is None else "a next.reward that is the same everywhere"
-        raise InputError(f"rwm: found {found}, expected rewards that differ, or your own (--config.reward.kind terms)")
+    if episodes.reward is None or reward.of(episodes) != "learned":
+        return
+    earned = episodes.reward[frames_with_next(episodes) + 1]
+    if bool((earned == earned[0]).all()):
+        found = f"the dataset: next.reward is {float(earned[0]):g} in every frame, expected rewards that differ"
+        raise InputError(f"{found}, or your own (--config.reward.kind terms)")
 
 
 def clone_policy(context: StageContext, data: Dataset, world: GRUEnsemble, how: Cloning, seed: int, task: str) -> Agent:
