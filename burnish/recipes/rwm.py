@@ -31,7 +31,6 @@ from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig, ca
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import Forecasts, GRUEnsemble, GRUEnsembleConfig, HistoryConfig, ObservationHistory
-from burnish.world_models.history import frames_with_next
 
 CLONING = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
 PRECISION = 0.9
@@ -83,22 +82,16 @@ def recipe(c: RWM, run: RunSpec) -> Plan:
 
 def models(c: RWM, data: Reading, seed: int) -> Models:
     """The ensemble is the world and its own uncertainty (RWM-O, section IV); the gate asks for it on other episodes."""
-    settings = {"model": c.world_model, "training": c.world_model_training, "reward": c.reward, "seed": seed}
+    settings = {"model": c.world_model, "training": c.world_model_training, "seed": seed}
     world = stage(train_world_model, "world_model", data=data, **settings)
     return Models(world, reward_of(c, data, world, c.classifier, seed))
 
 
 def train_world_model(
-    context: StageContext,
-    data: Split,
-    model: GRUEnsembleConfig,
-    training: TrainingConfig,
-    reward: RewardConfig,
-    seed: int,
+    context: StageContext, data: Split, model: GRUEnsembleConfig, training: TrainingConfig, seed: int
 ) -> GRUEnsemble:
     """N forecast steps after M recorded ones, on own samples (RWM, Eq. 2); thresholds come from held-out episodes."""
     episodes, held_out = data
-    check_rewards(episodes, reward)
     torch.manual_seed(seed)
     forecasts = Forecasts(episodes, model, seed)
     privileged = 0 if model.privileged is None else episodes.observations[model.privileged].flatten(1).shape[1]
@@ -112,16 +105,6 @@ def train_world_model(
         world.end_threshold.fill_(found.threshold)
         context.record("termination", {name: getattr(found, name) for name in ("precision", "recall", "positives")})
     return world
-
-
-def check_rewards(episodes: Dataset, reward: RewardConfig) -> None:
-    """InputError where the data's rewards teach nothing."""
-    if episodes.reward is None or reward.of(episodes) != "learned":
-        return
-    earned = episodes.reward[frames_with_next(episodes) + 1]
-    if bool((earned == earned[0]).all()):
-        found = f"the dataset: next.reward is {float(earned[0]):g} in every frame, expected rewards that differ"
-        raise InputError(f"{found}, or your own (--config.reward.kind terms)")
 
 
 def clone_policy(context: StageContext, data: Dataset, world: GRUEnsemble, how: Cloning, seed: int, task: str) -> Agent:
