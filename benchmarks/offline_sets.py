@@ -70,18 +70,18 @@ class Snapshots(BaseCallback):
         return True
 
 
-def sac(name: str, seed: int, width: int, steps: int = 1, batch_size: int = 256) -> SAC:
+def sac(name: str, seed: int, width: int, steps: int = 1, **learning: Any) -> SAC:
     """The learner, or a policy of its shape to load a snapshot into."""
-    layout = {"net_arch": [width, width]}
-    settings = {"seed": seed, "buffer_size": steps, "batch_size": batch_size, "policy_kwargs": layout, "device": "cpu"}
-    return SAC("MlpPolicy", gymnasium.make(name), **settings)
+    settings = {"seed": seed, "buffer_size": steps, "policy_kwargs": {"net_arch": [width, width]}, "device": "cpu"}
+    return SAC("MlpPolicy", gymnasium.make(name), **settings, **learning)
 
 
 def learn(name: str, folder: Path, args: argparse.Namespace) -> None:
     """One SAC run: its snapshots, and everything that it recorded on the way."""
     folder.mkdir(parents=True, exist_ok=True)
     begun, steps = time.perf_counter(), args.sac_steps
-    model = sac(name, args.seed, args.sac_width, steps, args.sac_batch)
+    learning = {"batch_size": args.sac_batch, "learning_rate": args.sac_rate}
+    model = sac(name, args.seed, args.sac_width, steps, **learning)
     snapshots = Snapshots(folder, args.snapshot_every, lambda: sac(name, args.seed + 1, args.sac_width))
     model.learn(steps, callback=snapshots)
     buffer = model.replay_buffer
@@ -213,6 +213,7 @@ def main() -> None:
     parser.add_argument("--sac-steps", type=int, default=300_000, help="environment steps of the SAC run")
     parser.add_argument("--sac-width", type=int, default=256, help="of its networks' two layers")
     parser.add_argument("--sac-batch", type=int, default=256)
+    parser.add_argument("--sac-rate", type=float, default=3e-4, help="learning rate")
     parser.add_argument("--snapshot-every", type=int, default=5_000, help="steps between two snapshots of it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)

@@ -6,7 +6,8 @@ One run folder a seed: the world model, the reward and the clone once, one refin
 same transitions. Every policy is then judged twice. First in imagination, by two ensembles (and rewards) that learned
 from other halves of the data with other seeds: the λ whose policy has the highest return in the worse of the two is
 chosen. Only then in the simulator, from fresh starts, for the table. Returns are normalised by `reference.json` beside
-the set: 0 is random motion, 100 the SAC policy that the expert episodes are from. Own sets, not D4RL.
+the set: 0 is random motion, 100 the SAC policy that the expert episodes are from. Own sets, not D4RL. Imagined returns
+are those of `--limit` steps, in the environment's units.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from burnish.recipes.rwm import RECIPE, RWM, clone_policy, models
 from burnish.recipes.stages.cloning import Cloning
 from burnish.recipes.stages.gate import plays
 from burnish.recipes.stages.imagining import imagined
-from burnish.recipes.stages.refining import inside
+from burnish.recipes.stages.refining import inside, refine_policy
 from burnish.simulators.settings import SimulatorConfig
 from burnish.storage import read_json, write_json
 from burnish.training import ALONE
@@ -56,10 +57,26 @@ def settings(args: argparse.Namespace) -> RWM:
     )
 
 
+def limited(data: Dataset, limit: int) -> Dataset:
+    """The data, with imagined episodes of so many steps: those of a thousand cost minutes and say little more."""
+    return replace(data, info=replace(data.info, max_steps=limit))
+
+
+def refine(context: StageContext, data: Dataset, limit: int, **settings: Any) -> Agent:
+    """The recipe's refinement, whose iterates are compared over `limit` steps."""
+    return refine_policy(context, data=limited(data, limit), **settings)
+
+
 def judge(
-    context: StageContext, worlds: Sequence[base.Models], data: Dataset, policies: Mapping[str, Agent], seed: int
+    context: StageContext,
+    worlds: Sequence[base.Models],
+    data: Dataset,
+    policies: Mapping[str, Agent],
+    limit: int,
+    seed: int,
 ) -> None:
     """Each policy's mean imagined return in worlds that nobody was refined in; judged.json has one number a world."""
+    data = limited(data, limit)
     frozen = [imagined(each, None, data).hopeful() for each in worlds]
     found = {}
     for name, agent in policies.items():
@@ -68,7 +85,7 @@ def judge(
     write_json(context.folder / JUDGED, found)
 
 
-def graph(c: RWM, run: base.RunSpec, baselines: BaselineConfig) -> tuple[dict[str, Stage], Stage]:
+def graph(c: RWM, run: base.RunSpec, baselines: BaselineConfig, limit: int) -> tuple[dict[str, Stage], Stage]:
     """The stage of each policy by its name, and that of the judgement in imagination."""
     plan = RECIPE.build(c, run)
     policies = {"%BC": plan.policy}
@@ -82,12 +99,15 @@ def graph(c: RWM, run: base.RunSpec, baselines: BaselineConfig) -> tuple[dict[st
     for weight in LAMBDAS:
         pessimism = replace(c.imagination.pessimism, weight=weight)
         refined = RECIPE.build(replace(c, imagination=replace(c.imagination, pessimism=pessimism)), run).refined
-        policies[f"λ = {weight:g}"] = replace(refined, name=f"refined_{weight:g}".replace(".", "_"))
+        policies[f"λ = {weight:g}"] = stage(
+            refine, f"refined_{weight:g}".replace(".", "_"), **refined.arguments, limit=limit
+        )
     worlds = []
     for number in range(HALVES):
         with naming(f"half_{number}", role="gate"):
             worlds.append(models(c, plan.seen.fold(number, HALVES, run.seed), run.seed + 7919 * (number + 1)))
-    judged = stage(judge, "judged", worlds=tuple(worlds), data=plan.seen.whole, policies=policies, seed=run.seed)
+    own = {"data": plan.seen.whole, "policies": policies, "limit": limit, "seed": run.seed}
+    judged = stage(judge, "judged", worlds=tuple(worlds), **own)
     return policies, judged
 
 
@@ -99,7 +119,7 @@ def measured(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     c, offline = settings(args), BaselineConfig()
     short = replace(offline.td3_bc_training, steps=args.offline_steps)
     offline = replace(offline, td3_bc_training=short, iql_training=short)
-    policies, judged = graph(c, run, offline)
+    policies, judged = graph(c, run, offline, args.limit)
     folder = args.out / f"{args.set.parent.name}-{args.set.name}-{seed}"
     with Run.create(folder, "rwm", run.task, seed, Resolved(run, c).settings()) as opened:
         execute([judged], SharedRun(opened, opened.folder, ALONE))
@@ -118,8 +138,7 @@ def measured(args: argparse.Namespace, seed: int) -> dict[str, Any]:
         returns = [100 * (value - reference["random"]) / span for value in read_json(path)]
         mean, low, high = mean_interval(returns)
         rows[name] = {"true": mean, "low": low, "high": high, "seconds": seconds[name]}
-        rows[name] |= {"elsewhere": [100 * (value - reference["random"]) / span for value in elsewhere[name]]}
-        rows[name] |= {"imagined_steps": imagined_steps[name]}
+        rows[name] |= {"elsewhere": elsewhere[name], "imagined_steps": imagined_steps[name]}
     choice = max((name for name in rows if name.startswith("λ")), key=lambda name: min(rows[name]["elsewhere"]))
     behaviour = 100 * (reference["behaviour"][args.set.name] - reference["random"]) / span
     return {"set": str(args.set), "seed": seed, "behaviour": behaviour, "chosen": choice, "rows": rows}
@@ -136,6 +155,7 @@ def main() -> None:
     parser.add_argument("--trunk", choices=("shared", "own"), default="shared")
     parser.add_argument("--envs", type=int, default=512)
     parser.add_argument("--horizon", type=int, default=256)
+    parser.add_argument("--limit", type=int, default=256, help="steps over which policies are compared in imagination")
     parser.add_argument("--iterations", type=int, default=150)
     parser.add_argument("--offline-steps", type=int, default=20_000, help="of TD3+BC and IQL")
     parser.add_argument("--episodes", type=int, default=20, help="true ones of each policy")
