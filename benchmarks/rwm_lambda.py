@@ -53,7 +53,10 @@ def settings(args: argparse.Namespace) -> RWM:
         pretraining=replace(c.pretraining, steps=args.steps),
         classifier_training=replace(c.classifier_training, steps=args.steps),
         imagination=replace(c.imagination, num_envs=args.envs, horizon=args.horizon),
-        refine=replace(c.refine, iterations=args.iterations, imagined_episodes=32),
+        ppo=replace(c.ppo, critic_warmup=min(c.ppo.critic_warmup, args.iterations // 8)),
+        refine=replace(
+            c.refine, iterations=args.iterations, evaluate_every=max(1, args.iterations // 3), imagined_episodes=32
+        ),
     )
 
 

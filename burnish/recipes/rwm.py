@@ -4,8 +4,8 @@ A recurrent ensemble learns to forecast from its own forecasts (dual-autoregress
 policy inside it: each imagined episode follows one member, and the reward is less λ times the members' spread.
 
 Where the papers are silent or this differs: λ counts the spread in units of what 99 % of held-out real transitions do
-not pass; a bootstrap is of whole episodes; hidden states are warmed by the whole episode before a start; imagined
-values stay within the data's range and a tenth of it. Commands and pushes are not imagined.
+not pass; a bootstrap is of whole episodes; hidden states are warmed by the whole episode before a start; imagined values
+stay near the data's range; PPO begins at a clone of the best episodes. No commands, no pushes, nothing online.
 """
 
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import Forecasts, GRUEnsemble, GRUEnsembleConfig, HistoryConfig, ObservationHistory
 
-CLONING = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
+SMALL = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
 PRECISION = 0.9
 """Of terminations on held-out transitions; what the world model's head says less surely is no end."""
 
@@ -48,11 +48,11 @@ class RWM(RecipeConfig):
         steps=2500, batch_size=256, learning_rate=1e-3, weight_decay=1e-5, ema_decay=None
     )
     policy: GaussianPolicyConfig = GaussianPolicyConfig(hidden=(128, 128, 128))
-    pretraining: TrainingConfig = CLONING
+    pretraining: TrainingConfig = SMALL
     cloning_noise: float = within(0.05, 0)
     """Noise on the features while cloning: imagined features are never exact."""
     classifier: ClassifierConfig = ClassifierConfig()
-    classifier_training: TrainingConfig = CLONING
+    classifier_training: TrainingConfig = SMALL
     """Of the learned reward, or of a success classifier."""
     imagination: ImaginationConfig = ImaginationConfig(
         horizon=256,
@@ -95,8 +95,8 @@ def train_world_model(
     torch.manual_seed(seed)
     forecasts = Forecasts(episodes, model, seed)
     privileged = 0 if model.privileged is None else episodes.observations[model.privileged].flatten(1).shape[1]
-    world = GRUEnsemble(episodes.observation_dim, episodes.action_dim, model, privileged)
-    world = world.to(context.device).fit(episodes)
+    world = GRUEnsemble(episodes.observation_dim, episodes.action_dim, model, privileged).to(context.device)
+    world.fit(episodes)
     train(context, world, forecasts, training, seed, validation(world, episodes, held_out, training, seed))
     context.record("threshold", world.calibrate(held_out))
     told = world.end_chances(held_out)
