@@ -4,8 +4,8 @@ A recurrent ensemble learns to forecast from its own forecasts (dual-autoregress
 policy inside it: each imagined episode follows one member, and the reward is less λ times the members' spread.
 
 Where the papers are silent or this differs: λ counts the spread in units of what 99 % of held-out real transitions do
-not pass; a bootstrap is of whole episodes; hidden states are warmed by the whole episode before a start; imagined values
-stay near the data's range; PPO begins at a clone of the best episodes. No commands, no pushes, nothing online.
+not pass; a bootstrap is of whole episodes; hidden states are warmed by the whole episode before; imagined values stay
+near the data's range; PPO begins at a clone of the best episodes. No commands, no pushes, nothing online.
 """
 
 from dataclasses import dataclass, replace
