@@ -11,6 +11,9 @@ the recorded actions:
 - coverage: share of (window, dimension) whose truth lies within factor · standard deviation of the members' own
   trajectories; the factor of each horizon is fitted to 68.27 % on one half of the episodes and counted on the other;
 - rank correlation (Spearman) of that spread and the error, both root mean squares over dimensions.
+
+With `--others` the held-out episodes are joined by those of other sets, whose policies the ensemble has not seen: what
+a refined policy does to it.
 """
 
 import argparse
@@ -127,6 +130,9 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--forecast", type=int, default=8)
     parser.add_argument("--horizon", type=int, default=200)
+    parser.add_argument(
+        "--others", nargs="*", type=Path, default=[], help="sets that are held out, too: other policies'"
+    )
     parser.add_argument("--windows", type=int, default=400)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -136,6 +142,9 @@ def main() -> None:
     training = TrainingConfig(args.steps, args.batch, 1e-3, weight_decay=1e-5, ema_decay=None)
     for path in args.sets:
         learned, held_out = read_dataset(path).split(0.2, seed=0)
+        if args.others:
+            others = [episode for each in args.others for episode in read_dataset(each).to_episodes()]
+            held_out = Dataset.from_episodes([*held_out.to_episodes(), *others], held_out.info)
         reach = longest(held_out, base.history, args.horizon)
         for seed in args.seeds:
             for arm in args.arms:
@@ -143,7 +152,8 @@ def main() -> None:
                 world = trained(args.out / name, learned, replace(base, **ARMS[arm]), training, seed).eval()
                 row = {"set": f"{path.parent.name}/{path.name}", "arm": arm, "seed": seed, "forecast": args.forecast}
                 row |= measured(world, held_out, base.history, reach, args.windows)
-                (args.out / f"{name}.json").write_text(json.dumps(row))
+                row |= {"others": [f"{each.parent.name}/{each.name}" for each in args.others]}
+                (args.out / f"{name}{'-others' if args.others else ''}.json").write_text(json.dumps(row))
                 print(json.dumps(row), flush=True)
 
 
