@@ -107,7 +107,8 @@ def imagination(ours: GRUEnsemble, peer: Any, envs: int) -> dict[str, Callable[[
     """Eight imagined steps of each."""
     members = torch.randint(0, MEMBERS, (envs,))
     action, frame = torch.randn(envs, ACTIONS), torch.randn(envs, STATES)
-    ours.eval(), peer.eval()
+    ours.eval()
+    peer.eval()
     peer.reset()
 
     @torch.inference_mode()
