@@ -99,8 +99,7 @@ def train_world_model(
     world.fit(episodes)
     train(context, world, forecasts, training, seed, validation(world, episodes, held_out, training, seed))
     context.record("threshold", world.calibrate(held_out))
-    told = world.end_chances(held_out)
-    if told is not None:
+    if (told := world.end_chances(held_out)) is not None:
         found = calibrate(*told, PRECISION)
         world.end_threshold.fill_(found.threshold)
         context.record("termination", {name: getattr(found, name) for name in ("precision", "recall", "positives")})
