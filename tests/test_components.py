@@ -89,6 +89,12 @@ EXAMPLES = {
         3 * SIZE**2, rewards.FrameClassifierConfig(image_size=SIZE, members=2)
     ),
     "GaussianPolicy": gaussian,
+    "GRUEnsemble": lambda: world_models.GRUEnsemble(
+        DIM,
+        ACTIONS,
+        world_models.GRUEnsembleConfig(members=2, hidden=8, layers=2, head=(8,), privileged="observation.contacts"),
+        3,
+    ),
     "LatentEnsemble": lambda: world_models.LatentEnsemble(rssm(), world_models.LatentEnsembleConfig(2, (8,))),
     "ObservationHistory": lambda: history(frames=3, feature_frames=2),
     "OnFrames": lambda: world_models.OnFrames(on_pixels(), POOL),

@@ -6,6 +6,7 @@ from burnish.networks.conditioning import ContextEmbedding, StepCondition
 from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.edm import denoising_error, preconditioning
 from burnish.networks.ensemble import EnsembleMLP
+from burnish.networks.gru import GRUTrunks
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
 from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
 from burnish.networks.recurrent import (
@@ -34,6 +35,7 @@ __all__ = [
     "DiTConfig",
     "EnsembleMLP",
     "FourierFeatures",
+    "GRUTrunks",
     "LatentCell",
     "LatentDecoder",
     "LatentEncoder",

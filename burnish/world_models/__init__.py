@@ -6,6 +6,8 @@ from burnish.world_models.bodies import BodyDifferences, position_differences
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
 from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConfig
 from burnish.world_models.encoded import LATENT, Encoded, as_states, with_latents
+from burnish.world_models.forecasts import Forecasts, GRUEnsembleConfig
+from burnish.world_models.gru_ensemble import GRUEnsemble, GRUState
 from burnish.world_models.history import (
     STATE_KEY,
     HistoryConfig,
@@ -39,6 +41,10 @@ __all__ = [
     "DisagreementEnsemble",
     "Encoded",
     "EnsembleConfig",
+    "Forecasts",
+    "GRUEnsemble",
+    "GRUEnsembleConfig",
+    "GRUState",
     "HistoryConfig",
     "HistoryState",
     "LatentEnsemble",
