@@ -16,7 +16,7 @@ How your own data set is read (docs/own-data.md):
   --success-column NAME, --success-above NAME=VALUE, --success-on-termination, --failed-episodes N [N], --labels CSV,
   --success-last-frames N  how success is told (default next.success or success), and how many frames at the end show it
   --state-key NAME [NAME], --action-key NAME, --action-units own|unit|auto, --fps N        columns and their units
-  --skip-bad, --stride N, --stride-actions last|sum        leave bad episodes out; make one frame of N"""
+  --skip-bad, --stride N, --stride-actions last|sum, --picture-size N, --crop centre|T,L,H,W    which frames, and how"""
 
 _DATA = """\
 usage: burnish data inspect PATH [--page FILE.html] [--json] [OPTIONS]

@@ -108,6 +108,9 @@ EXAMPLES = {
     "RSSM": rssm,
     "RewardAndSuccess": lambda: rewards.RewardAndSuccess(reward_head(), EXAMPLES["SuccessClassifier"]()),
     "RewardHead": reward_head,
+    "SeveralWorlds": lambda: world_models.SeveralWorlds(
+        tuple(world_models.DiffusionWorldModel(space(), world_models.DiffusionConfig(8, 1)) for _ in range(2))
+    ),
     "WrittenReward": lambda: rewards.WrittenReward(rewards.RewardConfig("terms", terms=("-2 effort",)), ("x", "y")),
     "SuccessClassifier": lambda: rewards.SuccessClassifier(5, rewards.ClassifierConfig(members=2, hidden=(8,))),
     "TanhPolicy": lambda: policies.TanhPolicy(5, ACTIONS, policies.TanhPolicyConfig(hidden=(8,), chunk=2)),
