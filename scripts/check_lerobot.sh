@@ -21,7 +21,7 @@ if ! [ -e "$environment/.complete" ]; then
     "${pip[@]}" --no-deps torchvision==0.28.0 torchcodec==0.13.0
     "${pip[@]}" 'datasets>=4,<5' 'huggingface-hub>=0.34.2,<0.36' 'av>=15,<16' jsonlines draccus==0.10.0 \
         'deepdiff<9' einops 'gymnasium>=1.1.1,<2' 'packaging<26' termcolor 'imageio[ffmpeg]' \
-        'opencv-python-headless<4.13' accelerate pyarrow pandas
+        'opencv-python-headless<4.13' accelerate pyarrow pandas jaxtyping pyyaml
     "${pip[@]}" --no-deps lerobot==0.4.4
     touch "$environment/.complete"
 fi

@@ -78,7 +78,8 @@ class TaskSpec:
         if data.action_dim != self.action_dim:
             raise InputError(f"{task} takes {self.action_dim} numbers as an action, the data set has {data.action_dim}")
         if scaling is not None:
-            self._check_units(task, scaling)
+            recorded = ActionScaling.of(data.actions) if scaling.relative_to else scaling
+            self._check_units(task, recorded)
         for number, names in enumerate(zip(data.info.state_names or (), self.state_names, strict=False)):
             if names[0] != names[1]:
                 raise InputError(f"{task} calls number {number} of its state '{names[1]}', the data set '{names[0]}'")
