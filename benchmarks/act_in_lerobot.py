@@ -49,7 +49,7 @@ FEATURES = {
     "action": {"dtype": "float32", "shape": (4,), "names": list(ACTIONS)},
     "next.success": {"dtype": "bool", "shape": (1,), "names": None},
 }
-AFTER_SUCCESS = 5
+AFTER_SUCCESS = 8
 """Frames recorded after the first success, so that a classifier sees what it looks like."""
 
 
