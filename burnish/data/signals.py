@@ -125,7 +125,8 @@ def _targets(dataset: Dataset) -> list[Finding]:
     if not targets:
         text = "actions are taken for changes, or other commands: none is a target of the state's dimension of its name"
         return [Finding("note", "action-targets", f"{text} (or place, without names); they are learned as recorded")]
-    others = [name for index, name in enumerate(names) if index not in targets]
+    kinds = [kind_of(column) for column in dataset.actions.numpy().T]
+    others = [names[index] for index, kind in enumerate(kinds) if index not in targets and kind != "constant"]
     text = f"actions taken for absolute targets of the state, and learned as such: {_few([names[i] for i in targets])}"
     text += f"; for changes, or other commands: {_few(others)}" if others else ""
     return [Finding("note", "action-targets", f"{text} (--action-targets relative learns the way there)")]

@@ -54,7 +54,7 @@ def actions_section(scaling: ActionScaling, dataset: Dataset) -> Section:
     kept = [scaling.name(index) for index in targets if index not in ways]
     if kept:
         said += f" Taken for absolute targets of the state, and learned as such: {', '.join(kept)}."
-    if len(targets) < len(rows):
+    if any(kind != "constant" and index not in targets for index, kind in enumerate(scaling.kinds)):
         said += f" {'The others are' if targets else 'They are'} taken for changes, or other commands."
     warning = f"Actions far from all others, taken for spikes, are clipped while learning: {', '.join(spikes)}."
     header = ("Action", "kind", "lowest", "highest", "−1 is", "1 is", "std inside", "clipped")
