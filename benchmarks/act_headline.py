@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 STEPS = 50
 DEMONSTRATIONS, ROLLOUTS, RANDOM = 40, 150, 30
-NOISE, NOISES = 0.1, (0.0, 0.1, 0.2, 0.4)
+NOISE, NOISES = 0.02, (0.0, 0.1, 0.2, 0.4)
 TRAINING_STEPS = 1500
 STARTS = 100
 FRESH = 700_000
@@ -111,7 +111,7 @@ def make(work: Work) -> None:
     demonstrate = ("demonstrate", out / "demonstrations", "--seeds", 0, DEMONSTRATIONS, "--noise", NOISE)
     work.lerobot(out / "demonstrations", *demonstrate)
     data = [f"--dataset.repo_id=so101/reach --dataset.root={out / 'demonstrations'} --output_dir={out / 'act'}"]
-    lengths = [f"--steps={TRAINING_STEPS} --save_freq={TRAINING_STEPS} --batch_size=32 --num_workers=0 --eval_freq=0"]
+    lengths = [f"--steps={TRAINING_STEPS} --save_freq={TRAINING_STEPS} --batch_size=16 --num_workers=0 --eval_freq=0"]
     policy = [f"--policy.{name}={value}" for name, value in ACT.items()]
     training = " ".join([*data, *lengths, *policy, "--log_freq=100 --wandb.enable=false --seed=0"]).split()
     work.lerobot(out / "act", "train", *training)
