@@ -81,7 +81,7 @@ class TaskSpec:
             recorded = ActionScaling.of(data.actions) if scaling.relative_to else scaling
             self._check_units(task, recorded)
         for number, names in enumerate(zip(data.info.state_names or (), self.state_names, strict=False)):
-            # Gymnasium's numbers have no names but their places, as `agent_pos.0`; a recording's often have: no conflict.
+            # Gymnasium knows numbers by place (`agent_pos.0`), recordings often by name: that is no contradiction.
             if names[0] != names[1] and len({_is_place(name) for name in names}) == 1:
                 raise InputError(f"{task} calls number {number} of its state '{names[1]}', the data set '{names[0]}'")
 
