@@ -71,7 +71,8 @@ SETTINGS = {
 """Half of the default's training, and no gate: minutes of one core."""
 
 
-LIMITS = """One seed of one data set, without the gate; the settings of the run were tried once, and are half of the default's
+LIMITS = """\
+One seed of one data set, without the gate; the settings of the run were tried once, and are half of the default's
 training. The demonstrations were not: with noise 0.25 and LeRobot's own normalisation, which leaves the environment's
 state as it is, ACT ignored the block (0 of 38 design starts); with noise 0.1 and all inputs normalised it found the
 block and did not close (0 of the 5 starts that were looked at): L1 loss makes nothing of a rare command. Filtered
