@@ -45,7 +45,7 @@ def sound(path: Path, fail: float = 0.3, quaternion: bool = False) -> None:
             actions.append(target)
             joints = joints + 0.8 * (target - joints)
             success.append(np.abs(joints - goal).max() < 6)
-        rows = np.float32(states), np.float32(actions)
+        rows = np.array(states, np.float32), np.array(actions, np.float32)
         episodes.append(Episode({"observation.state": rows[0]}, rows[1], np.array(success), "x", -1, "reach"))
     names = ("pan.pos", "lift.pos", "qw", "qx", "qy", "qz")
     write_dataset(path, episodes, DatasetInfo(fps=30, state_names=names, action_names=names[:2]), shard_megabytes=0.05)
