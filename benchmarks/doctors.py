@@ -1,10 +1,10 @@
-"""What `burnish data inspect`, `lerobot-doctor` and `lerobot-lint` say of the same data sets, sound and damaged.
+"""What `burnish data inspect` and `lerobot-doctor` say of the same data sets, sound and damaged.
 
     python -m benchmarks.doctors --tools ENVIRONMENT/bin [--real FOLDER …]
 
 A sound LeRobotDataset, the same with one fault each, and any real ones. A tool has said something of a fault where it
 says what it does not say of the sound set (times and numbers left out). Writes `benchmarks/results/doctors.md`.
-ENVIRONMENT has LeRobot 0.4.4 (`scripts/check_lerobot.sh`), `lerobot-doctor` 0.2.0 and `lerobot-lint` 0.1.1.
+ENVIRONMENT has `lerobot-doctor` 0.2.0.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from burnish.data import DatasetInfo, Episode, write_dataset
 
 RESULTS = Path(__file__).parent / "results"
-TOOLS = ("burnish data inspect", "lerobot-doctor", "lerobot-lint")
+TOOLS = ("burnish data inspect", "lerobot-doctor")
 Said = tuple[int, list[str]]
 
 
@@ -139,30 +139,24 @@ def remade(path: Path, **how: object) -> None:
 
 def ask(tool: str, path: Path, tools: Path) -> Said:
     """A tool's exit code, and what it complains of."""
-    report = path.parent / "report.json"
-    report.unlink(missing_ok=True)
     commands = {
         TOOLS[0]: [sys.executable, "-m", "burnish", "data", "inspect", str(path), "--json"],
         TOOLS[1]: [str(tools / "lerobot-doctor"), "check", str(path), "--json"],
-        TOOLS[2]: [str(tools / "lelint"), "check", str(path), "--no-video", "--json", str(report)],
     }
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(commands[tool], capture_output=True, text=True, env=environment)
-    return done.returncode, told(tool, done.stdout, done.stderr, report)
+    return done.returncode, told(tool, done.stdout, done.stderr)
 
 
-def told(tool: str, out: str, error: str, report: Path) -> list[str]:
+def told(tool: str, out: str, error: str) -> list[str]:
     """The complaints in what a tool wrote: warnings and worse, and where it could not go on, its last line."""
     try:
         if tool == TOOLS[0]:
             return [each["text"] for each in json.loads(out)["findings"] if each["level"] != "note"]
-        if tool == TOOLS[1]:
-            checks = json.loads(out[out.index("{") :])["checks"]
-            said = [each for check in checks for each in check["messages"]]
-            return [each["message"] for each in said if each["severity"] in ("WARN", "FAIL")]
-        found = json.loads(report.read_text())["findings"]
-        return [each["message"] for each in found if each["severity"].lower() != "info"]
-    except (ValueError, KeyError, OSError):
+        checks = json.loads(out[out.index("{") :])["checks"]
+        said = [each for check in checks for each in check["messages"]]
+        return [each["message"] for each in said if each["severity"] in ("WARN", "FAIL")]
+    except (ValueError, KeyError):
         lines = [line for line in (error or out).splitlines() if line.strip()]
         return [lines[-1] if lines else "nothing"]
 
@@ -178,7 +172,7 @@ def compare(tools: Path, real: list[Path]) -> list[str]:
         path = Path(folder) / "set"
         sound(path)
         usual = {tool: ask(tool, path, tools) for tool in TOOLS}
-        rows = ["| fault | " + " | ".join(TOOLS) + " |", "|---|---|---|---|", row("none", usual)]
+        rows = ["| fault | " + " | ".join(TOOLS) + " |", "|---|---|---|", row("none", usual)]
         for fault, damage in FAULTS.items():
             remade(path)
             damage(path)
@@ -186,7 +180,7 @@ def compare(tools: Path, real: list[Path]) -> list[str]:
             known = {tool: {words(text) for text in usual[tool][1]} for tool in TOOLS}
             new = {t: (code, [x for x in said if words(x) not in known[t]]) for t, (code, said) in found.items()}
             rows.append(row(fault, new))
-    rows += ["", "| real data set | " + " | ".join(TOOLS) + " |", "|---|---|---|---|"]
+    rows += ["", "| real data set | " + " | ".join(TOOLS) + " |", "|---|---|---|"]
     return rows + [row(f"`{each.name}`", {tool: ask(tool, each, tools) for tool in TOOLS}) for each in real]
 
 
@@ -206,11 +200,11 @@ def main() -> None:
     parser.add_argument("--real", type=Path, nargs="*", default=[])
     args = parser.parse_args()
     lines = [
-        "# Three tools on the same data sets",
+        "# Two tools on the same data sets",
         "",
         "`python -m benchmarks.doctors`. Complaints (warnings and worse)",
     ]
-    lines += ["that are not said of the sound set, and the first of them.", "", *compare(args.tools, args.real)]
+    lines += ["that are not made of the sound set, and the first of them.", "", *compare(args.tools, args.real)]
     (RESULTS / "doctors.md").write_text("\n".join(lines) + "\n")
 
 
