@@ -169,7 +169,8 @@ class Dataset:
         if scaling is None:
             return self
         assert self.info.scaling is None
-        return replace(self, actions=scaling.to_unit(self.actions), info=replace(self.info, scaling=scaling))
+        actions = scaling.to_unit(self.actions, self.observations.get(STATE))
+        return replace(self, actions=actions, info=replace(self.info, scaling=scaling))
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same dataset with its tensors on `device`."""

@@ -14,6 +14,7 @@ from burnish.data.reading import assemble
 from burnish.data.row_store import RowStore
 from burnish.data.signals import signals
 from burnish.data.success import UNTOLD
+from burnish.data.targets import relative_scaling, require_targets
 from burnish.errors import InputError
 from burnish.pipeline import External
 from burnish.rewards import RewardConfig
@@ -126,17 +127,32 @@ class OwnData:
         source = SOURCES[role] if told else UNLABELLED
         return replace(dataset, sources=(source,) * dataset.num_episodes)
 
-    def scaling(self, dataset: Dataset) -> ActionScaling | None:
+    def scaling(self, dataset: Dataset, cameras: Sequence[str] = ()) -> ActionScaling | None:
         """How the whole data set's actions are brought into [-1, 1]; None where they are recorded so.
 
         Raises:
-            InputError: they are said to be, or are Burnish's own, and are not.
+            InputError: they are said to be, or are Burnish's own, and are not; or they are to be learned as differences
+                to a state that they are no targets of, or that models which look at `cameras` do not see.
         """
         if dataset.info.scaling is not None:
             raise InputError(f"{self.where}: its actions are those of a run, scaled already; give the data that it had")
-        units = self.rule.action_units
+        units, targets = self.rule.action_units, self.rule.action_targets
+        if targets == "absolute":
+            require_targets(dataset, targets)
         if units == "own" or (units == "auto" and dataset.info.simulator is None):
-            return ActionScaling.of(dataset.actions.clone(), dataset.info.action_names)
+            if targets != "relative":
+                return ActionScaling.of(dataset.actions.clone(), dataset.info.action_names)
+            if cameras:
+                raise InputError(
+                    f"--action-targets relative: the models look at {', '.join(cameras)} and see no state; expected a "
+                    "preset of states"
+                )
+            return relative_scaling(dataset)
+        if targets == "relative":
+            raise InputError(
+                "--action-targets relative: these actions are in [-1, 1] of a task, expected them in units of their "
+                "own (--action-units own)"
+            )
         check_unit(dataset.actions, self.where)
         return None
 

@@ -126,7 +126,8 @@ class NewRun(Generic[Config]):
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator, self._policy())
         dataset = own.read()
-        scaling, reward = own.scaling(dataset), self.config.reward  # type: ignore[attr-defined]
+        cameras: Sequence[str] = getattr(self.config, "cameras", ())
+        scaling, reward = own.scaling(dataset, cameras), self.config.reward  # type: ignore[attr-defined]
         for each in own.findings(own.read_task(task, reward, dataset), reward):
             progress.say(f"{each.level}: {each.text}")
         if run.policy is not None:

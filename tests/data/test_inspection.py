@@ -43,7 +43,7 @@ def codes(findings) -> dict[str, str]:
 
 def test_good_data_say_little():
     found = codes([*prospects(dataset(episodes())), *signals(dataset(episodes()))])
-    assert set(found) == {"binary-action", "binary-state", "lag"}
+    assert set(found) == {"action-targets", "binary-action", "binary-state", "lag"}
     assert "there 3 frames (0.30 s) later" in found["lag"]
 
 

@@ -46,6 +46,10 @@ class ReadingRule:
     action_units: Literal["auto", "own", "unit"] = "auto"
     """own: each dimension of the actions is scaled by its range in the data, and the policy answers in the data's
     units. unit: actions are in [-1, 1] and taken as they are. auto: unit for what Burnish's simulators recorded."""
+    action_targets: Literal["recorded", "absolute", "relative"] = "recorded"
+    """How actions that are targets of the state are learned: recorded: as they are, whatever they are. absolute: the
+    same, where there are such targets (else an error). relative: as the way there from the state; outside, the policy
+    still answers in the data's units."""
     skip_bad: bool = False
     """Leave bad episodes out, and say which and why; else the first one is an error."""
     stride: int = within(1, 1)

@@ -319,7 +319,9 @@ def _as_learned(episode: Episode, units: ActionScaling, scaling: ActionScaling |
     """A simulator's episode with its actions as the models know them."""
     if scaling is None:
         return episode
-    return replace(episode, action=scaling.to_unit(units.to_data(torch.from_numpy(episode.action))).numpy())
+    state = episode.observation.get(STATE)
+    seen = None if state is None else torch.from_numpy(state)
+    return replace(episode, action=scaling.to_unit(units.to_data(torch.from_numpy(episode.action)), seen).numpy())
 
 
 def _telling(before: list[Episode], after: list[Episode]) -> list[tuple[Episode, Episode]]:
