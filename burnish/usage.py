@@ -15,7 +15,8 @@ _READING = """\
 How your own data set is read (docs/own-data.md):
   --success-column NAME, --success-above NAME=VALUE, --success-on-termination, --failed-episodes N [N], --labels CSV,
   --success-last-frames N  how success is told (default next.success or success), and how many frames at the end show it
-  --state-key NAME [NAME], --action-key NAME, --action-units own|unit|auto, --fps N        columns and their units
+  --state-key NAME [NAME], --action-key NAME, --action-units own|unit|auto, --action-targets recorded|absolute|relative,
+  --fps N                  columns, their units, and whether actions are learned as places or as the way there
   --skip-bad, --stride N, --stride-actions last|sum, --picture-size N, --crop centre|T,L,H,W    which frames, and how"""
 
 _DATA = """\
@@ -56,9 +57,7 @@ usage: burnish run {name} --task TASK [OPTIONS]
   --config.NAME VALUE      any setting; burnish run {name} --help-all lists all with their ranges
 
 {reading}
-Examples:
-  burnish run {name} --task drawer-open-v3 --seed 1
-  burnish run {name} --dataset my_data --success-last-frames 5 --config.refine.iterations 40
+Example: burnish run {name} --dataset my_data --success-last-frames 5 --config.refine.iterations 40
 
 {exit_codes}"""
 

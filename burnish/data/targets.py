@@ -25,6 +25,7 @@ def absolute_targets(dataset: Dataset) -> dict[int, int]:
     """
     if STATE not in dataset.observations:
         return {}
+    dataset = dataset.thinned()
     inside = torch.ones(dataset.num_frames, dtype=torch.bool, device=dataset.device)
     inside[dataset.starts + dataset.lengths - 1] = False
     frames = torch.nonzero(inside).flatten()
