@@ -63,7 +63,7 @@ def _resident() -> float:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--frames", type=int, nargs="+", default=[200_000, 20_000_000])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--train", type=json.loads, help=argparse.SUPPRESS)

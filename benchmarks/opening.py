@@ -30,7 +30,7 @@ def timed(what: str, work: Callable[[], Result]) -> Result:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--episodes", type=int, default=5000)
     parser.add_argument("--frames", type=int, default=20)
     options = parser.parse_args()

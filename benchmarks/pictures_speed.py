@@ -69,7 +69,7 @@ def in_its_own_process(*arguments: object) -> dict[str, float]:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name, value in (("episodes", 20), ("frames", 300), ("cameras", 2), ("size", 64)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--take-in", type=json.loads, help=argparse.SUPPRESS)

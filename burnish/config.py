@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import yaml
+from yaml.composer import ComposerError
 
 from burnish.errors import InputError
 from burnish.storage import read_bytes, write_bytes_atomic
@@ -306,7 +307,7 @@ class _SafeLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.composer.ComposerError(
+            raise ComposerError(
                 None, None, f"found the alias *{event.anchor}, expected it written out", event.start_mark
             )
         return super().compose_node(parent, index)

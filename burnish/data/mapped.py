@@ -51,7 +51,7 @@ class RowFile:
         found = torch.empty((len(flat), *self.shape[1:]), dtype=self.dtype)
         if not len(flat):
             return found.view(*rows.shape, *self.shape[1:])
-        room, size = memoryview(found.numpy()).cast("B"), self._row_bytes
+        room, size = _bytes_of(found.numpy()), self._row_bytes
         begins = np.flatnonzero(np.diff(flat, prepend=-2) != 1)
         ends = np.append(begins[1:], len(flat))
         for begin, end, row in zip(begins.tolist(), ends.tolist(), flat[begins].tolist(), strict=True):
@@ -62,7 +62,7 @@ class RowFile:
         """Successive rows."""
         found = torch.empty((rows.stop - rows.start, *self.shape[1:]), dtype=self.dtype)
         if len(found):
-            self._read(memoryview(found.numpy()).cast("B"), rows.start * self._row_bytes)
+            self._read(_bytes_of(found.numpy()), rows.start * self._row_bytes)
         return found
 
     def _read(self, room: memoryview, place: int) -> None:
@@ -89,13 +89,15 @@ class MappedRows(Tensor):
         """All rows of `file`, or those of a range or an int64 index (F,)."""
         chosen = range(len(file)) if rows is None else rows
         shape = (len(chosen), *file.shape[1:])
-        made = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=file.dtype, device="cpu")
+        made = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=file.dtype, device=torch.device("cpu"))
         made.file, made.rows = file, chosen
         return made
 
     def choose(self, frames: slice | Tensor) -> MappedRows:
         """The rows of a slice or of an int64 index (N,), unread."""
-        if isinstance(frames, slice) or isinstance(self.rows, Tensor):
+        if isinstance(self.rows, Tensor):
+            return MappedRows(self.file, self.rows[frames])
+        if isinstance(frames, slice):
             return MappedRows(self.file, self.rows[frames])
         return MappedRows(self.file, self._places(frames))
 
@@ -165,6 +167,10 @@ class MappedRows(Tensor):
 def choose(values: Tensor, frames: slice | Tensor) -> Tensor:
     """Rows of a tensor; those of a file stay there."""
     return values.choose(frames) if isinstance(values, MappedRows) else values[frames]
+
+
+def _bytes_of(values: Any) -> memoryview:
+    return memoryview(values).cast("B")
 
 
 def _bounds(rows: range) -> tuple[int, int, int]:

@@ -62,7 +62,8 @@ def read_pictures(
     for name in cameras:
         rows = stored[name]
         if rows is not None:
-            found[name] = rows if whole else rows.choose(_rows(_behind(kept), good))
+            index = None if whole else _rows(_behind(kept), good)
+            found[name] = rows if index is None else rows.choose(index)
         elif good:
             found[name] = gallery.store.finish(image_key(name), _rows(spans[name], good), whole)
     return found

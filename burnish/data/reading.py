@@ -15,6 +15,7 @@ from burnish.data.dataset import Dataset
 from burnish.data.episodes import ACTION, STATE, image_key
 from burnish.data.frames import Frames, Source
 from burnish.data.framing import Framing
+from burnish.data.mapped import choose
 from burnish.data.pictures import Gallery, read_pictures
 from burnish.data.row_store import RowStore
 from burnish.data.striding import Stride
@@ -167,7 +168,7 @@ def _check_finite(frames: Frames, name: str, faults: Faults) -> None:
     """As `_float32`, of a column in a file: a part at a time."""
     stored = frames.stored[name]
     for start in range(0, len(stored), _AT_ONCE):
-        _not_finite(frames, name, start, stored[start : start + _AT_ONCE].whole().numpy(), faults)
+        _not_finite(frames, name, start, choose(stored, slice(start, start + _AT_ONCE)).numpy(), faults)
 
 
 def _not_finite(frames: Frames, name: str, start: int, values: np.ndarray, faults: Faults) -> None:

@@ -122,7 +122,7 @@ class RowStore:
             OSError: the disk is full.
         """
         file = self._files[key]
-        content = memoryview(np.ascontiguousarray(values)).cast("B")
+        content = memoryview(np.ascontiguousarray(values).data).cast("B")
         place = row * file.kind.bytes
         while len(content):
             written = os.pwrite(file.stream.fileno(), content, place)

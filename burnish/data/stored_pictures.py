@@ -14,7 +14,7 @@ from burnish.data.checks import bad_input
 from burnish.data.decoding import PictureJob
 from burnish.data.frames import Frames, Shown
 from burnish.data.lerobot_format import INFO_PATH, MAX_PIXELS, OWN_KEY
-from burnish.data.mapped import MappedRows, RowFile
+from burnish.data.mapped import MappedRows, RowFile, choose
 from burnish.data.row_store import RowKind, stem
 
 FOLDER = "pictures"
@@ -43,7 +43,7 @@ def adopt(folder: Path, key: str, pictures: MappedRows) -> None:
         if count < len(pictures.file):
             for start in range(0, count, _AT_ONCE):
                 file.seek(start * row_bytes)
-                file.write(pictures[start : start + _AT_ONCE].whole().numpy().data)
+                file.write(choose(pictures, slice(start, start + _AT_ONCE)).numpy().data)
         file.truncate(count * row_bytes)
 
 

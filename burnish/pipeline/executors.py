@@ -6,6 +6,7 @@ is done, how far it is and what failed is read from the run folder, never from t
 
 import concurrent.futures
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -177,7 +178,7 @@ class SlurmExecutor:
 
     def __init__(self, config: ExecutorConfig, logs: Path) -> None:
         try:
-            import submitit
+            submitit: Any = importlib.import_module("submitit")
         except ModuleNotFoundError:
             raise InputError("--executor slurm: submitit is not installed; pip install -e '.[slurm]'") from None
         options = config.named
@@ -221,9 +222,7 @@ class _Call:
 
     def checkpoint(self, *args: Any) -> Any:
         """What submitit queues when Slurm preempts the job."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+        return importlib.import_module("submitit.helpers").DelayedSubmission(self)
 
 
 @dataclass(frozen=True)
@@ -251,14 +250,14 @@ class RayExecutor:
 
     def __init__(self, config: ExecutorConfig) -> None:
         try:
-            import ray
+            ray: Any = importlib.import_module("ray")
         except ModuleNotFoundError:
             raise InputError("--executor ray: ray is not installed; pip install -e '.[ray]'") from None
         self._ray, self._refs = ray, list[Any]()
         self._own = not ray.is_initialized()
         if self._own:
             address = os.environ.get("RAY_ADDRESS")
-            ray.init(address=address, log_to_driver=False, **({} if address else {"num_cpus": os.cpu_count()}))
+            ray.init(address=address, log_to_driver=False, num_cpus=None if address else os.cpu_count())
         wanted = {"CPU": float(config.cpus), "GPU": float(config.gpus), **config.named}
         wanted = {name: float(value) for name, value in wanted.items() if value}
         lacking = _lacking(wanted, [node["Resources"] for node in ray.nodes() if node["Alive"]])
