@@ -334,7 +334,7 @@ CONTACTS = replace(
     refine=replace(DEFAULT.refine, iterations=200),
 )
 """For tasks that hang on contacts: more data where the world model errs, stricter halting, a longer refinement, and
-three world models instead of one and the ensemble's members, which predict means and lose what is held."""
+three world models instead of one and the ensemble's members, so that no flaw of one world is taken for the task."""
 
 PAPER = replace(
     DEFAULT,
