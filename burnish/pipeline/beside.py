@@ -10,8 +10,9 @@ import fcntl
 import importlib
 import io
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -89,7 +90,8 @@ class _Beside:
                 inputs = {name: path.absolute() for name, path in found.inputs.items()}
                 due.append((each, replace(found, folder=found.folder.absolute(), inputs=inputs)))
         if due:
-            calls = [(each, found, outside_modules(), self.where, versions()) for each, found in due]
+            asked = Asked(self.where, outside_modules(), tuple(sys.path), versions())
+            calls = [(each, found, asked) for each, found in due]
             for handle, (each, _) in zip(self.executor.submit(work, calls), due, strict=True):
                 self.running[id(handle)] = handle, each
 
@@ -155,7 +157,24 @@ class _QuietContext(StageContext):
     stream = io.StringIO()
 
 
-def work(each: Stage, due: Due, modules: Sequence[str], where: ExecutorConfig, expected: Mapping[str, str]) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What a worker needs to know of the process that asks.
+
+    Attributes:
+        where: with how many threads and GPUs a stage is worked on.
+        modules: outside of this package, which define families of components.
+        paths: where that process looks for modules.
+        versions: of the packages there.
+    """
+
+    where: ExecutorConfig
+    modules: tuple[str, ...]
+    paths: tuple[str, ...]
+    versions: Mapping[str, str]
+
+
+def work(each: Stage, due: Due, asked: Asked) -> None:
     """Do the work of a stage in its partial folder.
 
     Raises:
@@ -163,13 +182,14 @@ def work(each: Stage, due: Due, modules: Sequence[str], where: ExecutorConfig, e
     """
     from burnish.pipeline.execute import body_of
 
-    _check_machine(Path(due.folder), expected)
-    for module in modules:
+    _check_machine(Path(due.folder), asked.versions)
+    sys.path += [path for path in asked.paths if path not in sys.path]
+    for module in asked.modules:
         importlib.import_module(module)
-    torch.set_num_threads(where.cpus)
+    torch.set_num_threads(asked.where.cpus)
     with _held(Path(due.folder)):
         context = _QuietContext(each.name, Path(due.folder), due.inputs, due.identity)
-        body = body_of(each, torch.device("cuda" if where.gpus else "cpu"))
+        body = body_of(each, torch.device("cuda" if asked.where.gpus else "cpu"))
         try:
             body(context)
         except DamagedResume:

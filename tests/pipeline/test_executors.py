@@ -12,7 +12,7 @@ import pytest
 
 from burnish.errors import InputError, RunError
 from burnish.pipeline import ExecutorConfig, Run, SharedRun, execute, stage
-from burnish.pipeline.beside import work
+from burnish.pipeline.beside import Asked, work
 from burnish.pipeline.executors import wait
 from burnish.pipeline.manifest import versions
 from burnish.pipeline.run import Due
@@ -70,10 +70,10 @@ def test_settings_that_do_not_go_together(settings, message):
 def test_a_worker_checks_that_it_sees_the_folder_and_has_the_versions(tmp_path):
     due = Due(tmp_path / "nowhere" / ".partial" / "first", {}, "identity")
     with pytest.raises(InputError, match=r"does not see .*nowhere; a run folder must lie on a file system"):
-        work(graph(), due, (), ExecutorConfig(), versions())
+        work(graph(), due, Asked(ExecutorConfig(), (), (), versions()))
     there = Due(tmp_path / ".partial" / "first", {}, "identity")
     with pytest.raises(InputError, match=r"has other versions .*: torch .*, expected 1.0"):
-        work(graph(), there, (), ExecutorConfig(), {**versions(), "torch": "1.0"})
+        work(graph(), there, Asked(ExecutorConfig(), (), (), {**versions(), "torch": "1.0"}))
 
 
 def test_what_does_not_need_a_failed_stage_goes_on(tmp_path):

@@ -21,6 +21,7 @@ from burnish.world_models import RSSM, Encoded, ObservationHistory, PixelHistory
 from tests.recipes.small_runs import RUNS, TASK, command, own_data_command, redone, stage_files, write_point_data
 
 DOCUMENTED_EXTRAS = {
+    "clock_seconds",
     "skipped",
     "paired_difference",
     "failures_removed",
