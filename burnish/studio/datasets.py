@@ -126,7 +126,9 @@ class DataSets:
         """
         data = self._inspected(key).dataset
         if any("are bad and were left out" in note for note in data.info.notes):
-            raise InputError("some episodes are bad and are not shown, so numbers would not be theirs: repair them first")
+            raise InputError(
+                "some episodes are bad and are not shown, so numbers would not be theirs: repair them first"
+            )
         lengths = data.lengths.tolist()
         labels = _checked(plain_object(body, "labels").get("labels"), lengths)
         with_frames = all(label.frame is not None for label in labels.values() if label.success)

@@ -25,7 +25,11 @@ def outcomes_of(run: Path) -> Outcomes:
         InputError: there was none (yet), or it is damaged.
     """
     found = read_outcomes(run / "evaluation")
-    if found is None or not found.seeds or any(len(each.success) != len(found.seeds) for each in found.policies.values()):
+    if (
+        found is None
+        or not found.seeds
+        or any(len(each.success) != len(found.seeds) for each in found.policies.values())
+    ):
         raise InputError("this run has no evaluation whose episodes can be played again")
     return found
 
@@ -85,7 +89,12 @@ def _played(run: OpenedRun, policy: str, seed: int, limit: int, camera: bool) ->
     agent, reality = load_agent(run.policies[policy]), run.reality(0)
     agent.begin(1)
     observation = reality.start(Beginning(None, seed))
-    real, actions, success, photographs = [observation], [], [reality.success], [reality.photograph(PHOTOGRAPH)] if camera else []
+    real, actions, success, photographs = (
+        [observation],
+        [],
+        [reality.success],
+        [reality.photograph(PHOTOGRAPH)] if camera else [],
+    )
     while not reality.success and reality.over is None and len(actions) < limit:
         chosen = agent.act({key: torch.from_numpy(values)[None] for key, values in observation.items()})[0]
         action = chosen if agent.scaling is None else agent.scaling.to_unit(chosen)

@@ -99,7 +99,9 @@ def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
     try:
         with os.scandir(folder) as entries:
             inside = sorted(
-                entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
             )
     except OSError:
         return

@@ -1,6 +1,5 @@
 """One imagined episode under somebody's hand, with the simulator beside it where there is one; it can be rewound."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +47,9 @@ class Lane:
     that is rewound and driven the same way again is the same.
     """
 
-    def __init__(self, run: OpenedRun, beginning: Beginning, noise: int, driver: str, number: int, beside: bool) -> None:
+    def __init__(
+        self, run: OpenedRun, beginning: Beginning, noise: int, driver: str, number: int, beside: bool
+    ) -> None:
         self.run, self.beginning, self.noise, self.driver = run, beginning, noise, driver
         self.reality = run.reality(number) if beside else None
         self._generator = torch.Generator()
@@ -185,5 +186,3 @@ def _bytes(moment: Moment) -> int:
     tensors = moment.state.tensors().values()
     real = sum(values.nbytes for values in (moment.real or {}).values())
     return sum(each.nbytes for each in tensors) + real + 2048
-
-

@@ -131,7 +131,9 @@ class OpenedRun:
             InputError: no such frame, or no simulator to ask for a start.
         """
         if beginning.frame is None:
-            observation = {key: torch.from_numpy(value)[None] for key, value in self.reality(0).start(beginning).items()}
+            observation = {
+                key: torch.from_numpy(value)[None] for key, value in self.reality(0).start(beginning).items()
+            }
             return self.outer.observe(self.outer.initial(1), None, observation)
         if not 0 <= beginning.frame < self.data.num_frames:
             raise InputError(f"frame {beginning.frame}: the data set has {self.data.num_frames}")
@@ -223,7 +225,9 @@ class OpenedRun:
         if self.shows_pictures or STATE not in self.data.observations:
             return []
         states = self.data.observations[STATE]
-        return [[round(float(value), 5) for value in each] for each in (states.amin(0), states.amax(0))]
+        some = states[:: max(1, len(states) // 20_000)]
+        levels = torch.quantile(some, torch.tensor([0.01, 0.99]), dim=0)
+        return [[round(float(value), 5) for value in each] for each in levels]
 
     @torch.no_grad()
     def _measured(self) -> float:

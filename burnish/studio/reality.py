@@ -1,7 +1,6 @@
 """The simulator beside the world model: the same start, the same actions, and what really comes of them."""
 
-import importlib.util
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,12 @@ class Reality:
 
     def __init__(self, real: Real, data: Dataset) -> None:
         recorder = real.recorder
-        self.suite, self.settings, self.spec, self.task = recorder.suite, recorder.simulator, recorder.spec, recorder.task
+        self.suite, self.settings, self.spec, self.task = (
+            recorder.suite,
+            recorder.simulator,
+            recorder.spec,
+            recorder.task,
+        )
         self._data, self._scaling = data, data.info.scaling
         self._env = self.suite.make_env(self.task, self.settings)
         self._camera: Any = None
@@ -101,8 +105,7 @@ class Reality:
         """Release the simulator."""
         with suppress(Exception):
             if self._camera is not None:
-                with closing(self._camera):
-                    pass
+                self._camera.close()
             self._env.close()
 
     def _own(self, action: np.ndarray) -> np.ndarray:

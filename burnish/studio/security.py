@@ -41,7 +41,9 @@ def chosen_token(host: str, token: str | None) -> str:
         InputError: other machines may come and no token was chosen, or it is too short.
     """
     if token is None and host not in LOOPBACK:
-        raise InputError(f"--host {host} lets other machines in: choose a secret with --token (at least {LEAST} letters)")
+        raise InputError(
+            f"--host {host} lets other machines in: choose a secret with --token (at least {LEAST} letters)"
+        )
     if token is not None and (len(token) < LEAST or not token.isascii() or not token.isprintable()):
         raise InputError(f"--token is too short or has odd letters, expected at least {LEAST}")
     return token or secrets.token_urlsafe(18)

@@ -93,7 +93,9 @@ class Studio:
 
     async def _health(self, request: Request) -> Response:
         engine = self.engine
-        return _json({"ready": engine.ready, "doing": engine.doing, "error": engine.error}, 200 if engine.ready else 503)
+        return _json(
+            {"ready": engine.ready, "doing": engine.doing, "error": engine.error}, 200 if engine.ready else 503
+        )
 
     async def _begin(self, request: Request) -> Response:
         return _json(self._first)

@@ -109,7 +109,9 @@ def _first(folders: Folders, where: Where) -> str | None:
     if len(runs) == 1 and ((path / "report.json").is_file() or where.drive is not None):
         return key
     if where.drive is not None:
-        raise InputError(f"--drive needs the run that it was driven in, found {len(runs)} runs: burnish studio RUN --drive")
+        raise InputError(
+            f"--drive needs the run that it was driven in, found {len(runs)} runs: burnish studio RUN --drive"
+        )
     return None
 
 

@@ -22,14 +22,14 @@ export default async function compare(main, query) {
     const name = listed.find((each) => each.id === id)?.name ?? id;
     try { return { id, name, ...(await ask(`/api/runs/${encodeURIComponent(id)}`)) }; } catch (error) { return { id, name, report: {}, settings: {}, problem: error.message }; }
   }));
-  const names = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))].filter((name) => new Set(runs.map((run) => run.settings[name])).size > 1);
+  const names = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))].filter((name) => runs.length === 1 || new Set(runs.map((run) => run.settings[name])).size > 1);
   const head = () => h("thead", {}, h("tr", {}, h("th", {}, ""), runs.map((run) => h("th", { scope: "col" }, h("a", { href: address("drive", { run: run.id }) }, run.name)))));
   const line = (title, cells) => h("tr", {}, h("th", { scope: "row" }, title), cells.map((each) => h("td", {}, String(each ?? "–"))));
   main.append(...[
-    h("h1", {}, "Side by side"),
+    h("h1", {}, runs.length > 1 ? "Side by side" : runs[0]?.name ?? "No run was chosen"),
     ...runs.filter((run) => run.problem).map((run) => h("p", { class: "problem" }, `${run.name}: ${run.problem}`)),
     h("div", { class: "scroll" }, h("table", {}, head(), h("tbody", {}, ROWS.map(([title, value]) => line(title, runs.map((run) => { try { return value(run.report); } catch { return "–"; } })))))),
-    h("h2", {}, names.length ? "Settings that differ" : "No setting differs"),
+    h("h2", {}, runs.length === 1 ? "Settings" : names.length ? "Settings that differ" : "No setting differs"),
     names.length ? h("div", { class: "scroll" }, h("table", {}, head(), h("tbody", {}, names.map((name) => line(name, runs.map((run) => run.settings[name])))))) : null,
     h("h2", {}, "Training curves"),
     command(`tensorboard --logdir_spec ${runs.map((run) => `'${run.name.replaceAll(/[^\w.-]/g, "_")}:${(run.folder ?? "").replaceAll("'", "'\\''")}'`).join(",")}`),

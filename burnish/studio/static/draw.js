@@ -43,29 +43,33 @@ export function sized(canvas, width, height) {
  */
 export function drawBodies(canvas, shape, bounds, state, trail = [], ghost = null, labels = true) {
   const width = canvas.clientWidth || 240;
-  const each = labels ? width * 0.62 : width;
   const views = labels ? VIEWS : VIEWS.slice(0, 1);
-  canvas.style.height = `${each * views.length}px`;
-  const context = sized(canvas, width, each * views.length);
+  // Beside each other where there is room, else above each other.
+  const beside = labels && width > 430;
+  const wide = beside ? width / 2 : width;
+  const each = labels ? Math.min(wide * 0.8, 400) : wide;
+  const tall = beside ? each : each * views.length;
+  canvas.style.height = `${tall}px`;
+  const context = sized(canvas, width, tall);
   const { low, high } = reach(shape, bounds, state);
   const span = Math.max(...[0, 1, 2].map((axis) => high[axis] - low[axis]), 1e-3) * 1.12;
   views.forEach(([title, across, up], row) => {
-    const top = row * each;
-    const scale = Math.min(width, each) / span;
+    const [left, top] = beside ? [row * wide, 0] : [0, row * each];
+    const scale = Math.min(wide, each) / span;
     const place = (from, body) => [
-      width / 2 + (from[body.axes[across]] - (low[across] + high[across]) / 2) * scale,
+      left + wide / 2 + (from[body.axes[across]] - (low[across] + high[across]) / 2) * scale,
       top + each / 2 - (from[body.axes[up]] - (low[up] + high[up]) / 2) * scale,
     ];
     if (labels) {
       context.strokeStyle = colour("--grid");
-      context.strokeRect(0.5, top + 0.5, width - 1, each - 1);
+      context.strokeRect(left + 0.5, top + 0.5, wide - 1, each - 1);
       context.fillStyle = colour("--muted");
       context.font = "12px system-ui, sans-serif";
-      context.fillText(title, 7, top + 16);
+      context.fillText(title, left + 7, top + 16);
     }
     context.save();
     context.beginPath();
-    context.rect(0, top, width, each);
+    context.rect(left, top, wide, each);
     context.clip();
     shape.bodies.forEach((body, index) => {
       context.strokeStyle = context.fillStyle = colour(COLOURS[index % COLOURS.length]);
@@ -94,11 +98,11 @@ export function drawBodies(canvas, shape, bounds, state, trail = [], ghost = nul
     });
     context.restore();
     if (labels && row === 0) {
-      let left = 96;
+      let from = left + 96;
       shape.bodies.forEach((body, index) => {
         context.fillStyle = colour(COLOURS[index % COLOURS.length]);
-        context.fillText(body.name, left, top + 16);
-        left += context.measureText(body.name).width + 10;
+        context.fillText(body.name, from, top + 16);
+        from += context.measureText(body.name).width + 10;
       });
     }
   });

@@ -78,7 +78,7 @@ class Page {
     this.lanes = found.lanes.map((lane) => {
       const history = [];
       for (const step of lane.history) history[step.step] = step;
-      return { driver: lane.driver, history, trail: [] };
+      return { driver: lane.driver, history, trails: { imagined: [], real: [] } };
     });
     this.panes();
     const { frame, seed, episode, at, beside } = found.begin;
@@ -161,6 +161,7 @@ class Page {
   panes() {
     const real = this.begin.beside;
     this.views = this.lanes.flatMap((lane, number) => ["imagined", ...(real ? ["real"] : [])].map((where) => this.pane(number, where)));
+    this.grid.classList.toggle("pairs", real);
     this.grid.replaceChildren(...this.views.map((view) => view.element));
     const charts = { probability: "P(success), by the classifier" };
     for (const name of Object.keys(this.told.thresholds)) if (name !== "probability") charts[name] = `${name}, in thresholds`;
@@ -236,12 +237,13 @@ class Page {
       lane.driver = now.driver;
       lane.history.length = Math.min(lane.history.length, frame.length + 1);
       lane.history[now.step] = now;
-      const state = now.imagined.state;
-      if (state) {
-        lane.trail.length = Math.min(lane.trail.length, now.step);
-        lane.trail[now.step] = state;
-        lane.history[now.step] = { ...now, imagined: null, real: now.real ? { over: now.real.over } : null };
+      for (const where of ["imagined", "real"]) {
+        const trail = lane.trails[where];
+        trail.length = Math.min(trail.length, now.step);
+        if (now[where]?.state) trail[now.step] = now[where].state;
       }
+      // Of the past only numbers are kept, not what it looked like.
+      lane.history[now.step] = { ...now, imagined: null, real: null };
     });
     this.draw();
     const waited = this.pending;
@@ -269,7 +271,7 @@ class Page {
       view.element.classList.toggle("over", view.where === "imagined" && now.over);
       if (seen.state) {
         const ghost = view.where === "imagined" ? now.real?.state ?? null : now.imagined.state ?? null;
-        const trail = view.where === "imagined" ? lane.trail.slice(Math.max(0, now.step - TRAIL), now.step + 1).filter(Boolean) : [];
+        const trail = lane.trails[view.where].slice(Math.max(0, now.step - TRAIL), now.step + 1).filter(Boolean);
         if (shape.bodies.length) drawBodies(view.drawing, shape, bounds, seen.state, trail, ghost);
         else view.drawing.hidden = true;
         if (view.others?.open) drawBars(view.bars, shape, this.told.states, bounds, seen.state, ghost);
@@ -300,12 +302,14 @@ class Page {
   }
 
   figures() {
+    // How fast pictures come while time runs: pauses are not counted.
     const now = performance.now();
-    this.shown = (this.shown ?? []).filter((time) => now - time < 2000);
-    this.shown.push(now);
+    const since = now - (this.drawn ?? 0);
+    this.drawn = now;
+    if (since < 500) this.spacing = this.spacing ? this.spacing + 0.05 * (since - this.spacing) : since;
     const sorted = [...this.delays].sort((a, b) => a - b);
     const at = (share) => (sorted.length ? `${Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))])} ms` : "–");
-    this.stats.textContent = `key press to picture: median ${at(0.5)}, 95 % below ${at(0.95)} (${sorted.length} presses) · ${short(this.shown.length / 2)} pictures a second · one step takes ${this.frame.step_ms} ms`;
+    this.stats.textContent = `key press to picture: median ${at(0.5)}, 95 % below ${at(0.95)} (${sorted.length} presses) · ${this.spacing ? Math.round(1000 / this.spacing) : "–"} pictures a second · one step takes ${this.frame.step_ms} ms`;
   }
 }
 
