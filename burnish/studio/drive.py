@@ -36,7 +36,7 @@ class Drive:
         self._last = 0.0
         self._rate, self._counted = 0.0, 0.0
         start = int(run.data.starts[0])
-        self.lanes = [Lane(run, Beginning(start), 0, YOU, 0, False)]
+        self.lanes = [Lane(run, Beginning(start), 0, YOU, None)]
 
     @property
     def period(self) -> float:
@@ -180,13 +180,11 @@ class Drive:
         self.pause()
         self._wanted = torch.zeros_like(self._wanted)
         self.lanes = [
-            Lane(self.run, start, max(0, command.noise), driver, number, command.beside)
+            Lane(self.run, start, max(0, command.noise), driver, self.run.reality(number) if command.beside else None)
             for number, driver in enumerate(command.drivers)
         ]
 
     def _input(self, command: Command) -> None:
-        if command.seq < self.seq:
-            return  # a later one was there first
         if len(command.action) != self.run.data.action_dim:
             raise InputError(f"action: found {len(command.action)} numbers, expected {self.run.data.action_dim}")
         waking = self.due() is None

@@ -35,7 +35,7 @@ class Viewer:
         self._frame: bytes | None = None
         self._told: list[dict[str, Any]] = []
         self.run: str | None = None
-        self.dropped = 0
+        self.dropped = self.seq = 0
 
     def show(self, frame: bytes) -> None:
         """A frame, from the engine's thread."""
@@ -174,6 +174,10 @@ class Engine:
         if self._active != viewer.run:
             self._open(viewer.run)
         drive = self._warm[viewer.run]
+        if command.do == "input":
+            if command.seq < viewer.seq:
+                return  # a later one was there first
+            viewer.seq = command.seq
         if command.do == "replay":
             if self._given is None:
                 raise InputError("there is no saved drive to replay: name one with --drive")

@@ -47,11 +47,8 @@ class Lane:
     that is rewound and driven the same way again is the same.
     """
 
-    def __init__(
-        self, run: OpenedRun, beginning: Beginning, noise: int, driver: str, number: int, beside: bool
-    ) -> None:
-        self.run, self.beginning, self.noise, self.driver = run, beginning, noise, driver
-        self.reality = run.reality(number) if beside else None
+    def __init__(self, run: OpenedRun, beginning: Beginning, noise: int, driver: str, reality: Reality | None) -> None:
+        self.run, self.beginning, self.noise, self.driver, self.reality = run, beginning, noise, driver, reality
         self._generator = torch.Generator()
         with torch.no_grad():
             state = run.begin(beginning)

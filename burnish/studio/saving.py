@@ -1,4 +1,4 @@
-"""A drive as a LeRobot data set: marked as imagined wherever a reader may look; what the simulator did lies beside it."""
+"""A drive as a LeRobot data set, marked as imagined wherever a reader may look; what the simulator did lies beside."""
 
 import os
 from collections.abc import Sequence

@@ -41,12 +41,11 @@ class Studio:
         listing: the table of runs.
         data: data sets to look at beside those of the runs.
         view: what the page shows first, as its address says it after `#`.
-        commands: how the page's commands begin: `burnish studio PATHS`.
     """
 
-    def __init__(self, engine: Engine, listing: Listing, data: tuple[Path, ...], view: str, command: str) -> None:
+    def __init__(self, engine: Engine, listing: Listing, data: tuple[Path, ...], view: str) -> None:
         self.engine, self.listing, self._given = engine, listing, data
-        self._first = {"view": view, "command": command}
+        self._first = {"view": view}
         self._static = {each.name: each.read_bytes() for each in (files("burnish.studio") / "static").iterdir()}
         self._sets: Any = None
         self._reading = asyncio.Lock()

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 import socket
 import sys
 import threading
@@ -67,9 +66,8 @@ def serve(where: Where) -> None:
         named = f"[{where.host}]" if ":" in where.host else where.host
         link = f"http://{named}:{port}/?token={token}"
         first = _first(folders, where)
-        command = shlex.join(["burnish", "studio", *map(str, where.paths)])
         view = "" if first is None else f"drive?run={first}" + ("&replay=1" if where.drive else "")
-        studio = Studio(engine, Listing(folders), where.data, view, command)
+        studio = Studio(engine, Listing(folders), where.data, view)
         guarded = Guard(studio.application(f"burnish-studio-{port}", token), token, where.host, port)
         server = uvicorn.Server(
             uvicorn.Config(

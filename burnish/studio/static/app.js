@@ -6,8 +6,6 @@ const PAGES = { runs: "./runs.js", compare: "./compare.js", drive: "./drive.js",
 let leave = null;
 let turn = 0;
 
-export const studio = { first: { view: "", command: "burnish studio" } };
-
 /** Go to a page; `query` names what it shows. */
 export function address(page, query = {}) {
   const said = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== null && value !== undefined));
@@ -41,11 +39,11 @@ async function show() {
 async function begin() {
   if (new URLSearchParams(location.search).has("token")) history.replaceState(null, "", location.pathname + location.hash);
   try {
-    studio.first = await ask("/api/first");
+    const { view } = await ask("/api/first");
+    if (!location.hash && view) history.replaceState(null, "", `#${view}`);
   } catch (error) {
     notice(error.message, 60);
   }
-  if (!location.hash && studio.first.view) history.replaceState(null, "", `#${studio.first.view}`);
   addEventListener("hashchange", show);
   await show();
 }
