@@ -189,8 +189,9 @@ class Drive:
             raise InputError(f"action: found {len(command.action)} numbers, expected {self.run.data.action_dim}")
         waking = self.due() is None
         self.seq, self._wanted, self._holding = command.seq, torch.tensor(command.action), command.on
-        if command.on:
-            self.lanes[0].driver = YOU
+        if command.on and self.lanes[0].driver != YOU:
+            # From now on time runs while you hold something.
+            self.lanes[0].driver, self.playing = YOU, False
         if waking and self.due() is not None:
             self._last = time.perf_counter() - self.period  # the first step is due at once
 

@@ -53,3 +53,10 @@ def hostile(runs, small_run):
     (runs / "linked").symlink_to(outside)
     (runs / "empty").mkdir()
     (runs / "empty" / "recipe.yaml").write_text("!!python/object/apply:os.system ['false']")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Tell fixtures whether their test failed."""
+    report = (yield).get_result()
+    item.failed = getattr(item, "failed", False) or report.failed

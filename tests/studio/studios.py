@@ -14,7 +14,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 TOKEN = "a token for tests"
-SECONDS = 180  # the machine may be very busy
+SECONDS = 90  # the machine may be very busy
 
 
 class Served:

@@ -11,8 +11,6 @@ from burnish.errors import InputError
 from burnish.studio.folders import Folders, served_file
 from burnish.studio.listing import ALIVE, Listing, read_plain, state_of
 
-pytestmark = pytest.mark.xdist_group("studio")
-
 
 def test_a_finished_run(small_run):
     (row,) = Listing(Folders([small_run.parent])).rows()

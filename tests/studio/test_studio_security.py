@@ -9,8 +9,6 @@ from burnish.errors import InputError
 from burnish.studio.security import Guard, chosen_token
 from tests.studio.studios import send, until
 
-pytestmark = pytest.mark.xdist_group("studio")
-
 
 def test_the_token(studio):
     assert studio.request("/", authorization="Bearer wrong")[0] == 401

@@ -206,7 +206,7 @@ class Page {
     if (event.code === "Space" && !button) { event.preventDefault(); this.toggle(); }
     else if (event.key === ".") this.send("step");
     else if (event.key === ",") this.back();
-    else if (event.key === "Home" && !button) { event.preventDefault(); this.send("rewind", { to: 0 }); }
+    else if (event.key === "Home" && !event.target.closest?.("input")) { event.preventDefault(); this.send("rewind", { to: 0 }); }
     else if (event.key === "p" || event.key === "P") this.hand(this.lanes[0].driver === YOU ? this.policy() : YOU);
   }
 

@@ -21,7 +21,7 @@ const kept = { sort: "age", down: false, filter: "", chosen: new Set() };
 export default async function runs(main) {
   const body = h("tbody");
   const count = h("p", { class: "muted small", role: "status" });
-  const compare = h("a", { href: "#runs", role: "button" });
+  const compare = h("a", { href: "#runs" });
   const filter = h("input", {
     type: "search", "aria-label": "Filter runs", placeholder: "Filter: task, recipe, name", value: kept.filter,
     oninput: () => { kept.filter = filter.value; draw(); },
