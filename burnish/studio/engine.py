@@ -168,6 +168,9 @@ class Engine:
                     other.tell({"type": "parked"})
             viewer.tell(drive.hello())
             viewer.show(drive.frame())
+            # After the first picture: to look for a simulator is to import it.
+            run = drive.run
+            self._jobs.put(lambda: viewer.tell({"type": "simulator", "missing": run.missing_simulator}))
             return
         if viewer.run is None or viewer.run not in self._warm:
             raise InputError("open a run first")

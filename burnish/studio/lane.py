@@ -1,5 +1,6 @@
 """One imagined episode under somebody's hand, with the simulator beside it where there is one; it can be rewound."""
 
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,11 @@ from burnish.imagination import given, rollout
 from burnish.studio.opened import Beginning, OpenedRun
 from burnish.studio.reality import Observation, Reality
 
-BUDGET = 96 * 2**20
+BUDGET = 64 * 2**20
 """Bytes of states that a lane keeps to be rewound; the oldest go first."""
-_LONGEST = 100_000
+MOST = 5000
+"""Steps that it keeps at most."""
+_LONGEST = 1_000_000
 YOU = "you"
 
 
@@ -54,10 +57,10 @@ class Lane:
             state = run.begin(beginning)
         real = None if self.reality is None else self.reality.start(beginning)
         first = Moment(None, torch.zeros(0, run.data.action_dim), state, (), self._judged(state, real), False, real)
-        self.actions: list[Tensor] = []
+        self._actions = array("f")
         self.drivers: list[str] = []
         self._moments, self._dropped = [first], 0
-        self._room = max(8, BUDGET // max(1, _bytes(first)))
+        self._room = min(MOST, max(8, BUDGET // _bytes(first)))
         self.cursor = 0
 
     @property
@@ -74,6 +77,11 @@ class Lane:
     def length(self) -> int:
         """Steps so far, those ahead of the cursor included."""
         return self._dropped + len(self._moments) - 1
+
+    @property
+    def actions(self) -> Tensor:
+        """Everything that was done, (steps, A) in [-1, 1]."""
+        return torch.tensor(self._actions, dtype=torch.float32).reshape(-1, self.run.data.action_dim)
 
     def rewind(self, step: int) -> None:
         """Show an earlier (or, after that, a later) step."""
@@ -118,7 +126,7 @@ class Lane:
         values |= {name: float(value) for name, value in now.uncertainty.items()}
         over = bool(self.run.models.pessimism.over(now.uncertainty, decided.reshape(1, -1)))
         self._moments.append(Moment(self.driver, decided, now.following, planned, values, over, real))
-        self.actions += list(decided)
+        self._actions.extend(decided.flatten().tolist())
         self.drivers += [self.driver] * len(decided)
         self.cursor += 1
         if len(self._moments) > self._room:
@@ -167,8 +175,9 @@ class Lane:
 
     def _forget_ahead(self) -> None:
         del self._moments[self.cursor - self._dropped + 1 :]
-        del self.actions[self.cursor * self.run.world.action_steps :]
-        del self.drivers[self.cursor * self.run.world.action_steps :]
+        done = self.cursor * self.run.world.action_steps
+        del self._actions[done * self.run.data.action_dim :]
+        del self.drivers[done:]
 
     def _told(self, moment: Moment, step: int) -> dict[str, Any]:
         values = {

@@ -18,7 +18,7 @@ from burnish.policies import Agent, load_agent
 from burnish.recipes.loading import load
 from burnish.recipes.stages.refining import inside
 from burnish.rewards import SuccessReward
-from burnish.studio.reality import Reality, available
+from burnish.studio.reality import Reality, action_names, available
 from burnish.world_models import State, learned_dimensions
 
 _TRIED = 2
@@ -47,7 +47,6 @@ class OpenedRun:
         data: the episodes as the models read them.
         task: as recorded.
         action_names, state_names: of the dimensions; states without names have none.
-        real: why there is no simulator, or None where there is one.
         step_seconds: what an imagined step takes here.
     """
 
@@ -58,16 +57,20 @@ class OpenedRun:
         self.hopeful: Models = found.models.hopeful()
         self.data: Dataset = found.data
         self.policies: dict[str, Path] = found.policies
-        self.missing_simulator = available(found.real)
         self.task = self.data.tasks[0]
         info = self.data.info
         self.action_names = tuple(action_names_of(self.data))
-        if not info.action_names and found.real is not None and self.missing_simulator is None:
-            self.action_names = found.real.recorder.spec.action_names
+        if not info.action_names and found.real is not None:
+            self.action_names = action_names(found.real) or self.action_names
         self.state_names = tuple(info.state_names or ())
         self._agents: dict[str, Agent] = {}
         self._realities: dict[int, Reality] = {}
         self.step_seconds = self._measured()
+
+    @cached_property
+    def missing_simulator(self) -> str | None:
+        """Why there is no simulator here; None where there is one. The first look imports it."""
+        return available(self._found.real)
 
     @property
     def world(self) -> Any:
@@ -195,7 +198,6 @@ class OpenedRun:
             "units": None if info.scaling is None else [list(info.scaling.low), list(info.scaling.high)],
             **self.states(),
             "policies": list(self.policies),
-            "simulator": self.missing_simulator,
             "thresholds": self.thresholds,
             "fps": info.fps / chunk,
             "chunk": chunk,

@@ -10,7 +10,7 @@ from burnish.data import Dataset, image_key
 from burnish.errors import BurnishError, InputError
 from burnish.recipes.stages.recording import Real
 from burnish.simulators.painting import painter_of
-from burnish.simulators.tasks import names_code
+from burnish.simulators.tasks import names_code, suite_of
 
 Observation = dict[str, np.ndarray]
 
@@ -26,6 +26,16 @@ def available(real: Real | None) -> str | None:
     except BurnishError as error:
         return str(error)
     return None
+
+
+def action_names(real: Real) -> tuple[str, ...]:
+    """What the simulator calls the dimensions of an action, where it says so without being imported."""
+    if names_code(real.task) or real.task.startswith("gym:"):
+        return ()
+    try:
+        return suite_of(real.task).describe(real.task, real.simulator).action_names
+    except BurnishError:
+        return ()
 
 
 class Reality:

@@ -56,7 +56,7 @@ def save_drive(out: Path, name: str, run: "OpenedRun", lane: "Lane") -> dict[str
             "seed": start.seed,
             "noise": lane.noise,
             "beside": lane.reality is not None,
-            "actions": [action.tolist() for action in lane.actions[: lane.cursor]],
+            "actions": lane.actions[: lane.cursor].tolist(),
             "drivers": lane.drivers[: lane.cursor],
         },
     )

@@ -166,7 +166,7 @@ def test_saving_and_driving_again(drive, opened, tmp_path):
     assert imagined.sources == ("imagined",) and imagined.tasks == ("imagined: drawer-open-v3",)
     assert imagined.info.robot_type == "imagined sawyer" and imagined.info.simulator is None
     assert torch.equal(imagined.observations[STATE][-1], last)
-    assert torch.equal(imagined.actions[:-1], torch.stack(drive.lanes[0].actions))
+    assert torch.equal(imagined.actions[:-1], drive.lanes[0].actions)
     assert real.sources == ("studio",) and real.seeds == (1_000_005,) and real.info.simulator == "metaworld"
     with pytest.raises(InputError, match=r"field 'source': found an episode that a world model imagined"):
         OwnData.of(folder / "imagined").read()

@@ -2,14 +2,14 @@
 import { colour, sized } from "./draw.js";
 
 /**
- * Curves [{values, colour}] over steps `from` to `to`; `threshold` is a dashed line, `marks` (steps) are shaded, and
+ * Curves [{values, colour}] over steps `from` to `to`, of which `values` begins with `from`; `threshold` is a dashed line, `marks` (steps) are shaded, and
  * `cursor` (a step) is a line.
  */
 export function drawChart(canvas, curves, { from = 0, to = 1, threshold = null, low = null, high = null, marks = [], cursor = null } = {}) {
   const width = canvas.clientWidth || 240;
   const height = canvas.clientHeight || 70;
   const context = sized(canvas, width, height);
-  const shown = curves.flatMap((curve) => curve.values.slice(from, to + 1)).filter((value) => value !== null && value !== undefined);
+  const shown = curves.flatMap((curve) => curve.values).filter((value) => value !== null && value !== undefined);
   const least = low ?? Math.min(...shown, threshold ?? Infinity, 0);
   const most = high ?? Math.max(...shown, (threshold ?? -Infinity) * 1.15, least + 1e-9);
   const x = (step) => 2 + ((step - from) / Math.max(1, to - from)) * (width - 4);
@@ -33,13 +33,12 @@ export function drawChart(canvas, curves, { from = 0, to = 1, threshold = null, 
     context.beginPath();
     let begun = false;
     for (let step = from; step <= to; step++) {
-      const value = curve.values[step];
+      const value = curve.values[step - from];
       if (value === null || value === undefined) continue;
       context[begun ? "lineTo" : "moveTo"](x(step), y(value));
       begun = true;
     }
     context.stroke();
-    if (to === from && curve.values[to] !== null && curve.values[to] !== undefined) context.fillRect(x(to), y(curve.values[to]) - 2, 4, 4);
   }
   if (cursor !== null) {
     context.strokeStyle = colour("--ink");

@@ -10,7 +10,19 @@ import { chooser } from "./starts.js";
 const WINDOW = 200;
 const TRAIL = 80;
 const COLOURS = ["--blue", "--orange"];
+const KEPT = 5000;
 const YOU = "you";
+
+const steps = (from, to) => Array.from({ length: Math.max(0, to - Math.max(0, from) + 1) }, (_, index) => Math.max(0, from) + index);
+
+/** Note a step's `value`; forget what lies beyond `last` (it was rewound and driven anew), and the oldest of too many. */
+function keep(map, step, value, last, most) {
+  if (map.last > last) for (const known of [...map.keys()]) if (known > last) map.delete(known);
+  map.last = last;
+  map.delete(step);
+  map.set(step, value);
+  if (map.size > most) map.delete(map.keys().next().value);
+}
 
 export default async function drive(main, query) {
   const runs = (await ask("/api/runs")).runs;
@@ -52,6 +64,7 @@ class Page {
   onmessage(message) {
     if (message.type === "opened") this.opened(message);
     else if (message.type === "began") this.began(message);
+    else if (message.type === "simulator") this.chooser?.simulator(message.missing);
     else if (message.type === "saved") this.saved(message);
     else if (message.type === "parked") this.status.textContent = "Another page drives another run; touch a key to drive here again.";
     else if (message.type === "error") {
@@ -76,9 +89,7 @@ class Page {
   began(found) {
     this.begin = found.begin;
     this.lanes = found.lanes.map((lane) => {
-      const history = [];
-      for (const step of lane.history) history[step.step] = step;
-      return { driver: lane.driver, history, trails: { imagined: [], real: [] } };
+      return { driver: lane.driver, history: new Map(lane.history.map((step) => [step.step, step])), trails: { imagined: new Map(), real: new Map() } };
     });
     this.panes();
     const { frame, seed, episode, at, beside } = found.begin;
@@ -235,15 +246,9 @@ class Page {
     frame.lanes.forEach((now, number) => {
       const lane = this.lanes[number];
       lane.driver = now.driver;
-      lane.history.length = Math.min(lane.history.length, frame.length + 1);
-      lane.history[now.step] = now;
-      for (const where of ["imagined", "real"]) {
-        const trail = lane.trails[where];
-        trail.length = Math.min(trail.length, now.step);
-        if (now[where]?.state) trail[now.step] = now[where].state;
-      }
-      // Of the past only numbers are kept, not what it looked like.
-      lane.history[now.step] = { ...now, imagined: null, real: null };
+      // Of the past only numbers are kept (and where it was, for a while), and not for ever.
+      keep(lane.history, now.step, { ...now, imagined: null, real: null }, frame.length, KEPT);
+      for (const where of ["imagined", "real"]) if (now[where]?.state) keep(lane.trails[where], now.step, now[where].state, frame.length, TRAIL + 1);
     });
     this.draw();
     const waited = this.pending;
@@ -271,7 +276,7 @@ class Page {
       view.element.classList.toggle("over", view.where === "imagined" && now.over);
       if (seen.state) {
         const ghost = view.where === "imagined" ? now.real?.state ?? null : now.imagined.state ?? null;
-        const trail = lane.trails[view.where].slice(Math.max(0, now.step - TRAIL), now.step + 1).filter(Boolean);
+        const trail = steps(now.step - TRAIL, now.step).map((step) => lane.trails[view.where].get(step)).filter(Boolean);
         if (shape.bodies.length) drawBodies(view.drawing, shape, bounds, seen.state, trail, ghost);
         else view.drawing.hidden = true;
         if (view.others?.open) drawBars(view.bars, shape, this.told.states, bounds, seen.state, ghost);
@@ -285,10 +290,11 @@ class Page {
     }
     const to = Math.max(frame.step, 1);
     const from = Math.max(0, to - WINDOW);
-    const marks = this.lanes[0].history.filter((step) => step?.over).map((step) => step.step);
+    const shown = steps(from, to);
+    const marks = shown.filter((step) => this.lanes[0].history.get(step)?.over);
     for (const [name, chart] of this.charts) {
       const threshold = this.told.thresholds[name] ?? null;
-      const curves = this.lanes.map((lane, number) => ({ values: lane.history.map((step) => step?.[name]), colour: COLOURS[number] }));
+      const curves = this.lanes.map((lane, number) => ({ values: shown.map((step) => lane.history.get(step)?.[name]), colour: COLOURS[number] }));
       const now = frame.lanes.map((lane) => (lane[name] === null || lane[name] === undefined ? "–" : short(lane[name]))).join(" | ");
       const limits = name === "probability" ? { low: 0, high: 1 } : {};
       chart.show(curves, { from, to, threshold, marks, ...limits }, threshold === null || name !== "probability" ? now : `${now} (from ${short(threshold)})`);

@@ -5,7 +5,7 @@ import { bodiesOf, drawBodies, drawPicture } from "./draw.js";
 
 const SHOWN = 16;
 
-/** {element, show(told)}: `begin` is called with what to begin with. */
+/** {element, show(told), simulator(missing)}: `begin` is called with what to begin with. */
 export function chooser(run, begin) {
   const strip = h("div", { class: "starts", role: "group", "aria-label": "Episodes of the data" });
   const outcome = h("select", { "aria-label": "Which episodes" }, [["all", "all episodes"], ["won", "successes"], ["lost", "failures"]].map(([value, text]) => h("option", { value }, text)));
@@ -81,13 +81,15 @@ export function chooser(run, begin) {
       episode.max = String(told.episodes.length - 1);
       first.replaceChildren(...["you", ...told.policies].map((who) => h("option", { value: who }, who)));
       second.replaceChildren(h("option", { value: "" }, "none"), ...["you", ...told.policies].map((who) => h("option", { value: who }, who)));
-      simulator.replaceChildren(...(told.simulator === null
+      thumbnails().catch(fail);
+      look().catch(fail);
+    },
+    simulator(missing) {
+      simulator.replaceChildren(...(missing === null
         ? [h("label", { class: "small" }, beside, "the simulator beside it, with the same actions"),
           h("div", { class: "bar" }, h("label", { class: "small" }, "or a start of the simulator ", seed),
             h("button", { type: "button", onclick: () => begin({ seed: Number(seed.value), ...how() }) }, "Begin there"))]
-        : [h("p", { class: "small muted" }, `No simulator beside it: ${told.simulator}.`)]));
-      thumbnails().catch(fail);
-      look().catch(fail);
+        : [h("p", { class: "small muted" }, `No simulator beside it: ${missing}.`)]));
     },
   };
 }
