@@ -105,7 +105,8 @@ def measured(run: Path, browser: Browser, presses: int, soak: float) -> dict[str
         first = time.perf_counter() - began
         server = cpu_seconds(process.pid)
         told = {"run": run.name, "ready": ready, "first": first, "server_cpu": server, "load": os.getloadavg()[0]}
-        told["what"] = page.locator("p.muted.small").first.inner_text()
+        shown = page.locator("p.muted.small").first.inner_text().split(" · ")
+        told["what"] = f"{run.name}: {shown[0]} · {shown[1]}"
         told |= pressed(page, presses)
         told["steps"], told["frames"] = speed(link, run)
         if soak:

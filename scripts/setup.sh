@@ -89,5 +89,10 @@ if [ "$(uname)" = Linux ] && ! can_render; then
     fi
 fi
 
+if [ -n "${CI:-}" ] && ! command -v chromium >/dev/null 2>&1 && ! command -v google-chrome >/dev/null 2>&1; then
+    say "installing chromium, for the tests of the studio"
+    apt_install chromium || say "no chromium: the tests of the studio in a browser are skipped"
+fi
+
 wanted $VENV/bin/python >$STAMP
 say "done: $VENV/bin/burnish"

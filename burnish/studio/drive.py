@@ -34,7 +34,6 @@ class Drive:
         self.step_seconds = run.step_seconds
         self._wanted, self._holding = torch.zeros(run.data.action_dim), False
         self._last = 0.0
-        self._rate, self._counted = 0.0, 0.0
         start = int(run.data.starts[0])
         self.lanes = [Lane(run, Beginning(start), 0, YOU, None)]
 
@@ -55,11 +54,7 @@ class Drive:
         # Late steps are not made up for: the clock goes on from here.
         self._last = max(self._last + self.period, began - self.period)
         self.advance()
-        now = time.perf_counter()
-        self.step_seconds += _SMOOTH * (now - began - self.step_seconds)
-        if self._counted:
-            self._rate += _SMOOTH * (1 / max(now - self._counted, 1e-6) - self._rate)
-        self._counted = now
+        self.step_seconds += _SMOOTH * (time.perf_counter() - began - self.step_seconds)
 
     def advance(self) -> None:
         """One step of every lane, whatever the clock says."""
@@ -78,9 +73,11 @@ class Drive:
         """
         noted = read_drive(folder)
         actions = torch.tensor(noted["actions"], dtype=torch.float32)
-        if actions.shape[1] != self.run.data.action_dim:
+        if not bool(actions.isfinite().all()) or actions.shape[1] != self.run.data.action_dim:
             found, expected = actions.shape[1], self.run.data.action_dim
-            raise InputError(f"{folder}: a drive with actions of {found} numbers, this run's have {expected}")
+            raise InputError(
+                f"{folder}: found actions of {found} numbers, expected {expected} finite ones as in this run"
+            )
         self._begin(
             Command("begin", frame=noted["frame"], seed=noted["seed"], noise=noted["noise"], beside=noted["beside"])
         )
@@ -145,7 +142,6 @@ class Drive:
             "earliest": max(lane.earliest for lane in self.lanes),
             "length": self.lanes[0].length,
             "step_ms": round(1000 * self.step_seconds, 2),
-            "rate": round(self._rate, 1),
             "lanes": lanes,
         }
         return packed(header, pictures)

@@ -95,15 +95,19 @@ class Engine:
 
             if first is not None:
                 self.doing = "opening the first run"
-                try:
-                    self._open(first)
-                except BurnishError as error:
-                    self.error = str(error)
-            self.ready, self.doing = True, "waiting"
-            if ready is not None:
-                ready()
+                self._open(first)
 
-        self._jobs.put(warm_up)
+        def begin() -> None:
+            try:
+                warm_up()
+            except BurnishError as error:
+                self.error = str(error)
+            finally:
+                self.ready, self.doing = True, "waiting"
+                if ready is not None:
+                    ready()
+
+        self._jobs.put(begin)
         self._thread.start()
 
     def stop(self) -> None:
@@ -244,7 +248,10 @@ class Engine:
                 continue
             if job is None:
                 break
-            job()
+            try:
+                job()
+            except Exception:  # a mistake: whoever asked gets no answer, the others go on
+                traceback.print_exc()
         for each in self._warm.values():
             each.run.close()
 

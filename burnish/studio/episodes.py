@@ -11,7 +11,7 @@ from burnish.errors import InputError
 from burnish.evaluation.prediction import imagine_along
 from burnish.policies import load_agent
 from burnish.report.outcomes import Outcomes, read_outcomes
-from burnish.studio.opened import Beginning, OpenedRun
+from burnish.studio.opened import ASIDE, Beginning, OpenedRun
 from burnish.studio.protocol import packed
 
 PHOTOGRAPH = 160
@@ -86,7 +86,7 @@ def _played(run: OpenedRun, policy: str, seed: int, limit: int, camera: bool) ->
     """Observations, actions in [-1, 1], success and photographs of the frames."""
     if policy not in run.policies:
         raise InputError(f"this run has no policy '{policy}' any more")
-    agent, reality = load_agent(run.policies[policy]), run.reality(0)
+    agent, reality = load_agent(run.policies[policy]), run.reality(ASIDE)
     agent.begin(1)
     observation = reality.start(Beginning(None, seed))
     real, actions, success, photographs = (

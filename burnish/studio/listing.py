@@ -105,9 +105,10 @@ def state_of(run: Path, reported: bool) -> Row:
 
 def _progress(notes: Mapping[str, Any]) -> Row:
     """Share done and seconds left of one stage, by its own speed."""
-    share, seconds = notes.get("share"), notes.get("seconds")
-    known = _is_number(share) and _is_number(seconds) and 0.0 < share <= 1.0
-    return {"share": share if known else None, "left": round(seconds * (1 - share) / share, 1) if known else None}
+    share, seconds = _number(notes.get("share")), _number(notes.get("seconds"))
+    if share is None or seconds is None or not 0.0 < share <= 1.0:
+        return {"share": None, "left": None}
+    return {"share": share, "left": round(seconds * (1 - share) / share, 1)}
 
 
 def read_plain(path: Path) -> dict[str, Any]:
@@ -146,8 +147,8 @@ def _text(value: Any) -> str | None:
     return value[:_TEXT] if isinstance(value, str) else None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _number(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
 
 
 def _refuse(name: str) -> float:

@@ -21,6 +21,8 @@ from burnish.rewards import SuccessReward
 from burnish.studio.reality import Reality, action_names, available
 from burnish.world_models import State, learned_dimensions
 
+ASIDE = -1
+"""The number of the simulator that no lane has."""
 _TRIED = 2
 """Transitions by which it is measured how fast a model is; the first one also warms it up."""
 
@@ -134,9 +136,8 @@ class OpenedRun:
             InputError: no such frame, or no simulator to ask for a start.
         """
         if beginning.frame is None:
-            observation = {
-                key: torch.from_numpy(value)[None] for key, value in self.reality(0).start(beginning).items()
-            }
+            shown = self.reality(ASIDE).start(beginning)
+            observation = {key: torch.from_numpy(value)[None] for key, value in shown.items()}
             return self.outer.observe(self.outer.initial(1), None, observation)
         if not 0 <= beginning.frame < self.data.num_frames:
             raise InputError(f"frame {beginning.frame}: the data set has {self.data.num_frames}")
@@ -148,7 +149,7 @@ class OpenedRun:
         return episode, frame - int(self.data.starts[episode])
 
     def reality(self, number: int) -> Reality:
-        """The simulator beside lane `number`; InputError where there is none here."""
+        """The simulator beside lane `number`, or the one `ASIDE`; InputError where there is none here."""
         if self.missing_simulator is not None:
             raise InputError(f"no simulator beside it: {self.missing_simulator}")
         if number not in self._realities:

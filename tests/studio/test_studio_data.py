@@ -1,14 +1,16 @@
 """Data sets in the studio: what is in them, and labels that `--labels` reads."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from burnish.data import SuccessRule, read_dataset
+from burnish.data import IMAGINED, SuccessRule, read_dataset, write_dataset
 from burnish.data.formats import ReadingRule
 from burnish.data.inspection import inspect
 from burnish.errors import InputError
+from burnish.recipes.own_data import OwnData
 from burnish.studio.datasets import DataSets
 from burnish.studio.folders import Folders
 from tests.recipes.small_runs import write_point_data
@@ -39,6 +41,17 @@ def test_what_is_in_it(sets, tmp_path):
                   lambda: sets.picture(listed["id"], 0, 0, "../up"), lambda: sets.summary("nothing")):  # fmt: skip
         with pytest.raises(InputError):
             wrong()
+
+
+def test_what_was_imagined_is_no_data(tmp_path):
+    write_point_data(tmp_path / "points", episodes=3)
+    data = read_dataset(tmp_path / "points")
+    imagined = [replace(each, source=IMAGINED) for each in data.to_episodes()]
+    write_dataset(tmp_path / "imagined", imagined, data.info)
+    found = inspect(tmp_path / "imagined", ReadingRule())
+    assert not found.usable and "3 of 3 episodes were imagined" in found.findings[0].text
+    with pytest.raises(InputError, match="a world model imagined"):
+        OwnData.with_roles({"rollouts": [tmp_path / "imagined"]}).read()
 
 
 def test_labels_are_read_by_a_run(sets, tmp_path):

@@ -45,9 +45,9 @@ export function drawBodies(canvas, shape, bounds, state, trail = [], ghost = nul
   const width = canvas.clientWidth || 240;
   const views = labels ? VIEWS : VIEWS.slice(0, 1);
   // Beside each other where there is room, else above each other.
-  const beside = labels && width > 430;
+  const beside = labels && width > 360;
   const wide = beside ? width / 2 : width;
-  const each = labels ? Math.min(wide * 0.8, 400) : wide;
+  const each = labels ? Math.min(beside ? wide : wide * 0.8, 400) : wide;
   const tall = beside ? each : each * views.length;
   canvas.style.height = `${tall}px`;
   const context = sized(canvas, width, tall);
@@ -98,10 +98,10 @@ export function drawBodies(canvas, shape, bounds, state, trail = [], ghost = nul
     });
     context.restore();
     if (labels && row === 0) {
-      let from = left + 96;
+      let from = left + 7;
       shape.bodies.forEach((body, index) => {
         context.fillStyle = colour(COLOURS[index % COLOURS.length]);
-        context.fillText(body.name, from, top + 16);
+        context.fillText(body.name, from, top + each - 7);
         from += context.measureText(body.name).width + 10;
       });
     }

@@ -190,7 +190,7 @@ class Page {
     const drawing = h("canvas", { role: "img", "aria-label": `${where}, lane ${number + 1}`, class: this.told.pictures ? "pixels" : "" });
     const bars = h("canvas", { role: "img", "aria-label": `other dimensions, ${where}` });
     const others = this.told.pictures || !this.shape.rest.length ? null : h("details", { open: !this.shape.bodies.length }, h("summary", { class: "small" }, "Joints and the rest"), bars);
-    const camera = h("canvas", { role: "img", "aria-label": "the simulator's camera" });
+    const camera = h("canvas", { role: "img", class: "camera", "aria-label": "the simulator's camera" });
     camera.hidden = true;
     const look = where === "real" ? h("label", { class: "small" }, h("input", { type: "checkbox", onchange: (event) => this.send("camera", { on: event.target.checked }) }), "camera") : null;
     const element = h("section", { class: "pane", "data-where": where, "data-lane": String(number) }, h("h3", {}, title, told, look), drawing, camera, others);

@@ -75,7 +75,7 @@ export default async function episodes(main, query) {
     const option = (name, text) => h("label", { class: "small" }, h("input", { type: "checkbox", checked: Boolean(play[name]), onchange: (event) => { play[name] = event.target.checked; play(index); } }), text);
     const views = clips.flatMap((clip) => ["real", "imagined"].map((where) => {
       const canvas = h("canvas", { role: "img", "aria-label": `${clip.policy}, ${where}`, class: clip.frames[0].real.pictures.length ? "pixels" : "" });
-      const camera = h("canvas", { role: "img", "aria-label": "the simulator's camera" });
+      const camera = h("canvas", { role: "img", class: "camera", "aria-label": "the simulator's camera" });
       camera.hidden = clip.frames[0][where].camera === undefined;
       const tag = h("span", { class: "tag" });
       return { clip, where, canvas, camera, tag, element: h("section", { class: "pane" }, h("h3", {}, h("span", {}, `${clip.policy} · ${where === "real" ? "simulator" : "imagined"}`), tag), canvas, camera) };

@@ -50,8 +50,9 @@ export class Inputs {
   key(event, down) {
     const dimension = PAIRS.findIndex((pair) => pair.includes(event.code));
     if (dimension < 0 || dimension >= this.count || event.ctrlKey || event.metaKey || event.altKey) return;
-    // A field, and a slider that has the focus, want these keys themselves.
-    if (down && event.target.closest?.("input:not([type=checkbox]), select, textarea")) return;
+    // A field, and (of arrows) a slider that has the focus, want these keys themselves.
+    const fields = event.code.startsWith("Arrow") ? "input:not([type=checkbox]), select" : "input:not([type=checkbox]):not([type=range]), select";
+    if (down && event.target.closest?.(fields)) return;
     if (down) event.preventDefault();
     if (event.repeat || down === this.keys.has(event.code)) return;
     this.keys[down ? "add" : "delete"](event.code);

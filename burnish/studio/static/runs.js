@@ -82,7 +82,7 @@ export default async function runs(main) {
     const age = run.created ? (Date.now() - Date.parse(run.created)) / 1000 : null;
     return h("tr", { "data-id": run.id },
       h("td", {}, box),
-      h("td", { class: "name wide" }, run.report ? h("a", { href: address("compare", { runs: run.id }) }, run.name) : run.name, run.headline ? h("span", { class: "interval" }, run.headline) : null, run.problem ? h("span", { class: "problem" }, run.problem) : null),
+      h("td", { class: "name wide", title: run.sentence ?? null }, run.report ? h("a", { href: address("compare", { runs: run.id }) }, run.name) : run.name, run.headline ? h("span", { class: "interval" }, run.headline) : null, run.problem ? h("span", { class: "problem" }, run.problem) : null),
       h("td", { "data-label": "Task" }, run.task ?? "–"),
       h("td", { "data-label": "Recipe" }, run.recipe ?? "–"),
       h("td", { class: "number", "data-label": "Seed" }, String(run.seed ?? "–")),
