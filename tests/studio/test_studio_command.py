@@ -22,7 +22,7 @@ def test_help_fits_on_a_screen(capsys):
         ([".", "--port", "70000"], "from 0 to 65535"),
         ([".", "--threads", "0"], "at least one of --threads"),
         ([".", "--dataset", "nowhere"], "nowhere: no such file or folder"),
-        ([".", "--drive", "."], "--drive needs the one run"),
+        ([".", "--drive", "."], "--drive needs the run that it was driven in"),
         ([".", "--host", "no.such.host.invalid", "--token", "long enough token"], "choose another --port or --host"),
     ],
     ids=range(8),

@@ -86,7 +86,7 @@ export default async function episodes(main, query) {
       h("h2", {}, `Start ${index} (seed ${table.seeds[index]})`),
       h("div", { class: "bar" }, play_, at, option("camera", "the simulator's camera"), names.includes("filtered") ? option("filtered", "filtered, too") : null,
         h("a", { href: address("drive", { run: key }) }, "Drive in this model")),
-      slider, h("div", { class: "panes" }, views.map((view) => view.element)), h("div", { class: "strip" }, gap.element),
+      slider, h("div", { class: "panes pairs" }, views.map((view) => view.element)), h("div", { class: "strip" }, gap.element),
       ...differs.map((clip) => h("p", { class: "small problem" }, `${clip.policy}: the evaluation, which played several starts at once, had a ${clip.recorded ? "success" : "failure"} here; networks differ in the last bits.`)),
     ].filter(Boolean));
 
