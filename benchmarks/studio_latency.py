@@ -70,11 +70,12 @@ def main() -> None:
     before = os.getloadavg()[0]
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=args.chromium, args=["--no-sandbox", "--disable-gpu"])
-        found = [measured(run, browser, args.presses, args.soak if run == args.runs[0] else 0) for run in args.runs]
+        found = [measured(run, browser, args.presses) for run in args.runs]
+        listing, load = listed(args.runs[0]), (before, os.getloadavg()[0])
+        soak = soaked(args.runs[0], browser, args.soak) if args.soak else None
         chromium = browser.version
         browser.close()
-    listing = listed(args.runs[0])
-    args.out.write_text(page_of(found, listing, chromium, (before, os.getloadavg()[0])))
+    args.out.write_text(page_of(found, listing, soak, chromium, load))
     print(args.out.read_text())
 
 
@@ -93,7 +94,7 @@ def studio(*paths: Path) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
         process.wait(timeout=60)
 
 
-def measured(run: Path, browser: Browser, presses: int, soak: float) -> dict[str, Any]:
+def measured(run: Path, browser: Browser, presses: int) -> dict[str, Any]:
     """Everything of one run."""
     began = time.perf_counter()
     with studio(run) as (process, link, ready):
@@ -109,8 +110,6 @@ def measured(run: Path, browser: Browser, presses: int, soak: float) -> dict[str
         told["what"] = f"{run.name}: {shown[0]} · {shown[1]}"
         told |= pressed(page, presses)
         told["steps"], told["frames"] = speed(link, run)
-        if soak:
-            told["soak"] = soaked(page, process.pid, soak)
         page.close()
     return told
 
@@ -143,10 +142,11 @@ def speed(link: str, run: Path, seconds: float = 5.0) -> tuple[float, float]:
         for each in ({"do": "begin", "frame": 0, "drivers": ["pretrained"]}, {"do": "speed", "factor": 10}):
             socket.send(json.dumps(each))
         socket.send(json.dumps({"do": "play", "on": True}))
-        began, frames, steps = 0.0, 0, [0, 0]
+        began, frames, steps, fresh = 0.0, 0, [0, 0], False
         while not began or time.perf_counter() - began < seconds:
             message = socket.recv(timeout=60)
-            if isinstance(message, bytes):
+            fresh = fresh or '"began"' in str(message[:40])
+            if isinstance(message, bytes) and fresh:
                 size = int.from_bytes(message[:4], "little")
                 step = json.loads(message[4 : 4 + size])["step"]
                 if step >= 10 and not began:
@@ -158,16 +158,20 @@ def speed(link: str, run: Path, seconds: float = 5.0) -> tuple[float, float]:
     return (steps[1] - steps[0]) / took, frames / took
 
 
-def soaked(page: Page, pid: int, seconds: float) -> dict[str, Any]:
+def soaked(run: Path, browser: Browser, seconds: float) -> dict[str, Any]:
     """Memory of server and page in MiB while a policy drives."""
-    page.get_by_role("button", name="pretrained").click()
-    began, samples = time.perf_counter(), []
-    while time.perf_counter() - began < seconds:
-        page.wait_for_timeout(1000 * min(10.0, seconds / 20))
-        heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
-        samples.append((time.perf_counter() - began, resident(pid), heap))
-    step = page.locator("#step").inner_text()
-    return {"seconds": seconds, "samples": samples, "step": step}
+    with studio(run) as (process, link, _):
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(link)
+        page.get_by_role("button", name="pretrained").click()
+        began, samples = time.perf_counter(), []
+        while time.perf_counter() - began < seconds:
+            page.wait_for_timeout(1000 * min(10.0, seconds / 20))
+            heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
+            samples.append((time.perf_counter() - began, resident(process.pid), heap))
+        told = {"seconds": seconds, "samples": samples, "step": page.locator("#step").inner_text()}
+        page.close()
+    return told
 
 
 def listed(run: Path) -> dict[str, float]:
@@ -205,7 +209,13 @@ def resident(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def page_of(found: list[dict[str, Any]], listing: dict[str, float], chromium: str, load: tuple[float, float]) -> str:
+def page_of(
+    found: list[dict[str, Any]],
+    listing: dict[str, float],
+    soak: dict[str, Any] | None,
+    chromium: str,
+    load: tuple[float, float],
+) -> str:
     cores, headless = len(os.sched_getaffinity(0)), f"headless Chromium {chromium.split('.')[0]}"
     heads = ("Run", "first picture", "CPU time of the server until then", "key to changed pixel, p50", "p95", "presses")
     heads = (*heads, "imagined steps/s", "pictures/s at a client", "load")
@@ -227,13 +237,15 @@ def page_of(found: list[dict[str, Any]], listing: dict[str, float], chromium: st
     lines += [f"- {' · '.join(each['what'].split(' · ')[:2])}: {each['own']}" for each in found]
     first, again = listing["first"], listing["again"]
     lines += ["", f"{FOLDERS} run folders are listed in {first:.2f} s the first time, {again:.2f} s again."]
-    for each in found:
-        if "soak" in each:
-            samples = each["soak"]["samples"]
-            at = [samples[int(share * (len(samples) - 1))] for share in (0.1, 0.5, 1.0)]
-            words = "; ".join(f"{server:.0f} and {heap:.0f} after {s:.0f} s" for s, server, heap in at)
-            head = f"Memory while a policy drives for {each['soak']['seconds']:.0f} s ({each['soak']['step']})"
-            lines += ["", f"{head}, MiB of the server and of the page's heap: {words}."]
+    if soak is not None:
+        samples = soak["samples"]
+        at = [samples[int(share * (len(samples) - 1))] for share in (0.1, 0.5, 1.0)]
+        words = "; ".join(f"{server:.0f} and {heap:.0f} after {s:.0f} s" for s, server, heap in at)
+        head = f"Memory while a policy drives the first run for {soak['seconds']:.0f} s ({soak['step']})"
+        lines += [
+            "",
+            f"{head}, MiB of the server and of the page's heap: {words}. (The server keeps the last 5000 steps.)",
+        ]
     return "\n".join(lines) + "\n"
 
 

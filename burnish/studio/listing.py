@@ -97,8 +97,10 @@ def state_of(run: Path, reported: bool) -> Row:
     except (OSError, InputError):
         pass
     if not underway:
-        # Between two stages nothing is under way for a moment.
-        return {"is": "done" if reported else "stopped", "stages": [], "quiet": None}
+        if reported:
+            return {"is": "done", "stages": [], "quiet": None}
+        # Between two stages nothing is under way for a moment; a stage that is done moves into the folder.
+        newest = run.stat().st_mtime if run.is_dir() else 0.0
     quiet = max(0.0, time.time() - newest)
     return {"is": "running" if quiet < ALIVE else "stopped", "stages": underway[:8], "quiet": round(quiet, 1)}
 

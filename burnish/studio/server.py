@@ -20,7 +20,7 @@ from burnish.errors import BurnishError, InputError
 from burnish.studio.engine import Engine, Viewer
 from burnish.studio.folders import SERVED, served_file
 from burnish.studio.listing import Listing, read_plain
-from burnish.studio.protocol import LARGEST, read_command
+from burnish.studio.protocol import read_command
 from burnish.studio.security import FOREIGN, PAGE
 
 BODY = 2 * 2**20
@@ -279,6 +279,3 @@ def _whole(text: str | None) -> int:
     if text is None or not text.isdecimal() or len(text) > 15:
         raise InputError("expected a whole number")
     return int(text)
-
-
-__all__ = ["BODY", "LARGEST", "Studio"]

@@ -52,8 +52,9 @@ def serve(where: Where) -> None:
     """
     from burnish.studio.engine import Engine
     from burnish.studio.listing import Listing
+    from burnish.studio.protocol import LARGEST
     from burnish.studio.security import Guard, chosen_token
-    from burnish.studio.server import LARGEST, Studio
+    from burnish.studio.server import Studio
 
     token = chosen_token(where.host, where.token)
     folders = Folders(where.paths)

@@ -31,10 +31,14 @@ def test_a_run_under_way(tmp_path):
     assert state["is"] == "running" and state["stages"] == [{"stage": "world_model", "share": 0.25, "left": 90.0}]
     os.utime(notes, (time.time() - ALIVE - 5,) * 2)
     assert state_of(run, False)["is"] == "stopped"
-    notes.write_text(json.dumps({"seconds": 1e400 if False else 3, "share": 0}))
+    notes.write_text(json.dumps({"seconds": 3, "share": 0}))
     assert state_of(run, False)["stages"][0] == {"stage": "world_model", "share": None, "left": None}
     notes.write_text('{"share": NaN}')
     assert state_of(run, True) == {"is": "done", "stages": [], "quiet": None}
+    shutil.rmtree(run / ".partial")
+    assert state_of(run, False)["is"] == "running", "between two stages"
+    os.utime(run, (time.time() - ALIVE - 5,) * 2)
+    assert state_of(run, False) == {"is": "stopped", "stages": [], "quiet": pytest.approx(ALIVE + 5, abs=2)}
 
 
 def test_five_hundred_runs_in_a_second(small_run, tmp_path):
