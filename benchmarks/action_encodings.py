@@ -32,7 +32,7 @@ from burnish.evaluation.fidelity import HOLD, MODEL, picture_fidelity
 from burnish.evaluation.prediction import open_loop
 from burnish.networks import UNET_PRESETS
 from burnish.networks.action_encoding import ActionEncodingName
-from burnish.recipes.runs import chosen_device
+from burnish.recipes.how import chosen_device
 from burnish.storage import read_json, write_json
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from burnish.data import STATE, Dataset, DatasetInfo, Episode, Streams
+from burnish.networks import RSSMCell
 from burnish.world_models import RSSM, RSSM_PRESETS, RSSMConfig
 
 RESULTS = Path(__file__).parent / "results"
@@ -76,8 +77,10 @@ def measure(name: str, config: RSSMConfig, device: str, envs: int, budget: float
     action = torch.rand(envs, ACTION_DIM, device=device) * 2 - 1
     imagining = seconds_each(lambda: model.imagine(state, action, generator), device, budget)
     advancing = seconds_each(lambda: model.advance(state, action), device, budget)
+    cell = model.cell
+    assert isinstance(cell, RSSMCell)
     gru_input = torch.zeros(envs, config.hidden, device=device)
-    gru = seconds_each(lambda: model.cell.gru(gru_input, state.h), device, budget)
+    gru = seconds_each(lambda: cell.gru(gru_input, state.h), device, budget)
     decoding = seconds_each(lambda: model.decode(state), device, budget)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),

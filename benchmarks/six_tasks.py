@@ -34,7 +34,8 @@ from burnish.errors import BurnishError, InputError
 from burnish.networks import UNET_PRESETS
 from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
-from burnish.recipes.runs import How, Resolved, run_recipe
+from burnish.recipes.how import How
+from burnish.recipes.runs import Resolved, run_recipe
 from burnish.recipes.world4rl import World4RL
 from burnish.storage import write_bytes_atomic, write_json
 from burnish.world_models import PixelDiffusionConfig

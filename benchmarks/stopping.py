@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 
 from burnish.pipeline.side_by_side import Job, run_side_by_side
-from burnish.recipes.runs import How, execute_targets, reopen
+from burnish.recipes.how import How
+from burnish.recipes.runs import execute_targets, reopen
 
 RESULTS = Path(__file__).parent / "results"
 NUMBERS = {"outcome_error": "outcome error", "open_loop_error": "open-loop error"}

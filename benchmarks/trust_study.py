@@ -38,8 +38,9 @@ from burnish.pipeline.side_by_side import Job, run_side_by_side
 from burnish.policies import Agent
 from burnish.recipes.base import Models, Plan
 from burnish.recipes.catalogue import entry
+from burnish.recipes.how import How
 from burnish.recipes.methods import BaselineConfig, measure, measured, play
-from burnish.recipes.runs import How, Resolved, execute_targets, reopen
+from burnish.recipes.runs import Resolved, execute_targets, reopen
 from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes
 from burnish.recipes.stages.gate import plays, recorded_outcome
 from burnish.recipes.stages.imagining import imagined

@@ -1,11 +1,13 @@
 """Burnish: refine a pretrained robot policy inside a frozen world model, then prove it on a real simulator."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from burnish.recipes.loading import Loaded
 
+Paths = str | Path | Sequence[str | Path]
 __version__ = "0.1.0"
 __all__ = ["load", "run"]
 
@@ -17,7 +19,8 @@ def run(
     seed: int = 0,
     out: str | Path | None = None,
     preset: Any = None,
-    dataset: str | Path | None = None,
+    dataset: str | Path | Mapping[str, Paths] | None = None,
+    data_task: str | None = None,
     policy: str | Path | None = None,
     reading: Any = None,
     how: Any = None,
@@ -30,11 +33,14 @@ def run(
         seed: of the data, of all training and of refinement.
         out: the run folder, by default runs/RECIPE-TASK-SEED.
         preset: the name of one of the recipe's, for instance `tiny`, or a whole configuration; by default its first.
-        dataset: your own LeRobotDataset; models learn from it alone.
+        dataset: your own data set, of any format that is known; models learn from it alone. Or several by what they
+            are, `{"demonstrations": A, "rollouts": [B, C], "play": D}`: an expert's episodes, which are cloned; what a
+            policy did, successes and failures; anything else that the robot did.
+        data_task: the task of your data to learn, by default their only one.
         policy: start from this one instead of cloning: a folder of Burnish's or LeRobot's, `module:factory`, or
             `ws://host:port` (docs/policies.md).
         reading: how the data set is read, a `burnish.data.formats.ReadingRule`.
-        how: threads, processes and device, a `burnish.recipes.runs.How`.
+        how: threads, processes and device, a `burnish.recipes.how.How`.
 
     Raises:
         burnish.errors.InputError: something about the arguments or the data is wrong.
@@ -42,22 +48,38 @@ def run(
     """
     from burnish.data.formats import ReadingRule
     from burnish.recipes.catalogue import entry
-    from burnish.recipes.runs import How, NewRun, run_recipe
+    from burnish.recipes.runs import NewRun, run_recipe
 
     found = entry(recipe)
     new = NewRun(
         task=task,
         seed=seed,
         out=Path(out) if out is not None else None,
-        dataset=Path(dataset) if dataset is not None else None,
+        dataset=Path(dataset) if isinstance(dataset, str | Path) else None,
+        **_by_role(dataset),
+        data_task=data_task,
         policy=None if policy is None else str(policy),
         reading=reading or ReadingRule(),
         config=found.preset(preset) if preset is None or isinstance(preset, str) else preset,
     )
     resolved = new.resolve(found.name if ":" not in recipe else recipe)
-    report = run_recipe(new.folder(resolved), resolved, how=how or How())
+    report = run_recipe(new.folder(resolved), resolved, how=how)
     assert report is not None
     return report
+
+
+def _by_role(dataset: "str | Path | Mapping[str, Paths] | None") -> "dict[str, Any]":
+    from burnish.errors import InputError
+    from burnish.recipes.own_data import SOURCES
+
+    if dataset is None or isinstance(dataset, str | Path):
+        return {}
+    if not dataset or set(dataset) - set(SOURCES):
+        raise InputError(f"dataset: found {sorted(dataset)}, expected a path, or paths by {', '.join(SOURCES)}")
+    return {
+        role: (Path(said),) if isinstance(said, str | Path) else tuple(map(Path, said))
+        for role, said in dataset.items()
+    }
 
 
 def load(run: str | Path, *, device: str = "cpu", trust_code: bool = False) -> "Loaded":

@@ -81,13 +81,14 @@ def stage(command: str) -> Callable[[list[str]], None]:
             raise InputError(f"which run folder? burnish {command} RUN")
         _nothing_more(folders[1:])
 
-        from burnish.recipes.runs import How, reopen, run_recipe
+        from burnish.recipes.how import How
+        from burnish.recipes.runs import reopen, run_recipe
         from burnish.recipes.stages.reporting import closing_words
         from burnish.training import current
 
-        folder, o = Path(folders[0]), options
-        resolved = reopen(folder, o.trust_code)
-        report = run_recipe(folder, resolved, command, How(o.threads, o.processes, o.device, o.verify, o.jobs))
+        folder = Path(folders[0])
+        resolved = reopen(folder, options.trust_code)
+        report = run_recipe(folder, resolved, command, How.of(options))
         if current().first:
             done = [each.name for each in resolved.plan.commands[command]]
             print(closing_words(report, folder) if report is not None else usage.left_behind(folder, done))
@@ -116,6 +117,36 @@ def compare(args: list[str]) -> None:
     _nothing_more(rest)
     table = do_compare(new.out, new.resolve(), new.workers, shlex.join(["burnish", "compare", *args]))
     print(f"{table.read_text()}\n  {table}\n  {table.with_suffix('.html')}")
+
+
+def sweep(args: list[str]) -> None:
+    """`burnish sweep RECIPE …`, `burnish sweep status OUT` and `burnish sweep cancel OUT`."""
+    import shlex
+
+    from burnish.recipes import sweeping
+
+    if args[:1] in (["status"], ["cancel"]):
+        if len(args) != 2:
+            raise InputError(f"whose? burnish sweep {args[0]} OUT, the sweep's folder")
+        if args[0] == "status":
+            print("\n".join(sweeping.status(Path(args[1]))))
+        else:
+            sweeping.cancel(Path(args[1]))
+            print(f"{args[1]}: the sweep ends within seconds; what was done stays")
+        return
+
+    from burnish.flags import own_and_rest, parse
+    from burnish.pipeline import ExecutorConfig
+
+    if not args or args[0].startswith("-"):
+        raise InputError("which recipe? burnish sweep RECIPE --tasks TASK [TASK] --seeds 0 1 2; or sweep status OUT")
+    own, rest = own_and_rest(sweeping.NewSweep(), args[1:])
+    new, more = parse(sweeping.NewSweep(), own, f"burnish sweep {args[0]}")
+    _nothing_more(more)
+    plan = sweeping.planned(args[0], new, rest, shlex.join(["burnish", "sweep", *args]))
+    where = ExecutorConfig(new.executor, new.jobs, new.cpus, new.gpus, new.executor_options)
+    table = sweeping.sweep(new.out, plan, where)
+    print(f"{table.read_text()}\n  {table}")
 
 
 def export(args: list[str]) -> None:
@@ -246,6 +277,10 @@ class StageOptions:
     device: str = "cpu"
     verify: bool = False
     jobs: int | None = None
+    executor: Literal["local", "slurm", "ray"] = "local"
+    cpus: int = 1
+    gpus: float = 0.0
+    executor_options: tuple[str, ...] = ()
     trust_code: bool = False
 
 
@@ -291,6 +326,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
     "demo": (demo, "the main job on Meta-World's drawer-open; minutes on two CPU cores"),
     "run": (run, "all the stages of a recipe: burnish run world4rl --task drawer-open-v3"),
     "compare": (compare, "baselines and recipes on the same data: tasks × seeds × methods, as one table"),
+    "sweep": (sweep, "a recipe over tasks × seeds × settings, here or on a cluster, as one table"),
     "export": (export, "the accepted policy for a robot: burnish export RUN --to onnx|lerobot OUT"),
     "studio": (studio, "look at runs and data, and drive inside a world model, in a browser: burnish studio [RUN …]"),
     "serve": (serve, "the accepted policy over a websocket, by openpi's protocol"),
@@ -322,7 +358,8 @@ def _command(name: str, args: list[str]) -> int | None:
 
 
 def _run(recipe: str, new: "NewRun[Any]") -> None:
-    from burnish.recipes.runs import How, run_recipe, say_plan
+    from burnish.recipes.how import How
+    from burnish.recipes.runs import run_recipe, say_plan
     from burnish.recipes.stages.reporting import closing_words
     from burnish.training import current
 
@@ -332,7 +369,7 @@ def _run(recipe: str, new: "NewRun[Any]") -> None:
         say_plan(new.folder(resolved), resolved)
         return
     folder = new.folder(resolved)
-    report = run_recipe(folder, resolved, how=How(new.threads, new.processes, new.device, new.verify, new.jobs))
+    report = run_recipe(folder, resolved, how=How.of(new))
     assert report is not None
     if current().first:
         print(closing_words(report, folder))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import yaml
+from yaml.composer import ComposerError
 
 from burnish.errors import InputError
 from burnish.storage import read_bytes, write_bytes_atomic
@@ -286,7 +287,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
 def save_yaml(path: str | Path, data: Mapping[str, Any]) -> None:
     """Write plain data as YAML, atomically and in the order given."""
     # Other letters than ASCII are escaped: PyYAML does not read back all of those that it would write plainly.
-    text = yaml.safe_dump(_plain(data, str(path)), sort_keys=False)
+    text = yaml.dump(_plain(data, str(path)), Dumper=_SafeDumper, sort_keys=False)
     write_bytes_atomic(path, text.encode())
 
 
@@ -306,15 +307,20 @@ class _SafeLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.composer.ComposerError(
+            raise ComposerError(
                 None, None, f"found the alias *{event.anchor}, expected it written out", event.start_mark
             )
         return super().compose_node(parent, index)
 
 
-_SafeLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+class _SafeDumper(yaml.SafeDumper):
+    """The safe dumper, which quotes the texts that the loader would read as numbers."""
+
+
+for _kind in (_SafeLoader, _SafeDumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 
 
 def _canonical_numbers(value: Any) -> Any:

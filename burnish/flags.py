@@ -45,6 +45,18 @@ class Setting:
         return bounds.replace("a number", kind, 1) if bounds.startswith("a number") else f"{kind}, {bounds}"
 
 
+def own_and_rest(default: Any, args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments that set fields of `default`, with their values, and all others: of another command."""
+    own, rest = list[str](), list[str]()
+    names = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(default)}
+    into = rest
+    for argument in args:
+        if argument.startswith("--"):
+            into = own if argument.partition("=")[0] in names else rest
+        into.append(argument)
+    return own, rest
+
+
 def parse(default: Options, args: Sequence[str], command: str, kind: Any = None) -> tuple[Options, list[str]]:
     """`default` with what the arguments change, and the arguments that are no flags.
 

@@ -15,8 +15,9 @@ _READING = """\
 How your own data set is read (docs/own-data.md):
   --success-column NAME, --success-above NAME=VALUE, --success-on-termination, --failed-episodes N [N], --labels CSV,
   --success-last-frames N  how success is told (default next.success or success), and how many frames at the end show it
-  --state-key NAME [NAME], --action-key NAME, --action-units own|unit|auto, --fps N        columns and their units
-  --skip-bad, --stride N, --stride-actions last|sum        leave bad episodes out; make one frame of N"""
+  --state-key NAME [NAME], --action-key NAME, --action-units own|unit|auto, --action-targets recorded|absolute|relative,
+  --fps N                  columns, their units, and whether actions are learned as places or as the way there
+  --skip-bad, --stride N, --stride-actions last|sum, --picture-size N, --crop centre|T,L,H,W    which frames, and how"""
 
 _DATA = """\
 usage: burnish data inspect PATH [--page FILE.html] [--json] [OPTIONS]
@@ -35,9 +36,9 @@ v3.0 and v2.1, robomimic's, ACT's and Minari's HDF5, Diffusion Policy's zarr, CA
 Exit codes of inspect: 0 a run can come of it (perhaps with warnings), 2 none can, for the errors that are listed."""
 
 _MACHINE = """\
-  --device DEVICE          where models train and imagine: cpu, or cuda
   --threads N, --jobs N    PyTorch's threads; or stages side by side, of one thread each (default: one for each core)
-  --processes N            that train together on this machine; default one, or as many as torchrun started"""
+  --device D, --processes N  cpu or cuda; and processes that train together (default one, or as torchrun started)
+  --executor slurm|ray     work on stages on a cluster, --jobs N at once (--cpus, --gpus, --executor-options)"""
 
 _RUN = """\
 usage: burnish run {name} --task TASK [OPTIONS]
@@ -56,9 +57,7 @@ usage: burnish run {name} --task TASK [OPTIONS]
   --config.NAME VALUE      any setting; burnish run {name} --help-all lists all with their ranges
 
 {reading}
-Examples:
-  burnish run {name} --task drawer-open-v3 --seed 1
-  burnish run {name} --dataset my_data --success-last-frames 5 --config.ppo.gamma 0.98
+Example: burnish run {name} --dataset my_data --success-last-frames 5 --config.refine.iterations 40
 
 {exit_codes}"""
 
@@ -68,6 +67,25 @@ usage: burnish run RECIPE --task TASK [OPTIONS]
 {table}
 
 burnish run RECIPE --help lists the options."""
+
+_SWEEP = """\
+usage: burnish sweep RECIPE --tasks TASK [TASK] [OPTIONS]
+       burnish sweep status OUT | burnish sweep cancel OUT
+
+A recipe's runs over tasks × seeds × settings, side by side here or on a cluster, as one table. The same command goes on
+where it was stopped.
+
+  --tasks TASK [TASK]      burnish tasks lists them
+  --seeds N [N]            runs of each task (default 0 1 2)
+  --set NAME=A,B [...]     settings to try, all with all: --set config.ppo.clip=0.1,0.2 config.worlds=1,3
+  --out FOLDER             of the runs and the table (default runs/sweep)
+  --jobs N                 runs at once (default 2), each with --cpus N threads (default 1)
+  --executor KIND          local (default), slurm or ray; --gpus N of each run, --executor-options NAME=VALUE
+                           (docs/clusters.md)
+
+Every other option is one of burnish run, and all runs get it: --preset tiny --config.gate.worlds 0.
+
+{exit_codes}"""
 
 _COMPARE = """\
 usage: burnish compare [OPTIONS]
@@ -173,7 +191,15 @@ _STAGE_TEXTS = {
 }
 
 
-_TEXTS = {"demo": _DEMO, "export": _EXPORT, "recipes": _RECIPES, "serve": _SERVE, "studio": _STUDIO, "tasks": _TASKS}
+_TEXTS = {
+    "demo": _DEMO,
+    "export": _EXPORT,
+    "recipes": _RECIPES,
+    "serve": _SERVE,
+    "studio": _STUDIO,
+    "sweep": _SWEEP,
+    "tasks": _TASKS,
+}
 
 
 def all_commands(commands: Mapping[str, tuple[Any, str]]) -> str:

@@ -1,5 +1,6 @@
 """Checks our datasets against LeRobot itself; run it with `scripts/check_lerobot.sh`, which installs what it needs."""
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
@@ -245,8 +246,22 @@ def we_open_lerobots(folder: Path, vcodec: str | None) -> None:
     print("LeRobot opens our copy of its own dataset")
 
 
+def lerobot_opens(path: Path) -> None:
+    """Open somebody's data set with LeRobot, and compare every state and action with what Burnish reads."""
+    ours, theirs = read_dataset(path, SuccessRule(last_frames=1), cameras=()), LeRobotDataset("burnish/own", root=path)
+    check("episodes", theirs.num_episodes, ours.num_episodes)
+    columns = theirs.hf_dataset.with_format("numpy")
+    check(STATE, np.asarray(columns[STATE][:]), ours.observations[STATE].numpy())
+    check("action", np.asarray(columns["action"][:]), ours.actions.numpy())
+    print(f"LeRobot opens {path}: {ours.num_episodes} episodes, {ours.num_frames} frames, the same numbers")
+
+
 def main() -> None:
-    """Run all checks in a temporary folder."""
+    """Check the data sets that are named, or else all that there is, in a temporary folder."""
+    if sys.argv[1:]:
+        for path in sys.argv[1:]:
+            lerobot_opens(Path(path))
+        return
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("image", "video"):
             lerobot_opens_ours(Path(folder) / f"our_{kind}s", kind)

@@ -89,6 +89,12 @@ EXAMPLES = {
         3 * SIZE**2, rewards.FrameClassifierConfig(image_size=SIZE, members=2)
     ),
     "GaussianPolicy": gaussian,
+    "GRUEnsemble": lambda: world_models.GRUEnsemble(
+        DIM,
+        ACTIONS,
+        world_models.GRUEnsembleConfig(members=2, hidden=8, layers=2, head=(8,), privileged="observation.contacts"),
+        3,
+    ),
     "LatentEnsemble": lambda: world_models.LatentEnsemble(rssm(), world_models.LatentEnsembleConfig(2, (8,))),
     "ObservationHistory": lambda: history(frames=3, feature_frames=2),
     "OnFrames": lambda: world_models.OnFrames(on_pixels(), POOL),
@@ -102,6 +108,9 @@ EXAMPLES = {
     "RSSM": rssm,
     "RewardAndSuccess": lambda: rewards.RewardAndSuccess(reward_head(), EXAMPLES["SuccessClassifier"]()),
     "RewardHead": reward_head,
+    "SeveralWorlds": lambda: world_models.SeveralWorlds(
+        tuple(world_models.DiffusionWorldModel(space(), world_models.DiffusionConfig(8, 1)) for _ in range(2))
+    ),
     "WrittenReward": lambda: rewards.WrittenReward(rewards.RewardConfig("terms", terms=("-2 effort",)), ("x", "y")),
     "SuccessClassifier": lambda: rewards.SuccessClassifier(5, rewards.ClassifierConfig(members=2, hidden=(8,))),
     "TanhPolicy": lambda: policies.TanhPolicy(5, ACTIONS, policies.TanhPolicyConfig(hidden=(8,), chunk=2)),

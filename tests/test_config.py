@@ -258,3 +258,8 @@ def test_yaml_aliases_are_refused(tmp_path):
     (tmp_path / "bomb.yaml").write_text("\n".join(lines))
     with pytest.raises(InputError, match=r"bomb.yaml: not a valid YAML file: found the alias \*a0, expected it"):
         load_yaml(tmp_path / "bomb.yaml")
+
+
+def test_texts_that_look_like_numbers_stay_texts(tmp_path):
+    save_yaml(tmp_path / "a.yaml", {"0E0": 1.0, "b": "1e-4"})
+    assert load_yaml(tmp_path / "a.yaml") == {"0E0": 1.0, "b": "1e-4"}

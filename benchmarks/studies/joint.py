@@ -7,7 +7,8 @@ from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.pipeline import External, Run, SharedRun, StageContext, execute, stage
 from burnish.pipeline.finished import finished_manifest
-from burnish.recipes.runs import chosen_device, reopen
+from burnish.recipes.how import chosen_device
+from burnish.recipes.runs import reopen
 from burnish.recipes.stages.data import whole
 from burnish.recipes.stages.transitions import train_world_model
 from burnish.recipes.world4rl import World4RL

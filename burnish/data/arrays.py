@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from burnish.data.checks import EpisodeFault, Faults, bad_input
 from burnish.data.dataset import DatasetInfo
+from burnish.data.decoding import PictureJob, cores
 from burnish.data.episodes import ACTION
-from burnish.data.frames import UNKNOWN_SEED, UNKNOWN_SOURCE, Frames, Source
+from burnish.data.frames import UNKNOWN_SEED, UNKNOWN_SOURCE, Frames, Shown, Source
+from burnish.data.lerobot_format import ColumnError
+from burnish.data.row_store import RowStore
 from burnish.data.success import DONE, REWARD
-from burnish.errors import InputError, RunError
+from burnish.errors import InputError
 
 DEFAULT_FPS = 10
 """Where the files do not say: it only matters for videos, and is named in what is said of the data."""
 
+_MOST_IN_MEMORY = 2**28
+"""Bytes of pictures at their full size that are in memory at a time, where more than one episode is."""
 _OURS = {
     "action": ACTION,
     "actions": ACTION,
@@ -97,7 +101,7 @@ class ArraySource(Source):
         """The seed of an episode."""
         return UNKNOWN_SEED
 
-    def load(self, names: Sequence[str], faults: Faults) -> Frames:
+    def load(self, names: Sequence[str], faults: Faults, store: RowStore) -> Frames:
         """Read episode after episode; one that cannot be read, or is unlike the first, is a fault."""
         parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
         numbers, lengths = [], []
@@ -120,15 +124,17 @@ class ArraySource(Source):
             first_success=np.zeros(len(numbers), bool),
         )
 
-    def pictures(self, camera: str, frames: Frames) -> Tensor:
-        """Pictures in a memory-mapped file without a name, which goes with the tensor."""
-        first = self._pictures_of(camera, frames, 0, None)
-        shape = (frames.total, *first.shape[1:])
-        values = _spooled(shape)
-        for episode, start in enumerate(frames.starts.tolist()):
-            found = self._pictures_of(camera, frames, episode, first.shape[1:])
-            values[start : start + len(found)] = found
-        return torch.from_numpy(values)
+    def picture_size(self, camera: str, frames: Frames) -> tuple[int, int]:
+        """That of the first one."""
+        height, width = self._pictures_of(camera, frames, 0, slice(0, 1)).shape[1:3]
+        return height, width
+
+    def picture_jobs(self, camera: str, frames: Frames, numbers: Sequence[int], shown: Shown) -> list[PictureJob]:
+        """A whole episode's pictures are in memory at a time; where they are many, that is one episode's."""
+        largest = 3 * prod(shown.size) * int(frames.lengths.max())
+        workers = min(cores() if largest * cores() < _MOST_IN_MEMORY else 1, len(numbers))
+        parts = [tuple(part.tolist()) for part in np.array_split(np.array(numbers), workers)]
+        return [PictureJob(part, partial(self._shown, camera, frames, part, shown)) for part in parts]
 
     def decoded(self, name: str, values: np.ndarray) -> np.ndarray:
         """Pictures of one episode as uint8 (T, H, W, 3) from the array that is in the file."""
@@ -140,7 +146,22 @@ class ArraySource(Source):
             whole = np.isfinite(values).all() and (values == np.round(values)).all()
             if not whole or values.min() < 0 or values.max() > 255:
                 raise bad_input(self.where, f"pictures of {values.dtype}", "whole numbers from 0 to 255", field=name)
-        return values.astype(np.uint8)
+        return values.astype(np.uint8, copy=False)
+
+    def _shown(
+        self, camera: str, frames: Frames, numbers: Sequence[int], shown: Shown, threads: int
+    ) -> Iterator[np.ndarray]:
+        for episode in np.searchsorted(frames.numbers, numbers).tolist():
+            found = self._pictures_of(camera, frames, episode)
+            if found.shape[1:3] != shown.size:
+                expected = "{} x {} as in the first episode".format(*shown.size)
+                wrong = f"pictures of {found.shape[1]} x {found.shape[2]}"
+                raise frames.episode_fault(episode, wrong, expected, self.cameras[camera])
+            for frame in shown.stride.kept(len(found)):
+                try:
+                    yield shown.view.apply(found[frame])
+                except ColumnError as error:
+                    raise frames.episode_fault(episode, error.found, error.expected, self.cameras[camera]) from error
 
     def _episode(
         self, number: int, names: Sequence[str], parts: Mapping[str, list[np.ndarray]], faults: Faults
@@ -173,21 +194,18 @@ class ArraySource(Source):
                 expected = f"{like[name].shape[1:]} as in the episodes before"
                 raise bad_input(where, f"shape {values.shape[1:]}", expected, field=name, episode=number)
 
-    def _pictures_of(self, camera: str, frames: Frames, episode: int, size: tuple[int, ...] | None) -> np.ndarray:
+    def _pictures_of(self, camera: str, frames: Frames, episode: int, part: slice = slice(None)) -> np.ndarray:
         number, key = int(frames.numbers[episode]), self.cameras[camera]
         try:
-            found = self.decoded(key, self.arrays(number, [key])[key])
+            stored = self.arrays(number, [key])[key]
+            if stored.ndim and len(stored) != frames.lengths[episode]:
+                expected = f"{frames.lengths[episode]}, one for each frame"
+                raise frames.episode_fault(episode, f"{len(stored)} pictures", expected, key)
+            return self.decoded(key, stored[part] if stored.ndim else stored)
         except EpisodeFault:
             raise
         except InputError as error:
             raise EpisodeFault(str(error), number) from error
-        if len(found) != frames.lengths[episode]:
-            expected = f"{frames.lengths[episode]}, one for each frame"
-            raise frames.episode_fault(episode, f"{len(found)} pictures", expected, key)
-        if size is not None and found.shape[1:] != size:
-            expected = f"{size[0]} x {size[1]} as in the episode before"
-            raise frames.episode_fault(episode, f"pictures of {found.shape[1]} x {found.shape[2]}", expected, key)
-        return found
 
 
 def rate(fps: float | None, notes: list[str]) -> DatasetInfo:
@@ -203,12 +221,3 @@ def _is_pictures(values: Any) -> bool:
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         return False
     return kind == np.uint8 or (kind.kind == "f" and min(shape[1:3]) >= 8)
-
-
-def _spooled(shape: tuple[int, ...]) -> np.ndarray:
-    """Room on the disk for pictures; nothing is left when it is no longer used."""
-    try:
-        with tempfile.TemporaryFile() as file:
-            return np.memmap(file, np.uint8, "w+", shape=shape)
-    except OSError as error:
-        raise RunError(f"no room for decoded pictures in {tempfile.gettempdir()}: {error.strerror}") from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from burnish.data.checks import bad_input
 from burnish.data.episodes import STATE, Episode
+from burnish.data.mapped import MappedRows, choose
 from burnish.data.scaling import ActionScaling
 from burnish.errors import InputError
 
@@ -18,6 +19,10 @@ UNLABELLED = "unlabelled"
 """The source of episodes of which nobody knows how they went: only world models learn from them."""
 IMAGINED = "imagined"
 """The source of episodes that a world model made up: nothing learns from them as if they had happened."""
+
+
+ENOUGH = 100_000
+"""Frames from which statistics are taken; more hardly change them, and would have to be in memory."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,17 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Recording:
-    """Episodes on their way to disk, and what holds for all of them."""
+    """Episodes on their way to disk, and what holds for all of them.
+
+    Attributes:
+        episodes: without what is in `stored`.
+        info: what holds for all.
+        stored: pictures that lie in the stage's folder already, of all episodes, by LeRobot's keys.
+    """
 
     episodes: Iterable[Episode]
     info: DatasetInfo
+    stored: Mapping[str, MappedRows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,7 +171,8 @@ class Dataset:
         if scaling is None:
             return self
         assert self.info.scaling is None
-        return replace(self, actions=scaling.to_unit(self.actions), info=replace(self.info, scaling=scaling))
+        actions = scaling.to_unit(self.actions, self.observations.get(STATE))
+        return replace(self, actions=actions, info=replace(self.info, scaling=scaling))
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same dataset with its tensors on `device`."""
@@ -177,6 +190,8 @@ class Dataset:
     def subset(self, episodes: Sequence[int]) -> Dataset:
         """The given episodes, in the given order; they share this dataset's memory where they lie side by side.
 
+        What lies in a file stays there (`MappedRows`).
+
         Raises:
             InputError: no episode, or one that does not exist.
         """
@@ -189,8 +204,8 @@ class Dataset:
         starts = lengths.cumsum(0) - lengths
         frames = self._frames_of(chosen, starts, lengths)
         return Dataset(
-            observations={key: values[frames] for key, values in self.observations.items()},
-            actions=self.actions[frames],
+            observations={key: choose(values, frames) for key, values in self.observations.items()},
+            actions=choose(self.actions, frames),
             success=self.success[frames],
             starts=starts,
             lengths=lengths,
@@ -209,6 +224,11 @@ class Dataset:
             return slice(int(self.starts[first]), int(self.starts[last] + self.lengths[last]))
         shift = torch.repeat_interleave(self.starts[chosen] - starts, lengths)
         return torch.arange(len(shift), device=self.device) + shift
+
+    def thinned(self, most: int = ENOUGH) -> Dataset:
+        """Episodes spread evenly over the data, of about `most` frames, for statistics; all where there are no more."""
+        every = -(-self.num_frames // most)
+        return self if every <= 1 else self.subset(range(0, self.num_episodes, every))
 
     def with_sources(self, sources: Sequence[str]) -> Dataset:
         """The episodes that one of `sources` recorded.
@@ -303,26 +323,26 @@ class Dataset:
         )
 
     def to_episodes(self) -> list[Episode]:
-        """The episodes as NumPy arrays (views where the dataset lies on the CPU)."""
-        observations = {key: values.cpu().numpy() for key, values in self.observations.items()}
-        actions, success = self.actions.cpu().numpy(), self.success.cpu().numpy()
+        """The episodes as NumPy arrays (views where the dataset lies in the CPU's memory)."""
+        return list(self.episodes())
+
+    def episodes(self) -> Iterator[Episode]:
+        """The same one by one, where all of them may be larger than memory."""
+        observations = {key: values.cpu() for key, values in self.observations.items()}
+        actions, success = self.actions.cpu(), self.success.cpu().numpy()
         reward, terminated = (None if v is None else v.cpu().numpy() for v in (self.reward, self.terminated))
-        episodes = []
         for index, (start, length) in enumerate(zip(self.starts.tolist(), self.lengths.tolist(), strict=True)):
             frames = slice(start, start + length)
-            episodes.append(
-                Episode(
-                    observation={key: values[frames] for key, values in observations.items()},
-                    action=actions[frames],
-                    success=success[frames],
-                    source=self.sources[index],
-                    seed=self.seeds[index],
-                    task=self.tasks[index],
-                    reward=None if reward is None else reward[frames],
-                    terminated=None if terminated is None else terminated[frames],
-                )
+            yield Episode(
+                observation={key: values[frames].numpy() for key, values in observations.items()},
+                action=actions[frames].numpy(),
+                success=success[frames],
+                source=self.sources[index],
+                seed=self.seeds[index],
+                task=self.tasks[index],
+                reward=None if reward is None else reward[frames],
+                terminated=None if terminated is None else terminated[frames],
             )
-        return episodes
 
 
 def imagined_task(task: str) -> str:
@@ -350,10 +370,10 @@ def check_same_shapes(first: Episode, episode: Episode, index: int, where: objec
     if set(episode.observation) != set(first.observation):
         found, expected = sorted(episode.observation), sorted(first.observation)
         raise bad_input(where, f"{found}", f"{expected} as in episode 0", field="observation", episode=index)
-    for field in ("reward", "terminated"):
-        if (getattr(episode, field) is None) != (getattr(first, field) is None):
-            found, expected = ("nothing", "values") if getattr(episode, field) is None else ("values", "nothing")
-            raise bad_input(where, found, f"{expected} as in episode 0", field=field, episode=index)
+    for name in ("reward", "terminated"):
+        if (getattr(episode, name) is None) != (getattr(first, name) is None):
+            found, expected = ("nothing", "values") if getattr(episode, name) is None else ("values", "nothing")
+            raise bad_input(where, found, f"{expected} as in episode 0", field=name, episode=index)
     pairs = {key: (values, first.observation[key]) for key, values in episode.observation.items()}
     pairs["action"] = (episode.action, first.action)
     for key, (values, reference) in pairs.items():

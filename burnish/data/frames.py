@@ -8,10 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from burnish.data.checks import EpisodeFault, Faults, bad_input
 from burnish.data.dataset import DatasetInfo
+from burnish.data.decoding import PictureJob
+from burnish.data.framing import View
+from burnish.data.mapped import MappedRows
+from burnish.data.row_store import RowStore
+from burnish.data.striding import Stride
 
 UNKNOWN_SOURCE = "unknown"
 UNKNOWN_SEED = -1
@@ -31,6 +36,7 @@ class Frames:
         seeds: the seed of each episode.
         first_success: bool (E,) whether the first frame shows success, which columns named `next.*` cannot tell.
         notes: what was repaired, in words.
+        stored: columns that are too large for `columns`, float32 (F, ...), in files.
     """
 
     columns: dict[str, np.ndarray]
@@ -42,6 +48,7 @@ class Frames:
     seeds: tuple[int, ...]
     first_success: np.ndarray
     notes: tuple[str, ...] = ()
+    stored: dict[str, MappedRows] = field(default_factory=dict)
 
     @property
     def starts(self) -> np.ndarray:
@@ -76,6 +83,7 @@ class Frames:
         return replace(
             self,
             columns={name: values[frames] for name, values in self.columns.items()},
+            stored={name: v.choose(torch.from_numpy(frames.nonzero()[0])) for name, v in self.stored.items()},
             lengths=self.lengths[keep],
             numbers=self.numbers[keep],
             places=tuple(self.places[index] for index in keep),
@@ -84,6 +92,21 @@ class Frames:
             seeds=tuple(self.seeds[index] for index in keep),
             first_success=self.first_success[keep],
         )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What becomes of the pictures of a camera.
+
+    Attributes:
+        size: (height, width) in the files.
+        view: how they are to look.
+        stride: which of an episode are kept.
+    """
+
+    size: tuple[int, int]
+    view: View = View()
+    stride: Stride = Stride()
 
 
 @dataclass
@@ -122,21 +145,37 @@ class Source(ABC):
         """The number of episodes that should be there, bad ones too."""
 
     @abstractmethod
-    def load(self, names: Sequence[str], faults: Faults) -> Frames:
-        """Read columns of all episodes; those that cannot be read are `faults`.
+    def load(self, names: Sequence[str], faults: Faults, store: RowStore) -> Frames:
+        """Read columns of all episodes; those that cannot be read are `faults`, and large ones are put into `store`.
 
         Raises:
             InputError: what is wrong concerns more than single episodes.
         """
 
     @abstractmethod
-    def pictures(self, camera: str, frames: Frames) -> Tensor:
-        """All pictures of a camera (one of `cameras`) for the episodes of `frames`: uint8 (F, H, W, 3), RGB.
+    def picture_size(self, camera: str, frames: Frames) -> tuple[int, int]:
+        """(height, width) of the pictures of a camera (one of `cameras`), as they are in the files.
 
         Raises:
-            EpisodeFault: a picture is missing, broken or of another size.
+            InputError: they are of no kind that can be read.
+        """
+
+    @abstractmethod
+    def picture_jobs(self, camera: str, frames: Frames, numbers: Sequence[int], shown: Shown) -> list[PictureJob]:
+        """What decodes a camera's pictures of some episodes of `frames`: uint8 (H, W, 3), RGB, as `shown` says.
+
+        Raises:
+            EpisodeFault: a picture is missing, broken or of another size; now, or when the jobs are done.
             InputError: the camera's pictures are of no kind that can be read.
         """
+
+    def picture_identity(self, camera: str, frames: Frames) -> str:
+        """Everything in the files that a camera's pictures depend on."""
+        return ""
+
+    def stored_pictures(self, camera: str, frames: Frames) -> MappedRows | None:
+        """A camera's pictures where they need no decoding."""
+        return None
 
     def tells(self, name: str) -> bool:
         """Whether there is a column of this name that says something."""

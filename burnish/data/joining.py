@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from burnish.data.dataset import Dataset, DatasetInfo
+from burnish.data.mapped import concatenated
 from burnish.errors import InputError
 
 
@@ -32,8 +33,10 @@ def joined(parts: Sequence[tuple[object, Dataset]]) -> Dataset:
     datasets = [part for _, part in parts]
     lengths = torch.cat([each.lengths for each in datasets])
     return Dataset(
-        observations={key: torch.cat([each.observations[key] for each in datasets]) for key in reference.observations},
-        actions=torch.cat([each.actions for each in datasets]),
+        observations={
+            key: concatenated([each.observations[key] for each in datasets]) for key in reference.observations
+        },
+        actions=concatenated([each.actions for each in datasets]),
         success=torch.cat([each.success for each in datasets]),
         starts=lengths.cumsum(0) - lengths,
         lengths=lengths,

@@ -22,6 +22,9 @@ FILES_PER_CHUNK = 1000
 OLD_DATA_TEMPLATE = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 """Of v2: one file an episode."""
 
+MAX_PIXELS = 2**25
+"""No camera's picture is larger; what declares more would fill memory and disk before anything is wrong with it."""
+
 OWN_KEY = "burnish"
 """The block of info.json, and the prefix of the columns of meta/episodes, that hold what LeRobot has no place for."""
 

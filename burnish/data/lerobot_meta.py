@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from burnish.data.dataset import DatasetInfo
 from burnish.data.frames import UNKNOWN_SEED, UNKNOWN_SOURCE
 from burnish.data.lerobot_format import ColumnError, Feature
 from burnish.data.scaling import ActionScaling
+from burnish.data.stored_pictures import Sizes, sizes_told
 
+_FEW_ROWS = 10_000
 _SCALAR = Feature("int64", (1,))
 _SECONDS = Feature("float64", (1,))
 _EPISODE_COLUMNS = (
@@ -47,6 +49,7 @@ class Header:
         video_template: the path of the video files, if there is a usable one.
         placeholders: columns that Burnish filled in for other readers, and that tell nothing themselves.
         chunk: episodes of a folder, which v2 counts by.
+        stored: cameras whose pictures lie beside the tables as they were decoded (`stored_pictures`).
     """
 
     info: DatasetInfo
@@ -58,6 +61,7 @@ class Header:
     video_template: str | None
     placeholders: tuple[str, ...] = ()
     chunk: int | None = None
+    stored: Sizes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,7 @@ def read_header(root: Path, versions: tuple[str, ...] = (layout.VERSION,)) -> He
         video_template=video_template if isinstance(video_template, str) else None,
         placeholders=tuple(_expect(path, own, "placeholders", list)) if "placeholders" in own else (),
         chunk=_expect_count(path, content, "chunks_size") if "chunks_size" in content else None,
+        stored=sizes_told(path, own),
     )
 
 
@@ -157,12 +162,11 @@ def read_episode_table(root: Path, header: Header) -> EpisodeTable:
     own = {name: _own_column(where, table, column) for name, column in _OWN.items()}
     bounds = (("dataset_from_index", starts), ("dataset_to_index", starts + number["length"]))
     notes = [stale(where, name, number[name], expected) for name, expected in bounds]
+    pairs = list(zip(number["data/chunk_index"].tolist(), number["data/file_index"].tolist(), strict=True))
+    paths = {pair: layout.file_path(header.data_template, *pair) for pair in set(pairs)}
     return EpisodeTable(
         lengths=number["length"],
-        files=[
-            layout.file_path(header.data_template, chunk, file)
-            for chunk, file in zip(number["data/chunk_index"], number["data/file_index"], strict=True)
-        ],
+        files=[paths[pair] for pair in pairs],
         sources=tuple(source if isinstance(source, str) and source else UNKNOWN_SOURCE for source in own["source"]),
         seeds=tuple(UNKNOWN_SEED if seed is None else int(seed) for seed in own["seed"]),
         first_success=np.array([bool(value) for value in own["first_success"]]),
@@ -251,7 +255,8 @@ def read_columns(path: Path, columns: list[str] | None, unless: str = "\n") -> p
             twice = next((name for name in wanted if present.count(name) > 1), None)
             if twice is not None:
                 raise bad_input(path, "two columns of this name", "one", field=twice)
-            table = file.read(columns=wanted)
+            # Threads cost more than they save where there are thousands of small files.
+            table = file.read(columns=wanted, use_threads=file.metadata.num_rows > _FEW_ROWS)
             table.validate(full=True)
             return table.select(wanted)
     except FileNotFoundError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
@@ -11,24 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from torch import Tensor
-from tqdm import tqdm
 
 from burnish.data.checks import bad_input
-from burnish.data.episodes import IMAGES
-from burnish.data.frames import Frames
-from burnish.data.lerobot_format import ColumnError
+from burnish.data.decoding import PictureJob
+from burnish.data.frames import Frames, Shown
+from burnish.data.lerobot_format import MAX_PIXELS, ColumnError
 from burnish.data.lerobot_meta import read_columns
-from burnish.data.picture_cache import cached_pictures
 from burnish.data.png import decode_pictures
-from burnish.data.video import decode_video
-from burnish.errors import InputError
-
-CACHE_FOLDER = ".cache/burnish"
-"""Below the dataset's folder; LeRobot's own tools keep their caches in `.cache`, too."""
-
-MAX_PIXELS = 2**25
-"""No camera's picture is larger; what declares more would fill memory and disk before anything is wrong with it."""
+from burnish.data.video import Wanted, decode_video
 
 _TOLERANCE_FRAMES = 0.25
 _CHANNELS_FIRST = ("channels", "channel", "c", "rgb")
@@ -44,37 +34,122 @@ class Camera:
     width: int
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Successive episodes whose pictures lie in one file: when a video shows each (seconds), else their numbers."""
+class CameraFiles:
+    """Where the pictures of a camera are."""
 
-    file: str
-    first_frame: int
-    frames: int
-    times: np.ndarray | None = None
-    numbers: tuple[int, ...] = ()
+    def __init__(
+        self, root: Path, fps: float, frames: Frames, camera: Camera, videos: tuple[list[str], np.ndarray] | None
+    ) -> None:
+        """Look at nothing yet.
 
+        Args:
+            root: the dataset's folder.
+            fps: frames per second.
+            frames: the episodes that are wanted.
+            camera: as info.json declares it.
+            videos: the video file of every episode of the dataset, and the second at which it begins there; None where
+                the pictures are in the data files.
+        """
+        self.root, self.fps, self.frames, self.camera, self._videos = root, fps, frames, camera, videos
+        self._place = {number: index for index, number in enumerate(frames.numbers.tolist())}
 
-def read_pictures(
-    root: Path, fps: float, frames: Frames, camera: Camera, videos: tuple[list[str], np.ndarray] | None
-) -> Tensor:
-    """All pictures of a camera, uint8 (F, H, W, 3), over the file that caches them.
+    def jobs(self, numbers: Sequence[int], shown: Shown) -> list[PictureJob]:
+        """One for each file, which decodes the pictures of its episodes.
 
-    Args:
-        root: the dataset's folder.
-        fps: frames per second.
-        frames: the episodes that are wanted.
-        camera: as info.json declares it.
-        videos: the video file of every episode of the dataset, and the second at which it begins there; None where
-            the pictures are in the data files.
+        Raises:
+            InputError: a picture is missing, broken or of another size; names the file, the episode and the frame.
+        """
+        found = []
+        for file, episodes in self._by_file(numbers):
+            self._check_file(file, episodes)
+            if self._videos is None:
+                found.append(PictureJob(episodes, partial(self._images, file, episodes, shown)))
+            else:
+                times = self._times(file, episodes, shown)
+                found.append(PictureJob(episodes, partial(self._video, file, episodes, times, shown)))
+        return found
 
-    Raises:
-        InputError: a picture is missing, broken or of another size; names the file, the episode and the frame.
-    """
-    parts = _images(root, frames) if videos is None else _videos(root, fps, frames, camera, *videos)
-    shape = (frames.total, camera.height, camera.width, 3)
-    pictures = partial(_decoded, root, fps, frames, camera, parts)
-    return cached_pictures(root / CACHE_FOLDER, camera.key, _identity(root, fps, camera, parts), shape, pictures)
+    def identity(self) -> str:
+        """Everything that the decoded pictures depend on: the declaration, the frames, the files' sizes and times."""
+        camera, files = self.camera, []
+        for file, episodes in self._by_file(self.frames.numbers.tolist()):
+            self._check_file(file, episodes)
+            stat = (self.root / file).stat()
+            begins = None if self._videos is None else self._videos[1][list(episodes)].tolist()
+            files.append([file, stat.st_size, stat.st_mtime_ns, episodes, begins])
+        lengths = self.frames.lengths.tolist()
+        return json.dumps([camera.kind, camera.height, camera.width, self.fps, lengths, files])
+
+    def _by_file(self, numbers: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+        for file, group in groupby(numbers, key=self._file):
+            yield file, tuple(group)
+
+    def _file(self, number: int) -> str:
+        if self._videos is not None:
+            return self._videos[0][number]
+        return Path(self.frames.places[self._place[number]]).relative_to(self.root).as_posix()
+
+    def _check_file(self, file: str, episodes: tuple[int, ...]) -> None:
+        if not (self.root / file).exists():
+            alone = episodes[0] if len(episodes) == 1 else None
+            expected = f"a file of {self.camera.kind}s"
+            raise bad_input(self.root / file, "no such file", expected, field=self.camera.key, episode=alone)
+
+    def _length(self, number: int) -> int:
+        return int(self.frames.lengths[self._place[number]])
+
+    def _times(self, file: str, episodes: tuple[int, ...], shown: Shown) -> np.ndarray:
+        """When each wanted picture is shown, in seconds of the file."""
+        assert self._videos is not None
+        begins, fps = self._videos[1], self.fps
+        for before, episode in pairwise(episodes):
+            end = begins[before] + self._length(before) / fps
+            if begins[episode] < end - _TOLERANCE_FRAMES / fps:
+                field = f"videos/{self.camera.key}/from_timestamp"
+                expected = f"at least {end:.6g}, the end of the episode before it in {file}"
+                found = f"{begins[episode]:.6g}"
+                raise bad_input(self.root / "meta/episodes", found, expected, field=field, episode=episode)
+        kept = {number: np.array(shown.stride.kept(self._length(number))) for number in episodes}
+        return np.concatenate([begins[number] + kept[number] / fps for number in episodes])
+
+    def _video(
+        self, file: str, episodes: tuple[int, ...], times: np.ndarray, shown: Shown, threads: int
+    ) -> Iterator[np.ndarray]:
+        wanted = Wanted(times, _TOLERANCE_FRAMES / self.fps, self.camera.height, self.camera.width, shown.view)
+        yield from self._explained(file, episodes, shown, decode_video(self.root / file, wanted, threads))
+
+    def _images(self, file: str, episodes: tuple[int, ...], shown: Shown, threads: int) -> Iterator[np.ndarray]:
+        camera, path = self.camera, self.root / file
+
+        def pictures() -> Iterator[np.ndarray]:
+            column = _column(path, camera, episodes, [shown.stride.kept(self._length(each)) for each in episodes])
+            for row, picture in enumerate(decode_pictures(column, camera.height, camera.width)):
+                try:
+                    yield shown.view.apply(picture)
+                except ColumnError as error:
+                    raise ColumnError(error.found, error.expected, row) from error
+
+        yield from self._explained(file, episodes, shown, pictures())
+
+    def _explained(
+        self, file: str, episodes: tuple[int, ...], shown: Shown, pictures: Iterator[np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """The pictures; what is wrong with one is said with the file, the episode and the frame."""
+        path, key = self.root / file, self.camera.key
+        try:
+            yield from pictures
+        except ColumnError as error:
+            if error.row is None:
+                alone = episodes[0] if len(episodes) == 1 else None
+                raise bad_input(path, error.found, error.expected, field=key, episode=alone) from error
+            row = error.row
+            for number in episodes:
+                kept = shown.stride.kept(self._length(number))
+                if row < len(kept):
+                    found = f"{error.found} at frame {kept[row]}"
+                    raise bad_input(path, found, error.expected, field=key, episode=number) from error
+                row -= len(kept)
+            raise
 
 
 def camera_of(path: Path, key: str, entry: dict) -> Camera:
@@ -97,85 +172,12 @@ def camera_of(path: Path, key: str, entry: dict) -> Camera:
     return Camera(key, entry["dtype"], height, width)
 
 
-def _images(root: Path, frames: Frames) -> list[_Part]:
-    files = [Path(place).relative_to(root).as_posix() for place in frames.places]
-    parts = []
-    for file, group in groupby(range(len(files)), key=files.__getitem__):
-        episodes = list(group)
-        rows = tuple(frames.numbers[episodes].tolist())
-        parts.append(_Part(file, int(frames.starts[episodes[0]]), int(frames.lengths[episodes].sum()), numbers=rows))
-    return parts
-
-
-def _videos(
-    root: Path, fps: float, frames: Frames, camera: Camera, every_file: list[str], every_begin: np.ndarray
-) -> list[_Part]:
-    files = [every_file[number] for number in frames.numbers.tolist()]
-    begins, lengths = every_begin[frames.numbers], frames.lengths
-    parts = []
-    for file, group in groupby(range(len(files)), key=files.__getitem__):
-        episodes = list(group)
-        for before, episode in pairwise(episodes):
-            end = begins[before] + lengths[before] / fps
-            if begins[episode] < end - _TOLERANCE_FRAMES / fps:
-                field = f"videos/{camera.key}/from_timestamp"
-                expected = f"at least {end:.6g}, the end of the episode before it in {file}"
-                number = int(frames.numbers[episode])
-                raise bad_input(root / "meta/episodes", f"{begins[episode]:.6g}", expected, field=field, episode=number)
-        times = np.concatenate([begins[episode] + np.arange(lengths[episode]) / fps for episode in episodes])
-        parts.append(_Part(file, int(frames.starts[episodes[0]]), len(times), times))
-    return parts
-
-
-def _decoded(root: Path, fps: float, frames: Frames, camera: Camera, parts: list[_Part]) -> Iterator[np.ndarray]:
-    """Every picture in the order of the frames, with a progress bar where it takes long."""
-    total = sum(part.frames for part in parts)
-    name = camera.key.removeprefix(IMAGES)
-    with tqdm(total=total, desc=f"decoding {name}", unit="frame", delay=2, leave=False, disable=None) as progress:
-        for part in parts:
-            for picture in _decoded_part(root, fps, frames, camera, part):
-                yield picture
-                progress.update()
-
-
-def _decoded_part(root: Path, fps: float, frames: Frames, camera: Camera, part: _Part) -> Iterator[np.ndarray]:
-    path = root / part.file
-    try:
-        if part.times is not None:
-            yield from decode_video(path, part.times, _TOLERANCE_FRAMES / fps, camera.height, camera.width)
-            return
-        yield from decode_pictures(_rows(path, camera, part), camera.height, camera.width)
-    except ColumnError as error:
-        if error.row is None:
-            raise bad_input(path, error.found, error.expected, field=camera.key) from error
-        raise _fault(path, frames, part.first_frame + error.row, error, camera) from error
-
-
-def _fault(path: Path, frames: Frames, frame: int, error: ColumnError, camera: Camera) -> InputError:
-    episode = int(np.searchsorted(frames.starts, frame, side="right")) - 1
-    found = f"{error.found} at frame {frame - int(frames.starts[episode])}"
-    return bad_input(path, found, error.expected, field=camera.key, episode=int(frames.numbers[episode]))
-
-
-def _rows(path: Path, camera: Camera, part: _Part) -> pa.ChunkedArray:
-    """The pictures of a part's episodes, as they lie in a data file that may hold others too, in any order."""
+def _column(path: Path, camera: Camera, episodes: Sequence[int], kept: Sequence[range]) -> pa.ChunkedArray:
+    """Pictures of some episodes, as they lie in a data file that may hold others too, in any order."""
     content = read_columns(path, [camera.key, "episode_index"])
     if camera.key not in content.schema.names:
         raise ColumnError("no such column", "a column as declared in info.json")
     owners = content.column("episode_index").to_numpy()
-    rows = np.concatenate([np.flatnonzero(owners == number) for number in part.numbers])
+    rows = np.concatenate([np.flatnonzero(owners == each)[list(k)] for each, k in zip(episodes, kept, strict=True)])
     pictures = content.column(camera.key)
     return pictures if np.array_equal(rows, np.arange(len(owners))) else pictures.take(pa.array(rows))
-
-
-def _identity(root: Path, fps: float, camera: Camera, parts: list[_Part]) -> str:
-    """Everything that the decoded pictures depend on: the declaration, the frames, the files' sizes and times."""
-    files = []
-    for part in parts:
-        try:
-            stat = (root / part.file).stat()
-        except OSError as error:
-            raise bad_input(root / part.file, "no such file", f"a file of {camera.kind}s", field=camera.key) from error
-        times = part.numbers if part.times is None else part.times.tolist()
-        files.append([part.file, stat.st_size, stat.st_mtime_ns, part.first_frame, part.frames, times])
-    return json.dumps([camera.kind, camera.height, camera.width, fps, files])

@@ -9,13 +9,14 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-from torch import Tensor
 
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import EpisodeFault, Faults, bad_input
 from burnish.data.dataset import Dataset
+from burnish.data.decoding import PictureJob
 from burnish.data.episodes import ACTION, IMAGES, STATE
-from burnish.data.frames import Frames, Source
+from burnish.data.frames import Frames, Shown, Source
+from burnish.data.large_columns import LargeColumns
 from burnish.data.lerobot_format import ColumnError, Feature
 from burnish.data.lerobot_meta import (
     EpisodeTable,
@@ -25,13 +26,18 @@ from burnish.data.lerobot_meta import (
     read_tasks,
     read_video_table,
 )
-from burnish.data.lerobot_pictures import camera_of, read_pictures
+from burnish.data.lerobot_pictures import Camera, CameraFiles, camera_of
+from burnish.data.mapped import MappedRows
 from burnish.data.reading import Choice, assemble
+from burnish.data.row_store import RowCache, RowStore
+from burnish.data.stored_pictures import jobs as resizing
+from burnish.data.stored_pictures import of_frames, open_stored
 from burnish.data.success import SuccessRule
 from burnish.errors import InputError
 
 _READ_BY_DEFAULT = SuccessRule()
 _INDEX = ("episode_index", "frame_index", "index", "task_index")
+_NUMBERS = ("episode_index", "frame_index", "index")
 _TEMPLATE_FIELDS = re.compile(r"\{[a-z_]+(?::0\dd)?\}")
 
 
@@ -43,11 +49,11 @@ def read_dataset(
     action: str = ACTION,
     other_observations: Sequence[str] = (),
     cameras: Sequence[str] | None = None,
+    cache: Path | None = None,
 ) -> Dataset:
     """Read a LeRobotDataset v3.0: numbers into memory, pictures into a memory-mapped file.
 
-    Only the named columns and cameras are read; everything else is left alone. Pictures are decoded once, into the
-    hidden folder `.cache` of the dataset (see `picture_cache`).
+    Only the named columns and cameras are read; everything else is left alone.
 
     Args:
         path: the dataset's folder.
@@ -56,6 +62,7 @@ def read_dataset(
         action: the column that becomes the action, in whatever units it is; flattened to (F, A).
         other_observations: further columns of numbers to keep under their own names and shapes.
         cameras: whose pictures to read (`top` for `observation.images.top`); None for all there are, () for none.
+        cache: a folder in which decoded pictures are kept for the next time; None for a file that goes with them.
 
     Returns:
         The dataset on the CPU, everything in float32, pictures in uint8 (F, H, W, 3). Episodes that Burnish did not
@@ -67,7 +74,8 @@ def read_dataset(
     """
     states = (state,) if isinstance(state, str) else tuple(state)
     choice = Choice(states, action, tuple(other_observations), success)
-    return assemble(LeRobotSource(Path(path)), choice, cameras)
+    store = RowStore() if cache is None else RowCache(cache)
+    return assemble(LeRobotSource(Path(path)), choice, cameras, store)
 
 
 class LeRobotSource(Source):
@@ -89,7 +97,7 @@ class LeRobotSource(Source):
             episode_columns=self.table.outcomes,
             state=tuple(name for name in ("state", "observations.state", "obs") if name in numeric)[:1],
             action=next((name for name in ("actions",) if name in numeric), ""),
-            cameras=_camera_names(self.header.pictures),
+            cameras=_camera_names([*self.header.pictures, *self.header.stored]),
             names={name: each.names for name, each in numeric.items() if each.names},
             placeholders=self.header.placeholders,
             notes=list(self.table.notes),
@@ -116,24 +124,26 @@ class LeRobotSource(Source):
             raise bad_input(self.where, f"dtype '{feature.dtype}'", "numbers", field=name)
         return super().column(name)
 
-    def load(self, names: Sequence[str], faults: Faults) -> Frames:
+    def load(self, names: Sequence[str], faults: Faults, store: RowStore) -> Frames:
         """Columns of all data files, put in the order of the episodes wherever these lie."""
         tasks = self._tasks()
-        rows = _Rows(self, list(dict.fromkeys([*names, *_INDEX])), faults).read()
+        rows = _Rows(self, list(dict.fromkeys([*names, *_INDEX])), faults, store).read()
         numbers = np.array([e for e in range(self.num_episodes) if e not in faults.found], np.int64)
         table, lengths = self.table, self.table.lengths[numbers]
         starts = lengths.cumsum() - lengths
         index = rows.columns.pop("task_index")[:, 0] if len(numbers) else np.zeros(0, np.int64)
+        place = {file: str(self.root / file) for file in set(rows.files)}
         frames = Frames(
             columns={name: rows.columns[name] for name in names if name in rows.columns},
             lengths=lengths,
             numbers=numbers,
-            places=tuple(str(self.root / rows.files[number]) for number in numbers.tolist()),
+            places=tuple(place[rows.files[number]] for number in numbers.tolist()),
             tasks=tuple(tasks.get(int(index[start]), "") for start in starts),
             sources=tuple(table.sources[number] for number in numbers),
             seeds=tuple(table.seeds[number] for number in numbers),
             first_success=table.first_success[numbers],
             notes=(*rows.notes, *_changing_tasks(index, numbers, lengths)),
+            stored=rows.stored,
         )
         for episode, task in enumerate(frames.tasks):
             if not task:
@@ -141,35 +151,69 @@ class LeRobotSource(Source):
                 faults.add(frames.episode_fault(episode, found, expected, "task_index"))
         return frames
 
-    def pictures(self, camera: str, frames: Frames) -> Tensor:
-        """Decoded once, into a memory-mapped file beside the data."""
-        where = camera_of(self.where, self.cameras[camera], self.header.pictures[self.cameras[camera]])
-        videos = self._videos(where.key) if where.kind == "video" else None
-        return read_pictures(self.root, self.info.fps, frames, where, videos)
+    def picture_size(self, camera: str, frames: Frames) -> tuple[int, int]:
+        """As info.json declares it."""
+        if self.cameras[camera] in self.header.stored:
+            return self.header.stored[self.cameras[camera]]
+        declared = self._camera(camera)
+        return declared.height, declared.width
+
+    def picture_jobs(self, camera: str, frames: Frames, numbers: Sequence[int], shown: Shown) -> list[PictureJob]:
+        """One for each video, or data file."""
+        stored = self.stored_pictures(camera, frames)
+        if stored is not None:
+            return resizing(stored, frames, numbers, shown)
+        return self._camera_files(camera, frames).jobs(numbers, shown)
+
+    def picture_identity(self, camera: str, frames: Frames) -> str:
+        """The files' names, sizes and times, and where the episodes are in them."""
+        if self.cameras[camera] in self.header.stored:
+            return ""
+        return self._camera_files(camera, frames).identity()
+
+    def stored_pictures(self, camera: str, frames: Frames) -> MappedRows | None:
+        """Those of a run folder's copy of somebody's data."""
+        key, lengths = self.cameras[camera], self.table.lengths
+        if key not in self.header.stored:
+            return None
+        every = open_stored(self.root, key, self.header.stored[key], int(lengths.sum()))
+        return of_frames(every, lengths, frames)
+
+    def _camera(self, camera: str) -> Camera:
+        return camera_of(self.where, self.cameras[camera], self.header.pictures[self.cameras[camera]])
+
+    def _camera_files(self, camera: str, frames: Frames) -> CameraFiles:
+        declared = self._camera(camera)
+        videos = self._videos(declared.key) if declared.kind == "video" else None
+        return CameraFiles(self.root, self.info.fps, frames, declared, videos)
 
 
 class _Rows:
     """Wanted columns of all data files, in the order of the episodes, without those that are faults."""
 
-    def __init__(self, source: LeRobotSource, wanted: list[str], faults: Faults) -> None:
+    def __init__(self, source: LeRobotSource, wanted: list[str], faults: Faults, store: RowStore) -> None:
         self.root, self.header, self.table = source.root, source.header, source.table
         self.wanted, self.faults = wanted, faults
         self.files = list(self.table.files)
         self.columns: dict[str, np.ndarray] = {}
         self.notes: list[str] = []
+        self.large = LargeColumns(self.root, self.header, self.table.files, wanted, store)
+        self.stored: dict[str, MappedRows] = {}
         self._unreadable: dict[str, InputError] = {}
 
     def read(self) -> _Rows:
         """Read every file once; an episode is where its `episode_index` is, whatever the index of the episodes says."""
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in self.wanted}
+        self.wanted = [name for name in self.wanted if name not in self.large.there]
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in self.wanted if name not in self.large.begins}
         moved: set[int] = set()
         for file in self._all_files():
             content = self._content(file)
             found = None if content is None else self._decoded(file, content)
             if found is None:
                 continue
+            self.large.take(self.root / file, found)
             for name, values in found.items():
-                parts[name].append(values)
+                parts[name].append(_narrow(values) if name in _INDEX else values)
             here = [e for e in np.unique(found["episode_index"]).tolist() if self.files[e] != file]
             moved.update(here)
             for episode in here:
@@ -177,7 +221,8 @@ class _Rows:
         if not parts["episode_index"]:
             self._fail_missing(np.zeros(self.header.total_episodes, np.int64))
             return self
-        self._arrange({name: np.concatenate(each) for name, each in parts.items()})
+        # One after the other: of millions of frames even the numbers of rows are large.
+        self._arrange({name: np.concatenate(parts.pop(name)) for name in list(parts)})
         if moved:
             first = min(moved)
             self.notes.append(
@@ -232,20 +277,23 @@ class _Rows:
 
     def _arrange(self, columns: dict[str, np.ndarray]) -> None:
         """Put the rows in the order of the episodes, and check that each has all of its frames."""
-        episodes = columns["episode_index"][:, 0].astype(np.int64)
+        episodes = columns["episode_index"][:, 0]
         counts = np.bincount(episodes, minlength=self.header.total_episodes)
         self._fail_missing(counts)
         good = np.array([e for e in range(len(counts)) if e not in self.faults.found], np.int64)
+        order = None
         if len(good) < len(counts) or (np.diff(episodes) < 0).any():
             order = np.argsort(episodes, kind="stable")
             order = order[np.isin(episodes[order], good)]
             columns = {name: values[order] for name, values in columns.items()}
         lengths = counts[good]
-        frame = np.arange(int(lengths.sum())) - np.repeat(lengths.cumsum() - lengths, lengths)
+        frame = _narrow(np.arange(int(lengths.sum())))
+        frame -= np.repeat(_narrow(lengths.cumsum() - lengths), lengths)
         self._check_numbers("frame_index", columns["frame_index"][:, 0], frame, good, lengths)
         index, expected = columns["index"][:, 0], (counts.cumsum() - counts)[good]
         begins = index[lengths.cumsum() - lengths]
-        self._check_numbers("index", index, np.repeat(begins, lengths) + frame, good, lengths)
+        frame = frame + np.repeat(begins, lengths)
+        self._check_numbers("index", index, frame, good, lengths)
         if (begins != expected).any():
             wrong = int(np.argmax(begins != expected))
             self.notes.append(
@@ -256,7 +304,9 @@ class _Rows:
         if bad:
             keep = ~np.isin(np.repeat(good, lengths), bad)
             columns = {name: values[keep] for name, values in columns.items()}
-        self.columns = columns
+            order = keep.nonzero()[0] if order is None else order[keep]
+        self.columns = {name: values for name, values in columns.items() if name not in _NUMBERS}
+        self.stored = self.large.finish(order, whole=not self.faults.found)
 
     def _fail_missing(self, counts: np.ndarray) -> None:
         """Episodes that are too short, not there, or not whole."""
@@ -289,6 +339,13 @@ class _Rows:
             self.faults.add(fault)
 
 
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """Whole numbers in half the room, where they fit: there may be one for each of millions of frames."""
+    limit = np.iinfo(np.int32)
+    fits = not values.size or (values.min() >= limit.min and values.max() <= limit.max // 2)
+    return values.astype(np.int32) if fits else values
+
+
 def _changing_tasks(index: np.ndarray, numbers: np.ndarray, lengths: np.ndarray) -> list[str]:
     """What to say where the task changes within an episode."""
     if not len(numbers):
@@ -306,7 +363,7 @@ def _changing_tasks(index: np.ndarray, numbers: np.ndarray, lengths: np.ndarray)
     ]
 
 
-def _camera_names(pictures: dict[str, dict]) -> dict[str, str]:
+def _camera_names(pictures: Sequence[str]) -> dict[str, str]:
     """Short names of cameras: `observation.images.top` is top, `observation.image` and `image` are image."""
     names: dict[str, str] = {}
     for key in pictures:

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -24,11 +24,14 @@ from burnish.data.lerobot_format import Feature
 from burnish.data.parquet_shards import ParquetShards
 from burnish.data.png import encode_pictures
 from burnish.data.statistics import RunningStatistics, column_statistics, picture_statistics
+from burnish.data.stored_pictures import FOLDER, adopt, file_of
 from burnish.data.success import DONE, REWARD
 from burnish.data.video import VideoLocation, VideoShards
 from burnish.errors import InputError, RunError
 
 MEGABYTE = 2**20
+_ROWS_AT_ONCE = 200
+"""Of the index of the episodes: a hundred columns for a single row take longer than the episode itself."""
 
 
 def write_dataset(
@@ -39,6 +42,7 @@ def write_dataset(
     shard_megabytes: float = 100.0,
     pictures: Literal["image", "video"] = "image",
     labelled: bool = True,
+    stored: Mapping[str, tuple[int, int]] | None = None,
 ) -> None:
     """Write episodes as a LeRobotDataset v3.0 that LeRobot itself can open.
 
@@ -53,6 +57,8 @@ def write_dataset(
         pictures: how cameras' pictures are stored: `image`, as PNG in the Parquet files, which keeps every pixel; or
             `video`, as mp4 (H.264, else AV1), which is much smaller, loses detail, and needs PyAV and even sizes.
         labelled: whether the episodes' success was told; where not, readers find none.
+        stored: (height, width) of cameras whose pictures are put beside the tables by the caller (`stored_pictures`);
+            only Burnish finds these.
 
     Raises:
         InputError: something exists at `path`, there is no episode, or the episodes differ in shape; pictures that
@@ -71,7 +77,7 @@ def write_dataset(
         partial = path.parent / f".{path.name}.partial-{secrets.token_hex(4)}"
         partial.mkdir()
     writer = _Writer(partial, path, info, shard_megabytes, pictures)
-    writer.labelled = labelled
+    writer.labelled, writer.stored = labelled, dict(stored or {})
     try:
         for episode in episodes:
             with _environment_errors(path):
@@ -92,6 +98,7 @@ class _Writer:
     def __init__(self, folder: Path, name: Path, info: DatasetInfo, shard_megabytes: float, pictures: str) -> None:
         self._pictures = pictures
         self.labelled = True
+        self.stored: dict[str, tuple[int, int]] = {}
         self._videos: dict[str, VideoShards] = {}
         self._folder, self._name, self._info, self._shard_megabytes = folder, name, info, shard_megabytes
         self._data = ParquetShards(folder, layout.DATA_TEMPLATE, shard_megabytes * MEGABYTE)
@@ -100,7 +107,8 @@ class _Writer:
         self._features: dict[str, Feature] = {}
         self._statistics: dict[str, RunningStatistics] = {}
         self._tasks: dict[str, int] = {}
-        self._episodes = self._frames = 0
+        self._episodes = self._frames = self._row_bytes = 0
+        self._rows: list[dict[str, object]] = []
 
     def add(self, episode: Episode) -> None:
         """Append one episode."""
@@ -124,6 +132,7 @@ class _Writer:
         """Close the Parquet files and write the rest of `meta/`."""
         if self._first is None:
             raise bad_input(self._name, "no episode to write", "at least one")
+        self._write_meta()
         for shards in (self._data, self._meta, *self._videos.values()):
             shards.close()
         statistics = {name: running.result() for name, running in self._statistics.items()}
@@ -200,10 +209,22 @@ class _Writer:
             statistics = picture_statistics(values) if is_image_key(name) else column_statistics(values)
             self._statistics[name].add(statistics)
             row |= {f"stats/{name}/{key}": value.tolist() for key, value in statistics.items()}
-        table = pa.Table.from_pylist([row])
+        if not self._row_bytes:
+            self._row_bytes = pa.Table.from_pylist([row]).nbytes
+        self._rows.append(row)
+        if len(self._rows) >= min(_ROWS_AT_ONCE, self._shard_megabytes * MEGABYTE // self._row_bytes):
+            self._write_meta()
+
+    def _write_meta(self) -> None:
+        """Append the rows that are waiting to the index of the episodes, where a shard has room for them."""
+        if not self._rows:
+            return
+        table = pa.Table.from_pylist(self._rows)
         for part, number in zip(("chunk", "file"), self._meta.location(table.nbytes), strict=True):
-            table = table.append_column(f"meta/episodes/{part}_index", pa.array([number], pa.int64()))
+            numbers = pa.array([number] * len(table), pa.int64())
+            table = table.append_column(f"meta/episodes/{part}_index", numbers)
         self._meta.add(table)
+        self._rows = []
 
     def _placeholders(self) -> list[str]:
         """What was not recorded: other readers get success as the reward, and the end of the record as the end."""
@@ -237,6 +258,7 @@ class _Writer:
                 "max_steps": info.max_steps,
                 "placeholders": self._placeholders(),
                 **({} if info.scaling is None else {"scaling": to_dict(info.scaling)}),
+                **({FOLDER: self.stored} if self.stored else {}),
             },
         }
 
@@ -314,7 +336,15 @@ def store_dataset(folder: Path, recording: Recording) -> None:
     for leftover in (*folder.glob(f".{_UNFINISHED}*"), folder / _UNFINISHED, folder / "data", folder / "meta"):
         if leftover.exists():
             shutil.rmtree(leftover)
-    write_dataset(folder / _UNFINISHED, recording.episodes, recording.info)
+    sizes = {key: (pictures.shape[1], pictures.shape[2]) for key, pictures in recording.stored.items()}
+    write_dataset(folder / _UNFINISHED, recording.episodes, recording.info, stored=sizes)
+    names = {file_of(key) for key in recording.stored}
+    with _environment_errors(folder):
+        for key, pictures in recording.stored.items():
+            adopt(folder, key, pictures)
+        for file in (folder / FOLDER).glob("*"):
+            if file.name not in names:
+                file.unlink()  # a column that was too large for memory, and is in the tables now
     for part in sorted((folder / _UNFINISHED).iterdir()):
         part.rename(folder / part.name)
     (folder / _UNFINISHED).rmdir()

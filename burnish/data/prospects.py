@@ -67,7 +67,7 @@ def require_prospects(dataset: Dataset, where: object, last_frames: int | None =
 
 def _outcomes(dataset: Dataset) -> list[Finding]:
     if not dataset.has_success:
-        if dataset.reward is not None and bool((dataset.reward != dataset.reward[0]).any()):
+        if _rewards_teach(dataset):
             return [Finding("note", "rewards-only", "no success is told: policies are compared by their return")]
         text = (
             f"{dataset.num_episodes} episodes without a single success, and no reward that varies: say what success is "
@@ -89,6 +89,17 @@ def _outcomes(dataset: Dataset) -> list[Finding]:
         text = f"{what} among {dataset.num_episodes} episodes: too few for a trust gate that can tell them apart well"
         return [Finding("warning", "few-outcomes", text)]
     return []
+
+
+def _rewards_teach(dataset: Dataset) -> bool:
+    """Whether some rewards differ, or episodes that end by themselves cut a constant one short."""
+    if dataset.reward is None:
+        return False
+    later = torch.ones_like(dataset.success)
+    later[dataset.starts] = False  # nothing led there, so nothing was earned
+    earned = dataset.reward[later]
+    ends = dataset.terminated is not None and bool(dataset.terminated.any()) and bool(earned.any())
+    return ends or bool((earned != earned[:1]).any())
 
 
 def _begins_in_success(dataset: Dataset, last_frames: int | None) -> list[Finding]:

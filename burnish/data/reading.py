@@ -10,13 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.data.checks import EpisodeFault, Faults, bad_input
+from burnish.data.checks import Faults, bad_input
 from burnish.data.dataset import Dataset
 from burnish.data.episodes import ACTION, STATE, image_key
 from burnish.data.frames import Frames, Source
+from burnish.data.framing import Framing
+from burnish.data.mapped import choose
+from burnish.data.pictures import Gallery, read_pictures
+from burnish.data.row_store import RowStore
 from burnish.data.striding import Stride
 from burnish.data.success import DONE, REWARD, SuccessRule, on_arrival
 from burnish.errors import InputError
+
+_AT_ONCE = 2**16
+"""Rows of a file that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Choice:
         skip_bad: whether bad episodes are left out; else the first one is an error.
         stride: every so many frames are one.
         fps: frames per second, where the files do not say or are wrong.
+        framing: what becomes of pictures.
     """
 
     state: tuple[str, ...] = (STATE,)
@@ -40,15 +48,19 @@ class Choice:
     skip_bad: bool = False
     stride: Stride = Stride()
     fps: float | None = None
+    framing: Framing = Framing()
 
 
-def assemble(source: Source, choice: Choice, cameras: Sequence[str] | None = ()) -> Dataset:
-    """Read an opened data set: numbers into memory, pictures as its source keeps them.
+def assemble(
+    source: Source, choice: Choice, cameras: Sequence[str] | None = (), store: RowStore | None = None
+) -> Dataset:
+    """Read an opened data set: numbers into memory, pictures and very large columns into files.
 
     Args:
         source: the data set.
         choice: what is read.
         cameras: whose pictures to read, by name or by key; None for all there are, () for none.
+        store: where the files are kept; by default they have no names and go with the data set.
 
     Returns:
         The dataset on the CPU, everything in float32, pictures in uint8 (F, H, W, 3). What was left out or repaired is
@@ -57,6 +69,15 @@ def assemble(source: Source, choice: Choice, cameras: Sequence[str] | None = ())
     Raises:
         InputError: anything that is not as the format and the choice say; names the file, the episode and the field.
     """
+    store = store or RowStore()
+    try:
+        return _assembled(source, choice, cameras, store)
+    except BaseException:
+        store.abandon()
+        raise
+
+
+def _assembled(source: Source, choice: Choice, cameras: Sequence[str] | None, store: RowStore) -> Dataset:
     if choice.fps is not None:
         source.info = replace(source.info, fps=int(choice.fps) if choice.fps.is_integer() else choice.fps)
     states, action = _states(source, choice), _action(source, choice)
@@ -67,23 +88,26 @@ def assemble(source: Source, choice: Choice, cameras: Sequence[str] | None = ())
     views = list(source.cameras) if cameras is None else [source.camera(name) for name in _several(cameras)]
 
     faults = Faults(choice.skip_bad)
-    frames = source.load(list(dict.fromkeys([*states, action, *others, *earned, *told])), faults)
+    frames = source.load(list(dict.fromkeys([*states, action, *others, *earned, *told])), faults, store)
     values = [*states, action, *others, *(name for name in earned if name == REWARD)]
     frames = _whole(source, frames, faults)
     for name in values:
-        frames.columns[name] = _float32(frames, name, faults)
+        if name in frames.stored:
+            _check_finite(frames, name, faults)
+        else:
+            frames.columns[name] = _float32(frames, name, faults)
     _check_rewards(frames, earned, faults)
     choice.success.frames(success, source, _whole(source, frames, faults), faults)
     frames = _whole(source, frames, faults)
-    frames, pictures = _pictures(source, frames, views, faults)
+    gallery = Gallery(choice.framing, choice.stride, store)
+    pictures = read_pictures(source, frames, views, gallery, faults)
+    frames = _whole(source, frames, faults)
     actions = _joined(frames, [action])
     names = {"state_names": _names(source, states), "action_names": _names(source, [action])}
     info = replace(source.info, **names, notes=_notes(source, frames, faults))
     dataset = Dataset(
-        observations={STATE: _tensor(_joined(frames, states))}
-        | {name: _tensor(frames.columns[name]) for name in others}
-        | {image_key(name): each for name, each in pictures.items()},
-        actions=_tensor(actions),
+        observations={STATE: _joined(frames, states)} | {name: _values(frames, name) for name in others},
+        actions=actions,
         success=torch.from_numpy(choice.success.frames(success, source, frames, faults)),
         starts=torch.from_numpy(frames.starts),
         lengths=torch.from_numpy(frames.lengths),
@@ -94,7 +118,9 @@ def assemble(source: Source, choice: Choice, cameras: Sequence[str] | None = ())
         reward=_on_arrival(frames, REWARD) if REWARD in earned else None,
         terminated=_on_arrival(frames, DONE) if DONE in earned else None,
     )
-    return choice.stride.apply(dataset)
+    dataset = choice.stride.apply(dataset)
+    shown = {image_key(name): each for name, each in pictures.items()}
+    return replace(dataset, observations=dataset.observations | shown)
 
 
 def _states(source: Source, choice: Choice) -> list[str]:
@@ -102,6 +128,12 @@ def _states(source: Source, choice: Choice) -> list[str]:
         raise bad_input(source.where, "no column chosen for the state", "at least one")
     if choice.state == (STATE,) and STATE not in source.columns and STATE not in source.aliases and source.state:
         return list(source.state)
+    elsewhere = {*source.columns, *source.aliases, *source.cameras.values()}
+    if choice.state == (STATE,) and source.cameras and STATE not in elsewhere:
+        known = ", ".join(sorted({*source.columns, *source.aliases}))
+        expected = "this one among them (--state-key NAME; models that look at pictures alone do not read it, and any "
+        expected += f"column will do: --state-key {source.action or ACTION})"
+        raise bad_input(source.where, f"the columns {known}", expected, field=STATE)
     return [source.column(name) for name in choice.state]
 
 
@@ -128,16 +160,28 @@ def _float32(frames: Frames, name: str, faults: Faults) -> np.ndarray:
     """A column as float32, checked after the conversion (which may overflow)."""
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(frames.columns[name], dtype=np.float32)
+    _not_finite(frames, name, 0, values, faults)
+    return values
+
+
+def _check_finite(frames: Frames, name: str, faults: Faults) -> None:
+    """As `_float32`, of a column in a file: a part at a time."""
+    stored = frames.stored[name]
+    for start in range(0, len(stored), _AT_ONCE):
+        _not_finite(frames, name, start, choose(stored, slice(start, start + _AT_ONCE)).numpy(), faults)
+
+
+def _not_finite(frames: Frames, name: str, start: int, values: np.ndarray, faults: Faults) -> None:
+    """Every episode with values that are not finite, among those from the frame `start` on, is a fault."""
     finite = np.isfinite(values).reshape(len(values), -1).all(1)
     if not finite.all():
-        wrong = np.flatnonzero(~finite)
+        wrong = np.flatnonzero(~finite) + start
         episodes = np.searchsorted(frames.starts, wrong, side="right")
         for frame in wrong[np.unique(episodes, return_index=True)[1]].tolist():
-            value = next(v for v in values[frame].ravel().tolist() if not math.isfinite(v))
+            value = next(v for v in values[frame - start].ravel().tolist() if not math.isfinite(v))
             episode = int(np.searchsorted(frames.starts, frame, side="right")) - 1
             found = f"a value that is not finite at frame {frame - int(frames.starts[episode])} ({value})"
             faults.add(frames.episode_fault(episode, found, "finite float32 values", name))
-    return values
 
 
 def _check_rewards(frames: Frames, earned: list[str], faults: Faults) -> None:
@@ -153,25 +197,18 @@ def _check_rewards(frames: Frames, earned: list[str], faults: Faults) -> None:
             faults.add(frames.fault(frame, f"{ends[frame]}", "0 or 1 in every frame", name))
 
 
-def _pictures(source: Source, frames: Frames, views: list[str], faults: Faults) -> tuple[Frames, dict[str, Tensor]]:
-    """The pictures of some cameras, and the episodes whose pictures are whole."""
-    pictures: dict[str, Tensor] = {}
-    while len(pictures) < len(views):
-        try:
-            pictures = {name: source.pictures(name, frames) for name in views}
-        except EpisodeFault as fault:
-            faults.add(fault)
-            pictures, frames = {}, _whole(source, frames, faults)
-    return frames, pictures
-
-
-def _joined(frames: Frames, names: list[str]) -> np.ndarray:
+def _joined(frames: Frames, names: list[str]) -> Tensor:
     """Columns side by side, every frame's value flattened: (F, D)."""
-    parts = [frames.columns[name].reshape(frames.total, -1) for name in names]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    parts = [_values(frames, name) for name in names]
+    parts = [each if each.ndim == 2 else each.reshape(frames.total, -1) for each in parts]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def _values(frames: Frames, name: str) -> Tensor:
+    """A column of float32."""
+    if name in frames.stored:
+        return frames.stored[name]
+    values = frames.columns[name]
     return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 

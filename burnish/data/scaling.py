@@ -4,6 +4,8 @@ Each dimension has a range of its own, which the data decide: everything from th
 action, so that the policy can do whatever was demonstrated, however rarely (a gripper that closes once an episode).
 Quantiles would cut that off. Only spikes do not count: what lies further beyond the bulk of a dimension (all but one in
 a thousand of its values, at each end) than the bulk is wide. Such values are clipped inside; the data keep them.
+
+Actions that are targets of the state can be learned as the way there: inside, then, is the difference to the state.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ LEVELS = 10
 """A dimension of at most so many different values is discrete."""
 STILL = 1e-6
 """A dimension whose range is below this fraction of its magnitude is constant up to rounding."""
+_AT_ONCE = 2**20
+"""Actions that are scaled at a time: in float64 they take four times their room."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class ActionScaling:
         high: A values that 1 stands for, not less than `low`.
         kinds: what the data show of each dimension: continuous, binary (two values), discrete (few), constant.
         names: of the dimensions; empty where the data have none.
+        relative_to: A dimensions of the state: inside, an action is its difference to that one; -1 where it is as it
+            was recorded. Empty: all are.
 
     Raises:
         InputError: sizes that differ, numbers that are not finite, or a high below its low.
@@ -50,9 +56,11 @@ class ActionScaling:
     high: tuple[float, ...]
     kinds: tuple[Kind, ...] = ()
     names: tuple[str, ...] = ()
+    relative_to: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        sizes = {len(self.low), len(self.high), *(len(each) for each in (self.kinds, self.names) if each)}
+        said = (self.kinds, self.names, self.relative_to)
+        sizes = {len(self.low), len(self.high), *(len(each) for each in said if each)}
         if len(sizes) != 1 or 0 in sizes:
             raise InputError(f"a scaling of actions: found {sorted(sizes)} values, expected one for each dimension")
         for index, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
@@ -66,21 +74,45 @@ class ActionScaling:
         low, high, kinds = (tuple(each) for each in zip(*columns, strict=True))
         return cls(low, high, kinds, names or ())
 
-    def to_unit(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
-        """Actions in the data's units as the models read them: in [-1, 1], what lies beyond is clipped."""
+    def to_unit(
+        self, actions: Float[Tensor, "*batch A"], state: Float[Tensor, "*batch D"] | None = None
+    ) -> Float[Tensor, "*batch A"]:
+        """Actions in the data's units as the models read them: in [-1, 1], what lies beyond is clipped.
+
+        `state` is where they were chosen, in the data's units; only what is `relative_to` it asks for it.
+        """
         centre, half = self._ends(actions)
+        if len(actions) > _AT_ONCE and actions.ndim == 2:
+            return torch.cat([self.to_unit(part) for part in actions.split(_AT_ONCE)])
         # Differences of large numbers: in float32 an offset would take the digits.
-        unit = (actions.double() - centre) / torch.where(half > 0, half, 1.0)
+        unit = (self.learned(actions, state) - centre) / torch.where(half > 0, half, 1.0)
         return torch.where(half > 0, unit, 0.0).clamp(-1, 1).to(actions.dtype)
 
-    def to_data(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
-        """Actions in [-1, 1] in the data's units."""
+    def to_data(
+        self, actions: Float[Tensor, "*batch A"], state: Float[Tensor, "*batch D"] | None = None
+    ) -> Float[Tensor, "*batch A"]:
+        """Actions in [-1, 1] in the data's units; `state` as in `to_unit`."""
         centre, half = self._ends(actions)
-        return (centre + half * actions.double()).to(actions.dtype)
+        return (centre + half * actions.double() + self._base(state)).to(actions.dtype)
+
+    def learned(
+        self, actions: Float[Tensor, "*batch A"], state: Float[Tensor, "*batch D"] | None = None
+    ) -> Float[Tensor, "*batch A"]:
+        """Actions in the data's units, float64, as differences where they are learned as such."""
+        return actions.double() - self._base(state)
 
     def name(self, index: int) -> str:
         """The name of a dimension, or its number."""
         return self.names[index] if self.names else f"action {index}"
+
+    def _base(self, state: Tensor | None) -> Tensor | float:
+        """What actions are relative to, (*batch, A)."""
+        if not self.relative_to:
+            return 0.0
+        if state is None:
+            raise InputError("actions relative to the state (--action-targets relative) need the state beside them")
+        column = torch.tensor(self.relative_to, device=state.device)
+        return torch.where(column >= 0, state[..., column.clamp(min=0)].double(), 0.0)
 
     def _ends(self, actions: Tensor) -> tuple[Tensor, Tensor]:
         low, high = (torch.tensor(each, dtype=torch.float64, device=actions.device) for each in (self.low, self.high))

@@ -9,6 +9,7 @@ from burnish.data.dataset import Dataset
 from burnish.data.episodes import STATE
 from burnish.data.prospects import Finding
 from burnish.data.scaling import Kind, usual_range
+from burnish.data.targets import absolute_targets
 
 _ENOUGH = 1_000_000
 """Frames that are looked at."""
@@ -115,7 +116,20 @@ def _dynamics(dataset: Dataset) -> list[Finding]:
     if frozen > _FROZEN:
         text = f"the state stands still in {frozen:.0%} of the frames in which the action moves: it is recorded more "
         found.append(Finding("warning", "frozen-state", text + "often than it is measured (--stride)"))
-    return found + lag(dataset)
+    return found + lag(dataset) + _targets(dataset)
+
+
+def _targets(dataset: Dataset) -> list[Finding]:
+    """What actions are taken for, as the report of a run says it."""
+    targets, names = absolute_targets(dataset), action_names_of(dataset)
+    if not targets:
+        text = "actions are taken for changes, or other commands: none is a target of the state's dimension of its name"
+        return [Finding("note", "action-targets", f"{text} (or place, without names); they are learned as recorded")]
+    kinds = [kind_of(column) for column in dataset.actions.numpy().T]
+    others = [names[index] for index, kind in enumerate(kinds) if index not in targets and kind != "constant"]
+    text = f"actions taken for absolute targets of the state, and learned as such: {_few([names[i] for i in targets])}"
+    text += f"; for changes, or other commands: {_few(others)}" if others else ""
+    return [Finding("note", "action-targets", f"{text} (--action-targets relative learns the way there)")]
 
 
 def _flips(states: np.ndarray, inside: np.ndarray, names: list[str]) -> list[Finding]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from burnish.data.dataset import Dataset
+from burnish.data.mapped import choose
 from burnish.data.streams import sums_since
 from burnish.errors import InputError
 
@@ -31,6 +32,10 @@ class Stride:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise InputError(f"the stride is {self.every}, expected at least 1")
+
+    def kept(self, length: int) -> range:
+        """The frames that are kept of an episode: none where it is too short for two of them."""
+        return range((length - 1) % self.every, length, self.every) if length > self.every else range(0)
 
     def apply(self, dataset: Dataset) -> Dataset:
         """The coarser data set; rewards between add up, and success or an end between counts for the next frame.
@@ -61,7 +66,7 @@ class Stride:
         assert success is not None
         return replace(
             whole,
-            observations={key: values[frames] for key, values in whole.observations.items()},
+            observations={key: choose(values, frames) for key, values in whole.observations.items()},
             actions=self._actions(whole, frames),
             success=success,
             starts=starts,

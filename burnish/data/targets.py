@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from burnish.data.dataset import Dataset
 from burnish.data.episodes import STATE
+from burnish.data.scaling import ActionScaling
+from burnish.errors import InputError
 
 ALIKE = 0.9
 """Correlation of an action and the state that follows it from which on one may be the target of the other."""
@@ -21,6 +25,7 @@ def absolute_targets(dataset: Dataset) -> dict[int, int]:
     """
     if STATE not in dataset.observations:
         return {}
+    dataset = dataset.thinned()
     inside = torch.ones(dataset.num_frames, dtype=torch.bool, device=dataset.device)
     inside[dataset.starts + dataset.lengths - 1] = False
     frames = torch.nonzero(inside).flatten()
@@ -34,6 +39,40 @@ def absolute_targets(dataset: Dataset) -> dict[int, int]:
             if alike >= ALIKE and float((action - state).square().mean().sqrt()) <= NEAR * spread:
                 found[index] = column
     return found
+
+
+def relative_scaling(dataset: Dataset) -> ActionScaling:
+    """A scaling by which absolute targets are learned as their difference to the state.
+
+    Only continuous ones: a gripper that is open or closed is a command, wherever it stands.
+
+    Raises:
+        InputError: there is none.
+    """
+    recorded = ActionScaling.of(dataset.actions, dataset.info.action_names)
+    targets = require_targets(dataset, "relative")
+    column = tuple(targets.get(index, -1) if kind == "continuous" else -1 for index, kind in enumerate(recorded.kinds))
+    if max(column) < 0:
+        raise InputError("--action-targets relative: all targets are binary or discrete, expected a continuous one")
+    differences = replace(recorded, relative_to=column)
+    found = ActionScaling.of(differences.learned(dataset.actions, dataset.observations[STATE]), recorded.names)
+    return replace(found, relative_to=column)
+
+
+def require_targets(dataset: Dataset, wanted: str) -> dict[int, int]:
+    """`absolute_targets`, where somebody said that there are some; `wanted` is what was said.
+
+    Raises:
+        InputError: there is none.
+    """
+    targets = absolute_targets(dataset)
+    if not targets:
+        raise InputError(
+            f"--action-targets {wanted}: found no action that is a target of the state, expected one whose dimension "
+            "of the same name (or of the same place, where nothing has names) goes where it says; actions that are "
+            "changes already are learned as they were recorded, without this option"
+        )
+    return targets
 
 
 def _pairs(dataset: Dataset) -> dict[int, int]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from burnish.data.framing import View
 from burnish.data.lerobot_format import FILES_PER_CHUNK, VIDEO_TEMPLATE, ColumnError, file_path
 from burnish.errors import InputError, RunError
 
@@ -131,25 +132,40 @@ class VideoShards:
             raise RunError(f"the video of '{self._key}' cannot be encoded: {error}") from error
 
 
-def decode_video(path: Path, times: np.ndarray, tolerance: float, height: int, width: int) -> Iterator[np.ndarray]:
-    """The pictures of a video, which may come from anybody, at increasing `times` (seconds; at least one), one by one.
+@dataclass(frozen=True)
+class Wanted:
+    """Pictures of a video.
 
-    Args:
-        path: an mp4 file.
-        times: (N,) when each wanted picture is shown.
+    Attributes:
+        times: (N,) when each is shown, in seconds; increasing, at least one.
         tolerance: how far, in seconds, the nearest picture may be from a wanted time.
         height: the declared height.
         width: the declared width.
+        view: what becomes of them.
+    """
+
+    times: np.ndarray
+    tolerance: float
+    height: int
+    width: int
+    view: View = View()
+
+
+def decode_video(path: Path, wanted: Wanted, threads: int = 1) -> Iterator[np.ndarray]:
+    """The wanted pictures of a video, which may come from anybody, one by one, with so many threads.
+
+    What is not wanted as it is, is cropped and resized by FFmpeg before it becomes RGB: every pixel is the mean of the
+    area that it covers.
 
     Yields:
-        uint8 (height, width, 3), RGB.
+        uint8 (H, W, 3), RGB.
 
     Raises:
         ColumnError: no video, one of another size, one that cannot be decoded to its end, or one that lacks a picture;
-            `row` is the position in `times` that was not reached.
+            `row` is the position in `wanted.times` that was not reached.
         InputError: PyAV is missing.
     """
-    av = import_av()
+    av, times = import_av(), wanted.times
     position = 0
     try:
         # A plain file in one named format: FFmpeg's playlists could name other files, or addresses on the network.
@@ -157,19 +173,22 @@ def decode_video(path: Path, times: np.ndarray, tolerance: float, height: int, w
             if not container.streams.video:
                 raise ColumnError("no video stream", "a video")
             stream = container.streams.video[0]
-            _check_size(stream.codec_context, height, width)
+            _check_size(stream.codec_context, wanted)
             # Broken data would otherwise be painted over with what the last picture showed.
             stream.codec_context.options = {"err_detect": "explode"}
+            stream.codec_context.thread_count = threads
+            stream.thread_type = "AUTO"
+            to_rgb = _ToRGB(av, wanted, stream.time_base)
             for frame in container.decode(stream):
                 if frame.time is None or frame.is_corrupt:
                     raise ColumnError("a broken picture in the video", "a whole video", position)
-                _check_size(frame, height, width, position)
-                if frame.time < times[position] - tolerance:
+                _check_size(frame, wanted, position)
+                if frame.time < times[position] - wanted.tolerance:
                     continue
-                if frame.time > times[position] + tolerance:
+                if frame.time > times[position] + wanted.tolerance:
                     found = f"no picture at {times[position]:.6g} s of the video"
                     raise ColumnError(found, "one for every frame", position)
-                yield frame.to_ndarray(format="rgb24")
+                yield to_rgb(frame)
                 position += 1
                 if position == len(times):
                     return
@@ -180,6 +199,42 @@ def decode_video(path: Path, times: np.ndarray, tolerance: float, height: int, w
             f"a video that cannot be decoded ({error.strerror})", "a whole mp4 video", position
         ) from error
     raise ColumnError("the end of the video", "a picture for every frame", position)
+
+
+class _ToRGB:
+    """Decoded frames as arrays, cropped and resized."""
+
+    # Without them every other line of colours is left out, and the mean is one of fewer pixels.
+    _EXACT = "area+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
+
+    def __init__(self, av: Any, wanted: Wanted, time_base: Fraction) -> None:
+        self._av, self._time_base, self._graph = av, time_base, None
+        top, left, high, wide = wanted.view.region(wanted.height, wanted.width)
+        rows, columns = wanted.view.shape(wanted.height, wanted.width)
+        self._filters = {
+            "crop": f"{wide}:{high}:{left}:{top}:exact=1",
+            "scale": f"{columns}:{rows}:flags={self._EXACT}",
+        }
+        if wanted.view.keeps(wanted.height, wanted.width):
+            self._filters = {}
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        """The picture, uint8 (H, W, 3)."""
+        if not self._filters:
+            return frame.to_ndarray(format="rgb24")
+        if self._graph is None:
+            self._graph = self._made(frame)
+        self._graph.push(frame)
+        return self._graph.pull().to_ndarray()
+
+    def _made(self, frame: Any) -> Any:
+        graph = self._av.filter.Graph()
+        graph.threads = 1
+        size = {"width": frame.width, "height": frame.height, "format": frame.format, "time_base": self._time_base}
+        steps = [graph.add(name, settings) for name, settings in self._filters.items()]
+        graph.link_nodes(graph.add_buffer(**size), *steps, graph.add("format", "rgb24"), graph.add("buffersink"))
+        graph.configure()
+        return graph
 
 
 def import_av() -> Any:
@@ -195,7 +250,7 @@ def import_av() -> Any:
     return av
 
 
-def _check_size(found: Any, height: int, width: int, row: int | None = None) -> None:
-    if (found.height, found.width) != (height, width):
-        expected = f"{height} x {width} as declared in info.json"
+def _check_size(found: Any, wanted: Wanted, row: int | None = None) -> None:
+    if (found.height, found.width) != (wanted.height, wanted.width):
+        expected = f"{wanted.height} x {wanted.width} as declared in info.json"
         raise ColumnError(f"a video of {found.height} x {found.width}", expected, row)

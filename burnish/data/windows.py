@@ -49,10 +49,11 @@ class Windows:
 
     A history that reaches beyond the episode's start is filled with its first frame and marked as padding.
 
+    Memory grows with the episodes, not with the frames.
+
     Attributes:
         history: frames up to and with the present, >= 1.
         horizon: frames that follow the present, >= 0.
-        present_frames: int64 (N,): every frame that can be a present.
     """
 
     def __init__(self, dataset: Dataset, history: int, horizon: int) -> None:
@@ -69,29 +70,41 @@ class Windows:
         if history < 1 or horizon < 0:
             raise InputError(f"windows: found history {history} and horizon {horizon}, expected at least 1 and 0")
         self.dataset, self.history, self.horizon = dataset, history, horizon
-        episode = dataset.episode_of_frame
-        self._first = dataset.starts[episode]
-        self._last = self._first + dataset.lengths[episode] - 1
-        frames = torch.arange(dataset.num_frames, device=dataset.device)
-        self.present_frames = frames[frames + horizon <= self._last]
+        self._ends = dataset.lengths.cumsum(0)
+        presents = (dataset.lengths - horizon).clamp(min=0)
+        self._present_ends = presents.cumsum(0)
+        # From the number of a present to its frame: what the episodes before it have less of presents than of frames.
+        self._behind = dataset.starts - self._present_ends + presents
+        self._count = int(self._present_ends[-1])
         self._offsets = torch.arange(1 - history, horizon + 1, device=dataset.device)
-        if not len(self.present_frames):
+        if not self._count:
             longest = int(dataset.lengths.max())
             raise InputError(f"windows: found no episode longer than {longest} frames, expected {horizon + 1} or more")
 
     def __len__(self) -> int:
         """The number of windows, N."""
-        return len(self.present_frames)
+        return self._count
+
+    @property
+    def present_frames(self) -> Tensor:
+        """int64 (N,): every frame that can be a present."""
+        return self._presents(torch.arange(self._count, device=self.dataset.device))
 
     def sample(self, batch_size: int, generator: torch.Generator) -> WindowBatch:
         """Draw windows uniformly, with replacement; the generator may live on another device than the data."""
         drawn = torch.randint(len(self), (batch_size,), generator=generator, device=generator.device)
-        return self.gather(self.present_frames[drawn.to(self.dataset.device)])
+        return self.gather(self._presents(drawn.to(self.dataset.device)))
+
+    def _presents(self, numbers: Tensor) -> Tensor:
+        """The frames of presents by their numbers, int64 (B,)."""
+        return numbers + self._behind[torch.searchsorted(self._present_ends, numbers, right=True)]
 
     def gather(self, present_frames: Tensor) -> WindowBatch:
         """The windows of the given presents, int64 (B,)."""
         wanted = present_frames[:, None] + self._offsets
-        frames = wanted.clamp(self._first[present_frames][:, None], self._last[present_frames][:, None])
+        episode = torch.searchsorted(self._ends, present_frames, right=True)
+        first, last = self.dataset.starts[episode], self._ends[episode] - 1
+        frames = wanted.clamp(first[:, None], last[:, None])
         valid = wanted == frames
         reward, terminated = self.dataset.reward, self.dataset.terminated
         return WindowBatch(

@@ -40,7 +40,7 @@ class FromFrames(nn.Module):
     def forward(self, state: Tensor) -> Tensor:
         """Decide."""
         features = self.agent.observer.normaliser.normalise(state).flatten(1)
-        return _outside(self.agent, self.agent.policy.act(features, True, None).action_chunk)
+        return _outside(self.agent, self.agent.policy.act(features, True, None).action_chunk, state[:, -1:])
 
 
 class FromMemory(nn.Module):
@@ -63,7 +63,7 @@ class FromMemory(nn.Module):
         first = observer.observe(observer.initial(1), None, observation)
         state = observer.observe(state, action, observation).where(begins, first)
         chunk = self.agent.policy.act(observer.features(state), True, None).action_chunk
-        return _outside(self.agent, chunk), *state.tensors().values()
+        return _outside(self.agent, chunk, None), *state.tensors().values()
 
 
 def export_onnx(agent: Agent, out: Path) -> dict[str, Any]:
@@ -112,6 +112,13 @@ def _module(agent: Agent) -> tuple[nn.Module, dict[str, Tensor], list[str]]:
     if any(isinstance(part, FunctionPolicy | ServedPolicy) for part in agent.policy.modules()):
         raise InputError("this policy asks a function or a server at every decision, which cannot be exported")
     observer, frames = agent.observer, frames_alone(agent)
+    relative = agent.scaling is not None and bool(agent.scaling.relative_to)
+    if relative and (frames is None or agent.policy.config.chunk > 1):
+        raise InputError(
+            "this policy's actions are relative to the state at each frame (--action-targets relative), which one call "
+            "for several of them, or with a memory, does not see: serve it (burnish serve), or train it with "
+            "--config.policy.chunk 1"
+        )
     shapes = observation_shapes(observer)
     if frames is not None:
         return FromFrames(agent), {STATE: torch.zeros(1, frames, *shapes[STATE])}, [CHUNK]
@@ -151,8 +158,8 @@ def _drawn(module: Any, name: str, like: Tensor, generator: torch.Generator) -> 
     return module.agent.observer.normaliser.denormalise(values) if name == STATE else 0.1 * values
 
 
-def _outside(agent: Agent, chunk: Tensor) -> Tensor:
-    return chunk if agent.scaling is None else agent.scaling.to_data(chunk)
+def _outside(agent: Agent, chunk: Tensor, state: Tensor | None) -> Tensor:
+    return chunk if agent.scaling is None else agent.scaling.to_data(chunk, state)
 
 
 def _library(name: str) -> ModuleType:

@@ -34,7 +34,9 @@ class PolicyServer:
     """
 
     def __init__(self, agent: Agent) -> None:
-        self.agent, self.remembers = agent.eval(), frames_alone(agent) != 1
+        # What is relative to the state at its own frame cannot be answered before that frame is seen.
+        relative = agent.scaling is not None and bool(agent.scaling.relative_to)
+        self.agent, self.remembers = agent.eval(), frames_alone(agent) != 1 or relative
         self.metadata = {
             "task": agent.task,
             "observations": {key: list(shape) for key, shape in RobotPolicy(agent).observation_shapes.items()},

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.components import frozen, load
-from burnish.imagination import Models, Pessimism
+from burnish.imagination import Models, Pessimism, with_own
 from burnish.rewards import as_reward
 
 
@@ -14,4 +14,4 @@ def load_frozen(world: Path, reward: Path, uncertainties: Sequence[Path] = ()) -
     world_model: Any = frozen(load(world))
     learned: Any = frozen(load(reward))
     unsure: Any = tuple(frozen(load(folder)) for folder in uncertainties)
-    return Models(world_model, as_reward(world_model, learned), Pessimism(unsure))
+    return Models(world_model, as_reward(world_model, learned), Pessimism(with_own(world_model, unsure)))

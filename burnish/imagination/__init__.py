@@ -3,7 +3,7 @@
 from burnish.imagination.env import ImaginationConfig, ImaginedEnv
 from burnish.imagination.evaluate import ImaginedEvaluation, imagined_evaluation, imagined_play
 from burnish.imagination.labelled import imagined_frames, imagined_transitions, recorded_transitions
-from burnish.imagination.pessimism import Pessimism, PessimismConfig, Uncertainty
+from burnish.imagination.pessimism import Pessimism, PessimismConfig, Uncertainty, with_own
 from burnish.imagination.rollout import Imagined, Models, given, recorded, rollout, transitions
 from burnish.imagination.start_states import StartConfig, StartStates
 
@@ -27,4 +27,5 @@ __all__ = [
     "recorded_transitions",
     "rollout",
     "transitions",
+    "with_own",
 ]

@@ -140,6 +140,11 @@ def has_members(uncertainty: Uncertainty) -> TypeGuard[Members]:
     return hasattr(uncertainty, "predict_member")
 
 
+def with_own(world_model: Any, uncertainties: tuple[Uncertainty, ...]) -> tuple[Uncertainty, ...]:
+    """The uncertainties, after the world model's own where it is an ensemble: then one pass tells both."""
+    return (world_model, *uncertainties) if has_members(world_model) else uncertainties
+
+
 def in_thresholds(uncertainty: Float[Tensor, " B"], threshold: Tensor) -> Float[Tensor, " B"]:
     """An uncertainty in units of its threshold: above 1 it is over."""
     # Data that repeats itself may have a threshold of zero.

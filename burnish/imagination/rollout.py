@@ -113,9 +113,20 @@ def _transition(
     models: Models, state: State, action: Tensor, generator: torch.Generator | None, members: Tensor | None
 ) -> tuple[State, dict[str, Tensor]]:
     """The states that follow, by each episode's own model, and the uncertainty about them."""
-    following = models.world_model.imagine(state, action, generator)
+    world = models.world_model
     uncertainty: dict[str, Tensor] = {}
+    own = next((each for each in models.pessimism.uncertainties if each is world), None)
+    if own is not None and has_members(own):
+        # A world that is its own ensemble says both at once, and -1 is its word for all of its members.
+        everyone = torch.full((len(action),), -1, dtype=torch.long, device=action.device)
+        value, following = own.predict_member(state, action, everyone if members is None else members, generator)
+        uncertainty[own.name] = in_thresholds(value, own.threshold)
+        members = None
+    else:
+        following = world.imagine(state, action, generator)
     for each in models.pessimism.uncertainties:
+        if each is own:
+            continue
         if members is not None and has_members(each):
             value, believed = each.predict_member(state, action, members.clamp(min=0), generator)
             following = following.where(members >= 0, believed)

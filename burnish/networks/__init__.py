@@ -6,15 +6,27 @@ from burnish.networks.conditioning import ContextEmbedding, StepCondition
 from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.edm import denoising_error, preconditioning
 from burnish.networks.ensemble import EnsembleMLP
+from burnish.networks.gru import GRUTrunks
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
 from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
-from burnish.networks.recurrent import RSSMCell, categorical_kl, sample_one_hot, straight_through
+from burnish.networks.recurrent import (
+    LatentCell,
+    RSSMCell,
+    S5Cell,
+    Unrolled,
+    categorical_kl,
+    sample_one_hot,
+    straight_through,
+)
 from burnish.networks.resnet import ResNet, load_torchvision, resnet
+from burnish.networks.s5 import S5, S5Config
+from burnish.networks.two_hot import SymlogTwoHot, symexp, symlog
 from burnish.networks.unet import UNET_PRESETS, UNet, UNetConfig
 
 __all__ = [
     "DIT_PRESETS",
     "MLP",
+    "S5",
     "UNET_PRESETS",
     "ActionEncoding",
     "ConditionalResidualMLP",
@@ -23,15 +35,21 @@ __all__ = [
     "DiTConfig",
     "EnsembleMLP",
     "FourierFeatures",
+    "GRUTrunks",
+    "LatentCell",
     "LatentDecoder",
     "LatentEncoder",
     "PictureEncoder",
     "PictureNetwork",
     "RSSMCell",
     "ResNet",
+    "S5Cell",
+    "S5Config",
     "StepCondition",
+    "SymlogTwoHot",
     "UNet",
     "UNetConfig",
+    "Unrolled",
     "action_encoding",
     "categorical_kl",
     "denoising_error",
@@ -45,4 +63,6 @@ __all__ = [
     "resnet",
     "sample_one_hot",
     "straight_through",
+    "symexp",
+    "symlog",
 ]

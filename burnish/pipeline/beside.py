@@ -1,82 +1,139 @@
-"""Stages that do not wait for each other, side by side: training in worker processes, everything else in this one.
+"""Stages that do not wait for each other, side by side: training in workers, everything else in this process.
 
 A worker does a stage's work in the stage's partial folder, as this process would; then this process finds it done and
 completes it. So whatever is killed, the same command takes up what was left, and results are the same bit for bit as
-one after the other with one thread.
+one after the other with as many threads.
 """
 
-import concurrent.futures
+import contextlib
+import fcntl
 import importlib
 import io
-import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from burnish.components import outside_modules
-from burnish.errors import RunError
+from burnish.errors import BurnishError, InputError, RunError
 from burnish.pipeline import progress
+from burnish.pipeline.executors import Executor, ExecutorConfig, Handle, here, opened, wait
 from burnish.pipeline.graph import Stage
+from burnish.pipeline.manifest import versions
 from burnish.pipeline.outlook import Outlook, Underway
 from burnish.pipeline.run import Due, Run, StageBody
-from burnish.pipeline.stages import StageContext, partial_folder, partial_notes
+from burnish.pipeline.stages import StageContext, lock_path, partial_folder, partial_notes
 from burnish.training.resume import DamagedResume
 
 _INTERVAL = 1.0
 """Seconds between two looks at how far the workers are."""
-Running = dict["concurrent.futures.Future[None]", Stage]
+_LOGS = ".executor"
+"""Folder of a run's folder in which a cluster keeps what its jobs said."""
 
 
-def execute_beside(stages: Sequence[Stage], run: Run, bodies: dict[str, StageBody], jobs: int) -> None:
-    """Do all stages, each as soon as its inputs are there, with `jobs` workers of one thread each.
+def execute_beside(stages: Sequence[Stage], run: Run, bodies: dict[str, StageBody], where: ExecutorConfig) -> None:
+    """Do all stages, each as soon as its inputs are there.
 
     Args:
         stages: in an order in which each comes after its inputs.
         run: whose folder receives them.
         bodies: of the stages by name, for those that this process does itself (`alone`).
-        jobs: worker processes.
+        where: the workers.
 
     Raises:
-        RunError: a worker died, or a stage's own error.
+        RunError: a worker died.
+        BurnishError: a stage's own error, raised when everything that does not need that stage is done.
     """
-    outlook = Outlook(stages, jobs)
-    kept_open, watched = multiprocessing.Pipe()
-    context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(jobs, context, _begin, (watched,))
-    waiting, running, done = list(stages), Running(), set[str]()
-    try:
-        while waiting or running:
-            for each in [one for one in waiting if _ready(one, done) and not one.alone]:
-                waiting.remove(each)
-                due = run.due(each.name, each.describe(), input_names(each))
-                if due is None:
-                    _complete(each, run)
-                    done.add(each.name)
-                    outlook.done(each.name, run.stage_info(each.name)["seconds"])
-                else:
-                    progress.report_stage_start(each.name)
-                    running[pool.submit(_work, each, due, outside_modules())] = each
-            alone = next((one for one in waiting if _ready(one, done) and one.alone), None)
+    with opened(where, run.folder / _LOGS) as executor:
+        _Beside(list(stages), run, bodies, executor, where).work()
+
+
+class _Beside:
+    """What waits, what is under way, and what is done."""
+
+    def __init__(
+        self, stages: list[Stage], run: Run, bodies: dict[str, StageBody], executor: Executor, where: ExecutorConfig
+    ) -> None:
+        self.run, self.bodies, self.executor, self.where = run, bodies, executor, where
+        self.waiting, self.running, self.done = stages, dict[int, tuple[Handle, Stage]](), set[str]()
+        self.count, self.outlook = len(stages), Outlook(stages, where.jobs)
+        self.failed: BurnishError | None = None
+
+    def work(self) -> None:
+        """Until all is done that can be."""
+        while self.running or any(self._ready(each) for each in self.waiting):
+            self._hand_in()
+            alone = next((each for each in self.waiting if self._ready(each) and each.alone), None)
             if alone is not None:
-                waiting.remove(alone)
-                run.stage(alone.name, alone.describe(), input_names(alone), bodies[alone.name])
-                done.add(alone.name)
-                outlook.done(alone.name, run.stage_info(alone.name)["seconds"])
-            elif running and not any(_ready(one, done) for one in waiting):
-                _collect(running, run, done, outlook, len(stages))
-    except BrokenProcessPool as error:
-        raise RunError("a process that trained a stage was ended; run the same command again to resume") from error
-    finally:
-        # The workers end when nobody holds this open, however this process ends.
-        kept_open.close()
-        pool.shutdown(wait=False, cancel_futures=True)
+                self.waiting.remove(alone)
+                self.run.stage(alone.name, alone.describe(), input_names(alone), self.bodies[alone.name])
+                self._has_done(alone)
+            elif self.running and not any(self._ready(each) for each in self.waiting):
+                self._collect()
+        if self.failed is not None:
+            raise self.failed
+
+    def _hand_in(self) -> None:
+        """Everything that could be worked on now; what is up to date is done at once."""
+        due: list[tuple[Stage, Due]] = []
+        for each in [one for one in self.waiting if self._ready(one) and not one.alone]:
+            self.waiting.remove(each)
+            found = self.run.due(each.name, each.describe(), input_names(each))
+            if found is None:
+                self._complete(each)
+            else:
+                progress.report_stage_start(each.name)
+                # Another machine has another working directory.
+                inputs = {name: path.absolute() for name, path in found.inputs.items()}
+                due.append((each, replace(found, folder=found.folder.absolute(), inputs=inputs)))
+        if due:
+            calls = [(each, found, outside_modules(), self.where, versions()) for each, found in due]
+            for handle, (each, _) in zip(self.executor.submit(work, calls), due, strict=True):
+                self.running[id(handle)] = handle, each
+
+    def _collect(self) -> None:
+        """Wait until a worker has finished, showing how far all of them are, and complete what it did."""
+        overview = progress.Overview()
+        while not (finished := wait([handle for handle, _ in self.running.values()], _INTERVAL)):
+            overview.show(self._shown())
+        overview.clear()
+        for handle in finished:
+            _, each = self.running.pop(id(handle))
+            try:
+                handle.result()
+            except BurnishError as error:
+                if not isinstance(error, InputError):
+                    error = RunError(f"{each.name}: {error}")
+                progress.say(f"{each.name}: failed; what does not need it goes on")
+                self.failed = self.failed or error
+            else:
+                self._complete(each)
+
+    def _complete(self, each: Stage) -> None:
+        """Let the run complete a stage whose work is done, or find that it is up to date."""
+        self.run.stage(each.name, each.describe(), input_names(each), _nothing, announce=False)
+        self._has_done(each)
+
+    def _has_done(self, each: Stage) -> None:
+        self.done.add(each.name)
+        self.outlook.done(each.name, self.run.stage_info(each.name)["seconds"])
+
+    def _ready(self, each: Stage) -> bool:
+        return all(found.name in self.done for found in each.inputs if isinstance(found, Stage))
+
+    def _shown(self) -> str:
+        """`6 of 18 stages · world_model 43 % · ensemble 88 % · about 4:10 to go`."""
+        underway = {}
+        for _, each in self.running.values():
+            found = partial_notes(partial_folder(self.run.folder, each.name))
+            share = found.get("share")
+            known = share if isinstance(share, float | int) else None
+            underway[each.name] = Underway(found.get("seconds", 0.0), known)
+        at_work = [f"{name} {now.share:.0%}" for name, now in underway.items() if now.share is not None]
+        so_far = f"{len(self.done)} of {self.count} stages"
+        return " · ".join(part for part in (so_far, *at_work, self.outlook.words(underway)) if part)
 
 
 def input_names(each: Stage) -> list[str]:
@@ -84,44 +141,7 @@ def input_names(each: Stage) -> list[str]:
     return list(dict.fromkeys(found.name for found in each.inputs))
 
 
-def _ready(each: Stage, done: set[str]) -> bool:
-    return all(found.name in done for found in each.inputs if isinstance(found, Stage))
-
-
-def _collect(running: Running, run: Run, done: set[str], outlook: Outlook, count: int) -> None:
-    """Wait until a worker has finished, showing how far all of them are, and complete what it did."""
-    overview = progress.Overview()
-    while True:
-        finished, _ = concurrent.futures.wait(running, _INTERVAL, concurrent.futures.FIRST_COMPLETED)
-        if finished:
-            break
-        overview.show(_shown(running, run, outlook, f"{len(done)} of {count} stages"))
-    overview.clear()
-    for future in finished:
-        each = running.pop(future)
-        future.result()
-        _complete(each, run)
-        done.add(each.name)
-        outlook.done(each.name, run.stage_info(each.name)["seconds"])
-
-
-def _shown(running: Running, run: Run, outlook: Outlook, so_far: str) -> str:
-    """`6 of 18 stages · world_model 43 % · ensemble 88 % · about 4:10 to go`."""
-    underway = {}
-    for each in running.values():
-        found = partial_notes(partial_folder(run.folder, each.name))
-        share = found.get("share")
-        underway[each.name] = Underway(found.get("seconds", 0.0), share if isinstance(share, float | int) else None)
-    at_work = [f"{name} {now.share:.0%}" for name, now in underway.items() if now.share is not None]
-    return " · ".join(part for part in (so_far, *at_work, outlook.words(underway)) if part)
-
-
-def _complete(each: Stage, run: Run) -> None:
-    """Let the run complete a stage whose work is done, or find that it is up to date."""
-    run.stage(each.name, each.describe(), input_names(each), _nothing, announce=False)
-
-
-def _nothing(context: StageContext) -> dict[str, Any] | None:
+def _nothing(context: StageContext) -> None:
     return None
 
 
@@ -135,33 +155,48 @@ class _QuietContext(StageContext):
     stream = io.StringIO()
 
 
-def _begin(watched: Connection) -> None:
-    """One thread, no Ctrl-C of its own, and an end when the process that asks for work ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
+def work(each: Stage, due: Due, modules: Sequence[str], where: ExecutorConfig, expected: Mapping[str, str]) -> None:
+    """Do the work of a stage in its partial folder.
 
-
-def _end_with(watched: Connection) -> None:
-    try:
-        watched.recv_bytes()
-    except (EOFError, OSError):
-        os._exit(1)
-
-
-def _work(each: Stage, due: Due, modules: Sequence[str]) -> None:
-    """Do the work of a stage in its partial folder."""
+    Raises:
+        InputError: this machine does not see the folder, or has other versions than the one that asks.
+    """
     from burnish.pipeline.execute import body_of
 
+    _check_machine(Path(due.folder), expected)
     for module in modules:
         importlib.import_module(module)
-    context = _QuietContext(each.name, Path(due.folder), due.inputs, due.identity)
-    body = body_of(each, torch.device("cpu"))
-    try:
-        body(context)
-    except DamagedResume:
-        context.discard()
+    torch.set_num_threads(where.cpus)
+    with _held(Path(due.folder)):
         context = _QuietContext(each.name, Path(due.folder), due.inputs, due.identity)
-        body(context)
-    finally:
-        context.save()
+        body = body_of(each, torch.device("cuda" if where.gpus else "cpu"))
+        try:
+            body(context)
+        except DamagedResume:
+            context.discard()
+            context = _QuietContext(each.name, Path(due.folder), due.inputs, due.identity)
+            body(context)
+        finally:
+            context.save()
+
+
+def _check_machine(folder: Path, expected: Mapping[str, str]) -> None:
+    run_folder = folder.parent.parent
+    if not run_folder.is_dir():
+        raise InputError(f"{here()}: does not see {run_folder}; a run folder must lie on a file system that all share")
+    found = versions()
+    differ = [
+        f"{name} {found.get(name)}, expected {value}" for name, value in expected.items() if found.get(name) != value
+    ]
+    if differ:
+        raise InputError(f"{here()}: has other versions than the machine that asks: {'; '.join(differ)}")
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """One worker at a time: a job of an earlier driver may still be at work on a cluster."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(lock_path(folder), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(handle, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -11,6 +11,7 @@ from burnish.components import Component, load, save
 from burnish.data import ActionScaling, Dataset, Recording, read_dataset, store_dataset
 from burnish.errors import InputError
 from burnish.pipeline.beside import execute_beside, input_names
+from burnish.pipeline.executors import ExecutorConfig
 from burnish.pipeline.finished import finished_manifest
 from burnish.pipeline.graph import Absent, External, Reading, Stage, map_inputs, ordered
 from burnish.pipeline.memory import memory_explained
@@ -28,11 +29,13 @@ SCALING = "action_scaling"
 """The note (`components.notes`) by which what was learned says how the actions of its data were scaled."""
 
 
-def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU, jobs: int = 1) -> None:
+def execute(
+    targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU, where: ExecutorConfig | None = None
+) -> None:
     """Do the targets and everything that they need; what is up to date stays.
 
-    With more than one of `jobs`, stages that do not wait for each other are trained side by side (`beside`), each with
-    one thread.
+    With an executor, stages that do not wait for each other are trained side by side there (`beside`); else one after
+    the other in this process.
 
     Raises:
         InputError: the graph is none (`ordered`), or a target is absent for a reason in the data.
@@ -42,8 +45,8 @@ def execute(targets: Sequence[Stage], run: SharedRun, device: torch.device = CPU
         _register(stages, run.run)
         run.run.check_places(each.name for each in stages)
         plan_stages(each.name for each in stages)
-    if jobs > 1 and run.run is not None:
-        execute_beside(stages, run.run, {each.name: body_of(each, device) for each in stages}, jobs)
+    if where is not None and run.run is not None:
+        execute_beside(stages, run.run, {each.name: body_of(each, device) for each in stages}, where)
     else:
         outlook = Outlook(stages)
         for each in stages:
@@ -164,7 +167,7 @@ def _keep(context: StageContext, result: Any, scaling: ActionScaling | None) -> 
         store_dataset(context.folder, result)
         context.record("result", "dataset")
     elif isinstance(result, Dataset):
-        store_dataset(context.folder, Recording(result.to(CPU).to_episodes(), result.info))
+        store_dataset(context.folder, Recording(result.to(CPU).episodes(), result.info))
         context.record("result", "dataset")
     else:
         raise TypeError(f"stage '{context.name}' returned a {type(result).__name__}, expected a Component or a Dataset")

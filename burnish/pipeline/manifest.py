@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def hash_files(path: Path) -> str:
+def hash_files(path: Path, hash_of: Callable[[Path], str] = hash_file) -> str:
     """SHA-256 (hex) over the names, sizes and contents of a file from outside or of all the files in a folder."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
@@ -54,5 +55,5 @@ def hash_files(path: Path) -> str:
         files = {file.relative_to(path).as_posix(): file for file in found}
     digest = hashlib.sha256()
     for name, file in sorted(files.items()):
-        digest.update(f"{name}\0{file.stat().st_size}\0{hash_file(file)}\n".encode(errors="backslashreplace"))
+        digest.update(f"{name}\0{file.stat().st_size}\0{hash_of(file)}\n".encode(errors="backslashreplace"))
     return digest.hexdigest()

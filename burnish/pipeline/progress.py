@@ -45,7 +45,7 @@ class Progress:
         self._metrics: dict[str, Any] = {}
         self._last_words = ""
         self._bar: Any = None
-        self._closed = False
+        self._closed = self._reported = False
         if self._stream.isatty():
             self._bar = tqdm(
                 total=total,
@@ -75,7 +75,17 @@ class Progress:
         self.update(done - self.done, **metrics)
 
     def at(self, done: int, metrics: dict[str, float]) -> None:
-        """`set`, in the form in which training loops report."""
+        """`set`, in the form in which training loops report.
+
+        Rate and ETA count from the first report: what lies before it may be an earlier attempt's.
+        """
+        if not self._reported:
+            self._reported = True
+            self._initial, self._started = done, time.monotonic()
+            if self._bar is not None:
+                self._bar.initial = self._bar.n = self._bar.last_print_n = done
+                self._bar.start_t = self._bar.last_print_t = self._bar._time()
+            self.done = done
         self.set(done, **metrics)
 
     def close(self) -> None:
@@ -110,7 +120,8 @@ class Progress:
             parts.append(f"{100 * self.done // self.total} % {self.done}/{self.total} {self._unit}")
         else:
             parts.append(f"{self.done} {self._unit}")
-        parts.append(f"{rate:.3g} {self._unit}/s" if rate < 1000 else f"{rate:.0f} {self._unit}/s")
+        if rate > 0 or not self._reported:
+            parts.append(f"{rate:.3g} {self._unit}/s" if rate < 1000 else f"{rate:.0f} {self._unit}/s")
         if self.total and rate > 0 and self.done < self.total:
             parts.append(f"ETA {format_duration((self.total - self.done) / rate)}")
         if self._metrics:

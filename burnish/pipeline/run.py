@@ -141,6 +141,12 @@ class Run(RunFolder):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def external_input(self, name: str, path: str | Path) -> Path:
+        """As of every run folder; what was hashed is remembered."""
+        found = super().external_input(name, path)
+        self._outside.remember()
+        return found
+
     def stage(
         self, name: str, config: Any, inputs: Sequence[str], body: StageBody, version: int = 1, announce: bool = True
     ) -> Path:

@@ -9,6 +9,7 @@ from burnish.errors import InputError
 from burnish.pipeline.differences import difference
 from burnish.pipeline.finished import STAGE_FILE, Finding, Inspector, Manifest, check_stage_name, stage_folders
 from burnish.pipeline.manifest import hash_files
+from burnish.pipeline.outside import OUTSIDE_FILE, OutsideHashes
 from burnish.pipeline.own_files import check_own, list_files
 from burnish.pipeline.stages import PARTIAL, TRASH
 from burnish.storage import raise_run_error
@@ -17,7 +18,7 @@ RECIPE_FILE = "recipe.yaml"
 MANIFEST_FILE = "manifest.json"
 LOCK_FILE = ".lock"
 PUBLISHED_FILE = ".published.json"
-_OWN_FILES = (RECIPE_FILE, MANIFEST_FILE, LOCK_FILE, PUBLISHED_FILE, "report.html", "report.json")
+_OWN_FILES = (RECIPE_FILE, MANIFEST_FILE, LOCK_FILE, PUBLISHED_FILE, OUTSIDE_FILE, "report.html", "report.json")
 _OWN_FOLDERS = (PARTIAL, TRASH, "videos")
 
 Planned = tuple[str, Any, Sequence[str], int]
@@ -35,6 +36,7 @@ class RunFolder:
         """`verify` hashes every file of a stage that is looked at, not only those whose time moved."""
         self.folder = Path(folder)
         self._inspector = Inspector(verify)
+        self._outside = OutsideHashes(self.folder, verify)
         self._external: dict[str, tuple[Path, str]] = {}
 
     def external_input(self, name: str, path: str | Path) -> Path:
@@ -43,7 +45,7 @@ class RunFolder:
         if name in self._external and self._external[name][0] == path:
             return path
         try:
-            self._external[name] = (path, hash_files(path))
+            self._external[name] = (path, hash_files(path, self._outside))
         except OSError as error:
             raise_run_error(error, path)
         return path

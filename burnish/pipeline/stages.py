@@ -110,6 +110,11 @@ def partial_folder(run_folder: Path, name: str) -> Path:
     return run_folder / PARTIAL / _flat(name)
 
 
+def lock_path(partial: Path) -> Path:
+    """What a worker holds while it works in a partial folder."""
+    return partial.with_name(f"{partial.name}.lock")
+
+
 def sync_tree(folder: Path) -> None:
     """Flush all files and folders below `folder` to disk."""
     for parent, _, names in os.walk(folder):
@@ -143,6 +148,7 @@ def put_in_place(run_folder: Path, name: str) -> Path | None:
         sync_folder(parent)
     remove_own(trash)
     _notes_path(partial).unlink(missing_ok=True)
+    lock_path(partial).unlink(missing_ok=True)
     remove_if_empty(trash.parent)
     remove_if_empty(partial.parent)
     return kept
@@ -161,7 +167,7 @@ def recover(run_folder: Path) -> None:
             os.replace(partial if finished_manifest(partial) is not None else old, final)
         remove_own(old)
     for notes in [path for path in (run_folder / PARTIAL).glob("*") if path.is_file() and not path.is_symlink()]:
-        if is_scratch(notes.name) or (notes.suffix == ".json" and not notes.with_suffix("").exists()):
+        if is_scratch(notes.name) or (notes.suffix in (".json", ".lock") and not notes.with_suffix("").exists()):
             notes.unlink()
     remove_if_empty(trash)
     remove_if_empty(run_folder / PARTIAL)

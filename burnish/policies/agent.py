@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.components import Component, load
-from burnish.data import ActionScaling
+from burnish.data import STATE, ActionScaling
 from burnish.errors import InputError
 from burnish.policies.base import Policy
 from burnish.world_models import State
@@ -37,6 +37,7 @@ class Agent(Component):
             raise InputError(f"the policy gives {policy.action_dim} numbers, the scaling is of {len(scaling.low)}")
         self.observer, self.policy, self.task, self.scaling = observer, policy, task, scaling
         self._state: State | None = None
+        self._seen: Tensor | None = None
         self._planned: list[Tensor] = []
         self._executed: list[Tensor] = []
 
@@ -60,7 +61,8 @@ class Agent(Component):
             self._planned = list(self.decide(state, deterministic, generator).unbind(1))
         action = self._planned.pop(0)
         self._executed.append(action)
-        return action if self.scaling is None else self.scaling.to_data(action)
+        self._seen = observation.get(STATE)
+        return action if self.scaling is None else self.scaling.to_data(action, self._seen)
 
     def decide(self, state: State, deterministic: bool, generator: torch.Generator | None) -> Float[Tensor, "B T_a A"]:
         """The actions that are executed from `state` on."""
@@ -68,7 +70,7 @@ class Agent(Component):
 
     def executed(self, action: Tensor) -> None:
         """Say which actions (B, A), in the data's units, were executed, where they were not those of `act`."""
-        self._executed[-1] = action if self.scaling is None else self.scaling.to_unit(action)
+        self._executed[-1] = action if self.scaling is None else self.scaling.to_unit(action, self._seen)
 
     def with_policy(self, policy: Policy) -> "Agent":
         """The same with another policy on the same features."""

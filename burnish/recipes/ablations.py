@@ -30,13 +30,17 @@ def _without_disagreement(config: Any) -> Any:
     return (_pessimism(use=("distance",)) if _knows_distance(config) else _pessimism(rule="none"))(config)
 
 
+def _without_anchor(config: Any) -> Any:
+    return replace(config, ppo=replace(config.ppo, anchor_weight=0.0)) if hasattr(config, "ppo") else config
+
+
 _CHANGES: dict[str, tuple[str, Change]] = {
     "halting": ("imagination never halts", _pessimism(rule="none")),
     "disagreement": ("the ensemble's disagreement does not halt", _without_disagreement),
     "distance": ("the distance to the data does not halt", _pessimism(use=("disagreement",))),
     "anchor": (
         "nothing holds the policy near the pretrained one",
-        lambda config: replace(config, ppo=replace(config.ppo, anchor_weight=0.0)),
+        _without_anchor,
     ),
     "filtered": (
         "refinement starts from the demonstrations' clone",
@@ -58,9 +62,14 @@ def without(part: str, config: Any) -> Any:
     return _CHANGES[part][1](config)
 
 
+def has_part(part: str, config: Any) -> bool:
+    """Whether the settings do not do without it anyway."""
+    return _CHANGES[part][1](config) != config and (part != "distance" or _knows_distance(config))
+
+
 def check_part(part: str, config: Any) -> None:
     """InputError where there is no such part, or the settings do without it."""
     if part not in _CHANGES:
         raise InputError(f"unknown part '{part}' of refinement, expected one of: {', '.join(PARTS)}")
-    if _CHANGES[part][1](config) == config or (part == "distance" and not _knows_distance(config)):
+    if not has_part(part, config):
         raise InputError(f"there is no '{part}' to take away: these settings do without it")

@@ -67,7 +67,7 @@ class NewComparison(Generic[Config]):
             raise InputError("a comparison needs at least one task and one seed")
         check(self, "")
         config: Any = self.config
-        methods = self.methods or default_methods(self.recipe)
+        methods = self.methods or default_methods(self.recipe, config)
         for name in methods:
             check_method(name, self.recipe, config)
         for task in self.tasks:

@@ -91,6 +91,6 @@ def convert_data(path: Path, out: Path, options: ConvertOptions) -> str:
         source, choice = kind.open(path), replace(options.reading.choice())
         labelled = choice.success.last_frames is not None or choice.success.is_told_by(source)
         dataset = assemble(source, choice if labelled else replace(choice, success=UNTOLD), options.cameras)
-    write_dataset(out, dataset.to_episodes(), dataset.info, pictures=options.pictures, labelled=labelled)
+    write_dataset(out, dataset.episodes(), dataset.info, pictures=options.pictures, labelled=labelled)
     words = [f"{out}: {dataset.num_episodes} episodes, {dataset.num_frames} frames, from {kind.title}"]
     return "\n".join([*words, *dataset.info.notes])

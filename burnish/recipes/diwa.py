@@ -7,56 +7,30 @@ where bootstrapped priors disagree.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-import torch
-
-from burnish.components import build, frozen
 from burnish.config import within
-from burnish.data import Dataset, Recording, Streams, in_chunks
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig
-from burnish.pipeline import Reading, StageContext, stage
-from burnish.policies import Agent, DiffusionPolicyConfig, GaussianPolicyConfig
-from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
-from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes, feature_versions, starting
-from burnish.recipes.stages.data import Split, check_cameras, encoder_of, own_data, seen_by
+from burnish.pipeline import stage
+from burnish.policies import DiffusionPolicyConfig, GaussianPolicyConfig
+from burnish.recipes.base import Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.stages.cloning import Cloning, starting
+from burnish.recipes.stages.data import check_cameras, encoder_of, own_data, seen_by
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.recording import Real, noted
+from burnish.recipes.stages.latent import PlayConfig, clone_policy, latent_models, record_play
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.stages.training import reward_of, train, validation
 from burnish.rewards import ContrastiveConfig
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
-    RSSM,
     RSSM_PRESETS,
     AutoencoderConfig,
-    BootstrapTransitions,
-    Encoded,
     LatentEnsemble,
     LatentEnsembleConfig,
     RSSMConfig,
-    position_differences,
 )
-
-
-@dataclass(frozen=True)
-class PlayConfig:
-    """What is recorded in the simulator, once and before any learning."""
-
-    demonstrations: int = within(5, 0)
-    """Successful episodes of the scripted expert that the policy is cloned from (DiWA: 50 a skill)."""
-    demonstration_noise: float = within(0.3, 0)
-    """Standard deviation of the temporally correlated noise on the expert's actions."""
-    play_episodes: int = within(300, 0)
-    """Episodes of ever noisier experts, most of which fail: they stand for a person's play data (DiWA: 6 h)."""
-    play_noise: tuple[float, ...] = within((0.2, 0.4, 0.6, 0.8), 0)
-    random_episodes: int = within(30, 0)
-    frames_after_success: int = within(8, 0)
-    """Decisions recorded after the first success, so that the classifier sees what success looks like."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +97,15 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
         real.check_expert()
         data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
     else:
-        data = own_data(run.own, run.task, c.cameras, c.reward)
+        data = own_data(
+            run.own, run.task, c.cameras, c.reward, None if c.autoencoder is None else c.autoencoder.image_size
+        )
     encoder = encoder_of(c, data, run.seed)
     recorded = seen_by(c, encoder, data)
-    imagined = models(c, recorded.split(c.held_out), run.seed)
+    # The world model (section 3.1), priors that know where the data end, and the success classifier (section 3.3).
+    imagined = latent_models(c, recorded.split(c.held_out), run.seed)
     how = Cloning(c.policy, c.pretraining, c.cloning_noise, c.posterior_samples, c.reward.best_share)
+    # Behaviour cloning on the world model's features (section 3.2).
     policy = stage(
         clone_policy,
         "policy",
@@ -150,110 +128,7 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
         refinement=c.refine,
         seed=run.seed,
     )
-    return finish(run, c, models, Parts(data, recorded, policy, imagined, refined, encoder, starts))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# 1. Play data, and a few demonstrations of the task.
-
-
-def record_play(context: StageContext, real: Real, collect: PlayConfig) -> Recording:
-    """Successful demonstrations, play (ever noisier experts) and random motion: the whole offline data."""
-    c, recorder = collect, real.recorder
-    others = [*recorder.noisy_experts(c.play_episodes, c.play_noise), *recorder.random_motion(c.random_episodes)]
-    episodes = recorder.record_demonstrations(
-        c.demonstrations, c.demonstration_noise, others, c.frames_after_success, context
-    )
-    return noted(context, Recording(episodes, recorder.info))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# 2. The world model: a recurrent state-space model (section 3.1), bootstrapped priors that know where data ends, and
-#    the reward: a latent success classifier (section 3.3).
-
-
-def models(c: DiWA, data: Reading, seed: int) -> Models:
-    """Everything that imagines, from (training, held-out) episodes; the gate asks for it again, on other ones."""
-    world = stage(
-        train_world_model,
-        "world_model",
-        data=data,
-        model=c.world_model,
-        length=c.sequence_length,
-        training=c.world_model_training,
-        seed=seed,
-    )
-    ensemble = stage(
-        train_ensemble,
-        "ensemble",
-        data=data,
-        world=world,
-        model=c.ensemble,
-        training=c.ensemble_training,
-        seed=seed,
-    )
-    return Models(world, reward_of(c, data, world, c.classifier, seed), (ensemble,))
-
-
-def train_world_model(
-    context: StageContext, data: Split, model: RSSMConfig, length: int, training: TrainingConfig, seed: int
-) -> RSSM:
-    """Reconstruction and balanced KL on contiguous sequences, the recurrent state carried over."""
-    episodes, held_out = data
-    torch.manual_seed(seed)
-    differences = position_differences(episodes, model.ignored)
-    world = RSSM(episodes.observation_dim, episodes.action_dim, model, differences, episodes.info.state_names)
-    world.to(episodes.device).fit(episodes)
-    transitions, _ = in_chunks(shuffled(episodes, seed), model.action_steps)
-    validate = validation(world, episodes, held_out, training, seed)
-    return train(context, world, Streams(transitions, length), training, seed, validate)
-
-
-def shuffled(dataset: Dataset, seed: int) -> Dataset:
-    """The episodes in random order, so that neighbouring streams read different kinds of episodes."""
-    generator = torch.Generator().manual_seed(seed)
-    return dataset.subset(torch.randperm(dataset.num_episodes, generator=generator).tolist())
-
-
-def train_ensemble(
-    context: StageContext,
-    data: Split,
-    world: RSSM,
-    model: LatentEnsembleConfig,
-    training: TrainingConfig,
-    seed: int,
-) -> LatentEnsemble:
-    """Bootstrapped predictors of the next latent; the threshold comes from held-out real transitions."""
-    episodes, held_out = data
-    torch.manual_seed(seed + 1)
-    ensemble = LatentEnsemble(frozen(world), model).to(episodes.device)
-    sampler = BootstrapTransitions(ensemble.transitions(episodes), model.members, seed)
-    train(context, ensemble, sampler, training, seed)
-    context.record("threshold", ensemble.calibrate(held_out))
-    return ensemble
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# 3. The policy, by behaviour cloning on the world model's features (section 3.2).
-
-
-def clone_policy(
-    context: StageContext,
-    data: Dataset,
-    world: RSSM,
-    how: Cloning,
-    seed: int,
-    task: str,
-    encoder: Any,
-) -> Agent:
-    """A policy on action chunks, cloned from the demonstrations' posterior features."""
-    world = frozen(world)
-    torch.manual_seed(seed)
-    policy = build(how.policy, world.feature_dim, data.action_dim).to(data.device)
-    chosen = cloned_episodes(data, how.best_share)
-    clone(context, how, policy, feature_versions(world, chosen, how.samples, seed), chosen, seed)
-    policy.begin_refinement()
-    return Agent(world if encoder is None else Encoded(encoder, world), policy, task, data.info.scaling)
+    return finish(run, c, latent_models, Parts(data, recorded, policy, imagined, refined, encoder, starts))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

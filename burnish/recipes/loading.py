@@ -19,8 +19,9 @@ from burnish.pipeline.run_folder import read_settings
 from burnish.policies import Agent, RobotPolicy, load_agent
 from burnish.policies.given import Source, trust
 from burnish.recipes.base import Plan
+from burnish.recipes.how import chosen_device
 from burnish.recipes.own_data import OwnData
-from burnish.recipes.runs import Resolved, chosen_device, reopen
+from burnish.recipes.runs import Resolved, reopen
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import imagined_env, inside

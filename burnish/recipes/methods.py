@@ -11,7 +11,7 @@ from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.pipeline import Stage, StageContext, stage
 from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
-from burnish.recipes.ablations import PARTS, check_part, without
+from burnish.recipes.ablations import PARTS, check_part, has_part, without
 from burnish.recipes.base import Plan, Recipe, RunSpec
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import inside, simulator_steps
@@ -59,10 +59,11 @@ def method_names(recipe: str) -> tuple[str, ...]:
     return (*BASELINES, recipe, f"{recipe}-gated", *(f"{recipe}-no-{part}" for part in PARTS))
 
 
-def default_methods(recipe: str) -> tuple[str, ...]:
+def default_methods(recipe: str, config: Any) -> tuple[str, ...]:
     """Table II's columns as far as they are here, what the trust gate lets pass, and refinement without its two most
-    important safety parts."""
-    return (*BASELINES, recipe, f"{recipe}-gated", f"{recipe}-no-halting", f"{recipe}-no-anchor")
+    important safety parts, as far as these settings have them."""
+    parts = [part for part in ("halting", "anchor") if has_part(part, config)]
+    return (*BASELINES, recipe, f"{recipe}-gated", *(f"{recipe}-no-{part}" for part in parts))
 
 
 def check_method(name: str, recipe: str, config: Any) -> None:

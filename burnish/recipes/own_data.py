@@ -11,8 +11,10 @@ from burnish.data.formats import ReadingRule, format_of
 from burnish.data.formats.base import SourceFormat
 from burnish.data.prospects import Finding, prospects, require_prospects
 from burnish.data.reading import assemble
+from burnish.data.row_store import RowStore
 from burnish.data.signals import signals
 from burnish.data.success import UNTOLD
+from burnish.data.targets import relative_scaling, require_targets
 from burnish.errors import InputError
 from burnish.pipeline import External
 from burnish.rewards import RewardConfig
@@ -98,18 +100,18 @@ class OwnData:
         """Where the folders lie, which is of no account."""
         return tuple(External(f"own_path_{n}", each.path, counted=False) for n, each in enumerate(self.folders))
 
-    def read(self, cameras: Sequence[str] = ()) -> Dataset:
-        """Read and check all of it, with the pictures of `cameras`.
+    def read(self, cameras: Sequence[str] = (), store: RowStore | None = None) -> Dataset:
+        """Read and check all of it, with the pictures of `cameras`, which are put into `store`.
 
         Raises:
             InputError: a data set is not what its format and the rule say, or they do not fit together.
         """
-        return joined([(folder.path, self._read(folder, cameras)) for folder in self.folders])
+        return joined([(folder.path, self._read(folder, cameras, store)) for folder in self.folders])
 
-    def _read(self, folder: Folder, cameras: Sequence[str]) -> Dataset:
+    def _read(self, folder: Folder, cameras: Sequence[str], store: RowStore | None) -> Dataset:
         kind, role = format_of(folder.path), folder.role
         if role in (None, "demonstrations") or not isinstance(kind, SourceFormat):
-            dataset, told = kind.read(folder.path, self.rule, cameras), True
+            dataset, told = kind.read(folder.path, self.rule, cameras, store), True
         else:
             # That all demonstrations end in success says nothing of what a policy did, or somebody at play.
             source, choice = kind.open(folder.path), self.rule.choice()
@@ -119,24 +121,39 @@ class OwnData:
                     f"{folder.path}: found no column that says which rollouts succeed, expected one (--success-column, "
                     "--success-above); where nobody knows, they are play (--play)"
                 )
-            dataset = assemble(source, choice if told else replace(choice, success=UNTOLD), cameras)
+            dataset = assemble(source, choice if told else replace(choice, success=UNTOLD), cameras, store)
         check_real(dataset, folder.path)
         if role is None:
             return dataset
         source = SOURCES[role] if told else UNLABELLED
         return replace(dataset, sources=(source,) * dataset.num_episodes)
 
-    def scaling(self, dataset: Dataset) -> ActionScaling | None:
+    def scaling(self, dataset: Dataset, cameras: Sequence[str] = ()) -> ActionScaling | None:
         """How the whole data set's actions are brought into [-1, 1]; None where they are recorded so.
 
         Raises:
-            InputError: they are said to be, or are Burnish's own, and are not.
+            InputError: they are said to be, or are Burnish's own, and are not; or they are to be learned as differences
+                to a state that they are no targets of, or that models which look at `cameras` do not see.
         """
         if dataset.info.scaling is not None:
             raise InputError(f"{self.where}: its actions are those of a run, scaled already; give the data that it had")
-        units = self.rule.action_units
+        units, targets = self.rule.action_units, self.rule.action_targets
+        if targets == "absolute":
+            require_targets(dataset, targets)
         if units == "own" or (units == "auto" and dataset.info.simulator is None):
-            return ActionScaling.of(dataset.actions, dataset.info.action_names)
+            if targets != "relative":
+                return ActionScaling.of(dataset.actions.clone(), dataset.info.action_names)
+            if cameras:
+                raise InputError(
+                    f"--action-targets relative: the models look at {', '.join(cameras)} and see no state; expected a "
+                    "preset of states"
+                )
+            return relative_scaling(dataset)
+        if targets == "relative":
+            raise InputError(
+                "--action-targets relative: these actions are in [-1, 1] of a task, expected them in units of their "
+                "own (--action-units own)"
+            )
         check_unit(dataset.actions, self.where)
         return None
 

@@ -1,6 +1,5 @@
 """Runs of recipes: new ones, finished ones that are looked at again, and single stages of them."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +14,12 @@ from burnish.config import check, from_dict, to_dict, within
 from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
 from burnish.pipeline import Run, RunFolder, SharedRun, Stage, execute, planned, progress
+from burnish.pipeline.executors import Kind
 from burnish.pipeline.run_folder import read_settings
 from burnish.policies.given import Source
 from burnish.recipes.base import Config, Plan, RunSpec
 from burnish.recipes.catalogue import entry
+from burnish.recipes.how import How, chosen_device, cores
 from burnish.recipes.own_data import SOURCES, OwnData, Role
 from burnish.recipes.stages.reporting import publish
 from burnish.recipes.stages.taking import check_given
@@ -63,6 +64,15 @@ class NewRun(Generic[Config]):
     jobs: int | None = within(None, 1)
     """Stages side by side that do not wait for each other (the gate's worlds, above all), each with one thread; by
     default as many as there are cores, up to four, and 1 where threads, processes or a GPU are named."""
+    executor: Kind = "local"
+    """Where stages are worked on that do not use a simulator: in processes of this machine, as jobs of Slurm, or as
+    tasks of Ray (docs/clusters.md)."""
+    cpus: int = within(1, 1)
+    """Of each stage on Slurm or Ray."""
+    gpus: float = within(0.0, 0)
+    """The same; Ray takes shares."""
+    executor_options: tuple[str, ...] = ()
+    """NAME=VALUE for the cluster: of Slurm as submitit names them (slurm_partition=gpu), of Ray its resources."""
     processes: int | None = within(None, 1)
     """Processes that train together, on this machine; default one, or as many as torchrun started."""
     device: str = "cpu"
@@ -116,7 +126,8 @@ class NewRun(Generic[Config]):
         simulator = self.task if judged else None
         run = RunSpec(recipe, task, self.seed, own, simulator, self._policy())
         dataset = own.read()
-        scaling, reward = own.scaling(dataset), self.config.reward  # type: ignore[attr-defined]
+        cameras: Sequence[str] = getattr(self.config, "cameras", ())
+        scaling, reward = own.scaling(dataset, cameras), self.config.reward  # type: ignore[attr-defined]
         for each in own.findings(own.read_task(task, reward, dataset), reward):
             progress.say(f"{each.level}: {each.text}")
         if run.policy is not None:
@@ -199,27 +210,9 @@ def _code(recipe: str, simulator: str | None) -> str | None:
     return simulator if names_code(simulator) else None
 
 
-@dataclass(frozen=True)
-class How:
-    """With what a run is worked on; nothing of it is part of the configuration.
-
-    Attributes:
-        threads: for PyTorch, default one for each core; on a CPU the weights are the same bit for bit for the same
-            number.
-        processes: that train together (docs/multi_device.md); every one of them works, and only the first one writes.
-        device: cpu or cuda.
-        verify: whether the files of finished stages are read again.
-        jobs: stages side by side, on a CPU; None: as many as there are cores, up to four, where nothing else is said.
-    """
-
-    threads: int | None = None
-    processes: int | None = None
-    device: str = "cpu"
-    verify: bool = False
-    jobs: int | None = 1
-
-
-def run_recipe(folder: Path, resolved: Resolved, command: str = "report", how: How = How()) -> dict[str, Any] | None:
+def run_recipe(
+    folder: Path, resolved: Resolved, command: str = "report", how: How | None = None
+) -> dict[str, Any] | None:
     """Do what is left to do in a run folder for a command (`Plan.commands`).
 
     Returns:
@@ -231,7 +224,7 @@ def run_recipe(folder: Path, resolved: Resolved, command: str = "report", how: H
     targets = resolved.plan.commands[command]
     if not targets:
         raise InputError(f"{command}: these settings have no such stage (gate.worlds is 0, so there is no gate)")
-    report = execute_targets(folder, resolved, targets, how)
+    report = execute_targets(folder, resolved, targets, how or How())
     return report if command == "report" else None
 
 
@@ -240,18 +233,16 @@ def execute_targets(folder: Path, resolved: Resolved, targets: Sequence[Stage], 
     if how.threads is not None and how.threads < 1:
         raise InputError(f"threads is {how.threads}, expected at least 1")
     where, r = chosen_device(how.device), resolved.run
-    jobs = _jobs(how, where.type) if how.jobs is None else how.jobs
-    if jobs > 1 and (where.type != "cpu" or (how.processes or 1) > 1 or (how.threads or 1) > 1):
-        raise InputError(f"jobs is {jobs}, expected 1 beside --device cuda, --processes or several --threads")
+    beside = how.beside()
     group = join(how.processes, where.type)
-    torch.set_num_threads(1 if jobs > 1 else how.threads or max(1, _cores() // group.local))
+    torch.set_num_threads(beside.cpus if beside is not None else how.threads or max(1, cores() // group.local))
     reported = any(target.name == "report" for target in targets)
     with group.explained():
         run = None
         if group.first:
             run = Run.create(folder, r.recipe, r.task, r.seed, resolved.settings(), how.device, how.verify)
         try:
-            execute(targets, SharedRun(run, folder, group), where, jobs)
+            execute(targets, SharedRun(run, folder, group), where, beside)
             report = publish(run) if reported and run is not None else None
         finally:
             if run is not None:
@@ -269,29 +260,3 @@ def say_plan(folder: Path, resolved: Resolved) -> None:
     for name, reason in planned(resolved.plan.commands["report"], there).items():
         again = "redone" if (folder / name).exists() else "done"
         progress.say(f"{name}: up to date" if reason is None else f"{name}: would be {again}: {reason}")
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device of this name (`cpu`, `cuda`), after a look whether the machine has it.
-
-    Raises:
-        InputError: no such device, or the machine has none.
-    """
-    if name not in ("cpu", "cuda"):
-        raise InputError(f"unknown device '{name}', expected cpu or cuda")
-    if name == "cuda":
-        if not torch.cuda.is_available():
-            raise InputError("device cuda: PyTorch finds no GPU on this machine; use --device cpu")
-        # Batches have one shape for thousands of steps: worth trying which convolution is the fastest.
-        torch.backends.cudnn.benchmark = True
-    return torch.device(name)
-
-
-def _jobs(how: How, device: str) -> int:
-    """Stages side by side where nobody said how many."""
-    together = (how.processes or int(os.environ.get("WORLD_SIZE", "1"))) > 1
-    return 1 if device != "cpu" or together or how.threads is not None else min(_cores(), 4)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

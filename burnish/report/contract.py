@@ -31,7 +31,7 @@ _REPORT = {
     "schema": Number(SCHEMA, SCHEMA, whole=True),
     **dict.fromkeys(("recipe", "task", "device"), str),
     "seed": Number(whole=True),
-    "policies": Each(Each({})),
+    "policies": Each(Each(object)),
     "success": _both(_SUCCESS),
     "return": _both(_RETURN),
     "imagined_success": _both(_SHARE),
@@ -74,6 +74,8 @@ def validate_report(report: Any, source: str = "report.json") -> None:
             check(policy["success_own_limit"], _SUCCESS, f"policies.{name}.success_own_limit", source)
         check(policy.get("success"), Maybe(_SUCCESS), f"policies.{name}.success", source)
         check(policy.get("return"), Maybe(_RETURN), f"policies.{name}.return", source)
+        if "action_change" in policy:
+            check(policy["action_change"], Number(0), f"policies.{name}.action_change", source)
     for policy in POLICIES:
         if report["success"] is not None:
             _validate_success(report["success"][policy], f"success.{policy}", source)

@@ -13,8 +13,10 @@ A stage may record under its outputs
 - `doubts`: {what imagination rests on: why it is to be trusted less}.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,13 @@ _OUTPUTS = {
 
 @dataclass(frozen=True)
 class Finished:
-    """A stage that is done: its folder, its seconds of work, and what it recorded."""
+    """A stage that is done: its folder, its seconds of work, what it recorded, and when it ended (UTC)."""
 
     name: str
     folder: Path
     seconds: float = 0.0
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    ended: datetime | None = None
 
     @classmethod
     def of(cls, name: str, folder: Path, manifest: Any) -> "Finished":
@@ -56,7 +59,7 @@ class Finished:
                 check(outputs[key], spec, f"outputs.{key}", source)
         if outputs.get("role", ROLES[1]) not in ROLES:
             fail(source, "outputs.role", outputs["role"], f"one of {', '.join(ROLES)}")
-        return cls(name, Path(folder), float(manifest["seconds"]), outputs)
+        return cls(name, Path(folder), float(manifest["seconds"]), outputs, _time(manifest.get("finished")))
 
     @property
     def role(self) -> str:
@@ -69,6 +72,8 @@ class Facts:
     """What all stages together say."""
 
     seconds: dict[str, float]
+    clock_seconds: float
+    """What passed while any stage was worked on: less than the sum of seconds where some were so side by side."""
     simulator_steps: dict[str, int]
     imagined_steps: int
     imagined: dict[str, Mapping[str, float]]
@@ -106,6 +111,7 @@ def facts(stages: Sequence[Finished]) -> Facts:
     last = refinements[-1].outputs
     return Facts(
         seconds={role: sum(stage.seconds for stage in stages if stage.role == role) for role in ROLES},
+        clock_seconds=_clock(stages),
         simulator_steps={role: int(steps[role]) for role in ("collection", "refinement", "evaluation")},
         imagined_steps=int(_sum(stages, "refinement", "imagined_steps")),
         imagined=dict(last.get("imagined", {})),
@@ -119,6 +125,25 @@ def facts(stages: Sequence[Finished]) -> Facts:
         doubts={what: why for s in stages if s.role != "gate" for what, why in s.outputs.get("doubts", {}).items()},
         skipped={name: why for stage in stages for name, why in stage.outputs.get("skipped", {}).items()},
     )
+
+
+def _time(written: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(written)
+    except (TypeError, ValueError):
+        return None
+
+
+def _clock(stages: Sequence[Finished]) -> float:
+    """Seconds in which at least one stage was worked on, each up to its end; where ends are unknown, one by one."""
+    ended = [(stage.ended.timestamp(), stage.seconds) for stage in stages if stage.ended is not None]
+    if len(ended) < len(stages):
+        return sum(stage.seconds for stage in stages)
+    spans = sorted((end - took, end) for end, took in ended)
+    total, until = 0.0, -math.inf
+    for begin, end in spans:
+        total, until = total + max(0.0, end - max(begin, until)), max(until, end)
+    return total
 
 
 def _sum(stages: Sequence[Finished], role: str, key: str) -> float:

@@ -152,7 +152,7 @@ def _facts(report: Mapping[str, Any]) -> str:
     tiles.append(("simulator steps, data | refinement", f"{count(steps['collection'])} | {count(steps['refinement'])}"))
     tiles.append(("imagined steps", count(report["imagined_steps"])))
     spent = report["seconds"]
-    tiles.append(("time in all", seconds(sum(spent.values()))))
+    tiles.append(("time in all", seconds(report.get("clock_seconds", sum(spent.values())))))
     tiles.append(("of it refinement", seconds(spent.get("refinement", 0))))
     return tiles_row(tiles)
 

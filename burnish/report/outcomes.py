@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from burnish.config import from_dict
@@ -22,11 +22,14 @@ class Played:
         success: within the run's limit.
         returns: within the run's limit.
         decisions: after how many each first succeeded within the simulator's own limit; None where it never did.
+        action_change: of each episode, the mean |a(t+1) − a(t)| over time and dimensions, as a share of the action's
+            range; small numbers are smooth motion.
     """
 
     success: tuple[bool, ...] = ()
     returns: tuple[float, ...] = ()
     decisions: tuple[int | None, ...] = ()
+    action_change: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,11 @@ def time_to_success(played: Played) -> dict[str, Any]:
     times = [each for each in played.decisions if each is not None]
     count = success_count(len(times), len(played.decisions))
     return {"success_own_limit": {**count, "median_decisions": median(times) if times else None}}
+
+
+def smoothness(played: Played) -> dict[str, Any]:
+    """How much the action changes from one decision to the next, on average over episodes; nothing where unknown."""
+    return {"action_change": round(mean(played.action_change), 5)} if played.action_change else {}
 
 
 def reference(returns: Mapping[str, float] | None) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from burnish.data import ActionScaling, Dataset
+from burnish.data import STATE, ActionScaling, Dataset
 from burnish.data.targets import absolute_targets
 from burnish.report.section import Section, Table, Video
 from burnish.report.verdict import can_decide
@@ -28,8 +28,8 @@ def data_section(
 
 def actions_section(scaling: ActionScaling, dataset: Dataset) -> Section:
     """Each dimension of a data set's recorded actions: its range, its kind, and what it is a target of."""
-    recorded, targets = dataset.actions, absolute_targets(dataset)
-    inside = scaling.to_unit(recorded)
+    targets, state = absolute_targets(dataset), dataset.observations.get(STATE)
+    recorded, inside = scaling.learned(dataset.actions, state), scaling.to_unit(dataset.actions, state)
     low, high = (torch.tensor(each, device=recorded.device) for each in (scaling.low, scaling.high))
     clipped = ((recorded < low) | (recorded > high)).sum(0).tolist()
     rows, spikes = list[tuple[str, ...]](), list[str]()
@@ -47,10 +47,14 @@ def actions_section(scaling: ActionScaling, dataset: Dataset) -> Section:
     ]
     said = f"Actions have {len(rows)} dimensions in units of their own, each scaled to [-1, 1] by its range in the data"
     said += f"; {'; '.join(kinds)}." if kinds else "."
-    if targets:
-        named = ", ".join(scaling.name(index) for index in targets)
-        said += f" Taken for absolute targets of the state, and learned as such: {named}."
-    if len(targets) < len(rows):
+    ways = [index for index, column in enumerate(scaling.relative_to) if column >= 0]
+    if ways:
+        named = ", ".join(map(scaling.name, ways))
+        said += f" Absolute targets that are learned as the way there from the state (differences, below): {named}."
+    kept = [scaling.name(index) for index in targets if index not in ways]
+    if kept:
+        said += f" Taken for absolute targets of the state, and learned as such: {', '.join(kept)}."
+    if any(kind != "constant" and index not in targets for index, kind in enumerate(scaling.kinds)):
         said += f" {'The others are' if targets else 'They are'} taken for changes, or other commands."
     warning = f"Actions far from all others, taken for spikes, are clipped while learning: {', '.join(spikes)}."
     header = ("Action", "kind", "lowest", "highest", "−1 is", "1 is", "std inside", "clipped")
@@ -70,13 +74,16 @@ def work_section(report: Mapping[str, Any]) -> Section:
     """Time and steps by purpose; `report` is a valid report.json."""
     spent = report["seconds"]
     stages = [(readable(one["name"]), one["role"], seconds(one["seconds"])) for one in report.get("stages", ())]
+    total = sum(spent.values())
     purposes = [(name, seconds(value)) for name, value in spent.items() if value]
+    clock = report.get("clock_seconds", total)
+    beside = f"Some stages were worked on side by side: {seconds(clock)} passed in all." if clock < 0.95 * total else ""
     steps = tuple((name, count(value)) for name, value in report["simulator_steps"].items())
     pace = (
         f"Imagined steps: {count(report['imagined_steps'])}, at {count(report['imagined_steps_per_second'])} a second."
     )
     return _work(
-        Table(("Purpose", "time"), (*purposes, ("total", seconds(sum(spent.values())))), "Time"),
+        Table(("Purpose", "time"), (*purposes, ("total", seconds(total))), "Time", note=beside),
         Table(("Used for", "steps"), steps, "Steps of the real simulator", note=pace),
         Table(("Stage", "purpose", "time"), tuple(stages), "Stages", texts=2),
     )

@@ -11,7 +11,7 @@ _FALSE_CLAIMS = 0.1
 
 
 def time_table(report: Mapping[str, Any]) -> Table | None:
-    """Success within the run's limit and within the simulator's own, and how long success took."""
+    """Success within the run's limit and within the simulator's own, how long success took, and how smooth it is."""
     limit, known = report["limit"], {n: p for n, p in report["policies"].items() if "success_own_limit" in p}
     if not known or limit is None or "own_control_steps" not in limit:
         return None
@@ -19,13 +19,14 @@ def time_table(report: Mapping[str, Any]) -> Table | None:
     rows = []
     for name, policy in known.items():
         whole = policy["success_own_limit"]
-        took = whole["median_decisions"]
+        took, rough = whole["median_decisions"], policy.get("action_change")
         rows.append(
             (
                 name,
                 f"{percent(policy['success']['rate'])}",
                 f"{percent(whole['rate'])} ({percent(whole['ci95'][0], 0)} to {percent(whole['ci95'][1], 0)})",
                 "–" if took is None else count(took * repeat),
+                *(() if rough is None else (percent(rough),)),
             )
         )
     heading = (
@@ -34,8 +35,11 @@ def time_table(report: Mapping[str, Any]) -> Table | None:
         f"within {count(limit['own_control_steps'])} (the simulator's own)",
         "control steps to success, median",
     )
-    note = "What the two columns differ by is speed: episodes that succeed, but later than this run waits."
-    return Table(heading, tuple(rows), "How much is speed", 1, note)
+    note = "What the first two columns differ by is speed: episodes that succeed, but later than this run waits."
+    if all("action_change" in policy for policy in known.values()):
+        heading += ("action's change between decisions",)
+        note += " The last one tells smooth motion from rough, as a share of the action's range."
+    return Table(heading, tuple(rows), "Speed and smoothness", 1, note)
 
 
 def start_section(name: str, rule: str, scores: Mapping[str, float]) -> Section:

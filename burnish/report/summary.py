@@ -11,7 +11,15 @@ from typing import Any
 from burnish.errors import InputError
 from burnish.report.contract import POLICIES, SCHEMA, validate_report
 from burnish.report.facts import Facts
-from burnish.report.outcomes import Outcomes, comparison, reference, return_summary, success_count, time_to_success
+from burnish.report.outcomes import (
+    Outcomes,
+    comparison,
+    reference,
+    return_summary,
+    smoothness,
+    success_count,
+    time_to_success,
+)
 from burnish.storage import write_bytes_atomic
 
 MAX_REPORT_BYTES = 16 * 2**20
@@ -63,6 +71,7 @@ def build_report(
         "imagined_steps": facts.imagined_steps,
         "imagined_steps_per_second": round(facts.imagined_steps / max(facts.seconds["refinement"], 1e-9), 1),
         "seconds": {role: round(seconds, 2) for role, seconds in facts.seconds.items()},
+        "clock_seconds": round(facts.clock_seconds, 2),
         "stages": facts.stages,
         "versions": dict(versions),
         "device": facts.device,
@@ -117,7 +126,7 @@ def _policy(played: Any, against: Mapping[str, Any] | None) -> dict[str, Any]:
         told["success"] = success_count(sum(played.success), len(played.success))
     if played.returns:
         told["return"] = return_summary(played.returns, against)
-    return told | time_to_success(played)
+    return told | time_to_success(played) | smoothness(played)
 
 
 def _of_both(compared: list[dict[str, Any]], measure: str) -> dict[str, Any] | None:

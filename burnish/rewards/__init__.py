@@ -5,7 +5,7 @@ from burnish.rewards.calibration import Calibration, calibrate
 from burnish.rewards.chosen import RewardAndSuccess, RewardConfig, WrittenReward, as_reward, relabelled
 from burnish.rewards.contrastive import ContrastiveClassifier, ContrastiveConfig
 from burnish.rewards.frame_classifier import FrameClassifier, FrameClassifierConfig
-from burnish.rewards.outcome import LearnedReward, Outcome, Reward, SuccessReward, expected
+from burnish.rewards.outcome import EndsWithWorld, LearnedReward, Outcome, Reward, SuccessReward, expected
 from burnish.rewards.reward_head import RewardHead, RewardHeadConfig, RewardTransitions, TransitionSampler
 from burnish.rewards.success_classifier import (
     BalancedFrames,
@@ -21,6 +21,7 @@ __all__ = [
     "ClassifierConfig",
     "ContrastiveClassifier",
     "ContrastiveConfig",
+    "EndsWithWorld",
     "FrameClassifier",
     "FrameClassifierConfig",
     "FunctionReward",

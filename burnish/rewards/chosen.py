@@ -14,7 +14,7 @@ from burnish.config import within
 from burnish.data import ActionScaling, Dataset
 from burnish.errors import InputError
 from burnish.rewards.base import CalibratedClassifier
-from burnish.rewards.outcome import Features, LearnedReward, Reward, SuccessReward
+from burnish.rewards.outcome import EndsWithWorld, Features, LearnedReward, Reward, SuccessReward
 from burnish.rewards.reward_head import RewardHead, RewardHeadConfig
 from burnish.rewards.terms import Function, FunctionReward, RewardTerms, reward_function, written_term
 
@@ -116,13 +116,18 @@ class RewardAndSuccess(Component):
 
 
 def as_reward(world_model: Features, kept: Component) -> Reward:
-    """What was learned or written down, as the reward of a world model's transitions."""
+    """What was learned or written down, as the reward of a world model's transitions; with the ends that it tells."""
+    reward = _of_kept(world_model, kept)
+    return EndsWithWorld(world_model, reward) if hasattr(world_model, "ended") else reward  # type: ignore[arg-type]
+
+
+def _of_kept(world_model: Features, kept: Component) -> Reward:
     if isinstance(kept, RewardHead):
         return LearnedReward(world_model, kept)
     if isinstance(kept, WrittenReward):
         return FunctionReward(world_model, kept.function, kept.state_names, kept.scaling)
     if isinstance(kept, RewardAndSuccess):
-        return SuccessReward(world_model, kept.classifier, as_reward(world_model, kept.dense))
+        return SuccessReward(world_model, kept.classifier, _of_kept(world_model, kept.dense))
     assert isinstance(kept, CalibratedClassifier)
     return SuccessReward(world_model, kept)
 

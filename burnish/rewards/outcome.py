@@ -1,6 +1,6 @@
 """What a transition is worth: one contract for classifiers, learned rewards, reward terms and a user's own function."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -99,6 +99,34 @@ class LearnedReward:
     ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
         """Reward, and the chance that the episode ends."""
         return self.head(self.world_model.features(state), action, self.world_model.features(following))
+
+
+class Ends(Features, Protocol):
+    """A world model that tells terminations itself."""
+
+    def ended(self, state: Any) -> Bool[Tensor, " B"]:
+        """Where the episode is over by itself."""
+        ...
+
+
+@dataclass(frozen=True)
+class EndsWithWorld:
+    """A reward, and the terminations that the world model itself has learned beside those that the reward knows."""
+
+    world_model: Ends
+    reward: Reward
+
+    def __call__(self, state: Any, action: Float[Tensor, "B A"], following: Any) -> Outcome:
+        """The outcome of a transition."""
+        found = self.reward(state, action, following)
+        return replace(found, terminated=found.terminated | self.world_model.ended(following))
+
+    def expected(
+        self, state: Any, action: Float[Tensor, "B A"], following: Any
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+        """Reward, and the chance that the episode ends."""
+        reward, ends = expected(self.reward, state, action, following)
+        return reward, torch.where(self.world_model.ended(following), 1.0, ends)
 
 
 def expected(

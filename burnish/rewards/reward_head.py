@@ -21,7 +21,8 @@ class RewardHeadConfig:
     members: int = within(3, 1)
     hidden: tuple[int, ...] = within((128, 128), 1)
     termination_weight: float = within(1.0, 0)
-    """Weight of the terminations' cross-entropy beside the rewards' error, which is in standard deviations."""
+    """Weight of the terminations' cross-entropy beside the rewards' error, which is in standard deviations; 0: the head
+    tells none, since the world model does."""
     target_precision: float = within(0.9, 0, 1, open_low=True)
     imagined_share: float = within(0.5, 0, 1)
     """Share of training transitions taken from imagined continuations of real ones, with what was really earned."""
@@ -106,7 +107,7 @@ class RewardHead(CalibratedClassifier):
             "terminations": float(held_out.terminated.sum()),
         }
         chance = self(held_out.features, held_out.action, held_out.following)[1]
-        if bool(held_out.terminated.any()):
+        if self.config.termination_weight > 0 and bool(held_out.terminated.any()):
             calibration = calibrate(chance, held_out.terminated, self.config.target_precision)
             self.threshold.fill_(calibration.threshold)
             found |= {"precision": calibration.precision, "recall": calibration.recall}

@@ -46,7 +46,9 @@ class FunctionReward:
             InputError: the function wants a name that is not there, or returns something else than one number a row.
         """
         before, after = (Names(self.world_model.decode(each), self.state_names) for each in (state, following))
-        found = self.function(before, action if self.scaling is None else _unscaled(action, self.scaling), after)
+        if self.scaling is not None:
+            action = _unscaled(action, self.scaling, before.observation.get(STATE))
+        found = self.function(before, action, after)
         lives = torch.zeros_like(action[:, 0], dtype=torch.bool)
         outcome = found if isinstance(found, Outcome) else Outcome(found, lives)
         if not isinstance(outcome.reward, Tensor) or outcome.reward.shape != action.shape[:1]:
@@ -55,9 +57,14 @@ class FunctionReward:
         return outcome
 
 
-def _unscaled(action: Float[Tensor, "B nA"], scaling: ActionScaling) -> Float[Tensor, "B nA"]:
-    """One or several actions in a row, in the data's units."""
-    return scaling.to_data(action.unflatten(1, (-1, len(scaling.low)))).flatten(1)
+def _unscaled(action: Float[Tensor, "B nA"], scaling: ActionScaling, state: Tensor | None) -> Float[Tensor, "B nA"]:
+    """One or several actions in a row, in the data's units; one alone where they are relative to the state before."""
+    several = action.unflatten(1, (-1, len(scaling.low)))
+    if scaling.relative_to and several.shape[1] > 1:
+        raise InputError(
+            f"--action-targets relative: a transition of {several.shape[1]} actions has one state, expected one action"
+        )
+    return scaling.to_data(several, None if state is None else state.unsqueeze(1)).flatten(1)
 
 
 class Names(Mapping[str, Tensor]):

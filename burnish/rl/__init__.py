@@ -1,6 +1,7 @@
 """Reinforcement learning: experience, learners, the choice of the best iterate."""
 
 from burnish.rl.advantages import generalised_advantages
+from burnish.rl.dreamer import Dreamer, DreamerConfig
 from burnish.rl.iql import IQL, IQLConfig
 from burnish.rl.learner import Experience, Judgement, Learner, Score
 from burnish.rl.planning import Planner, PlanningConfig
@@ -15,6 +16,8 @@ __all__ = [
     "IQL",
     "PPO",
     "TD3BC",
+    "Dreamer",
+    "DreamerConfig",
     "EnvExperience",
     "Experience",
     "IQLConfig",

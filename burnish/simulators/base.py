@@ -78,9 +78,11 @@ class TaskSpec:
         if data.action_dim != self.action_dim:
             raise InputError(f"{task} takes {self.action_dim} numbers as an action, the data set has {data.action_dim}")
         if scaling is not None:
-            self._check_units(task, scaling)
+            recorded = ActionScaling.of(data.actions) if scaling.relative_to else scaling
+            self._check_units(task, recorded)
         for number, names in enumerate(zip(data.info.state_names or (), self.state_names, strict=False)):
-            if names[0] != names[1]:
+            # Gymnasium knows numbers by place (`agent_pos.0`), recordings often by name: that is no contradiction.
+            if names[0] != names[1] and len({_is_place(name) for name in names}) == 1:
                 raise InputError(f"{task} calls number {number} of its state '{names[1]}', the data set '{names[0]}'")
 
     def _check_units(self, task: str, scaling: ActionScaling) -> None:
@@ -99,6 +101,10 @@ class TaskSpec:
     def repeat(self, settings: SimulatorConfig) -> int:
         """Control steps per decision."""
         return self.action_repeat if settings.action_repeat is None else settings.action_repeat
+
+
+def _is_place(name: str) -> bool:
+    return name.rpartition(".")[2].isdecimal()
 
 
 @dataclass(frozen=True)

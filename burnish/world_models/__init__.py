@@ -6,6 +6,8 @@ from burnish.world_models.bodies import BodyDifferences, position_differences
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
 from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConfig
 from burnish.world_models.encoded import LATENT, Encoded, as_states, with_latents
+from burnish.world_models.forecasts import Forecasts, GRUEnsembleConfig
+from burnish.world_models.gru_ensemble import GRUEnsemble, GRUState
 from burnish.world_models.history import (
     STATE_KEY,
     HistoryConfig,
@@ -21,6 +23,7 @@ from burnish.world_models.pixel_history import PixelHistory, PixelHistoryConfig,
 from burnish.world_models.pixel_speed import SpeedConfig
 from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
+from burnish.world_models.several import SeveralWorlds
 from burnish.world_models.support import DataSupport, SupportConfig
 
 __all__ = [
@@ -38,6 +41,10 @@ __all__ = [
     "DisagreementEnsemble",
     "Encoded",
     "EnsembleConfig",
+    "Forecasts",
+    "GRUEnsemble",
+    "GRUEnsembleConfig",
+    "GRUState",
     "HistoryConfig",
     "HistoryState",
     "LatentEnsemble",
@@ -54,6 +61,7 @@ __all__ = [
     "RSSMConfig",
     "RSSMState",
     "SamplerConfig",
+    "SeveralWorlds",
     "SpeedConfig",
     "State",
     "SupportConfig",

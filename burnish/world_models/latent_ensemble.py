@@ -60,7 +60,7 @@ class LatentEnsemble(Component):
 
     def predict(self, state: RSSMState, action: Float[Tensor, "B A"]) -> Float[Tensor, "members B G C"]:
         """Each member's logits of the next z."""
-        return self._logits(torch.cat([state.h, state.z, action], dim=-1))
+        return self._logits(torch.cat([self.world_model.features(state), action], dim=-1))
 
     def forward(self, state: RSSMState, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
         """Disagreement about what `action` does, in nats; above `threshold` it is out of the data's support."""
@@ -96,7 +96,7 @@ class LatentEnsemble(Component):
         inside = torch.ones(dataset.num_frames, dtype=torch.bool, device=dataset.device)
         inside[dataset.starts + dataset.lengths - 1] = False
         frames = torch.nonzero(inside).flatten()
-        inputs = torch.cat([states.h[frames], states.z[frames], dataset.actions[frames]], dim=-1)
+        inputs = torch.cat([model.features(states.rows(frames)), dataset.actions[frames]], dim=-1)
         following = states.z[frames + 1].unflatten(-1, (self.groups, self.classes)).argmax(-1)
         return LatentTransitions(inputs, following, dataset.episode_of_frame[frames])
 

@@ -1,6 +1,7 @@
 """DiWA's world model: a recurrent state-space model with categorical latents (DreamerV2, arXiv 2010.02193)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -12,10 +13,12 @@ from burnish.data import Dataset, Normaliser, SequenceBatch, in_chunks
 from burnish.errors import InputError
 from burnish.networks import (
     MLP,
+    LatentCell,
     RSSMCell,
+    S5Cell,
+    S5Config,
     categorical_kl,
     sample_one_hot,
-    straight_through,
 )
 from burnish.world_models.base import State
 from burnish.world_models.bodies import BodyDifferences
@@ -24,9 +27,12 @@ from burnish.world_models.history import STATE_KEY, fit_normaliser
 
 @dataclass(frozen=True)
 class RSSMState(State):
-    """Deterministic and stochastic state; both zero before an episode begins."""
+    """Deterministic and stochastic state; both zero before an episode begins.
 
-    h: Float[Tensor, "B H"]
+    h is all that the cell remembers; others read the part of it that `LatentCell.read` gives.
+    """
+
+    h: Float[Tensor, "B M"]
     z: Float[Tensor, "B Z"]
 
 
@@ -34,6 +40,11 @@ class RSSMState(State):
 class RSSMConfig:
     """Sizes and loss weights; the defaults are the preset `small`."""
 
+    cell: Literal["gru", "s5"] = "gru"
+    """What carries the past on. s5: state spaces that read a training sequence at once (S5WM), with a posterior that
+    sees the observation alone."""
+    s5: S5Config = S5Config()
+    """Of the cell s5."""
     deterministic: int = within(192, 1)
     groups: int = within(16, 1)
     classes: int = within(8, 2)
@@ -43,6 +54,11 @@ class RSSMConfig:
     ignored: tuple[str, ...] = ()
     """Beginnings of the names of state dimensions that are neither seen nor predicted. What differs from episode to
     episode and has no part in the task would take up most of the latent state."""
+    privileged: tuple[str, ...] = ()
+    """Beginnings of the names of state dimensions that training predicts and nothing sees: what a simulator or a lab
+    knows and the robot's sensors do not (S5WM). The features have to tell them, so the past has to be remembered."""
+    privileged_weight: float = within(30.0, 0)
+    """`state_weight` of the privileged dimensions."""
     kl_weight: float = within(0.3, 0)
     kl_balance: float = within(0.8, 0, 1)
     """Share of the KL term that trains the prior; the rest trains the posterior (DreamerV2, Algorithm 2)."""
@@ -63,11 +79,12 @@ RSSM_PRESETS = {
 class RSSM(Component):
     """h_t = f(h_{t-1}, z_{t-1}, a_{t-1}); z_t ~ q(h_t, observation) for real, z_t ~ p(h_t) for imagined experience.
 
-    Features are [h; z]. `observe` takes the posterior's most likely classes, so that real experience gives the same
-    features each time; `imagine` samples the prior.
+    f is a GRU, or S5; then z_t ~ q(observation). Features are [h; z]. `observe` takes the posterior's most likely
+    classes, so that real experience gives the same features each time; `imagine` samples the prior.
     """
 
     kept: Tensor
+    privileged: Tensor
 
     def __init__(
         self,
@@ -82,20 +99,21 @@ class RSSM(Component):
         self.action_steps = config.action_steps
         self.normaliser, self.bodies = Normaliser(observation_dim), BodyDifferences(differences)
         self.state_names = state_names
-        kept = kept_dimensions(observation_dim, state_names, config.ignored)
+        kept, privileged = seen_dimensions(observation_dim, state_names, config)
         self.register_buffer("kept", torch.tensor(kept, dtype=torch.long), persistent=False)
+        self.register_buffer("privileged", torch.tensor(privileged, dtype=torch.long), persistent=False)
         self.state_dim = len(kept) + 2 * len(differences)
         self.state_encoder = MLP(self.state_dim, (config.hidden,), config.hidden)
-        self.cell = RSSMCell(
-            action_dim * config.action_steps,
-            config.hidden,
-            config.deterministic,
-            config.groups,
-            config.classes,
-            config.hidden,
-        )
+        self.cell = self._make_cell()
         self.feature_dim = config.deterministic + self.cell.stochastic
         self.state_decoder = MLP(self.feature_dim, (config.hidden, config.hidden), self.state_dim)
+        if privileged:
+            self.privileged_decoder = MLP(self.feature_dim, (config.hidden, config.hidden), len(privileged))
+
+    def _make_cell(self) -> LatentCell:
+        c = self.config
+        sizes = (self.action_dim * c.action_steps, c.hidden, c.deterministic, c.groups, c.classes, c.hidden)
+        return RSSMCell(*sizes) if c.cell == "gru" else S5Cell(*sizes, config=c.s5)
 
     # -- the contract of a world model ---------------------------------------------------------------------------------
 
@@ -107,7 +125,7 @@ class RSSM(Component):
 
     def initial(self, batch_size: int) -> RSSMState:
         """States of episodes that have not begun."""
-        h = self.normaliser.mean.new_zeros(batch_size, self.config.deterministic)
+        h = self.normaliser.mean.new_zeros(batch_size, self.cell.memory)
         return RSSMState(h, h.new_zeros(batch_size, self.cell.stochastic))
 
     def observe(self, state: RSSMState, action: Tensor | None, observation: dict[str, Tensor]) -> RSSMState:
@@ -120,15 +138,15 @@ class RSSM(Component):
     ) -> RSSMState:
         """A sample of the prior after `action`."""
         h = self.advance(state, action)
-        return RSSMState(h, sample_one_hot(self.cell.prior(h), generator).flatten(-2))
+        return RSSMState(h, sample_one_hot(self.cell.prior(self.cell.read(h)), generator).flatten(-2))
 
-    def advance(self, state: RSSMState, action: Float[Tensor, "B A"] | None) -> Float[Tensor, "B H"]:
+    def advance(self, state: RSSMState, action: Float[Tensor, "B A"] | None) -> Float[Tensor, "B M"]:
         """The next deterministic state."""
         return self.cell.advance(state.h, state.z, self._embed_action(action, state))
 
     def features(self, state: RSSMState) -> Float[Tensor, "B F"]:
         """[h; z]."""
-        return torch.cat([state.h, state.z], dim=-1)
+        return torch.cat([self.cell.read(state.h), state.z], dim=-1)
 
     def decode(self, state: RSSMState) -> dict[str, Tensor]:
         """The observation that the state stands for, in the data's units."""
@@ -136,6 +154,8 @@ class RSSM(Component):
         # What is ignored, and what never changed in the data (an absent object, say), is the data's mean.
         normalised = features.new_zeros(*features.shape[:-1], self.observation_dim)
         normalised[..., self.kept] = self.state_decoder(features)[..., : len(self.kept)]
+        if len(self.privileged):
+            normalised[..., self.privileged] = self.privileged_decoder(features)
         return {STATE_KEY: self.normaliser.denormalise(normalised.masked_fill(self.normaliser.constant, 0.0))}
 
     @torch.no_grad()
@@ -169,20 +189,10 @@ class RSSM(Component):
         embedding = cell.from_embedding(self.state_encoder(target))
         actions = cell.from_action(batch.previous_action)
         reset = batch.begins | (torch.rand(batch.begins.shape, device=embedding.device) < config.reset_probability)
-        keep = (~reset).to(embedding.dtype).unsqueeze(-1)
-        h, z = state.h, state.z
-        hs, zs, posteriors = [], [], []
-        for t in range(batch.begins.shape[1]):
-            h = cell.advance(h * keep[:, t], z * keep[:, t], actions[:, t] * keep[:, t])
-            posterior = cell.posterior(h, embedding[:, t])
-            z = straight_through(posterior).flatten(-2)
-            hs.append(h)
-            zs.append(z)
-            posteriors.append(posterior)
-        batch.stream.carry = {"h": h.detach(), "z": z.detach()}
-        hidden, posterior = torch.stack(hs, 1), torch.stack(posteriors, 1)
-        prior = cell.prior(hidden)
-        features = torch.cat([hidden, torch.stack(zs, 1)], dim=-1)
+        found = cell.unroll(state.h, state.z, embedding, actions, reset)
+        batch.stream.carry = {"h": found.last.detach(), "z": found.z[:, -1].detach()}
+        posterior, prior = found.posterior, cell.prior(found.h)
+        features = torch.cat([found.h, found.z], dim=-1)
         kl = categorical_kl(posterior.detach(), prior).mean()
         kl_posterior = categorical_kl(posterior, prior.detach()).mean()
         loss = config.kl_weight * (config.kl_balance * kl + (1 - config.kl_balance) * kl_posterior)
@@ -190,6 +200,11 @@ class RSSM(Component):
         error = self.state_decoder(features) - target
         loss = loss + 0.5 * config.state_weight * error.square().sum(-1).mean()
         metrics["mse_state"] = error.detach().square().mean()
+        if len(self.privileged):
+            known = self.normaliser.normalise(batch.observation[STATE_KEY])[..., self.privileged]
+            error = self.privileged_decoder(features) - known
+            loss = loss + 0.5 * config.privileged_weight * error.square().sum(-1).mean()
+            metrics["mse_privileged"] = error.detach().square().mean()
         return loss, metrics
 
     def embed(self, observation: dict[str, Tensor]) -> Float[Tensor, "*batch E"]:
@@ -206,7 +221,7 @@ class RSSM(Component):
         self, state: RSSMState, action: Tensor, embedding: Tensor, generator: torch.Generator | None = None
     ) -> RSSMState:
         h = self.cell.advance(state.h, state.z, action)
-        logits = self.cell.posterior(h, embedding)
+        logits = self.cell.posterior(self.cell.read(h), embedding)
         if generator is not None:
             return RSSMState(h, sample_one_hot(logits, generator).flatten(-2))
         z = nn.functional.one_hot(logits.argmax(-1), self.config.classes).to(h.dtype).flatten(-2)
@@ -218,10 +233,27 @@ class RSSM(Component):
         return self.cell.from_action(action)
 
 
-def kept_dimensions(observation_dim: int, names: tuple[str, ...] | None, ignored: tuple[str, ...]) -> list[int]:
-    """The state dimensions whose names begin with none of `ignored`; InputError where one of these names nothing."""
-    for prefix in ignored:
-        if not any(name.startswith(prefix) for name in names or ()):
-            found = ", ".join(names) if names else "no names"
-            raise InputError(f"world model: no state dimension begins with the ignored '{prefix}'; found {found}")
-    return [i for i in range(observation_dim) if not (names and names[i].startswith(ignored))]
+def seen_dimensions(
+    observation_dim: int, names: tuple[str, ...] | None, config: RSSMConfig
+) -> tuple[list[int], list[int]]:
+    """The state dimensions that are seen, and those that are privileged.
+
+    Raises:
+        InputError: a beginning of names in `ignored` or `privileged` is no dimension's, or both claim one, or nothing
+            is left to be seen.
+    """
+    claimed: list[list[int]] = []
+    for words, prefixes in (("ignored", config.ignored), ("privileged", config.privileged)):
+        for prefix in prefixes:
+            if not any(name.startswith(prefix) for name in names or ()):
+                found = ", ".join(names) if names else "no names"
+                raise InputError(f"world model: no state dimension begins with the {words} '{prefix}'; found {found}")
+        claimed.append([i for i in range(observation_dim) if names and names[i].startswith(prefixes)])
+    ignored, privileged = claimed
+    both = set(ignored) & set(privileged)
+    if both:
+        raise InputError(f"world model: state dimension '{(names or ())[min(both)]}' is both ignored and privileged")
+    kept = [i for i in range(observation_dim) if i not in ignored and i not in privileged]
+    if not kept and privileged:
+        raise InputError("world model: every state dimension is ignored or privileged; expected some that are seen")
+    return kept, privileged

@@ -12,8 +12,9 @@ from burnish.errors import InputError, RunError
 from burnish.networks import UNetConfig
 from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
+from burnish.recipes.how import How
 from burnish.recipes.own_data import OwnData
-from burnish.recipes.runs import How, Resolved, run_recipe
+from burnish.recipes.runs import Resolved, run_recipe
 from burnish.storage import load_tensors, read_json
 from burnish.training import TrainingConfig
 from burnish.world_models import PixelDiffusion, PixelDiffusionConfig

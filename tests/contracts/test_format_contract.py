@@ -16,9 +16,9 @@ PICTURES = {name for name in WRITERS if name not in ("lerobot-v2", "minari")}
 
 
 def tree(path: Path) -> dict[str, tuple[int, int]]:
-    """Every file below a path, but for the cache of LeRobot's pictures, with its size and time."""
+    """Every file below a path, with its size and time."""
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    return {str(each): (each.stat().st_size, each.stat().st_mtime_ns) for each in files if ".cache" not in str(each)}
+    return {str(each): (each.stat().st_size, each.stat().st_mtime_ns) for each in files}
 
 
 def assert_values(found: Dataset, episodes: list) -> None:

@@ -18,7 +18,7 @@ class JsonLines(Format):
     def detect(self, path):
         return path.suffix == ".jsonl"
 
-    def read(self, path, rule: ReadingRule, cameras=()) -> Dataset:
+    def read(self, path, rule: ReadingRule, cameras=(), store=None) -> Dataset:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         state, action = (np.array([row[key] for row in rows], np.float32) for key in (rule.state_key[0], "action"))
         episode = Episode({STATE: state}, action, np.array([row["done"] for row in rows]), "expert", 0, "toy")

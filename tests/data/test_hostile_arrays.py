@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -121,6 +122,15 @@ def test_zarr(tmp_path, damage, message):
     path = zarr(tmp_path / "d", recorded())
     damage(path)
     refused(path, message)
+
+
+def test_version_3_in_a_zip_file(tmp_path):
+    """As zarr 3 writes it: no `.zarray` anywhere."""
+    path = tmp_path / "replay.zarr.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("", "meta/", "meta/episode_ends/", "data/", "data/action/"):
+            file.writestr(f"{name}zarr.json", json.dumps({"zarr_format": 3, "node_type": "group"}))
+    refused(path, "found zarr's version 3, expected version 2: copy")
 
 
 def test_zarr_out_of_the_folder(tmp_path):

@@ -1,5 +1,6 @@
 """What a data set can and cannot support, and what is odd about its numbers: found where it is, not found elsewhere."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def codes(findings) -> dict[str, str]:
 
 def test_good_data_say_little():
     found = codes([*prospects(dataset(episodes())), *signals(dataset(episodes()))])
-    assert set(found) == {"binary-action", "binary-state", "lag"}
+    assert set(found) == {"action-targets", "binary-action", "binary-state", "lag"}
     assert "there 3 frames (0.30 s) later" in found["lag"]
 
 
@@ -56,6 +57,18 @@ def test_good_data_say_little():
 ])  # fmt: skip
 def test_prospects(made, code, said):
     assert said in codes(prospects(dataset(made)))[code]
+
+
+def test_rewards_that_are_the_same_everywhere_teach_nothing():
+    """Unless some episodes end by themselves: then a reward for every frame says to go on."""
+    data = dataset(episodes(12, 12))
+    earned = torch.ones(data.num_frames).index_fill_(0, data.starts, 0.0)
+    ended = torch.zeros_like(data.success)
+    assert "no-success" in codes(prospects(replace(data, reward=earned, terminated=ended)))
+    varied = earned.clone().index_fill_(0, data.starts + 3, 2.0)
+    assert "rewards-only" in codes(prospects(replace(data, reward=varied, terminated=ended)))
+    ended[39] = True
+    assert "rewards-only" in codes(prospects(replace(data, reward=earned, terminated=ended)))
 
 
 def test_last_frames_longer_than_episodes():

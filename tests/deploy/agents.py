@@ -1,5 +1,7 @@
 """Small policies of all kinds, in units of their own."""
 
+from dataclasses import replace
+
 import torch
 from checkpoints import policy_of
 
@@ -38,9 +40,9 @@ def diffusion():
     return Agent(history(2), disturbed(DiffusionPolicy(8, 2, config)), "reach", UNITS).eval()
 
 
-def recurrent():
+def recurrent(cell="gru"):
     torch.manual_seed(0)
-    world = RSSM(4, 2, RSSM_PRESETS["tiny"])
+    world = RSSM(4, 2, replace(RSSM_PRESETS["tiny"], cell=cell))
     policy = GaussianPolicy(world.feature_dim, 2, GaussianPolicyConfig(chunk=2, hidden=(16,)))
     return Agent(world, disturbed(policy), "reach", UNITS).eval()
 

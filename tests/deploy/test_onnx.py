@@ -43,9 +43,10 @@ def test_policies_on_frames(name, tmp_path):
     assert chunk.shape == expected.shape and np.abs(chunk).max() > 5
 
 
-def test_a_policy_with_a_memory(tmp_path):
+@pytest.mark.parametrize("cell", ["gru", "s5"])
+def test_a_policy_with_a_memory(cell, tmp_path):
     """Its memory goes in and comes out, with what was executed in the data's units."""
-    agent = recurrent()
+    agent = recurrent(cell)
     found = export_onnx(agent, tmp_path / "out")
     assert list(found["inputs"]) == ["state.h", "state.z", "begins", "action", STATE]
     session = runtime.InferenceSession(found["path"])

@@ -46,3 +46,25 @@ def read(folder):
     import json
 
     return json.loads((folder / "number.json").read_text())["number"]
+
+
+def slowly(context, number, seconds):
+    """Takes its time."""
+    time.sleep(seconds)
+    add(context, number)
+
+
+def wait_for(context, number, begun, go):
+    """Says on which of Ray's nodes it first began, and ends when it may."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    context.record("node", node)
+    if not os.path.exists(begun):
+        with open(begun, "w") as file:
+            file.write(f"{node} {os.getpid()}")
+    limit = time.monotonic() + 120
+    while not os.path.exists(go):
+        assert time.monotonic() < limit, "nobody said go"
+        time.sleep(0.05)
+    add(context, number)

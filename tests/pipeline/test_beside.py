@@ -6,14 +6,15 @@ import os
 import pytest
 
 from burnish.errors import InputError, RunError
-from burnish.pipeline import Run, SharedRun, execute, stage
+from burnish.pipeline import ExecutorConfig, Run, SharedRun, execute, stage
 from burnish.training import join
 from tests.pipeline.beside_stages import add, die_once, meet, refuse
 
 
 def run(folder, targets, jobs):
+    where = ExecutorConfig(jobs=jobs) if jobs > 1 else None
     with Run.create(folder, "toy", None, 0, {}) as opened:
-        execute(targets, SharedRun(opened, folder, join(None, "cpu")), jobs=jobs)
+        execute(targets, SharedRun(opened, folder, join(None, "cpu")), where=where)
 
 
 def outputs(folder, name):

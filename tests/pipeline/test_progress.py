@@ -38,6 +38,18 @@ def test_the_rate_is_that_of_this_attempt(monkeypatch):
     assert progress.line() == "collect 60 % 60/100 episodes 2 episodes/s ETA 0:20"
 
 
+def test_a_loop_that_goes_on_counts_its_own_iterations_only(monkeypatch):
+    """From 40 on, one iteration in four seconds: 0.25 a second, not 41 in four seconds."""
+    clock = Clock(monkeypatch)
+    progress = Progress(60, "iterations", "refined", stream=io.StringIO())
+    clock.now += 30.0  # reading what was saved
+    progress.at(40, {})
+    assert progress.line() == "refined 66 % 40/60 iterations"
+    clock.now += 4.0
+    progress.at(41, {})
+    assert progress.line() == "refined 68 % 41/60 iterations 0.25 iterations/s ETA 1:16"
+
+
 def test_without_a_total(monkeypatch):
     clock = Clock(monkeypatch)
     progress = Progress(None, "files", "read", stream=io.StringIO())

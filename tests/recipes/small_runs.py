@@ -90,11 +90,23 @@ DIWA = {
     "ppo.rollout-steps": 8,
     "ppo.critic-warmup": 1,
 }
+S5WM = {
+    **IN_STATES,
+    "collect.play-episodes": 8,
+    "pretraining.steps": 120,
+    "world-model-training.steps": 60,
+    "world-model-training.batch-size": 4,
+    "refine.iterations": 8,
+    "refine.evaluate-every": 4,
+    "dreamer.rollout-steps": 8,
+    "dreamer.critic-warmup": 1,
+}
 RUNS = {
     "world4rl": ("world4rl", "tiny", WORLD4RL),
     "pixels": ("world4rl", "pixels-tiny", PIXELS),
     "frames": ("world4rl", "frames-tiny", FRAMES),
     "diwa": ("diwa", "tiny", DIWA),
+    "s5wm": ("s5wm", "tiny", S5WM),
 }
 
 

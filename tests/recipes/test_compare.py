@@ -26,6 +26,7 @@ from burnish.recipes.methods import (
     BASELINES,
     BaselineConfig,
     baseline_preset,
+    check_method,
     default_methods,
     measured,
     method_names,
@@ -159,10 +160,14 @@ def test_what_is_noted_is_what_was_asked_for(compared):
 def test_the_default_is_table_ii():
     new = NewComparison(config=entry("world4rl").preset("default"))
     resolved = new.resolve()
-    assert resolved.methods == default_methods("world4rl") and set(BASELINES) < set(resolved.methods)
+    assert resolved.methods == default_methods("world4rl", new.config) and set(BASELINES) < set(resolved.methods)
     assert len(resolved.tasks) == 6 and len(resolved.pairs) == 18
-    for recipe in ("world4rl", "diwa"):
-        assert set(default_methods(recipe)) < set(method_names(recipe))
+    for recipe in ("world4rl", "diwa", "s5wm"):
+        methods = default_methods(recipe, entry(recipe).preset())
+        assert set(methods) < set(method_names(recipe))
+        assert (f"{recipe}-no-anchor" in methods) == (recipe != "s5wm")  # Dreamer has none
+        for method in methods:
+            check_method(method, recipe, entry(recipe).preset())
 
 
 def test_a_result_depends_on_its_own_settings():

@@ -26,7 +26,7 @@ from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import start_states
 from burnish.recipes.stages.training import held_out_error, recorded_features
 from burnish.rewards import BalancedFrames, ContrastiveClassifier, ContrastiveConfig
-from burnish.rl import PPO, EnvExperience, PPOConfig
+from burnish.rl import PPO, Dreamer, DreamerConfig, EnvExperience, PPOConfig
 from burnish.world_models import (
     RSSM,
     RSSM_PRESETS,
@@ -62,11 +62,16 @@ def test_the_default_device_is_a_trap(data):
         data.actions + torch.zeros(data.actions.shape)
 
 
-@pytest.mark.parametrize("action_steps", [1, 2])
-@pytest.mark.parametrize("family", ["diffusion", "flow", "gaussian"])
-def test_the_models_and_ppo(data, family, action_steps):
+@pytest.mark.parametrize(
+    ("family", "action_steps", "cell"),
+    [
+        *[(family, steps, "gru") for family in ("diffusion", "flow", "gaussian") for steps in (1, 2)],
+        ("gaussian", 1, "s5"),
+    ],
+)
+def test_the_models_and_their_learners(data, family, action_steps, cell):
     torch.manual_seed(0)
-    config = replace(RSSM_PRESETS["tiny"], action_steps=action_steps)
+    config = replace(RSSM_PRESETS["tiny"], action_steps=action_steps, cell=cell)
     model = RSSM(data.observation_dim, data.action_dim, config, position_differences(data), data.info.state_names)
     model.fit(data)
     ensemble = LatentEnsemble(model, LatentEnsembleConfig(members=2, hidden=(8,)))
@@ -75,6 +80,7 @@ def test_the_models_and_ppo(data, family, action_steps):
     policy = policy_of(family, model.feature_dim, data.action_dim)
     streams = Streams(in_chunks(data, action_steps)[0], 8)
     ppo = PPO(policy, model.feature_dim, PPOConfig(minibatch_size=8, epochs=1, critic_hidden=(8,)))
+    dreamer = Dreamer(policy, model.feature_dim, DreamerConfig(critic_hidden=(8,)))
     classifier.calibrate(torch.randn(data.num_frames, model.feature_dim), data.success)
     judge = success_of_states(data, seed=0, steps=2)
     with torch.device("meta"):
@@ -103,6 +109,7 @@ def test_the_models_and_ppo(data, family, action_steps):
         env = ImaginedEnv(models, starts, data.action_dim, rules, 0)
         rollout = EnvExperience(env, 0).rollout(policy, 4, generator())
         ppo.learn(rollout, generator())
+        dreamer.learn(rollout)
         judged = imagined_evaluation(env, policy, starts.episode_starts(8), 6, seed=0)
         # The gate's plays.
         seen = {key: values[data.starts] for key, values in data.observations.items()}

@@ -15,10 +15,14 @@ from burnish.cli import main
 from burnish.components import notes, save
 from burnish.config import to_dict
 from burnish.data import STATE, ActionScaling, DatasetInfo, Episode, read_dataset, write_dataset
+from burnish.deploy.onnx import export_onnx
+from burnish.deploy.serve import PolicyServer
+from burnish.errors import InputError
 from burnish.evaluation.real import play
 from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, load_agent
 from burnish.recipes.catalogue import entry
-from burnish.recipes.runs import How, NewRun, run_recipe
+from burnish.recipes.how import How
+from burnish.recipes.runs import NewRun, run_recipe
 from burnish.recipes.stages.data import recorded_scaling, whole
 from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
@@ -194,3 +198,65 @@ def test_a_run_is_loaded_without_the_data_that_it_came_from(refined, tmp_path):
     action = loaded.policy.act({STATE: state})
     assert loaded.scaling is not None and -45 <= action[0] <= 135 and 2.94 < action[1] < 3.06
     assert loaded.env(4).reset()[0].shape == (4, 4)
+
+
+def followed(folder: Path, episodes: int = 16) -> Path:
+    """Two joints in degrees that follow absolute targets towards a place of their own; 4 of 16 stop short of it."""
+    generator, written = np.random.default_rng(0), []
+    for number in range(episodes):
+        joints, aim = generator.uniform(-80, 80, 2), generator.uniform(-80, 80, 2)
+        states, actions, success = [], [], []
+        for _ in range(24):
+            target = joints + np.clip(aim - joints, -12, 12) + generator.normal(0, 1, 2)
+            states.append([*joints, *aim])
+            actions.append(target)
+            joints = joints + (0.9 if number % 4 else 0.2) * (target - joints)
+            success.append(np.abs(joints - aim).max() < 8)
+        rows = np.array(states, np.float32), np.array(actions, np.float32)
+        written.append(Episode({STATE: rows[0]}, rows[1], np.array(success), "unknown", -1, "follow"))
+    names = ("pan", "lift", "pan_aim", "lift_aim")
+    write_dataset(folder, written, DatasetInfo(fps=10, state_names=names, action_names=names[:2]))
+    return folder
+
+
+def test_absolute_targets_are_learned_relative_and_given_absolute(tmp_path):
+    """The whole run; outside the policy's answer is its difference inside plus where the joints are, frame by frame."""
+    data, out = followed(tmp_path / "data"), tmp_path / "run"
+    short = flags({"refine.iterations": 2, "gate.worlds": 0, "policy.chunk": 3})
+    assert main([*own_data_command(data, out, *short), "--action-targets", "relative"]) == 0
+    recorded, inside = read_dataset(data), whole(out / "dataset", (), True, RewardConfig())
+    scaling = recorded_scaling(out / "dataset")
+    assert scaling is not None and scaling.relative_to == (0, 1) and max(scaling.high) < 30
+    torch.testing.assert_close(scaling.to_data(inside.actions, recorded.observations[STATE]), recorded.actions)
+    assert "learned as the way there from the state" in (out / "report.html").read_text()
+    # One plan of three steps: each is added to the state at its own frame.
+    agent = load_agent(out / "refined")
+    assert agent.policy.config.chunk == 3
+    states = recorded.observations[STATE][:3]
+    agent.begin(1)
+    given = torch.cat([agent.act({STATE: state[None]}) for state in states])
+    agent.begin(1)
+    agent.scaling = None
+    unit = torch.cat([agent.act({STATE: state[None]}) for state in states])
+    low, high = torch.tensor(scaling.low), torch.tensor(scaling.high)
+    torch.testing.assert_close(given, states[:, :2] + (low + high) / 2 + (high - low) / 2 * unit, atol=1e-4, rtol=0)
+    # Through a server, one frame at a time; a file that knows one state of three cannot say it.
+    policy = burnish.load(out).policy
+    server = PolicyServer(load_agent(out / "refined"))
+    memory = server.memory()
+    served = [server.infer(memory, {STATE: state.numpy()})["actions"] for state in states]
+    np.testing.assert_allclose(np.concatenate(served), given.numpy(), atol=1e-4)
+    assert np.abs(policy.act({STATE: states[0].numpy()}) - states[0, :2].numpy()).max() < 40
+    with pytest.raises(InputError, match="chunk 1"):
+        export_onnx(load_agent(out / "refined"), tmp_path / "onnx")
+
+
+def test_relative_is_refused_where_there_is_nothing_to_be_relative_to(tmp_path, capsys):
+    command = own_data_command(write_point_data(tmp_path / "data"), tmp_path / "run", "--dry-run")
+    for wanted in ("relative", "absolute"):
+        assert main([*command, "--action-targets", wanted]) == 2
+        assert f"--action-targets {wanted}: found no action that is a target" in capsys.readouterr().err
+    followed(tmp_path / "joints")
+    command = own_data_command(tmp_path / "joints", tmp_path / "run", "--dry-run")
+    assert main([*command, "--action-targets", "absolute"]) == 0
+    assert main([*command, "--action-targets", "relative", "--action-units", "unit"]) == 2

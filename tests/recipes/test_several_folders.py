@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import burnish
 from burnish.cli import main
 from burnish.data import STATE, UNLABELLED, DatasetInfo, Episode, read_dataset, write_dataset
+from burnish.errors import InputError
 from burnish.recipes.runs import reopen
-from tests.recipes.small_runs import WORLD4RL, flags
+from tests.recipes.small_runs import WORLD4RL, flags, redone, stage_files
 
 
 def point(
@@ -78,6 +80,11 @@ def test_a_run_on_several_folders(folders, tmp_path):
     # An episode has failed after its own length, not after that of an hour of play.
     own = reopen(out).run.own
     assert own is not None and [folder.role for folder in own.folders] == ["demonstrations"] * 2 + ["rollouts", "play"]
+    # From Python it is the same run: everything is there already.
+    stages = stage_files(out)
+    config = reopen(out).config
+    again = burnish.run("world4rl", dataset={**folders, "play": folders["play"][0]}, out=out, preset=config)
+    assert again["task"] == "center" and not redone(stages, stage_files(out))
     # Again: nothing to do; the folders' order and roles are part of what was read.
     before = (out / "report.json").stat().st_mtime_ns
     assert main(["report", str(out), "--threads", "1"]) == 0
@@ -100,6 +107,13 @@ def test_folders_that_cannot_be(folders, change, said, tmp_path, capsys):
     assert main(command(given, tmp_path / "run", "--dry-run")) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_roles_that_are_none():
+    with pytest.raises(
+        InputError, match=r"found \['demos'\], expected a path, or paths by demonstrations, rollouts, play"
+    ):
+        burnish.run("world4rl", dataset={"demos": "somewhere"})
 
 
 def test_labels_number_one_data_set(folders, tmp_path, capsys):

@@ -8,8 +8,10 @@ from burnish.errors import InputError
 from burnish.evaluation.gate import Recorded, RecordedReturn
 from burnish.recipes.stages.cloning import _Pairs, blindness, cloned_episodes
 from burnish.recipes.stages.training import held_out_error
+from burnish.recipes.stages.transitions import transition_space
+from burnish.world_models import HistoryConfig
 from tests.evaluation.test_prediction import Exact, constant_motion, std_of
-from tests.world_models.linear_system import episode, fitted_space
+from tests.world_models.linear_system import episode, fitted_space, linear_system
 
 
 def recorded(*episodes) -> Dataset:
@@ -78,3 +80,9 @@ def test_imagination_that_misses_recorded_success_is_named():
     assert blindness(0.14, Recorded(20, 75)) is None
     assert blindness(0.0, Recorded(5, 9)) is None and blindness(0.0, None) is None
     assert blindness(-3.0, RecordedReturn(-1.0, 75)) is None
+
+
+def test_data_in_which_nothing_moves_are_refused():
+    still = linear_system(4, length=10, reach=0.0, noise=0.0)
+    with pytest.raises(InputError, match="none of 4 observed dimensions changes within an episode"):
+        transition_space(HistoryConfig(frames=3), still, None)

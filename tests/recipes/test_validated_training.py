@@ -7,7 +7,8 @@ import pytest
 
 from burnish.errors import InputError
 from burnish.recipes.catalogue import entry
-from burnish.recipes.runs import How, NewRun, execute_targets
+from burnish.recipes.how import How
+from burnish.recipes.runs import NewRun, execute_targets
 from burnish.recipes.stages.training import validation
 from burnish.storage import load_tensors
 from burnish.training import TrainingConfig

@@ -40,6 +40,7 @@ EXPECTED = {
     "pixels": (Encoded, GaussianPolicy, 8 * 16 * 32, {"expert": 3, "random": 2, "noisy_expert": 3, "policy": 6}),
     "frames": (PixelHistory, PicturePolicy, 2 * 8 * 16, {"expert": 2, "random": 2, "policy": 2}),
     "diwa": (RSSM, DiffusionPolicy, 6 * 8 * 32 * 4, {"expert": 3, "noisy_expert": 8, "random": 2}),
+    "s5wm": (RSSM, GaussianPolicy, 8 * 8 * 32, {"expert": 3, "noisy_expert": 8, "random": 2}),
 }
 
 
@@ -66,6 +67,7 @@ def test_the_report_holds_the_contract(name, runs):
     assert report["limit"]["own_control_steps"] == 500
     for policy in report["policies"].values():
         assert policy["success_own_limit"]["successes"] >= policy["success"]["successes"], "the same episodes, later"
+        assert 0 < policy["action_change"] < 1
     assert all(seconds > 0 for seconds in report["seconds"].values())
 
 
@@ -221,6 +223,7 @@ def test_a_run_on_own_data_imports_no_simulator(tmp_path):
     ("name", "settings", "observer"),
     [
         ("diwa", ["--config.world-model.action-steps", "4"], RSSM),
+        ("diwa", ["--config.world-model.cell", "s5"], RSSM),
         (
             "diwa",
             ["--preset", "pixels-tiny", "--config.autoencoder.cameras", "front"]
@@ -229,7 +232,7 @@ def test_a_run_on_own_data_imports_no_simulator(tmp_path):
         ),
         ("frames", ["--config.history.cameras", "front"], PixelHistory),
     ],
-    ids=["action chunks", "pixels", "frames"],
+    ids=["action chunks", "s5", "pixels", "frames"],
 )
 def test_other_models_of_own_data(name, settings, observer, restored, tmp_path):
     data, out = write_point_data(tmp_path / "data", camera="front"), tmp_path / "run"

@@ -1,12 +1,15 @@
 """The report of made-up stages whose names nobody knows."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from burnish.errors import InputError
 from burnish.report.compose import compose, read_rows
-from burnish.report.facts import Finished
+from burnish.report.facts import Finished, facts
 from burnish.report.outcomes import Outcomes, Played, save_outcomes
 from burnish.report.section import Section, Video, save_sections
 from burnish.report.summary import read_report
@@ -105,3 +108,17 @@ def test_rows_of_metrics(tmp_path):
     assert read_rows(tmp_path) == []
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1}) + "\n\n")
     assert read_rows(tmp_path) == [{"step": 1}]
+
+
+def test_time_passes_once_where_stages_are_worked_on_side_by_side():
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    def done(name, seconds, ended, role="training"):
+        outputs = {"role": role, "simulator_steps": 0}
+        return Finished(name, Path(name), seconds, outputs, noon + timedelta(seconds=ended))
+
+    # 0-60 and 20-80 overlap; 100-130 stands alone: 80 + 30 seconds of 150.
+    stages = [done("world", 60, 60), done("ensemble", 60, 80), done("refined", 30, 130, "refinement")]
+    assert facts(stages).clock_seconds == pytest.approx(110)
+    # Where an end is unknown the sum is all that can be said.
+    assert facts([*stages[:2], replace(stages[2], ended=None)]).clock_seconds == 150

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from burnish.report.outcomes import Outcomes, Played
@@ -158,3 +160,13 @@ def test_success_within_both_limits(report):
     table = time_table(found)
     assert table.rows == (("filtered", "51 %", "70 % (60 % to 78 %)", "169"),)
     assert time_table(report()) is None
+
+
+def test_smoothness_stands_beside_time_to_success(report):
+    late = tuple(range(50, 120)) + (None,) * 30
+    outcomes = with_filtered(51, late, own=250)
+    rough = replace(outcomes.policies["filtered"], action_change=(0.1, 0.2, *(0.15,) * 98))
+    found = report(replace(outcomes, policies={**outcomes.policies, "filtered": rough}))
+    assert found["policies"]["filtered"]["action_change"] == 0.15
+    table = time_table(found)
+    assert table.rows[0][-1] == "15 %" and table.header[-1] == "action's change between decisions"

@@ -21,11 +21,13 @@ from burnish.rewards import (
     RewardConfig,
     RewardHead,
     RewardHeadConfig,
+    RewardTransitions,
     SuccessClassifier,
     SuccessReward,
     TermConfig,
     WrittenReward,
     as_reward,
+    expected,
 )
 from burnish.rewards.terms import written_term
 
@@ -165,3 +167,18 @@ def test_both_together_earn_the_dense_reward():
     reward = as_reward(WORLD, RewardAndSuccess(WrittenReward(CONFIG, NAMES), classifier))
     found = reward(torch.zeros(1, 5), torch.ones(1, 1), torch.tensor([[3.0, 4.0, 0.0, 0.0, 0.0]]))
     assert found.reward.tolist() == [-5.5] and found.success.tolist() == found.terminated.tolist() == [True]
+
+
+def test_a_world_that_tells_ends_is_believed_beside_the_reward():
+    """And a head whose terminations have no weight tells none."""
+    world = SimpleNamespace(**vars(WORLD), ended=lambda state: state[:, 0] > 2)
+    before, action = torch.zeros(3, 5), torch.ones(3, 1)
+    after = torch.tensor([[3.0, 4.0, 0, 0, 0], [1.0, 0, 0, 0, 1], [1.0, 0, 0, 0, 0]])
+    ends = WrittenReward(RewardConfig("terms", terms=("-1 distance hand goal", "0 value on ends")), NAMES)
+    found = as_reward(world, ends)(before, action, after)
+    assert found.terminated.tolist() == [True, True, False] and found.reward.tolist() == [-5.0, -1.0, -1.0]
+    assert as_reward(WORLD, ends)(before, action, after).terminated.tolist() == [False, True, False]
+    assert expected(as_reward(world, ends), before, action, after)[1].tolist() == [1.0, 1.0, 0.0]
+    head = RewardHead(11, RewardHeadConfig(hidden=(8,), termination_weight=0.0))
+    head.evaluate(RewardTransitions(before, action, after, torch.arange(3.0), torch.tensor([True, False, False])))
+    assert head.threshold > 1

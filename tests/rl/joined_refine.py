@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
-from burnish.rl import PPO, EnvExperience, PPOConfig, RefineConfig, Rollout, refine
+from burnish.rl import PPO, Dreamer, DreamerConfig, EnvExperience, PPOConfig, RefineConfig, Rollout, refine
 from burnish.storage import save_state
 from burnish.training import ALONE, Processes, current, join
 from tests.imagination.counter_world import make_env, start_states
@@ -58,6 +58,17 @@ def updated(processes: Processes, config=UPDATE, rollout=None):
     }
 
 
+def dreamed(processes: Processes, rollout):
+    """Weights, range and metrics of two of Dreamer's updates."""
+    torch.manual_seed(1)
+    dreamer = Dreamer(make_policy(), 1, DreamerConfig(policy_learning_rate=1e-2), processes)
+    for _ in range(2):
+        dreamer.updates += 1
+        metrics = dreamer.learn(rollout)
+    modules = {name: dict(getattr(dreamer, name).state_dict()) for name in ("policy", "critic", "slow")}
+    return {"weights": modules, "range": dreamer.range, "metrics": metrics}
+
+
 def halves_and_whole(processes):
     """One PPO iteration of each process on its half, and of this one alone on the whole and on its half."""
     whole, half = whole_rollout(), part_of(whole_rollout(), processes)
@@ -103,6 +114,8 @@ def main(folder):
     torch.set_num_threads(1)
     own = folder / f"folder{processes.rank}"
     found = {"ppo": halves_and_whole(processes), "refined": refined(own / "whole")}
+    half = part_of(whole_rollout(), processes)
+    found["dreamer"] = {"shared": dreamed(processes, half), "alone": dreamed(ALONE, whole_rollout())}
     refined(own / "cut", stop=4)
     refined(own / "fewer", stop=4)
     found["resumed"] = refined(own / "cut")

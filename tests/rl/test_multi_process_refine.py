@@ -50,6 +50,16 @@ def test_two_halves_are_the_whole(two):
     assert two[0]["ppo"]["shared"]["metrics"] == two[1]["ppo"]["shared"]["metrics"]
 
 
+def test_dreamer_learns_from_two_halves_what_it_does_from_the_whole(two):
+    for found in two:
+        shared, alone = found["dreamer"]["shared"], found["dreamer"]["alone"]
+        torch.testing.assert_close(shared["weights"], alone["weights"], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(shared["range"], alone["range"])
+        assert shared["metrics"] == pytest.approx(alone["metrics"], rel=1e-3, abs=1e-5)
+    for name in ("policy", "critic", "slow"):
+        assert same(*(found["dreamer"]["shared"]["weights"][name] for found in two))
+
+
 def test_they_stop_together_at_the_mean_kl(two):
     """At every limit after as many epochs as one process with the whole; by its own half, one would stop elsewhere."""
     for found in two:

@@ -231,6 +231,15 @@ def test_a_data_set_fits_a_task_or_not():
         spec.check_data("gym:Pendulum-v1", data["gym:MountainCarContinuous-v0"])
     with pytest.raises(InputError, match="takes 1 numbers as an action, the data set has 2"):
         replace(spec, state_names=tuple("abcde")).check_data("gym:Pendulum-v1", data[TOY])
+    # A recording's joints have names, a Box's numbers have places alone; two names, or two places, must agree.
+    pendulum = data["gym:Pendulum-v1"]
+    named = replace(pendulum, info=replace(pendulum.info, state_names=("cos", "sin", "speed")))
+    spec.check_data("gym:Pendulum-v1", named)
+    turned = replace(pendulum, info=replace(pendulum.info, state_names=("state.1", "state.0", "state.2")))
+    with pytest.raises(InputError, match=r"calls number 0 of its state 'state.0', the data set 'state.1'"):
+        spec.check_data("gym:Pendulum-v1", turned)
+    with pytest.raises(InputError, match="calls number 1 of its state 'sine', the data set 'sin'"):
+        replace(spec, state_names=("cos", "sine", "speed")).check_data("gym:Pendulum-v1", named)
 
 
 def test_gymnasium_itself_agrees_with_the_suite():

@@ -11,7 +11,9 @@ from burnish.config import within
 from burnish.data.dataset import Dataset
 from burnish.data.episodes import ACTION, STATE
 from burnish.data.frames import Source
+from burnish.data.framing import Framing
 from burnish.data.reading import Choice, assemble
+from burnish.data.row_store import RowStore
 from burnish.data.striding import Stride
 from burnish.data.success import SuccessRule
 from burnish.errors import InputError
@@ -44,6 +46,10 @@ class ReadingRule:
     action_units: Literal["auto", "own", "unit"] = "auto"
     """own: each dimension of the actions is scaled by its range in the data, and the policy answers in the data's
     units. unit: actions are in [-1, 1] and taken as they are. auto: unit for what Burnish's simulators recorded."""
+    action_targets: Literal["recorded", "absolute", "relative"] = "recorded"
+    """How actions that are targets of the state are learned: recorded: as they are, whatever they are. absolute: the
+    same, where there are such targets (else an error). relative: as the way there from the state; outside, the policy
+    still answers in the data's units."""
     skip_bad: bool = False
     """Leave bad episodes out, and say which and why; else the first one is an error."""
     stride: int = within(1, 1)
@@ -52,6 +58,12 @@ class ReadingRule:
     """What stands for the actions between: the last one (absolute targets) or their sum (relative ones)."""
     fps: float | None = within(None, 0, open_low=True)
     """Frames per second, where the files do not say."""
+    picture_size: int | None = within(None, 1)
+    """Pictures are brought to so many pixels, in height and width, while they are decoded (the mean of the area that
+    each covers). Default: what the models of a run read; without a run, as they are."""
+    crop: tuple[str, ...] = ()
+    """The part of the pictures that is kept: centre (the largest square in the middle) or TOP,LEFT,HEIGHT,WIDTH, in
+    pixels of the camera; CAMERA=... for one of the cameras. Default: all, whatever its aspect."""
 
     def choice(self) -> Choice:
         """What it comes down to.
@@ -87,6 +99,7 @@ class ReadingRule:
             skip_bad=self.skip_bad,
             stride=Stride(self.stride, self.stride_actions),
             fps=self.fps,
+            framing=Framing.told(self.picture_size, self.crop),
         )
 
 
@@ -109,8 +122,10 @@ class Format(ABC):
         """Whether the file or folder is of this format, by a cheap look at what it holds."""
 
     @abstractmethod
-    def read(self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = ()) -> Dataset:
-        """Read and check it, with the pictures of `cameras` (None: of all).
+    def read(
+        self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = (), store: RowStore | None = None
+    ) -> Dataset:
+        """Read and check it, with the pictures of `cameras` (None: of all), which are put into `store`.
 
         Raises:
             InputError: anything that is not as the format and the rule say; names the file, the episode and the field.
@@ -132,9 +147,11 @@ class SourceFormat(Format):
             InputError: it is not what the format says.
         """
 
-    def read(self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = ()) -> Dataset:
+    def read(
+        self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = (), store: RowStore | None = None
+    ) -> Dataset:
         """As every format."""
-        return assemble(self.open(path), rule.choice(), cameras)
+        return assemble(self.open(path), rule.choice(), cameras, store)
 
 
 def formats() -> list[Format]:

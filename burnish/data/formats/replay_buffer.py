@@ -12,6 +12,8 @@ from burnish.data.frames import Source
 from burnish.data.zarr_store import Store, ZarrArray
 
 _ENDS = "meta/episode_ends"
+_HEADERS = (".zarray", "zarr.json")
+"""Of an array in zarr's version 2, and in 3, which is not read."""
 _STATES = ("state", "obs", "agent_pos", "robot_eef_pose", "robot0_eef_pos", "robot_eef_pos")
 
 
@@ -24,8 +26,8 @@ class ReplayBuffer(SourceFormat):
     def detect(self, path: Path) -> bool:
         """By the ends of its episodes."""
         if path.is_dir():
-            return any((path / _ENDS / name).is_file() for name in (".zarray", "zarr.json"))
-        return path.suffix == ".zip" and Store(path).read(f"{_ENDS}/.zarray") is not None
+            return any((path / _ENDS / name).is_file() for name in _HEADERS)
+        return path.suffix == ".zip" and any(Store(path).read(f"{_ENDS}/{name}") is not None for name in _HEADERS)
 
     def open(self, path: Path) -> Source:
         """Reads the headers of all arrays."""
@@ -38,7 +40,9 @@ class _ReplayBuffer(ArraySource):
         super().__init__(where=path, info=rate(None, notes), notes=notes)
         store = Store(path)
         if store.read(f"{_ENDS}/zarr.json") is not None:
-            expected = "version 2 (copy it with zarr.copy_all into a group of zarr_format=2)"
+            expected = (
+                "version 2: copy its arrays into zarr.open_group(OUT, mode='w', zarr_format=2), or save them as .npz"
+            )
             raise bad_input(path, "zarr's version 3", expected, field="zarr_format")
         ends = ZarrArray(store, _ENDS)
         if len(ends.shape) != 1 or ends.dtype.kind not in "iu" or ends.shape[0] < 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from burnish.data.dataset import Dataset
 from burnish.data.formats.base import Format, ReadingRule
+from burnish.data.row_store import RowStore
 from burnish.errors import InputError
 
 _HOW = """\
@@ -23,7 +24,9 @@ class Rlds(Format):
         """By the description that TensorFlow Datasets writes, here or one folder down."""
         return path.is_dir() and bool([*path.glob("features.json"), *path.glob("*/features.json")])
 
-    def read(self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = ()) -> Dataset:
+    def read(
+        self, path: Path, rule: ReadingRule, cameras: Sequence[str] | None = (), store: RowStore | None = None
+    ) -> Dataset:
         """Raises InputError, always."""
         place = path if (path / "features.json").exists() else next(iter(sorted(path.glob("*/features.json")))).parent
         raise InputError(f"{path}: found RLDS, expected it {' '.join(_HOW.format(path=str(place)).split())}")

@@ -135,6 +135,10 @@ def refinable(given: Given, config: GivenConfig, setting: Setting) -> Policy:
         InputError: it reads or gives something else than the data hold, or cannot learn as asked.
     """
     data = setting.dataset
+    if data.info.scaling is not None and data.info.scaling.relative_to:
+        raise InputError(
+            "--action-targets relative: a given policy decides on actions as they were recorded; leave the option out"
+        )
     if given.action_dim != data.action_dim:
         raise InputError(f"the policy gives {given.action_dim} numbers an action, the data have {data.action_dim}")
     reads = chosen_reads(given.inputs, config.reads, data, setting.columns)
@@ -209,5 +213,10 @@ def as_given(agent: Agent) -> OwnPolicy:
         raise InputError(
             f"the policy reads the features of its own {kind}, which this run's models do not give; expected one on "
             "states (world4rl's), or the same pictures (config.history) and action units as in the run that it is from"
+        )
+    if agent.scaling is not None and agent.scaling.relative_to:
+        raise InputError(
+            "the policy learned actions relative to the state, with other ranges than this run's data; expected the "
+            "same data and --action-targets relative, or a policy of actions as they were recorded"
         )
     return OwnPolicy(agent)

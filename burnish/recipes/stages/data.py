@@ -10,6 +10,9 @@ import torch
 from burnish.config import from_dict, to_dict
 from burnish.data import ActionScaling, Dataset, Recording, Windows, folds, is_image_key, read_dataset
 from burnish.data.formats import ReadingRule
+from burnish.data.mapped import MappedRows
+from burnish.data.row_store import RowStore
+from burnish.data.stored_pictures import FOLDER
 from burnish.errors import InputError
 from burnish.pipeline import Absent, Reading, Stage, StageContext, progress, stage
 from burnish.recipes.own_data import Folder, OwnData, Role
@@ -25,6 +28,9 @@ from burnish.world_models import Autoencoder, AutoencoderConfig, as_states, pool
 
 SCALING_FILE = "scaling.json"
 """Beside a data set whose actions are in units of their own; there is none beside what was recorded in [-1, 1]."""
+
+CACHE_FOLDER = ".cache/burnish"
+"""Beside a recorded data set: its pictures, once they were decoded."""
 
 Split = tuple[Dataset, Dataset]
 """Episodes that a model learns from, and others that calibrate it."""
@@ -75,7 +81,8 @@ def coarse(data: Reading, pool: int) -> Reading:
 def whole(folder: Path, cameras: Sequence[str], states: bool, reward: RewardConfig, pool: int | None = None) -> Dataset:
     """The data set, with actions in [-1, 1]; without its state vectors where models see pictures alone."""
     # Written rewards see the actions as they were recorded, to the last digit.
-    dataset = reward.view(read_dataset(folder, cameras=tuple(cameras))).scaled(recorded_scaling(folder))
+    dataset = read_dataset(folder, cameras=tuple(cameras), cache=folder / CACHE_FOLDER)
+    dataset = reward.view(dataset).scaled(recorded_scaling(folder))
     if states:
         return dataset
     pictures = {key: values for key, values in dataset.observations.items() if is_image_key(key)}
@@ -181,12 +188,28 @@ def check_cameras(cameras: Sequence[str], image_size: int, simulator: SimulatorC
 # Data that were brought along.
 
 
-def own_data(own: OwnData, task: str, cameras: tuple[str, ...] = (), reward: RewardConfig | None = None) -> Stage:
-    """The stage that copies what a run reads of them into the run folder."""
+def own_data(
+    own: OwnData,
+    task: str,
+    cameras: tuple[str, ...] = (),
+    reward: RewardConfig | None = None,
+    picture_size: int | None = None,
+) -> Stage:
+    """The stage that copies what a run reads of them into the run folder, pictures as large as the models see them.
+
+    Raises:
+        InputError: pictures are asked for in another size.
+    """
+    if cameras and own.rule.picture_size not in (None, picture_size):
+        raise InputError(
+            f"--picture-size is {own.rule.picture_size}, expected {picture_size}, what the models read (leave it out, "
+            "or set the models' image_size, too)"
+        )
+    rule = replace(own.rule, picture_size=picture_size if cameras else None)
     settings = {
         "paths": own.places,
         "roles": tuple(folder.role for folder in own.folders),
-        "rule": own.rule,
+        "rule": rule,
         "task": task,
         "cameras": cameras,
         "reward": reward or RewardConfig(),
@@ -210,8 +233,8 @@ def take_own_data(
     """
     context.record("role", "collection")
     own = OwnData(tuple(map(Folder, paths, roles)), rule)
-    dataset = own.read(cameras)
-    scaling = own.scaling(dataset)
+    dataset = own.read(cameras, RowStore(context.folder / FOLDER))
+    scaling = own.scaling(dataset, cameras)
     chosen = own.read_task(task, reward, dataset)
     sections = [findings_section(own.findings(chosen, reward), "data")]
     if scaling is not None:
@@ -219,4 +242,9 @@ def take_own_data(
         sections.append(actions_section(scaling, dataset))
         for sentence in (*sections[-1].words, *sections[-1].warnings):
             progress.say(f"{context.name}: {sentence}")
-    return noted(context, Recording(chosen.to_episodes(), chosen.info), reward, sections)
+    pictures = {
+        key: each for key, each in chosen.observations.items() if is_image_key(key) and isinstance(each, MappedRows)
+    }
+    numbers = {key: each for key, each in chosen.observations.items() if key not in pictures}
+    recording = Recording(replace(chosen, observations=numbers).episodes(), chosen.info, pictures)
+    return noted(context, recording, reward, sections, chosen)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from burnish.components import frozen, load, save
@@ -244,8 +245,15 @@ def _played(
         if reward.is_dense or not told:
             seen = reward.view(Dataset.from_episodes(played, info))
             returns = () if seen.reward is None else tuple(seen.episode_return.tolist())
-        found[name] = Played(success if told else (), returns)
+        changes = tuple(_action_change(_as_learned(each, recorder.spec.units, scaling)) for each in played)
+        found[name] = Played(success if told else (), returns, action_change=changes)
     return found
+
+
+def _action_change(episode: Episode) -> float:
+    """Mean change of the action from one decision to the next, as a share of its range, which is 2 inside."""
+    executed = episode.action[:-1]
+    return float(np.abs(np.diff(executed, axis=0)).mean()) / 2 if len(executed) > 1 else 0.0
 
 
 def measure_curve(
@@ -311,7 +319,9 @@ def _as_learned(episode: Episode, units: ActionScaling, scaling: ActionScaling |
     """A simulator's episode with its actions as the models know them."""
     if scaling is None:
         return episode
-    return replace(episode, action=scaling.to_unit(units.to_data(torch.from_numpy(episode.action))).numpy())
+    state = episode.observation.get(STATE)
+    seen = None if state is None else torch.from_numpy(state)
+    return replace(episode, action=scaling.to_unit(units.to_data(torch.from_numpy(episode.action)), seen).numpy())
 
 
 def _telling(before: list[Episode], after: list[Episode]) -> list[tuple[Episode, Episode]]:

@@ -3,9 +3,9 @@
 from burnish import imagination
 from burnish.components import frozen
 from burnish.data import Dataset
-from burnish.imagination import Pessimism, PessimismConfig
+from burnish.imagination import Pessimism, PessimismConfig, with_own
 from burnish.recipes.base import Models
-from burnish.rewards import SuccessReward, as_reward
+from burnish.rewards import EndsWithWorld, SuccessReward, as_reward
 
 
 def imagined(
@@ -13,12 +13,14 @@ def imagined(
 ) -> imagination.Models:
     """Models that stages left, without gradients; by default pessimism counts all uncertainties and halts.
 
-    Where rewards are dense an episode that halts is worth no more than the worst one of `data`: nothing would be an
-    escape from costs.
+    A world model that is an ensemble is an uncertainty about itself. Where rewards are dense an episode that halts is
+    worth no more than the worst one of `data`: nothing would be an escape from costs.
     """
-    world, uncertainties = frozen(models.world), tuple(frozen(each) for each in models.uncertainties)
+    world = frozen(models.world)
+    uncertainties = with_own(world, tuple(frozen(each) for each in models.uncertainties))
     reward, worst = as_reward(world, frozen(models.reward)), 0.0
-    dense = not isinstance(reward, SuccessReward) or reward.dense is not None
+    told = reward.reward if isinstance(reward, EndsWithWorld) else reward
+    dense = not isinstance(told, SuccessReward) or told.dense is not None
     if dense and data is not None and data.reward is not None:
         worst = min(0.0, float(data.episode_return.min()))
     caution = Pessimism(uncertainties, halt_reward=worst)

@@ -1,7 +1,7 @@
 """Stages that record episodes in the simulator; the only ones before the evaluation that touch it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,13 +55,19 @@ def record_rollouts(
 
 
 def noted(
-    context: StageContext, recording: Recording, reward: RewardConfig | None = None, more: Sequence[Section] = ()
+    context: StageContext,
+    recording: Recording,
+    reward: RewardConfig | None = None,
+    more: Sequence[Section] = (),
+    dataset: Dataset | None = None,
 ) -> Recording:
-    """The same, after its episodes, as `reward` sees them, were counted for the report, beside `more` of it."""
-    episodes = list(recording.episodes)
-    sources, lengths = [each.source for each in episodes], [len(each) for each in episodes]
-    success = [each.succeeded for each in episodes]
-    seen = Dataset.from_episodes(episodes, recording.info)
+    """The same, after its episodes (the `dataset`, where there is one already), as `reward` sees them, were counted for
+    the report, beside `more` of it."""
+    if dataset is None:
+        episodes = list(recording.episodes)
+        dataset, recording = Dataset.from_episodes(episodes, recording.info), replace(recording, episodes=episodes)
+    sources, lengths, success = list(dataset.sources), dataset.lengths.tolist(), dataset.episode_success.tolist()
+    seen = dataset
     seen = reward.view(seen) if reward is not None and reward.is_written else seen
     known = seen.reward is not None
     returns = seen.episode_return.tolist() if known else []
@@ -69,4 +75,4 @@ def noted(
         context.record("returns", mean_returns(sources, returns))
     section = data_section(sources, lengths, success if any(success) else None, returns if known else None)
     save_sections(context.folder, [section, *more])
-    return Recording(episodes, recording.info)
+    return recording

@@ -15,9 +15,11 @@ from burnish.recipes.stages.imagining import imagined
 from burnish.report.compose import read_rows
 from burnish.report.section import save_sections
 from burnish.report.sections_policies import refinement_section
-from burnish.rl import PPO, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
+from burnish.rl import PPO, Dreamer, DreamerConfig, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
 from burnish.training import current
 from burnish.world_models import Encoded, WorldModel
+
+_LEARNERS = {PPOConfig: PPO, DreamerConfig: Dreamer}
 
 
 def refine_policy(
@@ -26,7 +28,7 @@ def refine_policy(
     data: Dataset,
     models: Models,
     imagination: ImaginationConfig,
-    learner: PPOConfig,
+    learner: PPOConfig | DreamerConfig,
     refinement: RefineConfig,
     seed: int,
 ) -> Agent:
@@ -48,7 +50,7 @@ def refine_policy(
     limit = -(-time_limit(data) // chunk)
     # The same on every process: the critic begins with the same weights.
     torch.manual_seed(seed)
-    learns = PPO(agent.policy, env.feature_dim, learner, current())
+    learns = _LEARNERS[type(learner)](agent.policy, env.feature_dim, learner, current())
     with context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
             learns,

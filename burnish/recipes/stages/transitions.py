@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,6 +28,7 @@ from burnish.world_models import (
     PixelDiffusionConfig,
     PixelHistory,
     PixelHistoryConfig,
+    SeveralWorlds,
     SupportConfig,
     TransitionSpace,
     learned_dimensions,
@@ -55,6 +57,11 @@ def train_world_model(
     windows = windows_for(episodes, history.frames, model.rollout_steps, context.device)
     validate = validation(world, episodes, held_out, training, seed)
     return train(context, world.to(context.device), windows, training, seed, validate)
+
+
+def together(context: StageContext, worlds: tuple[Any, ...]) -> SeveralWorlds:
+    """Several world models as one; each was trained by a stage of its own."""
+    return SeveralWorlds(worlds)
 
 
 def take_over_world_model(
@@ -113,8 +120,18 @@ def fit_support(
 
 
 def transition_space(history: HistoryConfig, training: Dataset, policy: Agent | None) -> TransitionSpace:
-    """The space in which transitions are predicted, with the policy's normaliser; without a policy, one of its own."""
+    """The space in which transitions are predicted, with the policy's normaliser; without a policy, one of its own.
+
+    Raises:
+        InputError: nothing that is observed changes within an episode.
+    """
+    training = training.thinned()
     learned, differences = learned_dimensions(training), position_differences(training)
+    if not learned:
+        raise InputError(
+            f"the data set: none of {training.observation_dim} observed dimensions changes within an episode, so there "
+            "is nothing to predict; burnish data inspect shows what is recorded"
+        )
     space = TransitionSpace(training.observation_dim, training.action_dim, learned, history, differences)
     if policy is not None:
         space.normaliser.load_state_dict(policy.observer.normaliser.state_dict())

@@ -1,0 +1,150 @@
+"""RWM and RWM-O (arXiv 2501.10100, 2504.16680), read from top to bottom like their method sections.
+
+A recurrent ensemble learns to forecast from its own forecasts (dual-autoregressive) and is frozen. PPO refines a cloned
+policy inside it: each imagined episode follows one member, and the reward is less λ times the members' spread.
+
+Where the papers are silent or this differs: λ counts the spread in units of what 99 % of held-out real transitions do
+not pass; a bootstrap is of whole episodes; hidden states are warmed by the whole episode before; imagined values stay
+near the data's range; PPO begins at a clone of the best episodes. No commands, no pushes, nothing online.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from burnish.components import build
+from burnish.config import within
+from burnish.data import Dataset
+from burnish.errors import InputError
+from burnish.evaluation.gate import GateConfig
+from burnish.evaluation.settings import EvaluationConfig
+from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
+from burnish.pipeline import Reading, StageContext, stage
+from burnish.policies import Agent, GaussianPolicyConfig
+from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes
+from burnish.recipes.stages.data import Recorded, Split, own_data
+from burnish.recipes.stages.finish import Parts, finish
+from burnish.recipes.stages.refining import refine_policy
+from burnish.recipes.stages.training import recorded_features, reward_of, train, validation
+from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig, calibrate
+from burnish.rl import PPOConfig, RefineConfig
+from burnish.training import TrainingConfig
+from burnish.world_models import Forecasts, GRUEnsemble, GRUEnsembleConfig, HistoryConfig, ObservationHistory
+
+SMALL = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
+PRECISION = 0.9
+"""Of terminations on held-out transitions; what the world model's head says less surely is no end."""
+
+
+@dataclass(frozen=True)
+class RWM(RecipeConfig):
+    """Every setting of the method."""
+
+    reward: RewardConfig = RewardConfig(head=RewardHeadConfig(termination_weight=0.0))
+    """Learned, or named terms (`--config.reward.kind terms`); the world model tells terminations."""
+    world_model: GRUEnsembleConfig = GRUEnsembleConfig()
+    world_model_training: TrainingConfig = TrainingConfig(
+        steps=2500, batch_size=256, learning_rate=1e-3, weight_decay=1e-5, ema_decay=None
+    )
+    policy: GaussianPolicyConfig = GaussianPolicyConfig(hidden=(128, 128, 128))
+    pretraining: TrainingConfig = SMALL
+    cloning_noise: float = within(0.05, 0)
+    """Noise on the features while cloning: imagined features are never exact."""
+    classifier: ClassifierConfig = ClassifierConfig()
+    classifier_training: TrainingConfig = SMALL
+    """Of the learned reward, or of a success classifier."""
+    imagination: ImaginationConfig = ImaginationConfig(
+        horizon=256,
+        starts=StartConfig(episode_start_share=0.2),
+        pessimism=PessimismConfig(rule="penalty", weight=1.0, use=(GRUEnsemble.name,)),
+        member_share=1.0,
+    )
+    """The weight of the penalty is RWM-O's λ; 0 is RWM."""
+    ppo: PPOConfig = PPOConfig(rollout_steps=24, epochs=5, entropy_weight=0.005, anchor_weight=0.0)
+    refine: RefineConfig = RefineConfig(iterations=150, average=0.8)
+
+
+def recipe(c: RWM, run: RunSpec) -> Plan:
+    """The method in its order."""
+    if run.own is None:
+        raise InputError("rwm learns from data that are there: found no --dataset, expected one with next.reward")
+    data = own_data(run.own, run.task, (), c.reward)
+    recorded = Recorded(data, reward=c.reward)
+    imagined = models(c, recorded.split(c.held_out), run.seed)
+    how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=c.reward.best_share)
+    settings = {"how": how, "seed": run.seed, "task": run.task}
+    policy = stage(clone_policy, "policy", data=recorded.whole, world=imagined.world, **settings)
+    settings = {"imagination": c.imagination, "learner": c.ppo, "refinement": c.refine, "seed": run.seed}
+    refined = stage(refine_policy, "refined", policy=policy, data=recorded.whole, models=imagined, **settings)
+    return finish(run, c, models, Parts(data, recorded, policy, imagined, refined))
+
+
+def models(c: RWM, data: Reading, seed: int) -> Models:
+    """The ensemble is the world and its own uncertainty (RWM-O, section IV); the gate asks for it on other episodes."""
+    settings = {"model": c.world_model, "training": c.world_model_training, "seed": seed}
+    world = stage(train_world_model, "world_model", data=data, **settings)
+    return Models(world, reward_of(c, data, world, c.classifier, seed))
+
+
+def train_world_model(
+    context: StageContext, data: Split, model: GRUEnsembleConfig, training: TrainingConfig, seed: int
+) -> GRUEnsemble:
+    """N forecast steps after M recorded ones, on own samples (RWM, Eq. 2); thresholds come from held-out episodes."""
+    episodes, held_out = data
+    torch.manual_seed(seed)
+    forecasts = Forecasts(episodes, model, seed)
+    privileged = 0 if model.privileged is None else episodes.observations[model.privileged].flatten(1).shape[1]
+    world = GRUEnsemble(episodes.observation_dim, episodes.action_dim, model, privileged).to(context.device)
+    world.fit(episodes)
+    train(context, world, forecasts, training, seed, validation(world, episodes, held_out, training, seed))
+    context.record("threshold", world.calibrate(held_out))
+    if (told := world.end_chances(held_out)) is not None:
+        found = calibrate(*told, PRECISION)
+        world.end_threshold.fill_(found.threshold)
+        context.record("termination", {name: getattr(found, name) for name in ("precision", "recall", "positives")})
+    return world
+
+
+def clone_policy(context: StageContext, data: Dataset, world: GRUEnsemble, how: Cloning, seed: int, task: str) -> Agent:
+    """Where PPO begins: the best episodes, cloned; it reads the newest observation alone."""
+    observer = ObservationHistory(data.observation_dim, data.action_dim, HistoryConfig(frames=1)).to(context.device)
+    observer.normaliser.load_state_dict(world.normaliser.state_dict())
+    torch.manual_seed(seed)
+    policy = build(how.policy, observer.feature_dim, data.action_dim).to(context.device)
+    chosen = cloned_episodes(data, how.best_share)
+    clone(context, how, policy, [recorded_features(observer, chosen)], chosen, seed)
+    return Agent(observer, policy, task, data.info.scaling)
+
+
+DEFAULT = RWM()
+PAPER = replace(
+    DEFAULT,
+    world_model=GRUEnsembleConfig(hidden=256, layers=2),
+    world_model_training=replace(DEFAULT.world_model_training, batch_size=1024, learning_rate=1e-4),
+    imagination=replace(DEFAULT.imagination, num_envs=4096),
+    ppo=replace(DEFAULT.ppo, rollout_steps=100, minibatch_size=4096 * 25),
+)
+TINY = replace(
+    DEFAULT,
+    world_model=GRUEnsembleConfig(members=3, history=8, forecast=4, hidden=32, head=(32,)),
+    world_model_training=replace(DEFAULT.world_model_training, steps=150, batch_size=32),
+    pretraining=replace(DEFAULT.pretraining, steps=200),
+    classifier_training=replace(DEFAULT.classifier_training, steps=200),
+    imagination=replace(DEFAULT.imagination, num_envs=64, horizon=32),
+    ppo=replace(DEFAULT.ppo, rollout_steps=8, critic_warmup=2),
+    refine=replace(DEFAULT.refine, iterations=6, imagined_episodes=32, evaluate_every=3),
+    gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
+    evaluation=EvaluationConfig(episodes=10, curve_points=1, curve_episodes=4, videos=0),
+)
+PRESETS = {"default": DEFAULT, "tiny": TINY, "paper": PAPER}
+
+RECIPE = Recipe(
+    name="rwm",
+    system="RWM and RWM-O: a recurrent ensemble on states that learns from its own forecasts, PPO, a penalty",
+    paper="arXiv 2501.10100, 2504.16680",
+    needs="your own data with rewards; paper: a GPU",
+    status="works; measured on one small set, below cloning there (benchmarks/results/states.md)",
+    build=recipe,
+    presets=PRESETS,
+)

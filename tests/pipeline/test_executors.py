@@ -1,0 +1,194 @@
+"""Stages as jobs of Slurm (submitit's local executor; no Slurm is here) and as tasks of a real Ray cluster."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from burnish.errors import InputError, RunError
+from burnish.pipeline import ExecutorConfig, Run, SharedRun, execute, stage
+from burnish.pipeline.beside import work
+from burnish.pipeline.executors import wait
+from burnish.pipeline.manifest import versions
+from burnish.pipeline.run import Due
+from burnish.training import join
+from tests.pipeline.beside_stages import add, die_once, refuse, slowly, wait_for
+
+
+def run(folder, targets, where):
+    with Run.create(folder, "toy", None, 0, {}) as opened:
+        execute(targets, SharedRun(opened, folder, join(None, "cpu")), where=where)
+
+
+def number(folder, name):
+    return json.loads((folder / name / "number.json").read_text())["number"]
+
+
+def outputs(folder, name):
+    return json.loads((folder / name / "stage.json").read_text())["outputs"]
+
+
+def graph():
+    first = stage(add, "first", number=1)
+    branches = [stage(add, f"branch/n_{n}", number=n, parts=(first.folder,)) for n in (10, 20)]
+    own = stage(add, "own", alone=True, number=100, parts=(first.folder,))
+    return stage(add, "last", number=0, parts=tuple(each.folder for each in (*branches, own)))
+
+
+class Finishes:
+    def __init__(self, at):
+        self.at = time.monotonic() + at
+
+    def done(self):
+        return time.monotonic() >= self.at
+
+
+def test_waiting_ends_with_the_first_or_with_the_time():
+    soon, never = Finishes(0.05), Finishes(1e9)
+    assert wait([never, soon], 60) == [soon]
+    assert wait([never], 0.05) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gpus": 1.0}, "are for slurm and ray"),
+        ({"options": ("time=3",)}, "are for slurm and ray"),
+        ({"kind": "ray", "options": ("robots",)}, "found 'robots', expected NAME=VALUE"),
+    ],
+)
+def test_settings_that_do_not_go_together(settings, message):
+    with pytest.raises(InputError, match=message):
+        ExecutorConfig(**settings)
+
+
+def test_a_worker_checks_that_it_sees_the_folder_and_has_the_versions(tmp_path):
+    due = Due(tmp_path / "nowhere" / ".partial" / "first", {}, "identity")
+    with pytest.raises(InputError, match=r"does not see .*nowhere; a run folder must lie on a file system"):
+        work(graph(), due, (), ExecutorConfig(), versions())
+    there = Due(tmp_path / ".partial" / "first", {}, "identity")
+    with pytest.raises(InputError, match=r"has other versions .*: torch .*, expected 1.0"):
+        work(graph(), there, (), ExecutorConfig(), {**versions(), "torch": "1.0"})
+
+
+def test_what_does_not_need_a_failed_stage_goes_on(tmp_path):
+    bad = stage(refuse, "bad", number=1)
+    good = stage(add, "good", number=2)
+    needs = stage(add, "needs", number=3, parts=(bad.folder, good.folder))
+    with pytest.raises(InputError, match=r"number.json: found nothing"):
+        run(tmp_path / "run", [needs], ExecutorConfig(jobs=2))
+    assert number(tmp_path / "run", "good") == 2 and not (tmp_path / "run" / "needs").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Slurm. submitit's "local" cluster starts the same jobs as processes.
+
+SLURM = ExecutorConfig("slurm", 2, options=("cluster=local", "timeout_min=5"))
+
+
+def test_jobs_of_submitit(tmp_path):
+    pytest.importorskip("submitit")
+    run(tmp_path / "run", [graph()], SLURM)
+    assert number(tmp_path / "run", "last") == 11 + 21 + 101
+    assert outputs(tmp_path / "run", "own")["pid"] == os.getpid() != outputs(tmp_path / "run", "first")["pid"]
+    assert outputs(tmp_path / "run", "first")["threads_here"] == 1
+
+
+def test_the_last_lines_of_a_failed_job_are_in_the_error(tmp_path):
+    pytest.importorskip("submitit")
+    with pytest.raises(RunError, match=r"bad: job \d+ failed; its last lines:(.|\n)*number.json: found nothing"):
+        run(tmp_path / "run", [stage(refuse, "bad", number=1)], SLURM)
+
+
+def test_without_slurm_it_is_said(tmp_path):
+    pytest.importorskip("submitit")
+    with pytest.raises(InputError, match="--executor slurm: "):
+        run(tmp_path / "run", [graph()], ExecutorConfig("slurm", options=("cluster=slurm",)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ray. The cluster is real; its nodes are processes of this machine.
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    monkeypatch.setenv("RAY_ADDRESS", made.address)
+    try:
+        yield made
+    finally:
+        made.shutdown()
+
+
+@pytest.mark.slow
+def test_tasks_of_ray_are_one_after_the_other(tmp_path, cluster):
+    cluster.add_node(num_cpus=1)
+    run(tmp_path / "ray", [graph()], ExecutorConfig("ray", 2))
+    run(tmp_path / "here", [graph()], None)
+    assert number(tmp_path / "ray", "last") == number(tmp_path / "here", "last")
+    assert outputs(tmp_path / "ray", "own")["pid"] == os.getpid() != outputs(tmp_path / "ray", "first")["pid"]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_ray_is_started_again(tmp_path, cluster):
+    fragile = stage(die_once, "fragile", number=5, marker=str(tmp_path / "died"))
+    run(tmp_path / "run", [fragile], ExecutorConfig("ray"))
+    assert number(tmp_path / "run", "fragile") == 5 and (tmp_path / "died").exists()
+
+
+@pytest.mark.slow
+def test_a_lost_node_costs_its_stage_only(tmp_path, cluster):
+    nodes = [cluster.add_node(num_cpus=1, resources={"robots": 1}) for _ in range(2)]
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    lost = stage(wait_for, "lost", number=2, begun=str(begun), go=str(go))
+
+    def lose_it():
+        while not (begun.exists() and len(begun.read_text().split()) == 2):
+            time.sleep(0.05)
+        node_id, pid = begun.read_text().split()
+        cluster.remove_node(next(node for node in nodes if node.node_id == node_id), allow_graceful=False)
+        with contextlib.suppress(ProcessLookupError):  # of a lost node nothing is left
+            os.kill(int(pid), signal.SIGKILL)
+        go.touch()
+
+    thread = threading.Thread(target=lose_it)
+    thread.start()
+    run(tmp_path / "run", [lost, stage(add, "other", number=1)], ExecutorConfig("ray", 2, options=("robots=1",)))
+    thread.join()
+    assert (number(tmp_path / "run", "other"), number(tmp_path / "run", "lost")) == (1, 2)
+    assert outputs(tmp_path / "run", "lost")["node"] != begun.read_text().split()[0]
+
+
+@pytest.mark.slow
+def test_resources_that_no_node_has(tmp_path, cluster):
+    with pytest.raises(InputError, match=r"a stage asks for {'CPU': 64.0}, and the most that nodes have is {'CPU': 1"):
+        run(tmp_path / "run", [graph()], ExecutorConfig("ray", cpus=64))
+
+
+@pytest.mark.slow
+def test_a_killed_driver_is_started_again(tmp_path, cluster):
+    slow = stage(slowly, "slow", number=3, seconds=3.0)
+    targets = [stage(add, "last", number=0, parts=(slow.folder, stage(add, "quick", number=4).folder))]
+    driver = multiprocessing.get_context("spawn").Process(
+        target=run, args=(tmp_path / "run", targets, ExecutorConfig("ray", 2))
+    )
+    driver.start()
+    until = time.monotonic() + 120
+    while not (tmp_path / "run" / "quick").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    before = outputs(tmp_path / "run", "quick")
+    assert driver.pid is not None
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.join()
+    run(tmp_path / "run", targets, ExecutorConfig("ray", 2))
+    assert number(tmp_path / "run", "last") == 7 and outputs(tmp_path / "run", "quick") == before
