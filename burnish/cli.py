@@ -200,6 +200,20 @@ def serve(args: list[str]) -> None:
     )
 
 
+def studio(args: list[str]) -> None:
+    """`burnish studio [RUN ...]`."""
+    from burnish.flags import parse
+
+    o, named = parse(StudioOptions(), args, "burnish studio")
+    if not 0 <= o.port <= 65535 or o.threads < 1:
+        raise InputError("expected a --port from 0 to 65535, and at least one of --threads")
+
+    from burnish.studio.serving import Where, serve
+
+    paths = tuple(map(Path, named)) or (Path("runs"),)
+    serve(Where(paths, o.dataset, o.out, o.drive, o.host, o.port, o.token, o.browser, o.threads))
+
+
 def recipes(args: list[str]) -> None:
     """`burnish recipes`."""
     from burnish.recipes.catalogue import as_table
@@ -286,12 +300,35 @@ class ServeOptions:
     trust_code: bool = False
 
 
+@dataclass(frozen=True)
+class StudioOptions:
+    """What the studio shows, and to whom."""
+
+    dataset: tuple[Path, ...] = ()
+    """Data sets to look at beside those of the runs."""
+    out: Path = Path("studio")
+    """Where drives and labels are saved."""
+    drive: Path | None = None
+    """A drive that was saved, to be driven again."""
+    host: str = "127.0.0.1"
+    """Another address than this machine's own needs a --token."""
+    port: int = 0
+    """0 for any free one."""
+    token: str | None = None
+    """The secret in the link; by default a fresh one."""
+    browser: bool = True
+    """Open a browser when the model is ready."""
+    threads: int = 1
+    """PyTorch's."""
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {
     "demo": (demo, "the main job on Meta-World's drawer-open; minutes on two CPU cores"),
     "run": (run, "all the stages of a recipe: burnish run world4rl --task drawer-open-v3"),
     "compare": (compare, "baselines and recipes on the same data: tasks × seeds × methods, as one table"),
     "sweep": (sweep, "a recipe over tasks × seeds × settings, here or on a cluster, as one table"),
     "export": (export, "the accepted policy for a robot: burnish export RUN --to onnx|lerobot OUT"),
+    "studio": (studio, "look at runs and data, and drive inside a world model, in a browser: burnish studio [RUN …]"),
     "serve": (serve, "the accepted policy over a websocket, by openpi's protocol"),
     "recipes": (recipes, "list the recipes"),
     "data": (data, "look at a data set of your own, or convert it: burnish data inspect PATH"),

@@ -149,6 +149,22 @@ Serve the policy that a run accepted (or the one of a folder) over a websocket, 
 
 {exit_codes}"""
 
+_STUDIO = """\
+usage: burnish studio [PATH ...] [OPTIONS]
+
+A page on which to look at runs and data sets, to drive a run's world model by keys, a gamepad, sliders or its policies,
+beside the simulator where there is one, and to label success (extra: studio; docs/studio.md).
+
+  PATH             run folders, or folders with runs below them (default runs)
+  --dataset PATH   a data set to look at and to label; several: --dataset PATH PATH
+  --drive FOLDER   drive a saved drive again (with the RUN that it was driven in)
+  --out FOLDER     where drives and labels are saved (default studio)
+  --port N         default 0: any free one; --no-browser: only print the link
+  --threads N      PyTorch's threads (default 1: small models answer soonest)
+  --host ADDRESS   where to listen (default 127.0.0.1: this machine alone); others need --token SECRET
+
+{exit_codes}"""
+
 _STAGE = """\
 usage: burnish {command} RUN [OPTIONS]
 
@@ -180,6 +196,7 @@ _TEXTS = {
     "export": _EXPORT,
     "recipes": _RECIPES,
     "serve": _SERVE,
+    "studio": _STUDIO,
     "sweep": _SWEEP,
     "tasks": _TASKS,
 }

@@ -75,8 +75,8 @@ fi
 rm -f $STAMP
 say "installing torch (pinned by constraints.txt)"
 $VENV/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch </dev/null
-say "installing Burnish with the extras metaworld, hdf5, zarr, export, serve, slurm and dev"
-$VENV/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[metaworld,hdf5,zarr,export,serve,slurm,dev]' </dev/null
+say "installing Burnish with the extras metaworld, hdf5, zarr, export, serve, studio, slurm and dev"
+$VENV/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[metaworld,hdf5,zarr,export,serve,studio,slurm,dev]' </dev/null
 say "installing the suite of CALVIN's tasks (calvin_env itself: docs/calvin.md)"
 $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/calvin </dev/null
 
@@ -87,6 +87,11 @@ if [ "$(uname)" = Linux ] && ! can_render; then
         say "videos cannot be drawn on this machine: MuJoCo finds no EGL renderer. Everything else works."
         say "To get videos, install the system packages (Debian and Ubuntu names): $RENDERING_PACKAGES"
     fi
+fi
+
+if [ -n "${CI:-}" ] && ! command -v chromium >/dev/null 2>&1 && ! command -v google-chrome >/dev/null 2>&1; then
+    say "installing chromium, for the tests of the studio"
+    apt_install chromium || say "no chromium: the tests of the studio in a browser are skipped"
 fi
 
 wanted $VENV/bin/python >$STAMP

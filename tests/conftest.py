@@ -10,6 +10,10 @@ settings.load_profile("burnish")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side (pytest -n) the tests of a file stay together, and so do all that share finished runs."""
-    sharing = {item.path for item in items if "runs" in getattr(item, "fixturenames", ())}
+    sharing = {item.path: name for name in ("small_run", "runs") for item in items if name in _fixtures(item)}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("runs" if item.path in sharing else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(sharing.get(item.path, str(item.path))))
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])

@@ -5,7 +5,15 @@ anybody's LeRobotDataset, as a `Dataset` of tensors. `Windows` cuts it into trai
 `Normaliser` is fitted once and saved with every model.
 """
 
-from burnish.data.dataset import UNLABELLED, Dataset, DatasetInfo, Recording
+from burnish.data.dataset import (
+    IMAGINED,
+    UNLABELLED,
+    Dataset,
+    DatasetInfo,
+    Recording,
+    check_real,
+    imagined_task,
+)
 from burnish.data.episodes import ACTION, IMAGES, STATE, Episode, image_key, is_image_key
 from burnish.data.folds import folds
 from burnish.data.joining import joined
@@ -26,6 +34,7 @@ from burnish.data.windows import WindowBatch, Windows, action_chunks
 __all__ = [
     "ACTION",
     "IMAGES",
+    "IMAGINED",
     "STATE",
     "UNLABELLED",
     "ActionScaling",
@@ -42,9 +51,11 @@ __all__ = [
     "about_to_succeed",
     "action_chunks",
     "best_episodes",
+    "check_real",
     "check_unit",
     "folds",
     "image_key",
+    "imagined_task",
     "in_chunks",
     "is_image_key",
     "joined",

@@ -17,6 +17,8 @@ from burnish.errors import InputError
 
 UNLABELLED = "unlabelled"
 """The source of episodes of which nobody knows how they went: only world models learn from them."""
+IMAGINED = "imagined"
+"""The source of episodes that a world model made up: nothing learns from them as if they had happened."""
 
 
 ENOUGH = 100_000
@@ -341,6 +343,22 @@ class Dataset:
                 reward=None if reward is None else reward[frames],
                 terminated=None if terminated is None else terminated[frames],
             )
+
+
+def imagined_task(task: str) -> str:
+    """What the task of an imagined episode is called: readers that know no sources see it as another one."""
+    return f"{IMAGINED}: {task}"
+
+
+def check_real(dataset: Dataset, where: object) -> None:
+    """Check that nothing in a data set was made up by a world model.
+
+    Raises:
+        InputError: an episode was.
+    """
+    if IMAGINED in dataset.sources:
+        found = "an episode that a world model imagined"
+        raise bad_input(where, found, "what really happened", field="source", episode=dataset.sources.index(IMAGINED))
 
 
 def check_same_shapes(first: Episode, episode: Episode, index: int, where: object) -> None:

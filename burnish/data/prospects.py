@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from burnish.data.dataset import Dataset
+from burnish.data.dataset import IMAGINED, Dataset
 from burnish.errors import InputError
 
 FEW = 5
@@ -36,6 +36,10 @@ class Finding:
 def prospects(dataset: Dataset, last_frames: int | None = None) -> list[Finding]:
     """What can be learned and tested with these episodes; `last_frames` is what success was told by, where it was."""
     found = [Finding("warning", "read", note) for note in dataset.info.notes]
+    if IMAGINED in dataset.sources:
+        count = dataset.sources.count(IMAGINED)
+        text = f"{count} of {dataset.num_episodes} episodes were imagined by a world model: nothing may learn from them"
+        found.append(Finding("error", "imagined", text))
     if dataset.num_episodes < 2:
         text = "1 episode: models are judged on episodes that they did not learn from, which takes at least 2"
         found.append(Finding("error", "one-episode", text))

@@ -18,6 +18,9 @@ from burnish.errors import InputError
 AUTOMATIC_COLUMNS = ("next.success", "success")
 REWARD, DONE = "next.reward", "next.done"
 """LeRobot's columns of what an action earned, and of whether it ended the episode."""
+_NOT_WHEN = (
+    "tells which episodes succeed, and not when: say with --success-last-frames N how many frames at their end show it"
+)
 _OUTCOMES = {"0": False, "1": True, "false": False, "true": True}
 
 
@@ -35,7 +38,8 @@ class SuccessRule:
         above: from this value of `column` on it is success.
         termination: an episode is successful where it ended by itself (`next.done`).
         failed: numbers of the episodes that failed; all others succeeded.
-        labels: a CSV file of `episode,success`, with 0 or 1 for every episode.
+        labels: a CSV file of `episode,success`, with 0 or 1 for every episode; or of `episode,success,frame`, where
+            the frame is the first one that shows success (which then lasts to the episode's end).
         untold: success may be unknown, and is not looked for.
     """
 
@@ -59,11 +63,8 @@ class SuccessRule:
         said = [flag for flag, given in told.items() if given]
         if len(said) > 1:
             raise InputError(f"found {' and '.join(said)}, expected one way in which success is told")
-        if self.last_frames is None and (self.failed or self.labels):
-            raise InputError(
-                f"{said[0]} tells which episodes succeed, and not when: say with --success-last-frames N how many "
-                "frames at their end show it"
-            )
+        if self.last_frames is None and self.failed:
+            raise InputError(f"--failed-episodes {_NOT_WHEN}")
 
     def resolve(self, source: Source) -> str | None:
         """The column to read from those that the dataset has.
@@ -127,6 +128,8 @@ class SuccessRule:
                     return told
                 return on_arrival(told, starts, starts + lengths - 1, frames.first_success)
             marked = np.maximum.reduceat(told, starts)
+        elif self.labels is not None:
+            return self._labelled(self.labels, frames)
         elif self.last_frames is None:
             return np.zeros(frames.total, bool)
         else:
@@ -157,19 +160,28 @@ class SuccessRule:
         numbers = frames.numbers.tolist()
         if name is not None:
             return self._judged(name, source.episode_columns[name][frames.numbers], source.where, numbers)
-        if self.labels is not None:
-            outcomes = read_labels(self.labels)
-            missing = [number for number in numbers if number not in outcomes]
-            if missing:
-                raise bad_input(
-                    self.labels, "no such row", "0 or 1 for every episode", field="episode", episode=missing[0]
-                )
-            return np.array([outcomes[number] for number in numbers], bool)
         wrong = [number for number in self.failed if number < 0 or number >= source.num_episodes]
         if wrong:
             expected = f"numbers from 0 to {source.num_episodes - 1}"
             raise bad_input(source.where, f"episode {wrong[0]}", expected, field="--failed-episodes")
         return np.array([number not in self.failed for number in numbers], bool)
+
+    def _labelled(self, path: Path, frames: Frames) -> np.ndarray:
+        """Success of every frame, as the labels have it: from their frame on, or at the end of successful episodes."""
+        labels, found = read_labels(path), np.zeros(frames.total, bool)
+        for number, start, length in zip(frames.numbers.tolist(), frames.starts, frames.lengths, strict=True):
+            label = labels.get(number)
+            if label is None:
+                raise bad_input(path, "no such row", "0 or 1 for every episode", field="episode", episode=number)
+            if not label.success:
+                continue
+            if label.frame is None and self.last_frames is None:
+                raise InputError(f"{path}: --labels {_NOT_WHEN}, or name the first one in a column 'frame'")
+            if label.frame is not None and label.frame >= length:
+                raise bad_input(path, f"frame {label.frame}", f"less than {length}", field="frame", episode=number)
+            first = label.frame if label.frame is not None else max(0, length - (self.last_frames or 0))
+            found[start + first : start + length] = True
+        return found
 
     def _judged(self, name: str, stored: np.ndarray, where: object, numbers: list[int]) -> np.ndarray:
         values = stored.astype(np.float64)
@@ -186,31 +198,52 @@ UNTOLD = SuccessRule(untold=True)
 """For those who look at data, or convert them, whatever success is."""
 
 
-def read_labels(path: Path) -> dict[int, bool]:
-    """A CSV file of `episode,success`; a first line of words is a heading.
+@dataclass(frozen=True)
+class Label:
+    """What somebody said of an episode: whether it succeeded, and (None: not said) which frame first shows it."""
+
+    success: bool
+    frame: int | None = None
+
+
+def read_labels(path: Path) -> dict[int, Label]:
+    """A CSV file of `episode,success` or `episode,success,frame`; a first line of words is a heading.
 
     Raises:
-        InputError: it is missing, or a line is no number of an episode and 0 or 1.
+        InputError: it is missing, or a line is no number of an episode, 0 or 1, and perhaps a frame of a success.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise bad_input(path, f"a file that cannot be read ({error})", "lines of episode,success") from error
-    outcomes: dict[int, bool] = {}
+    labels: dict[int, Label] = {}
     for line, row in enumerate(rows, 1):
         words = [word.strip().lower() for word in row]
-        if line == 1 and len(words) == 2 and not words[0].isdigit():
+        if line == 1 and len(words) in (2, 3) and not words[0].isdigit():
             continue
-        if len(words) != 2 or not words[0].isdecimal() or words[1] not in _OUTCOMES:
-            raise bad_input(path, f"{','.join(row)!r} in line {line}", "a number of an episode, a comma, and 0 or 1")
+        label = _label(words)
+        if label is None:
+            expected = "a number of an episode, a comma, and 0 or 1 (after 1 perhaps the first frame of success)"
+            raise bad_input(path, f"{','.join(row)!r} in line {line}", expected)
         number = int(words[0])
-        if number in outcomes:
+        if number in labels:
             raise bad_input(path, f"a second line of episode {number}", "one line for each episode")
-        outcomes[number] = _OUTCOMES[words[1]]
-    if not outcomes:
+        labels[number] = label
+    if not labels:
         raise bad_input(path, "no line", "lines of episode,success")
-    return outcomes
+    return labels
+
+
+def _label(words: list[str]) -> Label | None:
+    """One line's label; None where it is none."""
+    number, outcome, frame, *more = [*words, "", ""][: max(3, len(words))]
+    if more or not number.isdecimal() or outcome not in _OUTCOMES:
+        return None
+    success = _OUTCOMES[outcome]
+    if frame == "":
+        return Label(success)
+    return Label(success, int(frame)) if success and frame.isdecimal() else None
 
 
 def _reaches(values: np.ndarray, threshold: float) -> np.ndarray:

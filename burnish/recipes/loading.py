@@ -1,7 +1,7 @@
 """What a finished run has to give: the policy for the robot, the world model, its environment, and the report."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from burnish.components import frozen
-from burnish.data import ActionScaling
+from burnish.data import ActionScaling, Dataset
 from burnish.errors import InputError
-from burnish.imagination import ImaginedEnv
+from burnish.imagination import ImaginedEnv, Models
 from burnish.pipeline import External, Reading, Stage, placed, read_result
 from burnish.pipeline.finished import finished_manifest
 from burnish.pipeline.graph import map_inputs
@@ -21,9 +21,35 @@ from burnish.policies.given import Source, trust
 from burnish.recipes.base import Plan
 from burnish.recipes.how import chosen_device
 from burnish.recipes.own_data import OwnData
-from burnish.recipes.runs import reopen
+from burnish.recipes.runs import Resolved, reopen
+from burnish.recipes.stages.imagining import imagined
+from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import imagined_env, inside
 from burnish.report.summary import read_report
+from burnish.world_models import Encoded
+
+
+@dataclass(frozen=True)
+class Imagination:
+    """What a run imagines with, for whoever wants to act in it.
+
+    Attributes:
+        models: world model, reward and pessimism of the refinement; frozen.
+        outer: the world model with its encoder, if it has one: `decode` gives pictures, `observe` takes them.
+        data: the episodes as the models read them, actions in [-1, 1].
+        folder: of the data set as it was recorded, which has the pictures.
+        cameras: whose pictures the models look at.
+        policies: those that the run has so far, in their order: folders by name.
+        real: the simulator; None where the run has none.
+    """
+
+    models: Models
+    outer: Any
+    data: Dataset
+    folder: Path
+    cameras: tuple[str, ...]
+    policies: dict[str, Path]
+    real: Real | None
 
 
 class Loaded:
@@ -88,9 +114,40 @@ class Loaded:
         assert isinstance(policy, Agent)
         return imagined_env(inside(policy), data, models, replace(rules, num_envs=num_envs), seed)
 
+    def imagination(self) -> Imagination:
+        """Everything that one imagines with by hand; the policies are those that are there already.
+
+        Raises:
+            InputError: the models are not trained yet, or the recipe refines in another way.
+        """
+        plan, resolved = self._plan, self._resolved
+        needed = ("data", "models", "imagination")
+        if not set(needed) <= set(plan.refined.arguments):
+            raise InputError(f"{self.folder}: this recipe's '{plan.refined.name}' imagines nothing to act in")
+        data, models, rules = (map_inputs(plan.refined.arguments[name], self._result) for name in needed)
+        found = imagined(models, rules.pessimism, data)
+        encoder = None if plan.encoder is None else frozen(self._result(plan.encoder))
+        stages = {"pretrained": plan.policy, "refined": plan.refined, "accepted": plan.accepted}
+        if plan.starts is not None:
+            stages = {"pretrained": plan.policy, "filtered": plan.starts.filtered, **stages}
+        folders = {name: self.folder / each.name for name, each in stages.items() if each is not None}
+        return Imagination(
+            found,
+            found.world_model if encoder is None else Encoded(encoder, found.world_model).eval(),
+            data,
+            self._require(plan.data.name),
+            tuple(getattr(resolved.config, "cameras", ())),
+            {name: folder for name, folder in folders.items() if finished_manifest(folder) is not None},
+            None if resolved.run.simulator is None else resolved.run.real(resolved.config),
+        )
+
+    @cached_property
+    def _resolved(self) -> Resolved:
+        return reopen(self.folder, self._trust_code)
+
     @cached_property
     def _plan(self) -> Plan:
-        resolved = reopen(self.folder, self._trust_code)
+        resolved = self._resolved
         if resolved.run.own is not None:
             # The data that were brought along need not be there any more: the run has its copy.
             resolved = replace(resolved, run=replace(resolved.run, own=_Elsewhere(resolved.run.own.folders)))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from burnish.config import from_dict, to_dict
-from burnish.data import UNLABELLED, ActionScaling, Dataset, check_unit, joined
+from burnish.data import UNLABELLED, ActionScaling, Dataset, check_real, check_unit, joined
 from burnish.data.formats import ReadingRule, format_of
 from burnish.data.formats.base import SourceFormat
 from burnish.data.prospects import Finding, prospects, require_prospects
@@ -122,6 +122,7 @@ class OwnData:
                     "--success-above); where nobody knows, they are play (--play)"
                 )
             dataset = assemble(source, choice if told else replace(choice, success=UNTOLD), cameras, store)
+        check_real(dataset, folder.path)
         if role is None:
             return dataset
         source = SOURCES[role] if told else UNLABELLED

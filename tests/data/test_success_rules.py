@@ -94,6 +94,25 @@ def test_labels(root, tmp_path):
         shown(root, labels=tmp_path / "no.csv", success_last_frames=1)
 
 
+def test_labels_may_say_when(root, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("episode,success,frame\n0,1,2\n1,0,\n2,1,4\n")
+    assert shown(root, labels=labels) == ["0011", "000", "00001"]
+    labels.write_text("episode,success,frame\n0,1,0\n1,0,\n2,1,\n")
+    assert shown(root, labels=labels, success_last_frames=2) == ["1111", "000", "00011"]
+    with pytest.raises(InputError, match=r"--labels tells which.*--success-last-frames N.*column 'frame'"):
+        shown(root, labels=labels)
+    for text, said in (
+        ("0,1,9\n1,0\n2,0\n", r"episode 0, field 'frame': found frame 9, expected less than 4"),
+        ("0,0,1\n", r"found '0,0,1' in line 1"),
+        ("0,1,2,3\n", r"found '0,1,2,3' in line 1"),
+        ("0,1,x\n", r"found '0,1,x' in line 1"),
+    ):
+        labels.write_text(text)
+        with pytest.raises(InputError, match=said):
+            shown(root, labels=labels)
+
+
 def test_a_column_of_episodes(root):
     table = pq.read_table(root / EPISODES)
     pq.write_table(table.append_column("outcome", pa.array([1, 0, 1])), root / EPISODES)

@@ -34,7 +34,7 @@ class ReadingRule:
     success_on_termination: bool = False
     """Success is where an episode ended by itself (next.done)."""
     labels: Path | None = None
-    """CSV file of episode,success: which episodes succeed (with --success-last-frames)."""
+    """CSV file of episode,success (with --success-last-frames), or episode,success,frame: which episodes succeed."""
     failed_episodes: tuple[int, ...] = ()
     """Numbers of the episodes that failed, all others succeed (with --success-last-frames)."""
     success_last_frames: int | None = within(None, 1)

@@ -1,0 +1,132 @@
+"""The command `burnish studio`: a port, the engine, a browser, and the end of all of them."""
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+
+from burnish.errors import InputError
+from burnish.studio.folders import Folders
+
+try:
+    import uvicorn
+except ImportError as error:
+    raise InputError(f"the studio needs the extra 'studio' (starlette, uvicorn, websockets): {error}") from error
+
+
+@dataclass(frozen=True)
+class Where:
+    """What is shown, to whom.
+
+    Attributes:
+        paths: run folders, or folders with runs below them.
+        data: further data sets.
+        out: where drives and labels are saved.
+        drive: one that was saved, to be driven again.
+        host, port: 127.0.0.1 is this machine alone; port 0 is any free one.
+        token: None for a fresh one.
+        browser: whether to open one.
+        threads: of PyTorch.
+    """
+
+    paths: tuple[Path, ...]
+    data: tuple[Path, ...] = ()
+    out: Path = Path("studio")
+    drive: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: str | None = None
+    browser: bool = True
+    threads: int = 1
+
+
+def serve(where: Where) -> None:
+    """Serve until the process is told to end.
+
+    Raises:
+        InputError: a path or the address is wrong, or the token is missing.
+    """
+    from burnish.studio.engine import Engine
+    from burnish.studio.listing import Listing
+    from burnish.studio.protocol import LARGEST
+    from burnish.studio.security import Guard, chosen_token
+    from burnish.studio.server import Studio
+
+    token = chosen_token(where.host, where.token)
+    folders = Folders(where.paths)
+    for path in (*where.data, *([where.drive] if where.drive else [])):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+    engine = Engine(folders, where.out.absolute(), where.threads, where.drive)
+    with contextlib.closing(_bound(where.host, where.port)) as listening:
+        port = listening.getsockname()[1]
+        named = f"[{where.host}]" if ":" in where.host else where.host
+        link = f"http://{named}:{port}/?token={token}"
+        first = _first(folders, where)
+        view = "" if first is None else f"drive?run={first}" + ("&replay=1" if where.drive else "")
+        studio = Studio(engine, Listing(folders), where.data, view)
+        guarded = Guard(studio.application(f"burnish-studio-{port}", token), token, where.host, port)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                guarded,
+                log_level="warning",
+                ws="websockets-sansio",
+                ws_max_size=LARGEST,
+                ws_per_message_deflate=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=2,
+            )
+        )
+
+        def ready() -> None:
+            print(f"ready: {link}", flush=True)
+            if where.browser and _has_screen():
+                threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+
+        engine.start(first, ready)
+        try:
+            # Ctrl-C is how it is meant to end.
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run(sockets=[listening])
+        finally:
+            engine.stop()
+
+
+def _first(folders: Folders, where: Where) -> str | None:
+    """The run that is opened at once: the only finished one.
+
+    Raises:
+        InputError: a drive is to be driven again, and it is not said in which run.
+    """
+    runs = folders.runs()
+    key, path = next(iter(runs.items()), ("", Path()))
+    if len(runs) == 1 and ((path / "report.json").is_file() or where.drive is not None):
+        return key
+    if where.drive is not None:
+        raise InputError(
+            f"--drive needs the run that it was driven in, found {len(runs)} runs: burnish studio RUN --drive"
+        )
+    return None
+
+
+def _has_screen() -> bool:
+    """Without one, a browser of the terminal would take it over."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise InputError(f"{host}:{port}: {error}; choose another --port or --host") from error
+    return listening
