@@ -329,12 +329,9 @@ CONTACTS = replace(
     collect=CollectConfig(demonstrations=10, policy_episodes=300),
     ensemble=replace(DEFAULT.ensemble, halt_quantile=0.985),
     support=replace(DEFAULT.support, halt_quantile=0.96),
-    worlds=3,
-    imagination=replace(DEFAULT.imagination, member_share=0.0),
     refine=replace(DEFAULT.refine, iterations=200),
 )
-"""For tasks that hang on contacts: more data where the world model errs, stricter halting, a longer refinement, and
-three world models instead of one and the ensemble's members, so that no flaw of one world is taken for the task."""
+"""For tasks that hang on contacts: more data where the world model errs, stricter halting, a longer refinement."""
 
 PAPER = replace(
     DEFAULT,
@@ -439,8 +436,7 @@ PRESETS = {
     "paper": PAPER,
     "tiny": TINY,
     "pixels": pixels(DEFAULT, AutoencoderConfig()),
-    # Several world models of latents were not tried.
-    "pixels-contacts": pixels(replace(CONTACTS, worlds=1, imagination=DEFAULT.imagination), AutoencoderConfig()),
+    "pixels-contacts": pixels(CONTACTS, AutoencoderConfig()),
     "pixels-tiny": pixels(TINY, SMALL_LATENT, steps=150),
     "frames": FRAMES,
     "frames-tiny": FRAMES_TINY,
