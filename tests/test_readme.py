@@ -26,7 +26,7 @@ def test_the_python_example_of_the_readme(tmp_path, monkeypatch):
     assert len(examples) == 1, "README.md needs one Python example that calls burnish.run"
     assert re.search(r"""preset=["']tiny["']""", examples[0]), "the example must be quick: preset='tiny'"
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("burnish.recipes.runs._cores", lambda: 1)  # tests beside this one have the other
+    monkeypatch.setattr("burnish.recipes.runs.cores", lambda: 1)  # tests beside this one have the other
     exec(compile(examples[0], str(README), "exec"), {"__name__": "readme"})
     (run,) = (path.parent for path in tmp_path.rglob("recipe.yaml"))
     assert read_report(run / "report.json")["simulator_steps"]["refinement"] == 0
