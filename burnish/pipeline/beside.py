@@ -65,21 +65,28 @@ class _Beside:
     def work(self) -> None:
         """Until all is done that can be."""
         while self.running or any(self._ready(each) for each in self.waiting):
-            self._hand_in()
             alone = next((each for each in self.waiting if self._ready(each) and each.alone), None)
+            # While this process works itself, nobody hands in more.
+            self._hand_in(everything=alone is not None)
             if alone is not None:
                 self.waiting.remove(alone)
                 self.run.stage(alone.name, alone.describe(), input_names(alone), self.bodies[alone.name])
                 self._has_done(alone)
-            elif self.running and not any(self._ready(each) for each in self.waiting):
+            elif self._is_full() or (self.running and not any(self._ready(each) for each in self.waiting)):
                 self._collect()
         if self.failed is not None:
             raise self.failed
 
-    def _hand_in(self) -> None:
-        """Everything that could be worked on now; what is up to date is done at once."""
+    def _is_full(self, more: int = 0) -> bool:
+        return len(self.running) + more >= self.where.jobs
+
+    def _hand_in(self, everything: bool) -> None:
+        """As many stages as there are workers for, the first of the graph first: what refinement waits for comes before
+        the gate's worlds. What is up to date is done at once."""
         due: list[tuple[Stage, Due]] = []
         for each in [one for one in self.waiting if self._ready(one) and not one.alone]:
+            if self._is_full(len(due)) and not everything:
+                break
             self.waiting.remove(each)
             found = self.run.due(each.name, each.describe(), input_names(each))
             if found is None:

@@ -72,3 +72,13 @@ def test_a_killed_worker_is_said_and_the_same_command_goes_on(tmp_path):
         run(tmp_path / "run", [target()], 2)
     run(tmp_path / "run", [target()], 2)
     assert number(tmp_path / "run", "fragile") == 5
+
+
+def test_the_first_of_the_graph_come_first(tmp_path, capfd):
+    """What others wait for does not queue behind what nothing waits for."""
+    first = stage(add, "first", number=1)
+    chain = stage(add, "chain_b", number=1, parts=(stage(add, "chain_a", number=1, parts=(first.folder,)).folder,))
+    aside = [stage(add, f"aside/n_{n}", number=n, parts=(first.folder,)) for n in range(6)]
+    run(tmp_path / "run", [chain, *aside], 2)
+    begun = [line.split()[1] for line in capfd.readouterr().err.splitlines() if line.endswith(": started")]
+    assert begun.index("chain_b") < begun.index("aside/n_3"), begun
