@@ -30,7 +30,8 @@ POLICIES = ("pretrained", "filtered", "refined")
 
 def command(out: Path, task: str, seed: int, extra: list[str]) -> list[str]:
     """The run of one task and seed."""
-    made = ["run", "world4rl", "--preset", "contacts", "--task", task, "--seed", str(seed), "--threads", "1"]
+    made = ["run", "world4rl", "--preset", "contacts", "--task", task, "--seed", str(seed)]
+    made += ["--threads", "1", "--jobs", "1"]
     place = ["--out", str(out / f"{task}-{seed}")]
     return [sys.executable, "-W", "ignore", "-m", "burnish", *made, *place, *extra]
 

@@ -265,14 +265,18 @@ def disputed(plays: Sequence[ImaginedEvaluation], episodes: Sequence[int], count
     ]
 
 
-def handed_out(verdicts: Mapping[str, GateVerdict]) -> dict[str, Any]:
+def handed_out(verdicts: Mapping[str, GateVerdict], fallback: bool = False) -> dict[str, Any]:
     """What gate.json holds: the refined policy's verdict, the filtered one's beside it, and which one is handed out.
 
-    Of two that are accepted, the refined one goes out unless it is expected to be worse than the filtered one; of none,
-    the pretrained one. The top level speaks of the refined policy: it is accepted where it is handed out.
+    Of two that are accepted, the refined one goes out unless it is expected to be worse than the filtered one. Of none,
+    the pretrained one; with `fallback` the filtered one, where success is what counts, unless worlds that know the task
+    at least by half expect it to be worse: no world model had a part in it, and cloning more successes was rarely worse
+    (docs/trust.md). The top level speaks of the refined policy: it is accepted where it is handed out. "vouched" says
+    whether the one that is handed out was accepted.
     """
     found = verdicts["refined"].to_dict()
     name = "refined" if found["accepted"] else "pretrained"
+    vouched = found["accepted"]
     if "filtered" in verdicts:
         filtered, over = verdicts["filtered"], verdicts[OVER_FILTERED]
         brief = ("accepted", "estimate", "low", "high", "confidence")
@@ -282,8 +286,16 @@ def handed_out(verdicts: Mapping[str, GateVerdict]) -> dict[str, Any]:
             if name == "refined":
                 found["accepted"] = False
                 found["reasons"] = ["cloning the successes of the same data is expected to be better"]
+            name, vouched = "filtered", True
+        elif name == "pretrained" and fallback and not _told_worse(filtered):
             name = "filtered"
-    return {**found, "handed_out": name}
+    return {**found, "handed_out": name, "vouched": vouched}
+
+
+def _told_worse(filtered: GateVerdict) -> bool:
+    if filtered.back_test.measure != "success":
+        return True
+    return filtered.knowledge != "do not know" and filtered.estimate < 0
 
 
 def _back_test_check(tested: Agreement, config: GateConfig) -> Check:

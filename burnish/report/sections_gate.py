@@ -11,7 +11,7 @@ from burnish.report.verdict import can_decide, expected
 from burnish.report.wording import MEASURES, Measure, count, percent
 
 _POLICIES = ("pretrained", "refined")
-_OPTIONAL = ("skill", "transfer", "knowledge", "measure", "handed_out", "filtered", "refined_over_filtered")
+_OPTIONAL = ("skill", "transfer", "knowledge", "measure", "handed_out", "vouched", "filtered", "refined_over_filtered")
 
 
 def gate_summary(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,9 +69,15 @@ def _advice(gate: Mapping[str, Any], refined: bool) -> str:
     if not refined:
         return "No refined policy was better in imagination, so the gate compared the pretrained one with itself."
     if gate.get("handed_out") == "filtered":
+        why = (
+            "the held-out worlds vouch for it, and do not say that the refined one is better."
+            if gate["filtered"]["accepted"]
+            else "the held-out worlds vouch for neither policy; of the two that no world model has touched it is the "
+            "one that saw more successes. On a robot, let it begin under supervision."
+        )
         return (
             "The run hands out the filtered policy, cloned from the recorded successes (accepted/ in the run folder): "
-            "the held-out worlds vouch for it, and do not say that the refined one is better."
+            f"{why}"
         )
     if gate["accepted"]:
         return (

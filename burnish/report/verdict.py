@@ -43,8 +43,7 @@ def _verdict(report: Mapping[str, Any]) -> Verdict:
     if refused_by_gate(report):
         decided = can_decide(report["gate"])
         why = "rejected the refined policy" if decided else "could not decide about the refined policy"
-        kept = "kept the pretrained one" if handed_out(report) == "pretrained" else "handed out the filtered one"
-        sentence = f"The trust gate {why} for {task} and {kept}: {'; '.join(_reasons(report['gate']))}."
+        sentence = f"The trust gate {why} for {task} and {_instead(report)}: {'; '.join(_reasons(report['gate']))}."
         if report[measure.name] is not None:
             sentence += f" The simulator, asked afterwards, says {arrow}{_change(report, measure)}."
             sentence += beside_cloning(report, measure)
@@ -72,6 +71,13 @@ def _verdict(report: Mapping[str, Any]) -> Verdict:
     words, tone = _evaluated(report, measure, values)
     words = f"{words}, without a simulator step in refinement.{beside_cloning(report, measure)}"
     return Verdict(headline, words, tone)
+
+
+def _instead(report: Mapping[str, Any]) -> str:
+    if handed_out(report) == "pretrained":
+        return "kept the pretrained one"
+    unsure = "" if report["gate"].get("vouched", True) else ", for which it cannot vouch either"
+    return f"handed out the one cloned from all recorded successes{unsure}"
 
 
 def handed_out(report: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import torch
 from burnish.cli import main
 from burnish.components import load
 from burnish.data import Dataset, Windows, folds, read_dataset, write_dataset
+from burnish.evaluation.back_test import ReturnTest
 from burnish.evaluation.gate import OVER_FILTERED, Recorded, handed_out
 from burnish.imagination import imagined_play
 from burnish.pipeline import Absent, StageContext
@@ -155,7 +156,7 @@ def agents(run):
 
 def test_the_decision_can_be_taken_again(decision, finished):
     """Bit for bit, whatever the global generator was at."""
-    found = json.loads(json.dumps(handed_out(decision), allow_nan=False))
+    found = json.loads(json.dumps(handed_out(decision, fallback=True), allow_nan=False))
     written = read_json(finished / "accepted/gate.json")
     teach = written.pop("teach")
     assert found == written
@@ -165,7 +166,8 @@ def test_the_decision_can_be_taken_again(decision, finished):
 @pytest.mark.parametrize(
     ("accepted", "gains", "over", "handed"),
     [
-        ((), (0.0, 0.0), 0.0, "pretrained"),
+        ((), (0.0, -0.1), 0.0, "pretrained"),
+        ((), (0.0, 0.0), 0.0, "filtered"),
         (("refined",), (0.3, 0.1), 0.2, "refined"),
         (("filtered",), (0.0, 0.2), -0.2, "filtered"),
         (("refined", "filtered"), (0.3, 0.2), 0.1, "refined"),
@@ -175,9 +177,9 @@ def test_the_decision_can_be_taken_again(decision, finished):
 def test_every_decision_hands_out_its_policy(
     accepted, gains, over, handed, decision, finished, data, gate, tmp_path, monkeypatch
 ):
-    """The stage itself, whatever the gate finds."""
+    """The stage itself, whatever the gate finds in worlds that know the task."""
     found = {
-        name: replace(decision[name], accepted=name in accepted, estimate=gain)
+        name: replace(decision[name], accepted=name in accepted, estimate=gain, knowledge="know")
         for name, gain in zip(("refined", "filtered"), gains, strict=True)
     }
     found[OVER_FILTERED] = replace(decision[OVER_FILTERED], estimate=over)
@@ -187,6 +189,28 @@ def test_every_decision_hands_out_its_policy(
     written = read_json(context.folder / "gate.json")
     assert written["handed_out"] == handed and written["reasons"]
     assert written["accepted"] is (handed == "refined") is context.outputs["accepted"]
+    assert written["vouched"] is bool(accepted)
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "measure", "fallback", "handed"),
+    [
+        ("do not know", "success", True, "filtered"),
+        ("half know", "success", True, "pretrained"),
+        ("do not know", "success", False, "pretrained"),
+        ("do not know", "return", True, "pretrained"),
+    ],
+)
+def test_where_the_worlds_vouch_for_none(knowledge, measure, fallback, handed, decision):
+    """All successes, cloned, unless worlds that know something expect less of it, or the policy was brought along."""
+    scores = torch.arange(4.0)
+    tested = decision["filtered"].back_test if measure == "success" else ReturnTest.of(scores, scores)
+    found = {
+        name: replace(each, accepted=False, estimate=-0.1, knowledge=knowledge, back_test=tested)
+        for name, each in decision.items()
+    }
+    told = handed_out(found, fallback)
+    assert (told["handed_out"], told["vouched"], told["accepted"]) == (handed, False, False)
 
 
 # -- what is played ----------------------------------------------------------------------------------------------------
@@ -264,7 +288,7 @@ def test_too_little_data_is_a_reason_and_no_error(left, finished, data, gate, tm
     policies, missing = agents(finished), base.Models(reason.value, reason.value)
     assert accept(context, (missing, missing), few, policies, gate, seed=0) is policies["pretrained"]
     found = read_json(context.folder / "gate.json")
-    assert found == {"accepted": False, "handed_out": "pretrained", "reasons": [lacking(few, 2, 0)]}
+    assert found == {"accepted": False, "handed_out": "pretrained", "vouched": False, "reasons": [lacking(few, 2, 0)]}
     assert context.outputs["accepted"] is False
 
 

@@ -138,8 +138,10 @@ def test_the_verdict_says_what_cloning_the_successes_gives(report):
 
 
 def test_a_filtered_policy_that_is_handed_out_is_named(report, gate):
-    decided = gate(tested=GUESSES) | {"handed_out": "filtered"}
-    assert "and handed out the filtered one:" in verdict(report(gate=decided)).sentence
+    decided = gate(tested=GUESSES) | {"handed_out": "filtered", "vouched": True}
+    assert "and handed out the one cloned from all recorded successes:" in verdict(report(gate=decided)).sentence
+    unsure = decided | {"vouched": False}
+    assert "successes, for which it cannot vouch either:" in verdict(report(gate=unsure)).sentence
     kept = verdict(report(with_filtered(70), iteration=0.0, start="filtered"))
     assert "so the filtered one was kept" in kept.sentence
 

@@ -36,7 +36,7 @@ def finish(run: RunSpec, c: RecipeConfig, models: HeldOut, parts: Parts) -> Plan
     """Gate (with `models` on folds of the data), evaluation and report."""
     filtered = {} if parts.starts is None else {"filtered": parts.starts.filtered}
     judged = {"pretrained": parts.policy, **filtered, "refined": parts.refined}
-    accepted = gated(c, run.seed, models, parts.seen, judged)
+    accepted = gated(c, run.seed, models, parts.seen, judged, cloned=run.policy is None)
     cameras = getattr(c, "cameras", ())
     pictures = None if parts.encoder is None else Recorded(parts.data, cameras).split(c.held_out)
     evaluation = stage(

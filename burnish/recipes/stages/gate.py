@@ -34,11 +34,17 @@ _SEED_STRIDE = 7919
 
 
 def gated(
-    c: base.RecipeConfig, seed: int, models: base.HeldOut, data: "reading.Recorded", policies: Mapping[str, Stage]
+    c: base.RecipeConfig,
+    seed: int,
+    models: base.HeldOut,
+    data: "reading.Recorded",
+    policies: Mapping[str, Stage],
+    cloned: bool = True,
 ) -> Stage | None:
     """The policy that the gate lets pass; None where the configuration has no held-out worlds.
 
-    `policies` are "pretrained", "refined" and, where there is one, "filtered".
+    `policies` are "pretrained", "refined" and, where there is one, "filtered". The pretrained one was `cloned` from the
+    data, rather than brought along.
 
     Each world learns from other episodes with another seed and a reward of its own, never used in
     refinement.
@@ -61,6 +67,7 @@ def gated(
         gate=gate,
         penalty=pessimism if pessimism.rule == "penalty" else None,
         seed=seed,
+        cloned=cloned,
     )
 
 
@@ -72,26 +79,33 @@ def accept(
     gate: GateConfig,
     seed: int,
     penalty: PessimismConfig | None = None,
+    cloned: bool = True,
 ) -> Agent:
     """Decide, write gate.json, and leave the policy that the run hands out.
 
-    Held-out worlds halt episodes that leave the data, unless refinement had a `penalty` for it instead.
+    Held-out worlds halt episodes that leave the data, unless refinement had a `penalty` for it instead. Where they
+    vouch for none, a pretrained policy that was `cloned` gives way to one that was cloned from all successes.
     """
     before = simulator_steps()
     reason = next((each.world for each in worlds if isinstance(each.world, Absent)), None)
     if reason is None:
         agents = {name: inside(agent) for name, agent in policies.items()}
         verdicts, teach = judge(gate, seed, data, agents, worlds, penalty)
-        found = {**handed_out(verdicts), "teach": teach}
+        found = {**handed_out(verdicts, fallback=cloned and not _same(policies, "filtered")), "teach": teach}
     else:
-        found = {"accepted": False, "handed_out": "pretrained", "reasons": [str(reason)]}
+        found = {"accepted": False, "handed_out": "pretrained", "vouched": False, "reasons": [str(reason)]}
     write_json(context.folder / GATE_FILE, found)
-    save_sections(context.folder, [gate_section(found, not same_weights(policies["pretrained"], policies["refined"]))])
+    save_sections(context.folder, [gate_section(found, not _same(policies, "refined"))])
     for name, value in {"role": "gate", "accepted": found["accepted"], "gate": gate_summary(found)}.items():
         context.record(name, value)
     if simulator_steps() != before:
         raise RunError("the trust gate touched the simulator; this is a bug: no part of it may")
     return policies[found["handed_out"]]
+
+
+def _same(policies: Mapping[str, Agent], name: str) -> bool:
+    """Whether the policy of this name is not there, or is the pretrained one."""
+    return name not in policies or same_weights(policies["pretrained"], policies[name])
 
 
 def same_weights(one: Agent, other: Agent) -> bool:
