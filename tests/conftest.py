@@ -9,10 +9,17 @@ settings.load_profile("burnish")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side (pytest -n) the tests of a file stay together, and so do all that share finished runs."""
+    """Side by side (pytest -n) the tests of a file stay together, and so do all that share a finished run."""
     sharing = {item.path: name for name in ("small_run", "runs") for item in items if name in _fixtures(item)}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(sharing.get(item.path, str(item.path))))
+        group = sharing.get(item.path, str(item.path))
+        item.add_marker(pytest.mark.xdist_group(_another_run(item) or group))
+
+
+def _another_run(item: pytest.Item) -> str | None:
+    """Of a test of the run with this name: where it is not the one that most tests share, it can go elsewhere."""
+    name = getattr(item, "callspec", None) and item.callspec.params.get("name")  # pyright: ignore[reportAttributeAccessIssue]
+    return f"runs of {name}" if "runs" in _fixtures(item) and name not in (None, "world4rl") else None
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from burnish.data import STATE, DatasetInfo, Episode, image_key, write_dataset
@@ -108,6 +110,13 @@ RUNS = {
     "diwa": ("diwa", "tiny", DIWA),
     "s5wm": ("s5wm", "tiny", S5WM),
 }
+LONG = ("frames", "s5wm")
+"""Runs of more than half a minute; continuous integration does them once more from the command line."""
+
+
+def names(*chosen: str) -> list[Any]:
+    """Of runs, as parameters of a test; the long ones are slow."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in chosen or RUNS]
 
 
 def flags(settings: Mapping[str, object]) -> list[str]:

@@ -68,17 +68,17 @@ def with_successes(dataset, count, others=20):
 # -- what a run leaves -------------------------------------------------------------------------------------------------
 
 
-def test_every_world_is_another_one(finished, runs):
+@pytest.mark.parametrize("name", ["world4rl", "diwa"])
+def test_every_world_is_another_one(name, runs):
     """Different weights and thresholds, from each other and from the run's own models; recurrent worlds, too."""
-    diwa = runs("diwa")
-    for run, parts in ((finished, PARTS), (diwa, ("world_model", "ensemble", "classifier"))):
-        folders = [run, *(run / "gate" / f"world_{number}" for number in range(2))]
-        assert sorted(path.name for path in (run / "gate").iterdir()) == ["world_0", "world_1"]
-        for part in parts:
-            found = [weights(folder / part) for folder in folders]
-            for number, one in enumerate(found):
-                assert not any(same(one, other) for other in found[:number]), part
-        assert list((run / "gate").rglob("resume.safetensors")) == []
+    run, parts = runs(name), PARTS if name == "world4rl" else ("world_model", "ensemble", "classifier")
+    folders = [run, *(run / "gate" / f"world_{number}" for number in range(2))]
+    assert sorted(path.name for path in (run / "gate").iterdir()) == ["world_0", "world_1"]
+    for part in parts:
+        found = [weights(folder / part) for folder in folders]
+        for number, one in enumerate(found):
+            assert not any(same(one, other) for other in found[:number]), part
+    assert list((run / "gate").rglob("resume.safetensors")) == []
 
 
 def test_worlds_are_of_another_kind_than_the_runs_own(finished, worlds):

@@ -23,9 +23,9 @@ KILLED = {
 }
 
 
-# Frames take three minutes, and nothing in them resumes in another way.
+# Pictures take minutes, and nothing in them resumes in another way.
 @pytest.mark.parametrize(
-    "name", [*(n for n in KILLED if n != "frames"), pytest.param("frames", marks=pytest.mark.slow)]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("pixels", "frames"))) for n in KILLED]
 )
 def test_kill_9_changes_no_bits(name, runs, tmp_path):
     finished, out = runs(name), tmp_path / "run"

@@ -18,7 +18,7 @@ from burnish.recipes.runs import reopen
 from burnish.report.contract import CONTRACT_KEYS, validate_report
 from burnish.storage import load_tensors
 from burnish.world_models import RSSM, Encoded, ObservationHistory, PixelHistory
-from tests.recipes.small_runs import RUNS, TASK, command, own_data_command, redone, stage_files, write_point_data
+from tests.recipes.small_runs import RUNS, TASK, command, names, own_data_command, redone, stage_files, write_point_data
 
 DOCUMENTED_EXTRAS = {
     "clock_seconds",
@@ -45,7 +45,7 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(params=RUNS)
+@pytest.fixture(params=names())
 def name(request):
     return request.param
 
@@ -131,7 +131,7 @@ def test_every_command_for_a_stage_skips_a_finished_one(finished, capfd):
     [
         ("world4rl", ["No video was asked for"]),
         ("pixels", ["Open-loop prediction error", "Imagined pictures: where something moves", ">Autoencoder<"]),
-        ("frames", ["Imagined pictures: where something moves", "The trust gate"]),
+        pytest.param("frames", ["Imagined pictures: where something moves", "The trust gate"], marks=pytest.mark.slow),
     ],
 )
 def test_the_page_shows_what_there_is(name, words, runs):
@@ -139,7 +139,7 @@ def test_the_page_shows_what_there_is(name, words, runs):
     assert [word for word in words if word not in page] == []
 
 
-@pytest.mark.parametrize("name", ["pixels", "frames"])
+@pytest.mark.parametrize("name", names("pixels", "frames"))
 def test_imagined_pictures_are_compared_and_shown(name, runs):
     run = runs(name)
     fidelity = json.loads((run / "evaluation/fidelity.json").read_text())
@@ -152,7 +152,7 @@ def test_imagined_pictures_are_compared_and_shown(name, runs):
     assert (run / "evaluation/prediction.json").exists() == (name == "pixels")
 
 
-@pytest.mark.parametrize("name", ["pixels", "frames"])
+@pytest.mark.parametrize("name", names("pixels", "frames"))
 @pytest.mark.parametrize("stage", ["policy", "refined"])
 def test_the_policy_sees_no_state(name, stage, runs):
     run = runs(name)
@@ -165,8 +165,9 @@ def test_the_policy_sees_no_state(name, stage, runs):
     assert torch.equal(*actions) and bool(actions[0].isfinite().all())
 
 
-def test_pictures_are_encoded_once(runs):
-    run = runs("pixels")
+@pytest.mark.parametrize("name", ["pixels"])
+def test_pictures_are_encoded_once(name, runs):
+    run = runs(name)
     pictures = read_dataset(run / "dataset").observations[CAMERA]
     latents = read_dataset(run / "latents").observations[STATE]
     assert latents.shape == (len(pictures), 16)
@@ -174,13 +175,14 @@ def test_pictures_are_encoded_once(runs):
     torch.testing.assert_close(again, latents[:20], atol=1e-4, rtol=1e-4)
 
 
-def test_diwa_refines_the_last_denoising_steps_in_the_frozen_world(runs):
-    run = runs("diwa")
+@pytest.mark.parametrize("name", ["diwa"])
+def test_diwa_refines_the_last_denoising_steps_in_the_frozen_world(name, runs):
+    run = runs(name)
     before, after = (load_agent(run / stage, TASK).policy for stage in ("start", "refined"))
-    for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
-        assert torch.equal(old, new) == name.startswith("pretrained"), name
+    for (key, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+        assert torch.equal(old, new) == key.startswith("pretrained"), key
     world, kept = (load_tensors(run / stage / "model.safetensors")[0] for stage in ("world_model", "refined"))
-    assert all(torch.equal(kept[f"observer.{name}"], tensor) for name, tensor in world.items())
+    assert all(torch.equal(kept[f"observer.{key}"], tensor) for key, tensor in world.items())
 
 
 # -- the user's own data -----------------------------------------------------------------------------------------------
