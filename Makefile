@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEMO_OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format clean
+.PHONY: help setup demo test test-slow check docs format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */: /' | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,10 +22,13 @@ test: setup  ## the tests, without the longer learning runs, on two cores
 test-slow: setup  ## the longer learning runs
 	$(BIN)/python -m pytest -m slow
 
-check: setup  ## lint, formatting, types
+check: setup docs  ## lint, formatting, types, the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: setup  ## the documentation site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: setup  ## format the code
 	$(BIN)/ruff check --fix .

@@ -75,8 +75,8 @@ fi
 rm -f $STAMP
 say "installing torch (pinned by constraints.txt)"
 $VENV/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch </dev/null
-say "installing Burnish with the extras metaworld, hdf5, zarr, export, serve, studio, slurm and dev"
-$VENV/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[metaworld,hdf5,zarr,export,serve,studio,slurm,dev]' </dev/null
+say "installing Burnish with the extras metaworld, hdf5, zarr, export, serve, studio, slurm, docs and dev"
+$VENV/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[metaworld,hdf5,zarr,export,serve,studio,slurm,docs,dev]' </dev/null
 say "installing the suite of CALVIN's tasks (calvin_env itself: docs/calvin.md)"
 $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/calvin </dev/null
 
