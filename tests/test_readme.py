@@ -20,6 +20,7 @@ def restored_threads():
     signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.mark.slow  # .ci/run does it, once
 def test_the_python_example_of_the_readme(tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), flags=re.DOTALL | re.MULTILINE)
     examples = [block for block in blocks if "burnish.run(" in block]

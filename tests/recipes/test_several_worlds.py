@@ -1,5 +1,6 @@
 """World4RL with several world models as one: trained apart, refined in together, judged by worlds of one each."""
 
+import pytest
 import torch
 
 from burnish.cli import main
@@ -10,6 +11,7 @@ from burnish.world_models import DiffusionWorldModel, SeveralWorlds
 from tests.recipes.small_runs import command
 
 
+@pytest.mark.slow
 def test_a_run_with_two_worlds(finished, copy):
     one = load(finished / "world_model", DiffusionWorldModel)
     assert main(command(copy, "--config.worlds", "2")) == 0

@@ -233,7 +233,7 @@ def test_a_run_on_own_data_imports_no_simulator(tmp_path):
             + ["--config.autoencoder-training.steps", "20", "--config.gate.worlds", "0"],
             Encoded,
         ),
-        ("frames", ["--config.history.cameras", "front"], PixelHistory),
+        pytest.param("frames", ["--config.history.cameras", "front"], PixelHistory, marks=pytest.mark.slow),
     ],
     ids=["action chunks", "s5", "pixels", "frames"],
 )

@@ -294,7 +294,9 @@ def squared_error(frames, truth):
     return (signed(frames) - signed(truth)).square().mean().item()
 
 
-@pytest.mark.parametrize(("backbone", "steps", "rate"), [("unet", 400, 4e-3), ("dit", 600, 5e-3)])
+@pytest.mark.parametrize(
+    ("backbone", "steps", "rate"), [("unet", 400, 4e-3), pytest.param("dit", 600, 5e-3, marks=pytest.mark.slow)]
+)
 def test_learns_where_actions_move_the_dot(backbone, steps, rate, tmp_path):
     """Predictions of held-out frames beat holding the last frame, and other actions give other, worse frames."""
     torch.manual_seed(0)
