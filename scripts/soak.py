@@ -1,0 +1,215 @@
+"""Runs that are disturbed again and again must end with the bits of a run that nothing disturbed.
+
+    python scripts/soak.py --runs 200 --out runs/soak
+
+Small runs of the recipes take turns. Each is hit one to three times, at random moments, by one of: kill -9, SIGTERM,
+SIGINT, SIGSTOP for a while, a second process on the same folder, a disk that is full (a small tmpfs, where one may
+mount), a folder that may not be written (where one is not root), a clock that jumped (files a day older or younger).
+Then the same command has to end it. `soak.jsonl` in the folder has a line for every run, and what is there is not done
+again; the table comes last.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.recipes.small_runs import command, finish, start, weights  # noqa: E402
+
+RECIPES = ("world4rl", "diwa", "s5wm", "pixels")
+FULL = 0.4
+"""Of the size that a run needs: where the disk is full at first."""
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A run that nothing disturbed: what it learned, how long it took, how large it is (bytes)."""
+
+    weights: dict[str, bytes]
+    seconds: float
+    size: int
+
+
+def reference(name: str, out: Path) -> Reference:
+    """Do it once."""
+    folder = out / f"reference-{name}"
+    begun = time.monotonic()
+    if not (folder / "report.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        code, output = finish(start(command(folder, name=name)), 3600)
+        if code:
+            sys.exit(f"{name}: the undisturbed run failed\n{output[-2000:]}")
+        (folder / "soak-seconds").write_text(str(time.monotonic() - begun))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Reference(weights(folder), float((folder / "soak-seconds").read_text()), size)
+
+
+def signalled(number: int) -> Callable[..., str]:
+    """Send this to the run and all of its processes."""
+
+    def hit(process: subprocess.Popen[str], **_: Any) -> str:
+        os.killpg(process.pid, number)
+        return finish(process)[1]
+
+    return hit
+
+
+def stopped(process: subprocess.Popen[str], rng: random.Random, **_: Any) -> str:
+    """Halt it for a while; it goes on by itself."""
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(rng.uniform(0.5, 3))
+    os.killpg(process.pid, signal.SIGCONT)
+    return finish(process, 3600)[1]
+
+
+def doubled(process: subprocess.Popen[str], folder: Path, name: str, **_: Any) -> str:
+    """A second one on the same folder; it has to be refused, or to wait, and to harm nothing."""
+    second = finish(start(command(folder, name=name)), 3600)[1]
+    return finish(process, 3600)[1] + second
+
+
+HITS: dict[str, Callable[..., str]] = {
+    "kill -9": signalled(signal.SIGKILL),
+    "SIGTERM": signalled(signal.SIGTERM),
+    "SIGINT": signalled(signal.SIGINT),
+    "SIGSTOP": stopped,
+    "two processes": doubled,
+}
+
+
+def disturb(name: str, known: Reference, folder: Path, rng: random.Random) -> list[str]:
+    """Start the run and hit it; returns what was done and what it said that it should not have said."""
+    done, bad = [], []
+    for kind in rng.choices([*HITS, *environment()], k=rng.randint(1, 3)):
+        done.append(kind)
+        if kind == "full disk":
+            bad += on_a_full_disk(name, known, folder)
+        elif kind == "no permission":
+            bad += without_permission(name, folder)
+        elif kind == "clock":
+            jump(folder, rng)
+        else:
+            process = start(command(folder, name=name))
+            time.sleep(rng.uniform(0.1, 0.9) * known.seconds)
+            bad += faults(HITS[kind](process, folder=folder, name=name, rng=rng))
+    return [*done, *(f"! {line}" for line in bad)]
+
+
+def environment() -> list[str]:
+    """What else can be tried on this machine."""
+    return ["clock", "full disk" if os.geteuid() == 0 and sys.platform == "linux" else "no permission"]
+
+
+def on_a_full_disk(name: str, known: Reference, folder: Path) -> list[str]:
+    """The folder lies on a disk that is too small until it is made larger; what was done moves along."""
+    kept = folder.with_suffix(".kept")
+    folder.mkdir(exist_ok=True)
+    used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    folder.rename(kept)
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={used + int(FULL * known.size)}", "none", folder], check=True)
+    try:
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        output = finish(start(command(folder, name=name)), 3600)[1]
+        shutil.rmtree(kept)
+        shutil.copytree(folder, kept)
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+    kept.rename(folder)
+    return faults(output)
+
+
+def without_permission(name: str, folder: Path) -> list[str]:
+    """One sentence, and nothing is done."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o555)
+    try:
+        return faults(finish(start(command(folder, name=name)), 3600)[1])
+    finally:
+        folder.chmod(0o755)
+
+
+def jump(folder: Path, rng: random.Random) -> None:
+    """As if the clock had been wrong: some files are a day older or younger than they are."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and rng.random() < 0.5:
+            stamp = path.stat().st_mtime + rng.choice([-DAY, DAY])
+            os.utime(path, (stamp, stamp))
+
+
+def faults(output: str) -> list[str]:
+    """A traceback is never the answer."""
+    return ["traceback"] if "Traceback" in output else []
+
+
+def one(number: int, name: str, known: Reference, out: Path, seed: int) -> dict[str, Any]:
+    """One run to its end, and whether it ended as it should."""
+    rng, folder, begun = random.Random(f"{seed}-{number}"), out / f"{number:03d}-{name}", time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    done = disturb(name, known, folder, rng)
+    code, output = finish(start(command(folder, name=name)), 3600)
+    same = code == 0 and weights(folder) == known.weights and not (folder / ".partial").exists()
+    good = same and not any(each.startswith("!") for each in done)
+    if good:
+        shutil.rmtree(folder)
+    found = {"number": number, "run": name, "hits": done, "same": same, "good": good}
+    return {**found, "seconds": round(time.monotonic() - begun), "last": "" if good else output[-500:]}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """By what hit them and by recipe; a run that was hit by several things counts for each."""
+    lines = ["| | runs | ended with the same bits |", "|---|---|---|"]
+    total, same = Counter[str](), Counter[str]()
+    for row in rows:
+        for kind in ("all", row["run"], *{each for each in row["hits"] if not each.startswith("!")}):
+            total[kind] += 1
+            same[kind] += row["good"]
+    order = ["all", *RECIPES, *HITS, "clock", "full disk", "no permission"]
+    return "\n".join([*lines, *(f"| {kind} | {total[kind]} | {same[kind]} |" for kind in order if total[kind])])
+
+
+def main() -> int:
+    """Exit code 0 where all ended as they should."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=RECIPES)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/soak"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    log = args.out / "soak.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    known = {name: reference(name, args.out) for name in args.recipes}
+    for number in range(len(rows), args.runs):
+        row = one(
+            number,
+            args.recipes[number % len(args.recipes)],
+            known[args.recipes[number % len(args.recipes)]],
+            args.out,
+            args.seed,
+        )
+        rows.append(row)
+        with log.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+    print(table(rows))
+    return int(not all(row["good"] for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
