@@ -196,13 +196,8 @@ def main() -> int:
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     known = {name: reference(name, args.out) for name in args.recipes}
     for number in range(len(rows), args.runs):
-        row = one(
-            number,
-            args.recipes[number % len(args.recipes)],
-            known[args.recipes[number % len(args.recipes)]],
-            args.out,
-            args.seed,
-        )
+        name = args.recipes[number % len(args.recipes)]
+        row = one(number, name, known[name], args.out, args.seed)
         rows.append(row)
         with log.open("a") as file:
             file.write(json.dumps(row) + "\n")
