@@ -281,6 +281,7 @@ class StageOptions:
     cpus: int = 1
     gpus: float = 0.0
     executor_options: tuple[str, ...] = ()
+    track: Literal["wandb", "mlflow"] | None = None
     trust_code: bool = False
 
 

@@ -38,6 +38,7 @@ Exit codes of inspect: 0 a run can come of it (perhaps with warnings), 2 none ca
 _MACHINE = """\
   --threads N, --jobs N    PyTorch's threads; or stages side by side, of one thread each (default: one for each core)
   --device D, --processes N  cpu or cuda; and processes that train together (default one, or as torchrun started)
+  --track wandb|mlflow     hand the curves on to an experiment tracker
   --executor slurm|ray     work on stages on a cluster, --jobs N at once (--cpus, --gpus, --executor-options)"""
 
 _RUN = """\

@@ -8,6 +8,7 @@ import torch
 
 from burnish.errors import InputError
 from burnish.pipeline import ExecutorConfig
+from burnish.recipes.tracking import TrackerKind
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class How:
         verify: whether the files of finished stages are read again.
         jobs: stages side by side, on a CPU; None: as many as there are cores, up to four, where nothing else is said.
         cluster: where stages are worked on instead of here.
+        track: the experiment tracker that gets the curves.
     """
 
     threads: int | None = None
@@ -30,6 +32,7 @@ class How:
     verify: bool = False
     jobs: int | None = 1
     cluster: ExecutorConfig | None = None
+    track: TrackerKind | None = None
 
     @classmethod
     def of(cls, options: Any) -> "How":
@@ -39,7 +42,7 @@ class How:
             cluster = ExecutorConfig(o.executor, 1, o.cpus, o.gpus, o.executor_options)
         elif o.cpus != 1 or o.gpus or o.executor_options:
             raise InputError("--cpus, --gpus and --executor-options are for --executor slurm or ray; found 'local'")
-        return cls(o.threads, o.processes, o.device, o.verify, o.jobs, cluster)
+        return cls(o.threads, o.processes, o.device, o.verify, o.jobs, cluster, o.track)
 
     def beside(self) -> ExecutorConfig | None:
         """Where stages are worked on side by side; None: one after the other, in this process.

@@ -23,6 +23,7 @@ from burnish.recipes.how import How, chosen_device, cores
 from burnish.recipes.own_data import SOURCES, OwnData, Role
 from burnish.recipes.stages.reporting import publish
 from burnish.recipes.stages.taking import check_given
+from burnish.recipes.tracking import TrackerKind, tracked
 from burnish.report.summary import read_report
 from burnish.training import join
 
@@ -77,6 +78,8 @@ class NewRun(Generic[Config]):
     """Processes that train together, on this machine; default one, or as many as torchrun started."""
     device: str = "cpu"
     """Where models train and imagine: cpu or cuda."""
+    track: TrackerKind | None = None
+    """Hand the curves on to an experiment tracker, wandb or mlflow, as these are set up (docs/report.md)."""
     verify: bool = False
     """Read every file of finished stages again and compare its hash."""
     dry_run: bool = False
@@ -242,8 +245,9 @@ def execute_targets(folder: Path, resolved: Resolved, targets: Sequence[Stage], 
         if group.first:
             run = Run.create(folder, r.recipe, r.task, r.seed, resolved.settings(), how.device, how.verify)
         try:
-            execute(targets, SharedRun(run, folder, group), where, beside)
-            report = publish(run) if reported and run is not None else None
+            with tracked(how.track if group.first else None, folder, resolved.settings()):
+                execute(targets, SharedRun(run, folder, group), where, beside)
+                report = publish(run) if reported and run is not None else None
         finally:
             if run is not None:
                 run.close()
