@@ -125,18 +125,24 @@ class LocalExecutor:
         self._kept_open, watched = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
         self._pool = concurrent.futures.ProcessPoolExecutor(jobs, context, _begin, (watched, threads))
+        self._futures: list[concurrent.futures.Future[None]] = []
 
     def submit(self, function: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> list[Handle]:
         """Hand in the same function for several arguments at once."""
         try:
-            return [_Local(self._pool.submit(function, *arguments)) for arguments in calls]
+            futures = [self._pool.submit(function, *arguments) for arguments in calls]
         except BrokenProcessPool as error:
             raise RunError(LOST) from error
+        self._futures = [each for each in self._futures if not each.done()] + futures
+        return [_Local(each) for each in futures]
 
     def close(self) -> None:
-        """End the workers: they watch a pipe that nobody holds open any more."""
+        """End the workers: idle ones by themselves, others as they watch a pipe that nobody holds open any more."""
+        idle = all(each.cancel() or each.done() for each in self._futures)
+        if not idle:
+            self._kept_open.close()
+        self._pool.shutdown(wait=idle, cancel_futures=True)
         self._kept_open.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Bodies of stages for workers, which import them by name."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -8,6 +9,8 @@ import torch
 
 from burnish.errors import InputError
 from burnish.storage import write_json
+
+KEPT = []
 
 
 def add(context, number, *, parts=(), **more):
@@ -68,3 +71,11 @@ def wait_for(context, number, begun, go):
         assert time.monotonic() < limit, "nobody said go"
         time.sleep(0.05)
     add(context, number)
+
+
+def with_a_lock(seconds):
+    """Hold a semaphore, as a progress bar does, for so long."""
+    lock = multiprocessing.RLock()
+    with lock:
+        time.sleep(seconds)
+    KEPT.append(lock)

@@ -5,6 +5,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -192,3 +194,32 @@ def test_a_killed_driver_is_started_again(tmp_path, cluster):
     driver.join()
     run(tmp_path / "run", targets, ExecutorConfig("ray", 2))
     assert number(tmp_path / "run", "last") == 7 and outputs(tmp_path / "run", "quick") == before
+
+
+LEAVES = """
+import sys, time
+from burnish.pipeline.executors import LocalExecutor, wait
+from tests.pipeline.beside_stages import with_a_lock
+
+if __name__ == "__main__":
+    executor = LocalExecutor(1)
+    handles = executor.submit(with_a_lock, [(float(sys.argv[1]),)])
+    if sys.argv[1] == "0":
+        wait(handles, 30)
+    else:
+        time.sleep(2)
+    executor.close()
+"""
+
+
+@pytest.mark.parametrize("busy", ["0", "60"])
+def test_workers_leave_nothing_behind(busy, tmp_path):
+    """Idle ones end by themselves, with their semaphores (a progress bar has one); others do not hold us up."""
+    script = tmp_path / "leaves.py"
+    script.write_text(LEAVES)
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, script, busy], env=environment, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert busy != "0" or "leaked" not in done.stderr
+    assert time.monotonic() - begun < 45
