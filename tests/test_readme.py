@@ -1,5 +1,6 @@
-"""The README's Python example runs as it stands."""
+"""The README's Python example and the notebook run as they stand."""
 
+import json
 import re
 import signal
 from pathlib import Path
@@ -9,7 +10,8 @@ import torch
 
 from burnish.report.summary import read_report
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README, NOTEBOOK = ROOT / "README.md", ROOT / "examples" / "demo.ipynb"
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +31,12 @@ def test_the_python_example_of_the_readme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("burnish.recipes.runs.cores", lambda: 1)  # tests beside this one have the other
     exec(compile(examples[0], str(README), "exec"), {"__name__": "readme"})
+    # The notebook goes on with the same run.
+    names: dict = {}
+    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [], "the notebook is kept without outputs"
+            exec(compile("".join(cell["source"]), str(NOTEBOOK), "exec"), names)
     (run,) = (path.parent for path in tmp_path.rglob("recipe.yaml"))
     assert read_report(run / "report.json")["simulator_steps"]["refinement"] == 0
     assert (run / "report.html").stat().st_size > 100_000
