@@ -37,7 +37,7 @@ class ReturnDiffusionConfig:
     """Share of the training rows whose return is not told, so that the model also knows what usually happens."""
     guidance: float = within(1.0, 0)
     """Classifier-free guidance towards the return; 1: the conditional model as it is, at one network call a step."""
-    sampler: SamplerConfig = SamplerConfig(steps=10, sigma_max=10.0)
+    sampler: SamplerConfig = SamplerConfig(steps=5, sigma_max=10.0)
     """Of whole trajectories."""
     stepwise: SamplerConfig = SamplerConfig(steps=3, sigma_max=5.0)
     """Where the model is used as a world model of single steps, for the gate and its like."""
