@@ -129,7 +129,7 @@ PAPER = replace(
 TINY = replace(
     DEFAULT,
     world_model=ReturnDiffusionConfig(horizon=4, network=TrajectoryNetworkConfig(width=64, depth=2)),
-    world_model_training=replace(DEFAULT.world_model_training, steps=300, batch_size=64),
+    world_model_training=replace(DEFAULT.world_model_training, steps=600, batch_size=64),
     inverse_dynamics=InverseDynamicsConfig(hidden=(64,)),
     inverse_dynamics_training=replace(DEFAULT.inverse_dynamics_training, steps=300, batch_size=64),
     synthesis=replace(DEFAULT.synthesis, trajectories=256),
