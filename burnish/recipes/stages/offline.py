@@ -9,11 +9,11 @@ from torch import Tensor
 
 from burnish.data import Dataset
 from burnish.pipeline import StageContext
-from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
+from burnish.policies import Agent, GaussianPolicy, TanhPolicy
 from burnish.recipes.stages.refining import inside
 from burnish.recipes.stages.training import recorded_features, train
-from burnish.rl import IQL, TD3BC, IQLConfig, TD3BCConfig, Transitions
-from burnish.training import Sampler, TrainingConfig
+from burnish.rl import IQL, TD3BC, MixedTransitions, Transitions
+from burnish.training import TrainingConfig
 
 LearnerName = Literal["td3_bc", "iql"]
 
@@ -23,61 +23,63 @@ OFFLINE = TrainingConfig(steps=20_000, learning_rate=3e-4, weight_decay=0.0, gra
 
 @dataclass(frozen=True)
 class Offline:
-    """Real transitions as an agent's policy reads them.
+    """What an offline learner learns from.
 
     Attributes:
         agent: whose observer gives the features.
-        features: of every recorded frame.
-        transitions: between them; or a sampler that mixes others in.
+        features: (F, feature_dim), of every recorded frame.
+        transitions: between them, alone or with synthetic ones.
     """
 
     agent: Agent
     features: Tensor
-    transitions: Any
+    transitions: Transitions | MixedTransitions
 
     @classmethod
-    def of(cls, policy: Agent, data: Dataset) -> "Offline":
-        """All that was recorded, without chunks beyond what the observer takes at once."""
-        observer = inside(policy).observer
+    def of(cls, agent: Agent, data: Dataset) -> "Offline":
+        """All that was recorded, in decisions of as many actions as the observer takes at once."""
+        observer = inside(agent).observer
         features = recorded_features(observer, data)
-        return cls(policy, features, Transitions(features, data, observer.action_steps))
+        return cls(agent, features, Transitions(features, data, observer.action_steps))
 
-    def with_transitions(self, transitions: Sampler) -> "Offline":
-        """The same, learned from others."""
-        return replace(self, transitions=transitions)
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The sizes of features and of an action."""
+        return self.features.shape[1], self.agent.policy.action_dim
+
+    @property
+    def chunk(self) -> int:
+        """Actions of one decision."""
+        return inside(self.agent).observer.action_steps
 
 
 def learn_td3_bc(context: StageContext, offline: Offline, settings: Mapping[str, Any], seed: int) -> Agent:
     """TD3+BC; states are normalised over all recorded ones, besides the observer's normalisation."""
-    config: TanhPolicyConfig = settings["td3_bc_policy"]
-    learned = TanhPolicy(*_sizes(offline, seed), replace(config, chunk=inside(offline.agent).observer.action_steps))
+    torch.manual_seed(seed)
+    learned = TanhPolicy(*offline.sizes, replace(settings["td3_bc_policy"], chunk=offline.chunk))
     # The floor is the paper's ε: a dimension that hardly moves must not become the loudest.
     learned.normaliser.fit(offline.features, floor=1e-3)
-    settings_of: TD3BCConfig = settings["td3_bc"]
-    train(context, TD3BC(learned, settings_of), offline.transitions, settings["td3_bc_training"], seed)
+    train(context, TD3BC(learned, settings["td3_bc"]), offline.transitions, settings["td3_bc_training"], seed)
     return offline.agent.with_policy(learned)
 
 
 def learn_iql(context: StageContext, offline: Offline, settings: Mapping[str, Any], seed: int) -> Agent:
     """IQL with advantage-weighted extraction of a Gaussian policy."""
-    config: GaussianPolicyConfig = settings["iql_policy"]
-    learned = GaussianPolicy(*_sizes(offline, seed), replace(config, chunk=inside(offline.agent).observer.action_steps))
-    settings_of: IQLConfig = settings["iql"]
-    train(context, IQL(learned, settings_of), offline.transitions, settings["iql_training"], seed)
+    torch.manual_seed(seed)
+    learned = GaussianPolicy(*offline.sizes, replace(settings["iql_policy"], chunk=offline.chunk))
+    train(context, IQL(learned, settings["iql"]), offline.transitions, settings["iql_training"], seed)
     return offline.agent.with_policy(learned)
 
 
 LEARNERS = {"td3_bc": learn_td3_bc, "iql": learn_iql}
 
 
-def _sizes(offline: Offline, seed: int) -> tuple[int, int]:
-    torch.manual_seed(seed)
-    return inside(offline.agent).observer.feature_dim, offline.agent.policy.action_dim
-
-
 def advantage_unit(data: Dataset) -> float:
-    """What one unit of the advantage is where rewards are dense: IQL scales returns to a spread of 1000 (its section
-    5 and appendix), and counts advantages in those units."""
+    """The advantage that counts as one where rewards are dense.
+
+    IQL scales the rewards of locomotion so that returns spread over 1000 (arXiv 2110.06169, section 5 and its
+    appendix); here rewards stay, and the unit of the advantage is a thousandth of the spread.
+    """
     returns = data.judged.episode_return
     spread = float(returns.max() - returns.min())
     return spread / 1000 if spread > 0 else 1.0

@@ -19,7 +19,7 @@ from burnish.recipes.stages.offline import LEARNERS, LearnerName, Offline, advan
 from burnish.recipes.stages.refining import inside, simulator_steps
 from burnish.recipes.stages.training import train, validation
 from burnish.report.section import Section, Table, save_sections
-from burnish.rl import MixedTransitions, TransitionBatch
+from burnish.rl import MixedTransitions, TransitionBatch, Transitions
 from burnish.storage import load_tensors, save_tensors
 from burnish.training import TrainingConfig
 from burnish.world_models import (
@@ -35,6 +35,7 @@ from burnish.world_models import (
 
 TRANSITIONS_FILE = "transitions.safetensors"
 KEY, TITLE, ORDER = "synthetic", "Synthetic transitions", 42
+_WORDS = {"td3_bc": "TD3+BC", "iql": "IQL"}
 
 
 @dataclass(frozen=True)
@@ -148,18 +149,20 @@ def learn_on_both(
     offline = Offline.of(policy, data)
     tensors, _ = load_tensors(synthetic / TRANSITIONS_FILE)
     made = with_features(TransitionBatch(**{name: rows.to(data.device) for name, rows in tensors.items()}), policy)
+    assert isinstance(offline.transitions, Transitions)
     mixed = MixedTransitions(offline.transitions, made, share)
     if learner == "iql" and settings["iql"].advantage_unit is None:
         settings = {**settings, "iql": replace(settings["iql"], advantage_unit=advantage_unit(data))}
-    agent = LEARNERS[learner](context, offline.with_transitions(mixed), settings, seed)
+    agent = LEARNERS[learner](context, replace(offline, transitions=mixed), settings, seed)
     steps = settings[f"{learner}_training"].steps
     if simulator_steps() != before:
         raise RunError("refinement touched the simulator; this is a bug: no part of it may")
-    noted = {"role": "refinement", "simulator_steps": 0, "iteration": steps, "imagined_steps": len(made.reward)}
+    used = len(made.reward) if share > 0 else 0
+    noted = {"role": "refinement", "simulator_steps": 0, "iteration": steps, "imagined_steps": used}
     for name, value in noted.items():
         context.record(name, value)
     words = (
-        f"{ {'td3_bc': 'TD3+BC', 'iql': 'IQL'}[learner] } made {steps} updates on batches of which {share:.0%} were "
+        f"{_WORDS[learner]} made {steps} updates on batches of which {share:.0%} were "
         f"synthetic: {len(offline.transitions)} real transitions and {len(made.reward)} made ones to draw from. The "
         "last weights are the refined policy: an offline learner has no iterates that imagination chooses from."
     )
