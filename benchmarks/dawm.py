@@ -57,7 +57,12 @@ def settings(args: argparse.Namespace) -> DAWM:
     network = TrajectoryNetworkConfig(args.network, args.width, args.depth)
     return replace(
         c,
-        world_model=replace(c.world_model, network=network, horizon=args.horizon),
+        world_model=replace(
+            c.world_model,
+            network=network,
+            horizon=args.horizon,
+            sampler=replace(c.world_model.sampler, steps=args.sampler_steps),
+        ),
         world_model_training=replace(c.world_model_training, steps=args.steps),
         inverse_dynamics_training=replace(c.inverse_dynamics_training, steps=args.inverse_steps),
         pretraining=replace(c.pretraining, steps=args.inverse_steps),
@@ -236,6 +241,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--horizon", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5000, help="of the diffusion model")
+    parser.add_argument("--sampler-steps", type=int, default=20, help="of its samples")
     parser.add_argument("--inverse-steps", type=int, default=2000, help="of inverse dynamics, and of the clone")
     parser.add_argument("--trajectories", type=int, default=5000)
     parser.add_argument("--updates", type=int, default=20_000, help="of each learner")

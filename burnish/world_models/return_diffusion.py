@@ -37,8 +37,8 @@ class ReturnDiffusionConfig:
     """Share of the training rows whose return is not told, so that the model also knows what usually happens."""
     guidance: float = within(1.0, 0)
     """Classifier-free guidance towards the return; 1: the conditional model as it is, at one network call a step."""
-    sampler: SamplerConfig = SamplerConfig(steps=5, sigma_max=10.0)
-    """Of whole trajectories."""
+    sampler: SamplerConfig = SamplerConfig(steps=20, sigma_max=10.0)
+    """Of whole trajectories; with few steps they move less than real ones, and so do the actions that explain them."""
     stepwise: SamplerConfig = SamplerConfig(steps=3, sigma_max=5.0)
     """Where the model is used as a world model of single steps, for the gate and its like."""
     slack: float = within(0.1, 0)

@@ -107,13 +107,15 @@ def synthesise(
     found = TransitionBatch(*(torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])))
     save_tensors(context.folder / TRANSITIONS_FILE, vars(found))
     asked, met, wrong = (torch.cat(each) for each in zip(*notes, strict=True))
-    # What the actions are worth that the model's own first steps call for: no simulator is needed to see them part.
+    # Without a simulator: whether first steps call for the actions that they were made for, and later ones for as much.
     summary = {
         "transitions": len(found.reward),
         "terminal": int(found.terminal.sum()),
         "return_asked": float(asked.mean()),
         "return_met": float(met.mean()),
         "first_action_rmse": float(wrong.mean().sqrt()),
+        "action_std": float(found.action.std(0).mean()),
+        "recorded_action_std": float(data.actions.std(0).mean()),
     }
     context.record("synthetic", summary)
     rows = tuple((name.replace("_", " "), f"{value:.5g}") for name, value in summary.items())
