@@ -84,6 +84,8 @@ class ReturnDiffusion(Component):
     change_std: Tensor
     reward_mean: Tensor
     reward_std: Tensor
+    end_mean: Tensor
+    end_std: Tensor
     return_mean: Tensor
     return_std: Tensor
     low: Tensor
@@ -99,8 +101,8 @@ class ReturnDiffusion(Component):
         )
         for name, value in (("mean", 0.0), ("std", 1.0)):
             self.register_buffer(f"change_{name}", torch.full((config.horizon, observation_dim), value))
-            self.register_buffer(f"reward_{name}", torch.tensor(value))
-            self.register_buffer(f"return_{name}", torch.tensor(value))
+            for what in ("reward", "end", "return"):
+                self.register_buffer(f"{what}_{name}", torch.tensor(value))
         for name, bound in (("low", -torch.inf), ("high", torch.inf)):
             self.register_buffer(name, torch.full((observation_dim,), bound))
 
@@ -121,7 +123,8 @@ class ReturnDiffusion(Component):
         deviation = change.std(0, correction=0)
         self.change_std.copy_(torch.where(deviation > _NEXT_TO_NOTHING, deviation, 0.0))
         self.change_mean.mul_(self.change_std > 0)
-        for name, values in (("reward", reward[:, 1:]), ("return", window_return(batch, self.config.gamma))):
+        told = {"reward": reward[:, 1:], "end": ends(batch).float(), "return": window_return(batch, self.config.gamma)}
+        for name, values in told.items():
             getattr(self, f"{name}_mean").copy_(values.mean())
             getattr(self, f"{name}_std").copy_(values.std(correction=0))
         rows = self.normaliser.normalise(dataset.observations[STATE_KEY])
@@ -224,10 +227,11 @@ class ReturnDiffusion(Component):
         return torch.cat([frame, action, level[:, None], told[:, None]], 1)
 
     def _encoded(self, frames: Float[Tensor, "B frames D"], reward: Tensor, ended: Tensor) -> Float[Tensor, "B T C"]:
-        """Standardised changes and rewards, and ends as -1 or 1; what never varies is 0."""
+        """Standardised changes, rewards and ends (so that rare ones count); what never varies is 0."""
         change = _standard(frames[:, 1:] - frames[:, :1], self.change_mean, self.change_std)
         reward = _standard(reward, self.reward_mean, self.reward_std)
-        return torch.cat([change, reward[..., None], 2 * ended[..., None].to(change.dtype) - 1], -1)
+        ended = _standard(ended.to(change.dtype), self.end_mean, self.end_std)
+        return torch.cat([change, reward[..., None], ended[..., None]], -1)
 
     def _sample(
         self,
@@ -252,7 +256,7 @@ class ReturnDiffusion(Component):
         shape = (len(frame), self.config.horizon, self.observation_dim + 2)
         x = sample(denoise, shape, sampler, generator, frame.device)
         change = self.change_mean + self.change_std * x[..., :-2]
-        ended = (x[..., -1] > 0).long().cummax(1).values.bool()
+        ended = (self.end_mean + self.end_std * x[..., -1] > 0.5).long().cummax(1).values.bool()
         return change, self.reward_mean + self.reward_std * x[..., -2], ended
 
     def _denoise(self, x: Tensor, sigma: Tensor, condition: Tensor) -> Tensor:
