@@ -14,7 +14,8 @@ from burnish import policies, rewards, world_models
 from burnish.components import _FAMILIES, Component, _parts, _tensors, build, families, frozen, load, notes, save
 from burnish.data import STATE, image_key
 from burnish.errors import InputError
-from burnish.networks import UNetConfig
+from burnish.networks import TrajectoryNetworkConfig, UNetConfig
+from burnish.networks.conditional_unet import ConditionalUNetConfig
 from burnish.policies import Agent, load_agent
 from burnish.storage import load_tensors, read_json, save_tensors, write_json
 
@@ -95,6 +96,7 @@ EXAMPLES = {
         world_models.GRUEnsembleConfig(members=2, hidden=8, layers=2, head=(8,), privileged="observation.contacts"),
         3,
     ),
+    "InverseDynamics": lambda: world_models.InverseDynamics(DIM, ACTIONS, world_models.InverseDynamicsConfig((8,))),
     "LatentEnsemble": lambda: world_models.LatentEnsemble(rssm(), world_models.LatentEnsembleConfig(2, (8,))),
     "ObservationHistory": lambda: history(frames=3, feature_frames=2),
     "OnFrames": lambda: world_models.OnFrames(on_pixels(), POOL),
@@ -106,6 +108,13 @@ EXAMPLES = {
     "PixelDiffusion": pixel_diffusion,
     "PixelHistory": lambda: world_models.PixelHistory(ACTIONS, PIXELS),
     "RSSM": rssm,
+    "ReturnDiffusion": lambda: world_models.ReturnDiffusion(
+        DIM,
+        ACTIONS,
+        world_models.ReturnDiffusionConfig(
+            horizon=4, network=TrajectoryNetworkConfig(kind="unet", unet=ConditionalUNetConfig((8, 8), 3))
+        ),
+    ),
     "RewardAndSuccess": lambda: rewards.RewardAndSuccess(reward_head(), EXAMPLES["SuccessClassifier"]()),
     "RewardHead": reward_head,
     "SeveralWorlds": lambda: world_models.SeveralWorlds(
@@ -154,6 +163,8 @@ def behaviour(component):
         return torch.stack([component.act(STATES), component.act(STATES)])
     if isinstance(component, world_models.Autoencoder):
         return component.encode(PICTURES)
+    if isinstance(component, world_models.InverseDynamics):
+        return component(STATES[STATE], 2 * STATES[STATE])
     observer = component
     if isinstance(component, world_models.OnFrames):
         observer = EXAMPLES["PixelHistory"]()

@@ -20,6 +20,7 @@ from burnish.networks.recurrent import (
 )
 from burnish.networks.resnet import ResNet, load_torchvision, resnet
 from burnish.networks.s5 import S5, S5Config
+from burnish.networks.trajectory import TrajectoryNetwork, TrajectoryNetworkConfig
 from burnish.networks.two_hot import SymlogTwoHot, symexp, symlog
 from burnish.networks.unet import UNET_PRESETS, UNet, UNetConfig
 
@@ -47,6 +48,8 @@ __all__ = [
     "S5Config",
     "StepCondition",
     "SymlogTwoHot",
+    "TrajectoryNetwork",
+    "TrajectoryNetworkConfig",
     "UNet",
     "UNetConfig",
     "Unrolled",

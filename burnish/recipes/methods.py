@@ -5,23 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.pipeline import Stage, StageContext, stage
-from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, TanhPolicy, TanhPolicyConfig
+from burnish.policies import Agent, GaussianPolicyConfig, TanhPolicyConfig
 from burnish.recipes.ablations import PARTS, check_part, has_part, without
 from burnish.recipes.base import Plan, Recipe, RunSpec
+from burnish.recipes.stages.offline import OFFLINE, Offline, learn_iql, learn_td3_bc
 from burnish.recipes.stages.recording import Real
-from burnish.recipes.stages.refining import inside, simulator_steps
-from burnish.recipes.stages.training import recorded_features, train
-from burnish.rl import IQL, TD3BC, IQLConfig, PlanningConfig, TD3BCConfig, Transitions
+from burnish.recipes.stages.refining import simulator_steps
+from burnish.rl import IQLConfig, PlanningConfig, TD3BCConfig
 from burnish.storage import write_json
 from burnish.training import TrainingConfig
-
-# The published learners use Adam without decay and, in practice, without clipping.
-OFFLINE = TrainingConfig(steps=20_000, learning_rate=3e-4, weight_decay=0.0, gradient_clip=10.0, ema_decay=None)
 
 
 @dataclass(frozen=True)
@@ -123,35 +118,16 @@ def _agent(name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: Base
 
 
 def train_td3_bc(context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int) -> Agent:
-    """TD3+BC; states are normalised over all of the data, besides the observer's normalisation."""
-    observer, features, transitions = _offline_data(policy, data)
-    torch.manual_seed(seed)
-    config = replace(baseline["td3_bc_policy"], chunk=observer.action_steps)
-    learned = TanhPolicy(observer.feature_dim, data.action_dim, config)
-    # The floor is the paper's ε: a dimension that hardly moves must not become the loudest.
-    learned.normaliser.fit(features, floor=1e-3)
-    train(context, TD3BC(learned, baseline["td3_bc"]), transitions, baseline["td3_bc_training"], seed)
-    return policy.with_policy(learned)
+    """TD3+BC on real transitions."""
+    return learn_td3_bc(context, Offline.of(policy, data), baseline, seed)
 
 
 def train_iql(context: StageContext, policy: Agent, data: Dataset, baseline: Mapping[str, Any], seed: int) -> Agent:
-    """IQL with advantage-weighted extraction of a Gaussian policy."""
-    observer, _, transitions = _offline_data(policy, data)
-    torch.manual_seed(seed)
-    config = replace(baseline["iql_policy"], chunk=observer.action_steps)
-    learned = GaussianPolicy(observer.feature_dim, data.action_dim, config)
-    train(context, IQL(learned, baseline["iql"]), transitions, baseline["iql_training"], seed)
-    return policy.with_policy(learned)
+    """IQL on real transitions."""
+    return learn_iql(context, Offline.of(policy, data), baseline, seed)
 
 
 _TRAINED: Mapping[str, Callable[..., Agent]] = {"td3_bc": train_td3_bc, "iql": train_iql}
-
-
-def _offline_data(policy: Agent, data: Dataset) -> tuple[Any, torch.Tensor, Transitions]:
-    """The pretrained policy's observer, its features of every frame, and the transitions between them."""
-    observer = inside(policy).observer
-    features = recorded_features(observer, data)
-    return observer, features, Transitions(features, data, observer.action_steps)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from burnish.rl.advantages import generalised_advantages
 from burnish.rl.dreamer import Dreamer, DreamerConfig
 from burnish.rl.iql import IQL, IQLConfig
 from burnish.rl.learner import Experience, Judgement, Learner, Score
+from burnish.rl.mixed import MixedTransitions
 from burnish.rl.planning import Planner, PlanningConfig
 from burnish.rl.planning_agent import PlanningAgent
 from burnish.rl.ppo import PPO, PPOConfig
@@ -23,6 +24,7 @@ __all__ = [
     "IQLConfig",
     "Judgement",
     "Learner",
+    "MixedTransitions",
     "PPOConfig",
     "Planner",
     "PlanningAgent",

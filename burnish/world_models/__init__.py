@@ -16,11 +16,14 @@ from burnish.world_models.history import (
     TransitionSpace,
     learned_dimensions,
 )
+from burnish.world_models.inverse_dynamics import InverseDynamics, InverseDynamicsConfig, RecordedActions
 from burnish.world_models.latent_ensemble import BootstrapTransitions, LatentEnsemble, LatentEnsembleConfig
 from burnish.world_models.on_frames import OnFrames, pooled_states
 from burnish.world_models.pixel_diffusion import NoiseLevels, PixelDiffusion, PixelDiffusionConfig
 from burnish.world_models.pixel_history import PixelHistory, PixelHistoryConfig, PixelHistoryState
 from burnish.world_models.pixel_speed import SpeedConfig
+from burnish.world_models.return_diffusion import ReturnDiffusion, ReturnDiffusionConfig, Trajectory
+from burnish.world_models.return_windows import ReturnWindows, window_return
 from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
 from burnish.world_models.several import SeveralWorlds
@@ -47,6 +50,8 @@ __all__ = [
     "GRUState",
     "HistoryConfig",
     "HistoryState",
+    "InverseDynamics",
+    "InverseDynamicsConfig",
     "LatentEnsemble",
     "LatentEnsembleConfig",
     "NoiseLevels",
@@ -60,16 +65,22 @@ __all__ = [
     "PixelHistoryState",
     "RSSMConfig",
     "RSSMState",
+    "RecordedActions",
+    "ReturnDiffusion",
+    "ReturnDiffusionConfig",
+    "ReturnWindows",
     "SamplerConfig",
     "SeveralWorlds",
     "SpeedConfig",
     "State",
     "SupportConfig",
+    "Trajectory",
     "TransitionSpace",
     "WorldModel",
     "as_states",
     "learned_dimensions",
     "pooled_states",
     "position_differences",
+    "window_return",
     "with_latents",
 ]
