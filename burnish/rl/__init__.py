@@ -8,13 +8,16 @@ from burnish.rl.planning import Planner, PlanningConfig
 from burnish.rl.planning_agent import PlanningAgent
 from burnish.rl.ppo import PPO, PPOConfig
 from burnish.rl.refine import RefineConfig, Refinement, refine
+from burnish.rl.replay_buffer import ReplayBuffer
 from burnish.rl.rollout import EnvExperience, Rollout
+from burnish.rl.sac import SAC, SACConfig
 from burnish.rl.td3_bc import TD3BC, TD3BCConfig
 from burnish.rl.transitions import TransitionBatch, Transitions
 
 __all__ = [
     "IQL",
     "PPO",
+    "SAC",
     "TD3BC",
     "Dreamer",
     "DreamerConfig",
@@ -29,7 +32,9 @@ __all__ = [
     "PlanningConfig",
     "RefineConfig",
     "Refinement",
+    "ReplayBuffer",
     "Rollout",
+    "SACConfig",
     "Score",
     "TD3BCConfig",
     "TransitionBatch",
