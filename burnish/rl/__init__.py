@@ -2,6 +2,7 @@
 
 from burnish.rl.advantages import generalised_advantages
 from burnish.rl.dreamer import Dreamer, DreamerConfig
+from burnish.rl.importance import WeightingConfig, importance_weights, log_ratios
 from burnish.rl.iql import IQL, IQLConfig
 from burnish.rl.learner import Experience, Judgement, Learner, Score
 from burnish.rl.planning import Planner, PlanningConfig
@@ -39,6 +40,9 @@ __all__ = [
     "TD3BCConfig",
     "TransitionBatch",
     "Transitions",
+    "WeightingConfig",
     "generalised_advantages",
+    "importance_weights",
+    "log_ratios",
     "refine",
 ]
