@@ -1,5 +1,6 @@
 """Reinforcement learning: experience, learners, the choice of the best iterate."""
 
+from burnish.rl.adapting import Adapting, AdaptingConfig, Known
 from burnish.rl.advantages import generalised_advantages
 from burnish.rl.dreamer import Dreamer, DreamerConfig
 from burnish.rl.importance import WeightingConfig, importance_weights, log_ratios
@@ -20,12 +21,15 @@ __all__ = [
     "PPO",
     "SAC",
     "TD3BC",
+    "Adapting",
+    "AdaptingConfig",
     "Dreamer",
     "DreamerConfig",
     "EnvExperience",
     "Experience",
     "IQLConfig",
     "Judgement",
+    "Known",
     "Learner",
     "PPOConfig",
     "Planner",
