@@ -4,12 +4,12 @@
 
 One run folder a seed: the world model, the reward, the clone and the behaviour's density once, one refinement for each
 arm, all with the same SAC and the same numbers of steps: weights or none (the world model takes as many further steps,
-with weights of one) or a world model that stays as it is; penalty, penalty and halting, or neither. No iterate is chosen: the
-last one counts, to which the world model has adapted. Then each policy plays in the simulator from fresh starts,
-without noise: true returns, and from each visited state the errors after 1 and 5 steps of the world model that its arm
-ended with, of the one that learned on with weights of one, and of the one that did not learn on. Normalised returns: 0
-is random motion, 100 the SAC policy that the expert episodes are from. Own sets, not D4RL. Errors: root mean square
-over dimensions in standard deviations of the data, averaged over windows. Resumable.
+with weights of one) or a world model that stays as it is; penalty, penalty and halting, or neither. No iterate is
+chosen: the last one counts, to which the world model has adapted. Then each policy plays in the simulator from fresh
+starts, without noise: true returns, and from each visited state the errors after 1 and 5 steps of the world model that
+its arm ended with, of the one that learned on with weights of one, and of the one that did not learn on. Normalised
+returns: 0 is random motion, 100 the SAC policy that the expert episodes are from. Own sets, not D4RL. Errors: root mean
+square over dimensions in standard deviations of the data, averaged over windows. Resumable.
 """
 
 import argparse
