@@ -6,8 +6,10 @@ One run folder a seed: the world model, the reward, the clone and the behaviour'
 arm, all with the same SAC and the same numbers of steps: weights or none (the world model takes as many further steps,
 with weights of one) or a world model that stays as it is; penalty, penalty and halting, or neither. No iterate is
 chosen: the last one counts, to which the world model has adapted. Then each policy plays in the simulator from fresh
-starts, without noise: true returns, and from each visited state the errors after 1 and 5 steps of the world model that
-its arm ended with, of the one that learned on with weights of one, and of the one that did not learn on. Normalised
+starts, without noise, which tells true returns; and, exploring, for 5 steps from 400 recorded states that the simulator
+is put in, which is what imagination does. On both (`errors` and `near`) the errors after 1 and 5 steps are told of the
+world model that the arm ended with, of the one that learned on with weights of one, and of the one that did not learn
+on. Normalised
 returns: 0 is random motion, 100 the SAC policy that the expert episodes are from. Own sets, not D4RL. Errors: root mean
 square over dimensions in standard deviations of the data, averaged over windows. Resumable.
 """
@@ -18,10 +20,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import torch
 
 from burnish.components import load
-from burnish.data import Dataset, Episode, read_dataset
+from burnish.data import STATE, Dataset, Episode, read_dataset
 from burnish.evaluation.correlation import spearman
 from burnish.evaluation.intervals import mean_interval
 from burnish.evaluation.prediction import open_loop
@@ -109,6 +113,36 @@ def errors(world: GuidedDiffusion, seen: Dataset, seed: int) -> dict[str, float]
     }
 
 
+def branched(folder: Path, name: str, task: str, seed: int, count: int = 400) -> Dataset | None:
+    """Five steps of the exploring policy in the simulator from each of `count` recorded states, put there; None where
+    an observation does not tell the simulator's state: then a recorded transition does not come out again."""
+    data, agent = read_dataset(folder / "dataset"), load(folder / name, Agent)
+    env: Any = gymnasium.make(task.removeprefix("gym:")).unwrapped
+    env.reset(seed=seed)
+    states = data.observations[STATE]
+
+    def put(frame: int) -> np.ndarray:
+        observation = states[frame].double().numpy()
+        joints = env.model.nq - 1  # all but how far it has come
+        env.set_state(np.concatenate([[0.0], observation[:joints]]), observation[joints : joints + env.model.nv])
+        return observation.astype(np.float32)
+
+    put(1)
+    if not np.allclose(env.step(data.actions[1].numpy())[0], states[2].numpy(), atol=1e-3):
+        return None
+    generator, episodes = torch.Generator().manual_seed(seed), []
+    for index, frame in enumerate(torch.randperm(data.num_frames, generator=generator)[:count].tolist()):
+        frames, actions = [put(frame)], []
+        for _ in range(5):
+            features = agent.observer.normaliser.normalise(torch.from_numpy(frames[-1])[None])
+            with torch.no_grad():
+                actions.append(agent.policy.act(features, False, generator).action_chunk[0, 0].numpy())
+            frames.append(env.step(actions[-1])[0].astype(np.float32))
+        none = np.zeros(6, bool)
+        episodes.append(Episode({STATE: np.stack(frames)}, np.stack([*actions, actions[-1]]), none, name, index, ""))
+    return Dataset.from_episodes(episodes, data.info)
+
+
 def judged(args: argparse.Namespace, folder: Path, name: str, worlds: dict[str, Path], task: str) -> dict[str, Any]:
     """What one policy does in the simulator, and what the worlds say to it; kept in judged_NAME.json."""
     path = folder / f"judged_{name}.json"
@@ -121,6 +155,9 @@ def judged(args: argparse.Namespace, folder: Path, name: str, worlds: dict[str, 
         "returns": [float(each.reward.sum()) for each in played if each.reward is not None],
         "errors": {each: errors(load(place, GuidedDiffusion), seen, 0) for each, place in worlds.items()},
     }
+    near = branched(folder, name, task, 0)
+    if near is not None and recorded_scaling(folder / "dataset") is None:
+        found["near"] = {each: errors(load(place, GuidedDiffusion), near, 0) for each, place in worlds.items()}
     write_json(path, found)
     return found
 
@@ -148,7 +185,8 @@ def measured(args: argparse.Namespace, seed: int) -> dict[str, Any]:
         found = judged(args, folder, name, worlds, task)
         returns = [100 * (value - reference["random"]) / span for value in found["returns"]]
         mean, low, high = mean_interval(returns)
-        rows[arm] = {"true": mean, "low": low, "high": high, "errors": found["errors"], "seconds": seconds.get(arm)}
+        rows[arm] = {"true": mean, "low": low, "high": high, "errors": found["errors"]}
+        rows[arm] |= {"near": found.get("near", {}), "seconds": seconds.get(arm)}
         if arm in arms:
             rows[arm]["weights"] = weights(folder / name)
     behaviour = 100 * (reference["behaviour"][args.set.name] - reference["random"]) / span
@@ -168,12 +206,12 @@ def main() -> None:
     parser.add_argument("--set", type=Path, required=True)
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
-    parser.add_argument("--steps", type=int, default=2000, help="of the world model, before any refinement")
+    parser.add_argument("--steps", type=int, default=1500, help="of the world model, before any refinement")
     parser.add_argument("--adapt-steps", type=int, default=100, help="of the world model, after every tenth update")
     parser.add_argument("--batch", type=int, default=128, help="of the world model")
     parser.add_argument("--width", type=int, default=128, help="of the world model")
     parser.add_argument("--envs", type=int, default=128)
-    parser.add_argument("--iterations", type=int, default=120, help="updates of the policy")
+    parser.add_argument("--iterations", type=int, default=80, help="updates of the policy")
     parser.add_argument("--gradient-steps", type=int, default=20, help="of SAC in each")
     parser.add_argument("--entropy", type=float, default=0.02, help="SAC's weight of it at the beginning")
     parser.add_argument("--penalty", type=float, default=0.1, help="for one threshold of deviation")
@@ -187,7 +225,10 @@ def main() -> None:
         likelihood = found["likelihood"]
         print(f"{args.set}, seed {seed}: behaviour {found['behaviour']:.1f}, log-likelihood {likelihood}", flush=True)
         for name, row in found["rows"].items():
-            told = " ".join(f"{each}:{e['one']:.3f}/{e['five']:.3f}" for each, e in row["errors"].items())
+            told = " | ".join(
+                " ".join(f"{each}:{e['one']:.3f}/{e['five']:.3f}" for each, e in row[where].items())
+                for where in ("near", "errors")
+            )
             weight = {key.partition("/")[2]: round(value, 3) for key, value in row.get("weights", {}).items()}
             print(f"| {name} | {row['true']:.1f} | {told} | {weight} | {row['seconds'] or 0:.0f} |", flush=True)
 

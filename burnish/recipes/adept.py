@@ -48,9 +48,10 @@ class ADEPT(RecipeConfig):
     world_model_training: TrainingConfig = TrainingConfig(steps=4000, batch_size=256, learning_rate=1e-3)
     policy: SquashedPolicyConfig = SquashedPolicyConfig()
     pretraining: TrainingConfig = SMALL
-    """Of the clone and of the behaviour's density."""
+    behaviour_training: TrainingConfig = replace(SMALL, validate_every=100, patience=3)
+    """Of π_b, which stops where held-out episodes get less likely."""
     cloning_noise: float = within(0.05, 0)
-    """Noise on the features while cloning: imagined features are never exact."""
+    """Noise on the features while cloning, and of π_b: imagined features are never exact."""
     reward: RewardConfig = RewardConfig(head=RewardHeadConfig())
     classifier: ClassifierConfig = ClassifierConfig()
     classifier_training: TrainingConfig = SMALL
@@ -59,8 +60,9 @@ class ADEPT(RecipeConfig):
         num_envs=256,
         horizon=5,
         starts=StartConfig(episode_start_share=0.1),
-        pessimism=PessimismConfig(rule="both", weight=0.5, use=(GuidedDiffusion.name,)),
+        pessimism=PessimismConfig(rule="penalty", weight=0.1, use=(GuidedDiffusion.name,)),
     )
+    """Penalty and halting together, as in the later version, are `pessimism.rule both`."""
     learner: AdaptingConfig = AdaptingConfig()
     """SAC and the world model's further learning; `learner.steps 0` is a world model that stays as it is."""
     refine: RefineConfig = RefineConfig(iterations=300, evaluate_every=30, average=0.9)
@@ -86,7 +88,8 @@ def recipe(c: ADEPT, run: RunSpec) -> Plan:
     settings = {"how": how, "seed": run.seed, "task": run.task}
     policy = stage(clone_policy, "policy", data=recorded.whole, world=imagined.world, **settings)
     # π_b, for the weights.
-    settings = {"policy": policy, "training": c.pretraining, "seed": run.seed}
+    density = Cloning(c.policy, c.behaviour_training, c.cloning_noise)
+    settings = {"policy": policy, "how": density, "seed": run.seed}
     behaviour = stage(fit_behaviour, "behaviour", data=recorded.split(c.held_out), **settings)
     # The policy's updates and the world model's, in turns.
     settings = {"imagination": c.imagination, "learner": c.learner, "refinement": c.refine, "seed": run.seed}
@@ -108,6 +111,7 @@ PAPER = replace(
     world_model=replace(DEFAULT.world_model, width=512, sampler=replace(DEFAULT.world_model.sampler, steps=10)),
     world_model_training=replace(DEFAULT.world_model_training, steps=100_000),
     pretraining=replace(SMALL, steps=20_000),
+    behaviour_training=replace(DEFAULT.behaviour_training, steps=20_000),
     classifier_training=replace(SMALL, steps=20_000),
     imagination=replace(DEFAULT.imagination, num_envs=2048),
     learner=AdaptingConfig(SACConfig(gradient_steps=200, capacity=1_000_000), every=10, steps=1000),
@@ -120,6 +124,7 @@ TINY = replace(
     world_model=replace(DEFAULT.world_model, width=64, depth=2, noises=2),
     world_model_training=replace(DEFAULT.world_model_training, steps=200, batch_size=128),
     pretraining=replace(SMALL, steps=200),
+    behaviour_training=replace(DEFAULT.behaviour_training, steps=200),
     classifier_training=replace(SMALL, steps=200),
     imagination=replace(DEFAULT.imagination, num_envs=64),
     learner=AdaptingConfig(

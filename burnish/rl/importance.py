@@ -24,7 +24,7 @@ class WeightingConfig:
 
     clip: float = within(10.0, 1)
     """The largest ratio."""
-    least_share: float = within(0.3, 0, 1)
+    least_share: float = within(0.5, 0, 1)
     """Floor of the effective sample size, as a share of the transitions: where clipped ratios fall below it, their
     exponent is lowered from 1 until they have it. 1: no weights at all."""
 

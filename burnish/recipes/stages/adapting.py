@@ -43,22 +43,23 @@ def train_guided(
     return world
 
 
-def fit_behaviour(
-    context: StageContext, data: Split, policy: Agent, training: TrainingConfig, seed: int
-) -> SquashedPolicy:
+def fit_behaviour(context: StageContext, data: Split, policy: Agent, how: Cloning, seed: int) -> SquashedPolicy:
     """π_b by maximum likelihood on all training episodes, whoever acted; it reads what `policy` reads.
 
-    Recorded beside it: its mean log-likelihood there and on held-out episodes. Where the latter is much lower, the
-    weights that it gives are wrong.
+    Training may stop by the likelihood of held-out episodes ("surprise" is minus its logarithm): a density that knows
+    its own actions by heart gives wrong weights. Recorded beside it: both mean log-likelihoods.
     """
     agent = inside(policy)
     torch.manual_seed(seed)
     behaviour = build(agent.policy.config, agent.policy.feature_dim, agent.policy.action_dim).to(context.device)
     seen = [recorded_features(agent.observer, part) for part in data]
-    clone(context, Cloning(behaviour.config, training, noise=0.0), behaviour, seen[:1], data[0], seed)
+
+    def likelihood(part: int) -> float:
+        return float(behaviour.density(seen[part], data[part].actions).mean())
+
+    clone(context, how, behaviour, seen[:1], data[0], seed, lambda: {"surprise": -likelihood(1)})
     with torch.no_grad():
-        likelihood = [float(behaviour.density(x, part.actions).mean()) for x, part in zip(seen, data, strict=True)]
-    context.record("log_likelihood", dict(zip(("training", "held_out"), likelihood, strict=True)))
+        context.record("log_likelihood", {"training": likelihood(0), "held_out": likelihood(1)})
     return behaviour
 
 
