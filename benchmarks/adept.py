@@ -139,7 +139,9 @@ def branched(folder: Path, name: str, task: str, seed: int, count: int = 400) ->
                 actions.append(agent.policy.act(features, False, generator).action_chunk[0, 0].numpy())
             frames.append(env.step(actions[-1])[0].astype(np.float32))
         none = np.zeros(6, bool)
-        episodes.append(Episode({STATE: np.stack(frames)}, np.stack([*actions, actions[-1]]), none, name, index, ""))
+        episodes.append(
+            Episode({STATE: np.stack(frames)}, np.stack([*actions, actions[-1]]), none, name, index, "near")
+        )
     return Dataset.from_episodes(episodes, data.info)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from burnish.config import within
 from burnish.errors import InputError
-from burnish.policies import SquashedPolicy
+from burnish.policies import Policy, SquashedPolicy
 from burnish.rl.importance import WeightingConfig, importance_weights, log_ratios
 from burnish.rl.learner import Experience
 from burnish.rl.rollout import Rollout
@@ -78,7 +78,8 @@ class Adapting:
         if learner.policy.config.chunk != 1:
             raise InputError(f"policy.chunk is {learner.policy.config.chunk}, expected 1: single actions are weighted")
         self.learner, self.world, self.known, self.config = learner, world, known, config
-        self.policy, self.processes = learner.policy, processes
+        self.policy: Policy = learner.policy
+        self.processes = processes
         self.batch_size = processes.share(config.batch_size, "adaptation.batch_size")
         self.learning = copy.deepcopy(world).requires_grad_(True)
         self.optimizer = torch.optim.AdamW(
