@@ -144,7 +144,7 @@ RECIPE = Recipe(
     system="ADEPT: diffusion on states, weighted for the policy that SAC learns in it; penalty and halting",
     paper="arXiv 2405.19878",
     needs="a task with an expert, or your own data with rewards; paper: a GPU",
-    status="all stages run on states; weights help on one of two small sets, returns on none (benchmarks/results/adept.md)",
+    status="all stages run on states; no return gained by weights (benchmarks/results/adept.md)",
     build=recipe,
     presets=PRESETS,
 )
