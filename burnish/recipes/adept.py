@@ -4,8 +4,8 @@ Diffusion learns p(s' | s, a) from the data. SAC improves a policy on short imag
 policy's; then every recorded transition gets the weight π(a|s) / π_b(a|s), π_b by maximum likelihood, and the world
 model learns on with these weights: where the policy goes, it gets better. So this world model is not frozen, as others'
 here are. It adapts to the policy offline, from the same data with other weights; nothing real is ever added. Where
-outputs from different noises differ, the reward is less and beyond a threshold imagination ends (the later version,
-OpenReview 1zuJZ1jGvT).
+outputs from different noises differ, the reward is less; beyond a threshold imagination can end, too, as in the later
+version (OpenReview 1zuJZ1jGvT), but by default it goes on: halting taught standing still (benchmarks/results/adept.md).
 
 Of the paper we know the loop, H = 5 and SAC; networks, weights and schedule are ours: clipped ratios of single actions,
 tempered to a floor of effective samples; the reward is learned once, from (s, a, s'); SAC learns from imagined and
@@ -141,7 +141,7 @@ PRESETS = {"default": DEFAULT, "tiny": TINY, "paper": PAPER}
 
 RECIPE = Recipe(
     name="adept",
-    system="ADEPT: diffusion on states, weighted for the policy that SAC learns in it; penalty and halting",
+    system="ADEPT: diffusion on states, weighted for the policy that SAC learns in it; a penalty",
     paper="arXiv 2405.19878",
     needs="a task with an expert, or your own data with rewards; paper: a GPU",
     status="all stages run on states; no return gained by weights (benchmarks/results/adept.md)",
