@@ -122,6 +122,10 @@ EXAMPLES = {
     ),
     "WrittenReward": lambda: rewards.WrittenReward(rewards.RewardConfig("terms", terms=("-2 effort",)), ("x", "y")),
     "SuccessClassifier": lambda: rewards.SuccessClassifier(5, rewards.ClassifierConfig(members=2, hidden=(8,))),
+    "GuidedDiffusion": lambda: world_models.GuidedDiffusion(
+        space(), world_models.GuidedDiffusionConfig(width=8, depth=1, noises=2)
+    ),
+    "SquashedPolicy": lambda: policies.SquashedPolicy(5, ACTIONS, policies.SquashedPolicyConfig(hidden=(8,), chunk=2)),
     "TanhPolicy": lambda: policies.TanhPolicy(5, ACTIONS, policies.TanhPolicyConfig(hidden=(8,), chunk=2)),
     "TransitionSpace": space,
 }

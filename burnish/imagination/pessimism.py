@@ -12,7 +12,7 @@ from burnish.config import within
 from burnish.errors import InputError
 from burnish.rewards import Outcome
 
-Rule = Literal["halt", "penalty", "none"]
+Rule = Literal["halt", "penalty", "both", "none"]
 
 CEILING = 10.0
 """Thresholds of uncertainty beyond which the penalty grows no more: far from the data its size means nothing, and a
@@ -51,7 +51,7 @@ class PessimismConfig:
 
     rule: Rule = "halt"
     """halt: an episode ends, without reward, where an uncertainty passes its threshold (MOReL); penalty: the reward is
-    less by it (MOPO, RWM-O); none: it is only measured."""
+    less by it (MOPO, RWM-O); both (ADEPT); none: it is only measured."""
     weight: float = within(1.0, 0)
     """Of the penalty: what one threshold of uncertainty costs in one transition."""
     combine: Literal["max", "sum"] = "max"
@@ -119,12 +119,10 @@ class Pessimism:
         reward, counted = outcome.reward, self._counted(relative)
         if self.rule == "none" or not counted:
             return outcome, torch.zeros_like(outcome.terminated)
-        if self.rule == "halt":
-            halted = self.over(relative, reward)
-        else:
-            stacked = torch.stack(counted)
-            # No penalty is right for a state that is no number: its episode ends.
-            halted = ~stacked.isfinite().all(0)
+        stacked = torch.stack(counted)
+        # No penalty is right for a state that is no number: its episode ends.
+        halted = self.over(relative, reward) if self.rule in ("halt", "both") else ~stacked.isfinite().all(0)
+        if self.rule in ("penalty", "both"):
             costs = stacked.clamp(0, CEILING)
             cost = costs.amax(0) if self.combine == "max" else costs.sum(0)
             outcome = replace(outcome, reward=reward - self.weight * cost)

@@ -7,6 +7,7 @@ from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from burnish.policies.given import GivenConfig
 from burnish.policies.pictures import PicturePolicy, PicturePolicyConfig
 from burnish.policies.robot import RobotPolicy, observation_shapes
+from burnish.policies.squashed import SquashedPolicy, SquashedPolicyConfig
 from burnish.policies.tanh import TanhPolicy, TanhPolicyConfig
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "PicturePolicyConfig",
     "Policy",
     "RobotPolicy",
+    "SquashedPolicy",
+    "SquashedPolicyConfig",
     "TanhPolicy",
     "TanhPolicyConfig",
     "check_same_features",

@@ -1,7 +1,9 @@
 """Reinforcement learning: experience, learners, the choice of the best iterate."""
 
+from burnish.rl.adapting import Adapting, AdaptingConfig, Known
 from burnish.rl.advantages import generalised_advantages
 from burnish.rl.dreamer import Dreamer, DreamerConfig
+from burnish.rl.importance import WeightingConfig, importance_weights, log_ratios
 from burnish.rl.iql import IQL, IQLConfig
 from burnish.rl.learner import Experience, Judgement, Learner, Score
 from burnish.rl.mixed import MixedTransitions
@@ -9,20 +11,26 @@ from burnish.rl.planning import Planner, PlanningConfig
 from burnish.rl.planning_agent import PlanningAgent
 from burnish.rl.ppo import PPO, PPOConfig
 from burnish.rl.refine import RefineConfig, Refinement, refine
+from burnish.rl.replay_buffer import ReplayBuffer
 from burnish.rl.rollout import EnvExperience, Rollout
+from burnish.rl.sac import SAC, SACConfig
 from burnish.rl.td3_bc import TD3BC, TD3BCConfig
 from burnish.rl.transitions import TransitionBatch, Transitions
 
 __all__ = [
     "IQL",
     "PPO",
+    "SAC",
     "TD3BC",
+    "Adapting",
+    "AdaptingConfig",
     "Dreamer",
     "DreamerConfig",
     "EnvExperience",
     "Experience",
     "IQLConfig",
     "Judgement",
+    "Known",
     "Learner",
     "MixedTransitions",
     "PPOConfig",
@@ -31,11 +39,16 @@ __all__ = [
     "PlanningConfig",
     "RefineConfig",
     "Refinement",
+    "ReplayBuffer",
     "Rollout",
+    "SACConfig",
     "Score",
     "TD3BCConfig",
     "TransitionBatch",
     "Transitions",
+    "WeightingConfig",
     "generalised_advantages",
+    "importance_weights",
+    "log_ratios",
     "refine",
 ]

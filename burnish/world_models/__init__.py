@@ -8,6 +8,7 @@ from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConf
 from burnish.world_models.encoded import LATENT, Encoded, as_states, with_latents
 from burnish.world_models.forecasts import Forecasts, GRUEnsembleConfig
 from burnish.world_models.gru_ensemble import GRUEnsemble, GRUState
+from burnish.world_models.guided_diffusion import GuidedDiffusion, GuidedDiffusionConfig, WeightedWindows
 from burnish.world_models.history import (
     STATE_KEY,
     HistoryConfig,
@@ -48,6 +49,8 @@ __all__ = [
     "GRUEnsemble",
     "GRUEnsembleConfig",
     "GRUState",
+    "GuidedDiffusion",
+    "GuidedDiffusionConfig",
     "HistoryConfig",
     "HistoryState",
     "InverseDynamics",
@@ -76,6 +79,7 @@ __all__ = [
     "SupportConfig",
     "Trajectory",
     "TransitionSpace",
+    "WeightedWindows",
     "WorldModel",
     "as_states",
     "learned_dimensions",

@@ -68,24 +68,38 @@ class DiffusionWorldModel(Observed):
         self, state: HistoryState, action: Float[Tensor, "B A"], generator: torch.Generator | None = None
     ) -> HistoryState:
         """Sample the next frame with the configured number of denoising steps."""
+        shape = (len(action), len(self.space.learned_dims))
+        start = torch.randn(shape, generator=generator, device=action.device)
+        return self.space.advance(state, action, self._from_noise(state, action, start))
+
+    def _from_noise(
+        self, state: HistoryState, action: Float[Tensor, "B A"], start: Float[Tensor, "kB d"]
+    ) -> Float[Tensor, "kB d"]:
+        """What k times B rows of noise become, those of the first noise of each transition first."""
         context = self.network.embed_context(self.space.context(state, action))
+        context = context.repeat(len(start) // len(context), 1)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             return self.denoise(x, torch.full((1, 1), sigma, device=x.device), context)
 
-        shape = (len(action), len(self.space.learned_dims))
-        delta = sample(denoise, shape, self.config.sampler, generator, action.device)
-        return self.space.advance(state, action, delta)
+        return sample(denoise, tuple(start.shape), self.config.sampler, None, start.device, start=start)
 
     def loss(self, batch: WindowBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of F_θ, averaged over the predicted frames of each window (World4RL Eq. 7)."""
+        wrong, error = self._errors(batch)
+        losses = [each.square().mean() for each in wrong]
+        loss = torch.stack(losses).mean()
+        return loss, {"loss_first": losses[0].detach(), "loss_last": losses[-1].detach(), "denoised_mse": error}
+
+    def _errors(self, batch: WindowBatch) -> tuple[list[Float[Tensor, "B d"]], Tensor]:
+        """The error of F_θ at each predicted frame, and the last one's mean squared error of what was denoised."""
         config, frames = self.config, self.space.config.frames
         future = self.space.normaliser.normalise(batch.observation[STATE_KEY][:, frames:])
         if future.shape[1] < config.rollout_steps:
             raise ValueError(
                 f"windows have {future.shape[1]} following frames, rollout_steps is {config.rollout_steps}"
             )
-        state, losses, error = self.space.window_state(batch), [], torch.zeros(())
+        state, found, error = self.space.window_state(batch), [], torch.zeros(())
         for step in range(config.rollout_steps):
             action = batch.action[:, frames - 1 + step]
             state = self._disturb(state)
@@ -94,12 +108,11 @@ class DiffusionWorldModel(Observed):
             context = self.network.embed_context(self.space.context(state, action))
             network = functools.partial(self.network, context=context)
             wrong, clean = denoising_error(network, target, sigma, torch.randn_like(target), config.sigma_data)
-            losses.append(wrong.square().mean())
+            found.append(wrong)
             with torch.no_grad():
                 error = (clean - target).square().mean()
                 state = self.space.advance(state, action, clean)
-        loss = torch.stack(losses).mean()
-        return loss, {"loss_first": losses[0].detach(), "loss_last": losses[-1].detach(), "denoised_mse": error}
+        return found, error
 
     def _disturb(self, state: HistoryState) -> HistoryState:
         # A model that only ever sees true pasts drifts on its own predictions; a little noise teaches it to return.

@@ -53,13 +53,16 @@ def sample(
     generator: torch.Generator | None,
     device: torch.device,
     offset: float = 0.0,
+    start: Tensor | None = None,
 ) -> Tensor:
     """Draw a sample of `shape`; the start noise has standard deviation sigma_max (and `offset_noise`'s `offset`).
+
+    With `start`, noise of variance one, nothing is drawn.
 
     `denoise(x, sigma)` is D_θ. Heun calls it twice a step, except on the last, which goes to σ = 0.
     """
     levels = karras_levels(config)
-    x = levels[0] * offset_noise(shape, offset, generator, device)
+    x = levels[0] * (offset_noise(shape, offset, generator, device) if start is None else start)
     for sigma, following in itertools.pairwise(levels):
         slope = (x - denoise(x, sigma)) / sigma
         moved = x + slope * (following - sigma)

@@ -46,6 +46,13 @@ def test_a_penalty_by_hand(combine, cost):
     assert halted.tolist() == found.terminated.tolist() == [False, False, False, True]
 
 
+def test_both_is_a_penalty_that_halts():
+    """Half a unit for each threshold as long as none is passed; then the worst."""
+    found, halted = Pessimism(rule="both", weight=0.5, halt_reward=-20.0).apply(outcome(), UNSURE)
+    assert found.reward.tolist() == pytest.approx([1 - 0.25, 2 - 0.5, -20, -20])
+    assert halted.tolist() == found.terminated.tolist() == [False, False, True, True]
+
+
 def test_a_penalty_has_a_ceiling_and_is_no_bonus():
     found, halted = Pessimism(rule="penalty").apply(outcome(), relative([1e9, -5.0, 0.0, math.inf]))
     assert found.reward.tolist() == [1 - CEILING, 2, 3, 0] and halted.tolist() == [False] * 3 + [True]

@@ -25,7 +25,7 @@ from burnish.recipes.stages.refining import inside, simulator_steps
 from burnish.recipes.stages.training import recorded_features, train
 from burnish.report.section import save_sections
 from burnish.report.sections_worth import start_section
-from burnish.training import TrainingConfig
+from burnish.training import TrainingConfig, Validate
 
 BLIND = 0.5
 """Share of the recorded success below which imagination is said to be blind. On the design seed refinement brought 15
@@ -98,7 +98,13 @@ def cloned_episodes(dataset: Dataset, best_share: float = 0.25) -> Dataset:
 
 
 def clone(
-    context: StageContext, how: Cloning, policy: Policy, features: Sequence[Tensor], episodes: Dataset, seed: int
+    context: StageContext,
+    how: Cloning,
+    policy: Policy,
+    features: Sequence[Tensor],
+    episodes: Dataset,
+    seed: int,
+    validate: Validate | None = None,
 ) -> None:
     """Train `policy` on the chunks of actions that `episodes` show at each frame.
 
@@ -106,7 +112,7 @@ def clone(
     """
     frames, chunks = action_chunks(episodes, policy.config.chunk)
     pairs = _Pairs(torch.cat([version[frames] for version in features]), chunks.repeat(len(features), 1, 1), how.noise)
-    train(context, policy, pairs, how.training, seed)
+    train(context, policy, pairs, how.training, seed, validate)
 
 
 class _Pairs:

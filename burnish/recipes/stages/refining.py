@@ -1,6 +1,7 @@
 """Refinement in imagination: the learner, the start states of the data, and the choice of the iterate."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -9,17 +10,31 @@ from burnish.data import Dataset
 from burnish.errors import RunError
 from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_evaluation
 from burnish.pipeline import StageContext
-from burnish.policies import Agent, check_same_features
+from burnish.policies import Agent, Policy, check_same_features
 from burnish.recipes.base import Models
 from burnish.recipes.stages.imagining import imagined
 from burnish.report.compose import read_rows
 from burnish.report.section import save_sections
 from burnish.report.sections_policies import refinement_section
-from burnish.rl import PPO, Dreamer, DreamerConfig, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
+from burnish.rl import (
+    PPO,
+    SAC,
+    Dreamer,
+    DreamerConfig,
+    EnvExperience,
+    Judgement,
+    Learner,
+    PPOConfig,
+    RefineConfig,
+    SACConfig,
+    refine,
+)
 from burnish.training import current
 from burnish.world_models import Encoded, WorldModel
 
-_LEARNERS = {PPOConfig: PPO, DreamerConfig: Dreamer}
+_LEARNERS = {PPOConfig: PPO, DreamerConfig: Dreamer, SACConfig: SAC}
+Makes = Callable[[Policy, ImaginedEnv], Learner]
+"""The learner of a policy in an environment."""
 
 
 def refine_policy(
@@ -28,11 +43,29 @@ def refine_policy(
     data: Dataset,
     models: Models,
     imagination: ImaginationConfig,
-    learner: PPOConfig | DreamerConfig,
+    learner: PPOConfig | DreamerConfig | SACConfig,
     refinement: RefineConfig,
     seed: int,
 ) -> Agent:
-    """Start states from the data, actions from the policy, consequences from the world model, reward from `models`.
+    """Start states from the data, actions from the policy, consequences from the world model, reward from `models`."""
+
+    def make(policy: Policy, env: ImaginedEnv) -> Learner:
+        return _LEARNERS[type(learner)](policy, env.feature_dim, learner, current())
+
+    return refine_with(context, policy, data, models, imagination, make, refinement, seed)
+
+
+def refine_with(
+    context: StageContext,
+    policy: Agent,
+    data: Dataset,
+    models: Models,
+    imagination: ImaginationConfig,
+    make: Makes,
+    refinement: RefineConfig,
+    seed: int,
+) -> Agent:
+    """As `refine_policy`, with a learner that `make` makes; iterates are compared in `models` as they are at first.
 
     Without any interaction: the simulator's steps are counted, and one is an error.
     """
@@ -50,7 +83,7 @@ def refine_policy(
     limit = -(-time_limit(data) // chunk)
     # The same on every process: the critic begins with the same weights.
     torch.manual_seed(seed)
-    learns = _LEARNERS[type(learner)](agent.policy, env.feature_dim, learner, current())
+    learns = make(agent.policy, env)
     with context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
             learns,
