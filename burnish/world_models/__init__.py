@@ -25,6 +25,7 @@ from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
 from burnish.world_models.several import SeveralWorlds
 from burnish.world_models.support import DataSupport, SupportConfig
+from burnish.world_models.trajectories import TrajectoryConfig, TrajectoryDenoiser, TrajectoryState, TrajectoryWindows
 
 __all__ = [
     "LATENT",
@@ -65,6 +66,10 @@ __all__ = [
     "SpeedConfig",
     "State",
     "SupportConfig",
+    "TrajectoryConfig",
+    "TrajectoryDenoiser",
+    "TrajectoryState",
+    "TrajectoryWindows",
     "TransitionSpace",
     "WorldModel",
     "as_states",
