@@ -25,9 +25,9 @@ class GuidanceConfig:
     mode: Literal["score", "sample", "none"] = "score"
     """score: actions follow the gradient of the policy's log-probability at the states as they are believed so far.
     sample: they are drawn anew from the policy at each level. none: they stay what they began as."""
-    sampler: SamplerConfig = SamplerConfig(steps=32, sigma_max=80.0)
+    sampler: SamplerConfig = SamplerConfig(steps=16, sigma_max=80.0)
     """Levels of noise (128 of a cosine schedule)."""
-    scale: float = within(0.05, 0, 1, open_low=True, open_high=True)
+    scale: float = within(0.1, 0, 1, open_low=True, open_high=True)
     """Step along the score of standardised actions at first; 1 would put every action on the policy's mean."""
     tuning_rate: float = within(1.0, 0)
     """Change of the scale's logarithm for each 1 by which the deviation is off, after each pass; 0: never tuned."""

