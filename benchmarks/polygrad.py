@@ -43,9 +43,11 @@ from burnish.recipes.stages.refining import refine_policy
 from burnish.simulators.settings import SimulatorConfig
 from burnish.storage import read_json, write_json
 from burnish.training import ALONE
-from burnish.world_models import SamplerConfig, TrajectoryDenoiser, TrajectoryState
+from burnish.world_models import SamplerConfig, TrajectoryDenoiser, TrajectoryState, TrajectoryWindows
 
 TUNING = 40
+MEAN_AT = 5.0
+"""A level of noise at which nothing is seen of the trajectory, so that its mean is what is predicted."""
 
 
 def settings(args: argparse.Namespace) -> PolyGRAD:
@@ -97,13 +99,14 @@ class Simulator:
         self.env: Any = gymnasium.make(name).unwrapped
         self.positions = self.env.model.nq
 
-    def replay(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """Observations (T, D) after each of the actions (T, A) in [-1, 1], from the observation `start` (D,)."""
+    def replay(self, start: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Observations (T, D) and rewards (T,) of the actions (T, A) in [-1, 1], from the observation `start` (D,)."""
         self.env.reset(seed=0)
         self.env.set_state(np.append(0.0, start[: self.positions - 1]), start[self.positions - 1 :])
         space = self.env.action_space
         scaled = space.low + (np.clip(actions, -1, 1) + 1) / 2 * (space.high - space.low)
-        return np.stack([self.env.step(action.astype(np.float32))[0] for action in scaled])
+        stepped = [self.env.step(action.astype(np.float32)) for action in scaled]
+        return np.stack([each[0] for each in stepped]), np.array([each[1] for each in stepped])
 
 
 @torch.no_grad()
@@ -124,41 +127,63 @@ def stepwise(world: TrajectoryDenoiser, states: TrajectoryState, policy: Any, st
 
 
 def errors(simulator: Simulator, world: TrajectoryDenoiser, start: Tensor, found: Trajectories) -> dict[str, Any]:
-    """Of the trajectories and of the held first state, by step, under the trajectories' own actions."""
-    true = np.stack(
-        [simulator.replay(*each) for each in zip(start.double().numpy(), found.action.numpy(), strict=True)]
-    )
-    following = world.normaliser.normalise(torch.from_numpy(true).float())
-    # In standard deviations of the data as they are: the normaliser's own may have been raised.
-    wrong, held = (
-        (value - following).square().mean(-1).mean(0).sqrt().tolist()
-        for value in (found.features[:, 1:], found.features[:, :1])
-    )
-    return {"error": wrong, "held": held, "deviation": float(found.deviation), "reached": float(following.abs().mean())}
+    """Of the trajectories and of the held first state, by step, under the trajectories' own actions; mean rewards."""
+    pairs = zip(start.double().numpy(), found.action.numpy(), strict=True)
+    states, rewards = zip(*(simulator.replay(*pair) for pair in pairs), strict=True)
+    following = world.normaliser.normalise(torch.from_numpy(np.stack(states)).float())
+    wrong, held = (_by_step(value, following) for value in (found.features[:, 1:], found.features[:, :1]))
+    reward = {"imagined_reward": float(found.reward.mean()), "true_reward": float(np.mean(rewards))}
+    return {"error": wrong, "held": held, "deviation": float(found.deviation), **reward}
+
+
+def _by_step(found: Tensor, true: Tensor) -> list[float]:
+    return (found - true).square().mean(-1).mean(0).sqrt().tolist()
+
+
+@torch.no_grad()
+def hindsight(world: TrajectoryDenoiser, held_out: Dataset, rows: int, seed: int) -> dict[str, list[float]]:
+    """The mean prediction's error by step on recorded windows, and where their later half has the actions of another.
+
+    What was done later changes nothing about what was before; a denoiser that thinks so reads the policy that recorded.
+    """
+    windows, generator = TrajectoryWindows(held_out, world.config), torch.Generator().manual_seed(seed)
+    drawn = torch.randperm(len(windows.first_frames), generator=generator)[:rows]
+    batch, half = windows.gather(windows.first_frames[drawn]), world.config.horizon // 2
+    true, other = world.normaliser.normalise(batch.observation), batch.action.clone()
+    other[:, half:] = batch.action.roll(1, 0)[:, half:]
+    found = {}
+    for name, actions in (("own", batch.action), ("later_from_others", other)):
+        context = world.context(world.normaliser.normalise(batch.first), actions, batch.known)
+        noise = torch.randn(*true.shape[:2], world.entry, generator=generator)
+        clean = world.denoise(MEAN_AT * noise, MEAN_AT, context)
+        found[name] = _by_step(clean[..., : world.observation_dim], true)[:half]
+    return found
 
 
 def trajectories(
     args: argparse.Namespace, guidance: GuidanceConfig, folder: Path, held_out: Dataset, seed: int
 ) -> dict[str, Any]:
-    """What is wrong with each kind of trajectory of the clone."""
+    """What is wrong with each kind of trajectory of the clone, and with those of the refined policies."""
     world, single = (load(folder / name, TrajectoryDenoiser) for name in ("world_model", "autoregressive"))
-    policy: Any = load_agent(folder / "policy").policy
     simulator, generator = Simulator(args.set.parent.name), torch.Generator().manual_seed(seed)
     drawn = torch.randperm(held_out.num_frames, generator=generator)[: args.starts]
     start = held_out.observations[STATE][drawn]
     states = world.observe(world.initial(len(start)), None, {STATE: start})
-    scale, rows = torch.tensor(guidance.scale), {}
-    for _ in range(TUNING):
-        scale = tuned(scale, guided(world, states, policy, guidance, scale, generator).deviation, guidance)
-    for name, mode in (("guided", "score"), ("drawn anew", "sample"), ("unguided", "none")):
+    found: dict[str, Any] = {}
+    for whose in ("policy", "guided", "stepwise"):
+        policy: Any = load_agent(folder / whose).policy
+        scale, rows = torch.tensor(guidance.scale), {}
+        for _ in range(TUNING):
+            scale = tuned(scale, guided(world, states, policy, guidance, scale, generator).deviation, guidance)
+        for name, mode in (("guided", "score"), ("drawn anew", "sample"), ("unguided", "none")):
+            begun = time.process_time()
+            made = guided(world, states, policy, replace(guidance, mode=mode), scale, generator)
+            rows[name] = {"seconds": time.process_time() - begun, **errors(simulator, world, start, made)}
         begun = time.process_time()
-        found = guided(world, states, policy, replace(guidance, mode=mode), scale, generator)
-        rows[name] = {"seconds": time.process_time() - begun, **errors(simulator, world, start, found)}
-    begun = time.process_time()
-    found = stepwise(single, states, policy, world.config.horizon, seed)
-    rows["autoregressive"] = {"seconds": time.process_time() - begun, **errors(simulator, single, start, found)}
-    rows["guided"]["scale"] = float(scale)
-    return rows
+        made = stepwise(single, states, policy, world.config.horizon, seed)
+        rows["autoregressive"] = {"seconds": time.process_time() - begun, **errors(simulator, single, start, made)}
+        found[whose] = rows | {"scale": float(scale)}
+    return found | {"hindsight": hindsight(world, held_out, 2 * args.starts, seed)}
 
 
 def measured(args: argparse.Namespace, seed: int) -> dict[str, Any]:
@@ -219,9 +244,15 @@ def main() -> None:
         found = measured(args, seed)
         (args.out / f"{args.set.parent.name}-{args.set.name}-{seed}.json").write_text(json.dumps(found))
         print(f"{found['set']}, seed {seed}: behaviour {found['behaviour']:.1f}; seconds {found['training_seconds']}")
-        for name, row in found["trajectories"].items():
-            by_step = " ".join(f"{row['error'][k - 1]:.3f}" for k in (1, 2, 5, len(row["error"])))
-            print(f"| {name} | {by_step} | {row['held'][-1]:.3f} | {row['deviation']:.3f} | {row['seconds']:.1f} |")
+        made = found["trajectories"]
+        for whose in ("policy", "guided", "stepwise"):
+            for name, row in made[whose].items():
+                if name != "scale":
+                    by_step = " ".join(f"{row['error'][k - 1]:.3f}" for k in (1, 2, 5, len(row["error"])))
+                    reward = f"{row['imagined_reward']:.3f} ({row['true_reward']:.3f})"
+                    rest = f"{row['held'][-1]:.3f} | {row['deviation']:.3f} | {reward} | {row['seconds']:.1f}"
+                    print(f"| {whose}: {name} | {by_step} | {rest} |")
+        print(made["hindsight"])
         for name, row in found["returns"].items():
             print(f"| {name} | {row['true']:.1f} ({row['low']:.1f} to {row['high']:.1f}) | {row['seconds']:.0f} |")
 

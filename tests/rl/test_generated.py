@@ -19,7 +19,7 @@ ROWS = 200
 
 @pytest.fixture(scope="module")
 def system():
-    data = toy.dataset(end=1.5)
+    data = toy.dataset(end=toy.END)
     return data, toy.learned(data, steps=300)
 
 
@@ -59,7 +59,7 @@ def test_what_a_learner_gets(system):
     assert rollout.terminated.any() and not (rollout.terminated & rollout.truncated).any() and ended[-1].all()
     assert torch.equal(rollout.features[1:][~ended[:-1]], rollout.next_features[:-1][~ended[:-1]])
     recorded = world.normaliser.normalise(data.observations[STATE])
-    assert torch.cdist(rollout.features[0], recorded).amin(1).max() < 1e-5, "begun at recorded frames"
+    assert torch.cdist(rollout.features[0], recorded).amin(1).max() < 1e-3, "begun at recorded frames"
     lives = ~rollout.terminated
     reached = world.normaliser.denormalise(rollout.next_features)
     assert (rollout.reward + reached.square().sum(-1))[lives].abs().mean() < 0.3

@@ -11,7 +11,8 @@ from burnish.world_models import TrajectoryConfig, TrajectoryDenoiser, Trajector
 A = torch.tensor([[0.95, 0.1], [-0.1, 0.9]])
 B = torch.tensor([[0.0], [0.3]])
 NOISE = 0.02
-CONFIG = TrajectoryConfig(horizon=6, width=96, depth=2, hidden_share=0.3)
+END = 0.8
+CONFIG = TrajectoryConfig(horizon=6, width=96, depth=2, hidden_share=0.3, noise_mean=-0.5)
 
 
 def step(state, action, generator):
@@ -26,7 +27,7 @@ def dataset(episodes=200, length=14, seed=0, end=None) -> Dataset:
     for index in range(episodes):
         state, states, actions = torch.randn(1, 2, generator=generator), [], []
         if end is not None:
-            state[0, 0] = state[0, 0].clamp(max=end)
+            state[0, 0] = state[0, 0].clamp(max=end - 0.01)
         bias = 0.6 * torch.rand(1, generator=generator) - 0.3
         for _ in range(length):
             action = (bias + 0.5 * torch.randn(1, 1, generator=generator)).clamp(-1, 1)
