@@ -4,7 +4,7 @@
 
 One run folder a seed, with the recipe's stages: the denoiser of windows, the clone, A2C on guided trajectories; and
 beside them the same denoiser with windows of one step (autoregressive diffusion), and A2C inside that one with as many
-decisions. Same widths, updates and batches; a trajectory of H steps costs both as many calls of the denoiser, or
+decisions. The same updates and batches; a trajectory of H steps costs both as many calls of the denoiser, or
 nearly: the levels of one window are shared out among H steps.
 
 First the clone's trajectories from recorded states that no model learned from. Their actions are replayed in the
@@ -53,9 +53,10 @@ MEAN_AT = 5.0
 def settings(args: argparse.Namespace) -> PolyGRAD:
     """The recipe's configuration at the size of this measurement."""
     c: PolyGRAD = RECIPE.preset("default")
+    width = args.causal_width if args.network == "causal" else args.width
     return replace(
         c,
-        world_model=replace(c.world_model, width=args.width, depth=args.depth),
+        world_model=replace(c.world_model, network=args.network, width=width, depth=args.depth),
         world_model_training=replace(c.world_model_training, steps=args.steps, batch_size=args.batch),
         imagination=replace(c.imagination, num_envs=args.envs),
         refine=replace(
@@ -69,11 +70,13 @@ def refine(context: StageContext, data: Dataset, limit: int, **settings: Any) ->
     return refine_policy(context, data=replace(data, info=replace(data.info, max_steps=limit)), **settings)
 
 
-def graph(c: PolyGRAD, run: base.RunSpec, limit: int) -> dict[str, Stage]:
+def graph(args: argparse.Namespace, c: PolyGRAD, run: base.RunSpec) -> dict[str, Stage]:
     """The stages that are measured, by name."""
     plan = RECIPE.build(c, run)
     levels = c.imagination.guidance.sampler.steps // c.world_model.horizon
-    alone = replace(c.world_model, horizon=1, hidden_share=0.0, sampler=SamplerConfig(steps=levels, sigma_max=5.0))
+    # The single steps have the published network, whatever that of the windows is.
+    single_size = {"network": "mlp", "width": args.width, "depth": args.depth, "horizon": 1, "hidden_share": 0.0}
+    alone = replace(c.world_model, **single_size, sampler=SamplerConfig(steps=levels, sigma_max=5.0))
     own = {"model": alone, "training": c.world_model_training, "seed": run.seed}
     single = stage(train_world_model, "autoregressive", data=plan.seen.split(c.held_out), **own)
     stepwise = {each: getattr(c.imagination, each) for each in ("num_envs", "starts", "pessimism")}
@@ -81,13 +84,13 @@ def graph(c: PolyGRAD, run: base.RunSpec, limit: int) -> dict[str, Stage]:
     by_steps = {
         "models": inside,
         "imagination": ImaginationConfig(horizon=c.a2c.rollout_steps, **stepwise),
-        "limit": limit,
+        "limit": args.limit,
     }
     return {
         "world": plan.models.world,
         "autoregressive": single,
         "clone": plan.policy,
-        "A2C, guided": stage(refine, "guided", **plan.refined.arguments, limit=limit),
+        "A2C, guided": stage(refine, "guided", **plan.refined.arguments, limit=args.limit),
         "A2C, autoregressive": stage(refine, "stepwise", **{**plan.refined.arguments, **by_steps}),
     }
 
@@ -191,7 +194,7 @@ def measured(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     task, c = f"gym:{args.set.parent.name}", settings(args)
     own = OwnData.of(args.set.absolute())
     run = base.RunSpec("polygrad", own.task(None), seed, own, task)
-    stages, folder = graph(c, run, args.limit), args.out / f"{args.set.parent.name}-{args.set.name}-{seed}"
+    stages, folder = graph(args, c, run), args.out / f"{args.set.parent.name}-{args.set.name}-{seed}"
     with Run.create(folder, "polygrad", run.task, seed, Resolved(run, c).settings()) as opened:
         execute(list(stages.values()), SharedRun(opened, opened.folder, ALONE))
         seconds = {name: opened.stage_info(each.name)["seconds"] for name, each in stages.items()}
@@ -230,7 +233,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--steps", type=int, default=3000, help="of both denoisers")
     parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--network", choices=("mlp", "causal"), default="causal", help="of the denoiser of windows")
     parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--causal-width", type=int, default=96, help="of the causal network, in the place of width")
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--envs", type=int, default=256, help="trajectories of one update")
     parser.add_argument("--iterations", type=int, default=150)

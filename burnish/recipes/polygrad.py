@@ -10,11 +10,14 @@ Where the paper is silent or this differs:
   standardised action, so that one guidance scale fits dimensions of any width. Clips and tuning are the paper's.
 - The paper begins with a random policy and alternates with a simulator. Here the data are recorded once, the world
   model is frozen, and A2C begins at a clone of the best episodes. The online loop is left out.
+- The published denoiser sees all actions for each state. Later actions tell what state the recorded policy must have
+  been in, so guided ones are taken for evidence of rewards that never come (benchmarks/results/polygrad.md). By default
+  the network is causal, with the same weights at every step; `--config.world-model.network mlp` is the published one.
 - After an end the last state is held without reward; A2C sees no such step.
-- Iterates are compared, and the gate plays, step by step: some training windows hide their later actions, so the same
-  denoiser imagines one transition of which the next action alone is known, with few levels. It is an autoregressive use
-  of the model, on longer horizons than it was trained for. Nothing tells where it is not to be trusted: no pessimism.
-- A tanh-Gaussian policy is a clipped Gaussian here; MLP denoiser only.
+- Iterates are compared, and the gate plays, step by step: the same denoiser imagines one transition, with few levels
+  (the MLP has learned to, from windows whose later actions were hidden). It is an autoregressive use of the model, over
+  longer horizons than it was trained for. Nothing tells where it is not to be trusted: there is no pessimism.
+- A tanh-Gaussian policy is a clipped Gaussian here, and the transformer denoiser is left out.
 """
 
 from dataclasses import dataclass, replace
@@ -122,7 +125,7 @@ def keep_reward(context: StageContext, world: TrajectoryDenoiser) -> WorldReward
 DEFAULT = PolyGRAD()
 PAPER = replace(
     DEFAULT,
-    world_model=replace(DEFAULT.world_model, width=1024, depth=6),
+    world_model=replace(DEFAULT.world_model, network="mlp", width=1024, depth=6),
     world_model_training=replace(DEFAULT.world_model_training, steps=100_000, learning_rate=3e-4),
     imagination=replace(
         DEFAULT.imagination,
@@ -134,7 +137,7 @@ PAPER = replace(
 )
 TINY = replace(
     DEFAULT,
-    world_model=replace(DEFAULT.world_model, horizon=5, width=64, depth=2),
+    world_model=replace(DEFAULT.world_model, horizon=5, width=32, depth=3),
     world_model_training=replace(DEFAULT.world_model_training, steps=300, batch_size=128),
     policy=GaussianPolicyConfig(hidden=(64,)),
     pretraining=replace(DEFAULT.pretraining, steps=200),

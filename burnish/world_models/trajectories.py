@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,7 +12,7 @@ from burnish.components import Component
 from burnish.config import within
 from burnish.data import Dataset, Normaliser
 from burnish.errors import InputError
-from burnish.networks import ConditionalResidualMLP, denoising_error, preconditioning
+from burnish.networks import CausalResidualMLP, ConditionalResidualMLP, denoising_error, preconditioning
 from burnish.world_models.base import State
 from burnish.world_models.history import STATE_KEY, fit_normaliser
 from burnish.world_models.sampler import SamplerConfig, sample
@@ -27,18 +27,28 @@ class TrajectoryConfig:
 
     horizon: int = within(10, 1)
     """H, the transitions that are denoised together."""
-    width: int = within(256, 1)
+    network: Literal["mlp", "causal"] = "causal"
+    """mlp: all entries at once, as published. causal: no entry sees what is done after it, and all steps share their
+    weights; a trajectory then cannot read in later actions what state the policy that was recorded must have seen."""
+    width: int = within(96, 1)
     depth: int = within(4, 1)
     noise_mean: float = 0.5
     noise_std: float = within(1.2, 0, open_low=True)
     """Training noise: ln σ ~ N(noise_mean, noise_std²), in standard deviations of the data."""
     hidden_share: float = within(0.3, 0, 1)
     """Share of training windows in which the actions after some first ones are hidden, so that the same denoiser also
-    imagines step by step, before anybody knows what will be done next."""
+    imagines step by step, before anybody knows what will be done next. A causal network needs none and has none."""
     slack: float = within(0.1, 0)
     """How far imagined observations and rewards may leave the data's range, as a share of it."""
     sampler: SamplerConfig = SamplerConfig(steps=2)
     """Of imagination step by step; whole trajectories have the guidance's own levels."""
+
+    def __post_init__(self) -> None:
+        if self.network == "causal" and 2**self.depth < self.horizon:
+            raise InputError(
+                f"world_model.depth: found {self.depth}, with which a causal network sees {2**self.depth} steps; "
+                f"expected world_model.horizon, {self.horizon}, to be no longer"
+            )
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,8 @@ class TrajectoryWindows:
         shape = {"generator": generator, "device": generator.device}
         drawn = torch.randint(len(self.first_frames), (batch_size,), **shape).to(self.dataset.device)
         count = torch.randint(1, self.config.horizon + 1, (batch_size,), **shape)
-        hidden = torch.rand(batch_size, **shape) < self.config.hidden_share
+        share = self.config.hidden_share if self.config.network == "mlp" else 0.0
+        hidden = torch.rand(batch_size, **shape) < share
         count = torch.where(hidden, count, self.config.horizon).to(self.dataset.device)
         return self.gather(self.first_frames[drawn], count)
 
@@ -138,11 +149,11 @@ class TrajectoryDenoiser(Component):
     """D_θ(x; σ | s_0, a_0 … a_{H-1}) of the entries x_k = (s_k, r_k, over_k), k = 1 … H.
 
     The first state is in-painted: at every level of noise the network reads it as it is, and never predicts it.
-    Preconditioning and loss are EDM's (arXiv 2206.00364), around a residual MLP. Actions are never noised in training
-    (the paper's configuration), and may be hidden from some step on.
+    Preconditioning and loss are EDM's (arXiv 2206.00364), around a residual network. Actions are never noised in
+    training (the paper's configuration), and may be hidden from some step on.
 
     It is a world model, too: `imagine` denoises a window of which the first action alone is known, with few levels, and
-    keeps its first transition. Features are the normalised observation.
+    keeps its first transition (a causal network denoises nothing else). Features are the normalised observation.
     """
 
     action_steps = 1
@@ -157,8 +168,11 @@ class TrajectoryDenoiser(Component):
         self.action_dim, self.entry = action_dim, observation_dim + TOLD
         self.normaliser = Normaliser(observation_dim)
         self.reward_normaliser, self.action_normaliser = Normaliser(1), Normaliser(action_dim)
-        context = observation_dim + config.horizon * (action_dim + 1)
-        self.network = ConditionalResidualMLP(config.horizon * self.entry, context, config.width, config.depth)
+        context, size = observation_dim + config.horizon * (action_dim + 1), (config.width, config.depth)
+        if config.network == "causal":
+            self.network = CausalResidualMLP(self.entry, observation_dim, action_dim + 1, config.horizon, *size)
+        else:
+            self.network = ConditionalResidualMLP(config.horizon * self.entry, context, *size)
         self.register_buffer("low", torch.full((self.entry,), -torch.inf))
         self.register_buffer("high", torch.full((self.entry,), torch.inf))
         self.register_buffer("ends", torch.zeros((), dtype=torch.bool))
@@ -237,8 +251,8 @@ class TrajectoryDenoiser(Component):
     def imagine(
         self, state: TrajectoryState, action: Float[Tensor, "B A"], generator: torch.Generator | None = None
     ) -> TrajectoryState:
-        """The first transition of a window whose later actions are hidden."""
-        h = self.config.horizon
+        """The first transition of a window whose later actions are hidden, or of a window that has no other."""
+        h = 1 if self.config.network == "causal" else self.config.horizon
         actions = torch.nn.functional.pad(action[:, None], (0, 0, 0, h - 1))
         known = torch.zeros(len(action), h, dtype=torch.bool, device=action.device)
         known[:, 0] = True

@@ -77,7 +77,7 @@ def test_what_it_learns_from_is_the_policy_s_own(run, data):
 
 def test_two_steps_killed_and_resumed_are_two_steps(data, tmp_path):
     """The denoiser's training goes on from its checkpoint to the same bits."""
-    dataset, config = read_dataset(data), TrajectoryConfig(horizon=4, width=16, depth=1)
+    dataset, config = read_dataset(data), TrajectoryConfig(horizon=4, width=16, depth=2)
 
     def train(folder: Path, stop: bool = False) -> TrajectoryDenoiser:
         torch.manual_seed(0)

@@ -12,7 +12,7 @@ A = torch.tensor([[0.95, 0.1], [-0.1, 0.9]])
 B = torch.tensor([[0.0], [0.3]])
 NOISE = 0.02
 END = 0.8
-CONFIG = TrajectoryConfig(horizon=6, width=96, depth=2, hidden_share=0.3, noise_mean=-0.5)
+CONFIG = TrajectoryConfig(horizon=6, network="mlp", width=96, depth=2, hidden_share=0.3, noise_mean=-0.5)
 
 
 def step(state, action, generator):

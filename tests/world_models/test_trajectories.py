@@ -27,7 +27,7 @@ def of(*episodes):
     return Dataset.from_episodes(episodes, DatasetInfo(fps=10))
 
 
-SMALL = TrajectoryConfig(horizon=3, width=16, depth=1)
+SMALL = TrajectoryConfig(horizon=3, network="mlp", width=16, depth=1)
 
 
 def test_a_window_beyond_an_end_stays_over():
@@ -78,6 +78,25 @@ def test_the_first_state_and_hidden_actions_are_read_as_they_are():
     assert not torch.equal(out(), out(first=first + 1)) and not torch.equal(out(), out(known=known.logical_not()))
 
 
+def test_a_causal_network_reads_nothing_in_later_actions():
+    """An entry depends on the actions that lead to it, and on no later one; of the MLP each one does on all."""
+    for network, seen in (("causal", [False, True, True]), ("mlp", [True] * 3)):
+        world = TrajectoryDenoiser(1, 1, TrajectoryConfig(horizon=3, network=network, width=16, depth=2))
+        torch.nn.init.normal_(world.network.head.weight)
+        for block in world.network.blocks:
+            torch.nn.init.normal_(block.outer.weight)
+        x, action, known = torch.randn(1, 3, 3), torch.zeros(1, 3, 1), torch.ones(1, 3, dtype=torch.bool)
+        other = action.clone()
+        other[:, 1] = 1.0
+        one, two = (world.denoise(x, 1.0, world.context(torch.zeros(1, 1), each, known)) for each in (action, other))
+        assert ((one - two).abs().amax((0, 2)) > 1e-6).tolist() == seen
+
+
+def test_a_causal_network_that_sees_too_little():
+    with pytest.raises(InputError, match=r"world_model\.depth: found 2, with which a causal network sees 4 steps"):
+        TrajectoryConfig(horizon=5, depth=2)
+
+
 @pytest.fixture(scope="module")
 def system():
     data = toy.dataset(end=toy.END)
@@ -85,7 +104,7 @@ def system():
 
 
 def test_one_step_at_a_time_it_follows_the_system(system):
-    """Five steps under random actions: the error is far below holding the last state, rewards are right and ends hardly ever wrong."""
+    """Five steps under random actions: the error is below holding the last state, rewards and ends are right."""
     _, world = system
     generator = torch.Generator().manual_seed(5)
     start = torch.randn(400, 2, generator=generator).clamp(-1, toy.END - 0.1)
