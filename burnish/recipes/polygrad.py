@@ -159,7 +159,7 @@ RECIPE = Recipe(
     system="PolyGRAD: whole trajectories of states and rewards denoised at once under the policy's score, A2C",
     paper="arXiv 2312.08533",
     needs="your own data with rewards; paper: a GPU",
-    status="all stages run on states; measured on one small set, no gain over its clone (benchmarks/results/polygrad.md)",
+    status="works; measured on one small set, no gain over its clone there (benchmarks/results/polygrad.md)",
     build=recipe,
     presets=PRESETS,
 )

@@ -55,7 +55,7 @@ class GeneratedExperience:
         return deviation
 
     def _generate(self, policy: Scored, generator: torch.Generator) -> Trajectories:
-        states = self.starts.sample(self.num_envs, self.generator)
+        states: Any = self.starts.sample(self.num_envs, self.generator)
         found = guided(self.world, states, policy, self.guidance, self.scale, generator)
         self.imagined_steps += found.reward.numel()
         self.scale = tuned(self.scale, found.deviation, self.guidance)
