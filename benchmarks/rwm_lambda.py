@@ -30,8 +30,8 @@ from burnish.recipes.comparing import BaselineConfig
 from burnish.recipes.methods import train_iql, train_td3_bc
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.runs import Resolved
-from burnish.recipes.rwm import RECIPE, RWM, clone_policy, models
-from burnish.recipes.stages.cloning import Cloning
+from burnish.recipes.rwm import RECIPE, RWM, models
+from burnish.recipes.stages.cloning import Cloning, clone_newest
 from burnish.recipes.stages.gate import plays
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import inside, refine_policy
@@ -94,7 +94,7 @@ def graph(c: RWM, run: base.RunSpec, baselines: BaselineConfig, limit: int) -> t
     policies = {"%BC": plan.policy}
     how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=1.0)
     world = plan.models.world
-    policies["BC"] = stage(clone_policy, "bc", data=plan.seen.whole, world=world, how=how, seed=run.seed, task=run.task)
+    policies["BC"] = stage(clone_newest, "bc", data=plan.seen.whole, world=world, how=how, seed=run.seed, task=run.task)
     for name, body in (("TD3+BC", train_td3_bc), ("IQL", train_iql)):
         word = body.__name__.removeprefix("train_")
         own = {"data": plan.seen.whole, "policy": plan.policy, "baseline": baselines.of(word), "seed": run.seed}

@@ -120,6 +120,10 @@ EXAMPLES = {
     "SeveralWorlds": lambda: world_models.SeveralWorlds(
         tuple(world_models.DiffusionWorldModel(space(), world_models.DiffusionConfig(8, 1)) for _ in range(2))
     ),
+    "TrajectoryDenoiser": lambda: world_models.TrajectoryDenoiser(
+        4, 2, world_models.TrajectoryConfig(horizon=3, width=8, depth=2)
+    ),
+    "WorldReward": rewards.WorldReward,
     "WrittenReward": lambda: rewards.WrittenReward(rewards.RewardConfig("terms", terms=("-2 effort",)), ("x", "y")),
     "SuccessClassifier": lambda: rewards.SuccessClassifier(5, rewards.ClassifierConfig(members=2, hidden=(8,))),
     "GuidedDiffusion": lambda: world_models.GuidedDiffusion(
@@ -156,6 +160,10 @@ def behaviour(component):
         return torch.cat([behaviour(component.dense), behaviour(component.classifier)])
     if isinstance(component, rewards.WrittenReward):
         return component.function({}, torch.ones(3, ACTIONS), {}).reward
+    if isinstance(component, rewards.WorldReward):
+        reached = world_models.TrajectoryState(torch.zeros(3, DIM), torch.arange(3.0), torch.zeros(3))
+        world = EXAMPLES["TrajectoryDenoiser"]()
+        return rewards.as_reward(world, component)(reached, torch.ones(3, ACTIONS), reached).reward
     if isinstance(component, rewards.RewardHead):
         features = torch.linspace(-1, 1, 10).view(2, 5)
         return torch.cat([*component(features, torch.ones(2, ACTIONS), 2 * features), component.threshold[None]])

@@ -2,12 +2,15 @@
 
 from burnish.imagination.env import ImaginationConfig, ImaginedEnv
 from burnish.imagination.evaluate import ImaginedEvaluation, imagined_evaluation, imagined_play
+from burnish.imagination.guidance import GuidanceConfig, GuidedConfig, Trajectories, guided
 from burnish.imagination.labelled import imagined_frames, imagined_transitions, recorded_transitions
 from burnish.imagination.pessimism import Pessimism, PessimismConfig, Uncertainty, with_own
 from burnish.imagination.rollout import Imagined, Models, given, recorded, rollout, transitions
 from burnish.imagination.start_states import StartConfig, StartStates
 
 __all__ = [
+    "GuidanceConfig",
+    "GuidedConfig",
     "ImaginationConfig",
     "Imagined",
     "ImaginedEnv",
@@ -17,8 +20,10 @@ __all__ = [
     "PessimismConfig",
     "StartConfig",
     "StartStates",
+    "Trajectories",
     "Uncertainty",
     "given",
+    "guided",
     "imagined_evaluation",
     "imagined_frames",
     "imagined_play",

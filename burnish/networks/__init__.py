@@ -2,6 +2,7 @@
 
 from burnish.networks.action_encoding import ActionEncoding, action_encoding
 from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_widths, picture_channels
+from burnish.networks.causal import CausalResidualMLP
 from burnish.networks.conditioning import ContextEmbedding, StepCondition
 from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.edm import denoising_error, preconditioning
@@ -30,6 +31,7 @@ __all__ = [
     "S5",
     "UNET_PRESETS",
     "ActionEncoding",
+    "CausalResidualMLP",
     "ConditionalResidualMLP",
     "ContextEmbedding",
     "DiT",

@@ -23,9 +23,8 @@ from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
 from burnish.pipeline import Reading, stage
 from burnish.policies import SquashedPolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
-from burnish.recipes.rwm import SMALL, clone_policy
 from burnish.recipes.stages.adapting import adapt_policy, fit_behaviour, train_guided
-from burnish.recipes.stages.cloning import Cloning
+from burnish.recipes.stages.cloning import SMALL, Cloning, clone_newest
 from burnish.recipes.stages.data import Recorded, own_data
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.latent import PlayConfig, record_play
@@ -86,7 +85,7 @@ def recipe(c: ADEPT, run: RunSpec) -> Plan:
     imagined = models(c, recorded.split(c.held_out), run.seed)
     how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=c.reward.best_share)
     settings = {"how": how, "seed": run.seed, "task": run.task}
-    policy = stage(clone_policy, "policy", data=recorded.whole, world=imagined.world, **settings)
+    policy = stage(clone_newest, "policy", data=recorded.whole, world=imagined.world, **settings)
     # π_b, for the weights.
     density = Cloning(c.policy, c.behaviour_training, c.cloning_noise)
     settings = {"policy": policy, "how": density, "seed": run.seed}

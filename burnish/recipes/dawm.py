@@ -25,8 +25,7 @@ from burnish.networks import TrajectoryNetworkConfig
 from burnish.pipeline import Reading, stage
 from burnish.policies import GaussianPolicyConfig, TanhPolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
-from burnish.recipes.rwm import clone_policy
-from burnish.recipes.stages.cloning import Cloning
+from burnish.recipes.stages.cloning import SMALL, Cloning, clone_newest
 from burnish.recipes.stages.data import Recorded, own_data
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.offline import OFFLINE, LearnerName
@@ -42,8 +41,6 @@ from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig
 from burnish.rl import IQLConfig, TD3BCConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import InverseDynamicsConfig, ReturnDiffusionConfig
-
-SMALL = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def recipe(c: DAWM, run: RunSpec) -> Plan:
     synthetic = stage(synthesise, "synthetic", world=world.world, inverse=inverse, **settings)
     how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=c.reward.best_share)
     settings = {"data": recorded.whole, "how": how, "seed": run.seed, "task": run.task}
-    policy = stage(clone_policy, "policy", world=world.world, **settings)
+    policy = stage(clone_newest, "policy", world=world.world, **settings)
     # TD3+BC or IQL, on both kinds of transitions.
     settings = {"share": c.synthetic_share, "learner": c.learner, "settings": c.learners.of(c.learner)}
     settings |= {"data": recorded.whole, "seed": run.seed}

@@ -12,27 +12,24 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from burnish.components import build
 from burnish.config import within
-from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
 from burnish.pipeline import Reading, StageContext, stage
-from burnish.policies import Agent, GaussianPolicyConfig
+from burnish.policies import GaussianPolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
-from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes
+from burnish.recipes.stages.cloning import SMALL, Cloning, clone_newest
 from burnish.recipes.stages.data import Recorded, Split, own_data
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.stages.training import recorded_features, reward_of, train, validation
+from burnish.recipes.stages.training import reward_of, train, validation
 from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig, calibrate
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
-from burnish.world_models import Forecasts, GRUEnsemble, GRUEnsembleConfig, HistoryConfig, ObservationHistory
+from burnish.world_models import Forecasts, GRUEnsemble, GRUEnsembleConfig
 
-SMALL = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
 PRECISION = 0.9
 """Of terminations on held-out transitions; what the world model's head says less surely is no end."""
 
@@ -74,7 +71,7 @@ def recipe(c: RWM, run: RunSpec) -> Plan:
     imagined = models(c, recorded.split(c.held_out), run.seed)
     how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=c.reward.best_share)
     settings = {"how": how, "seed": run.seed, "task": run.task}
-    policy = stage(clone_policy, "policy", data=recorded.whole, world=imagined.world, **settings)
+    policy = stage(clone_newest, "policy", data=recorded.whole, world=imagined.world, **settings)
     settings = {"imagination": c.imagination, "learner": c.ppo, "refinement": c.refine, "seed": run.seed}
     refined = stage(refine_policy, "refined", policy=policy, data=recorded.whole, models=imagined, **settings)
     return finish(run, c, models, Parts(data, recorded, policy, imagined, refined))
@@ -104,17 +101,6 @@ def train_world_model(
         world.end_threshold.fill_(found.threshold)
         context.record("termination", {name: getattr(found, name) for name in ("precision", "recall", "positives")})
     return world
-
-
-def clone_policy(context: StageContext, data: Dataset, world: GRUEnsemble, how: Cloning, seed: int, task: str) -> Agent:
-    """Where PPO begins: the best episodes, cloned; it reads the newest observation alone."""
-    observer = ObservationHistory(data.observation_dim, data.action_dim, HistoryConfig(frames=1)).to(context.device)
-    observer.normaliser.load_state_dict(world.normaliser.state_dict())
-    torch.manual_seed(seed)
-    policy = build(how.policy, observer.feature_dim, data.action_dim).to(context.device)
-    chosen = cloned_episodes(data, how.best_share)
-    clone(context, how, policy, [recorded_features(observer, chosen)], chosen, seed)
-    return Agent(observer, policy, task, data.info.scaling)
 
 
 DEFAULT = RWM()

@@ -2,10 +2,18 @@
 
 from burnish.rewards.base import CalibratedClassifier
 from burnish.rewards.calibration import Calibration, calibrate
-from burnish.rewards.chosen import RewardAndSuccess, RewardConfig, WrittenReward, as_reward, relabelled
+from burnish.rewards.chosen import RewardAndSuccess, RewardConfig, WorldReward, WrittenReward, as_reward, relabelled
 from burnish.rewards.contrastive import ContrastiveClassifier, ContrastiveConfig
 from burnish.rewards.frame_classifier import FrameClassifier, FrameClassifierConfig
-from burnish.rewards.outcome import EndsWithWorld, LearnedReward, Outcome, Reward, SuccessReward, expected
+from burnish.rewards.outcome import (
+    EndsWithWorld,
+    ImaginedReward,
+    LearnedReward,
+    Outcome,
+    Reward,
+    SuccessReward,
+    expected,
+)
 from burnish.rewards.reward_head import RewardHead, RewardHeadConfig, RewardTransitions, TransitionSampler
 from burnish.rewards.success_classifier import (
     BalancedFrames,
@@ -25,6 +33,7 @@ __all__ = [
     "FrameClassifier",
     "FrameClassifierConfig",
     "FunctionReward",
+    "ImaginedReward",
     "LearnedReward",
     "Outcome",
     "Reward",
@@ -38,6 +47,7 @@ __all__ = [
     "SuccessReward",
     "TermConfig",
     "TransitionSampler",
+    "WorldReward",
     "WrittenReward",
     "as_reward",
     "calibrate",

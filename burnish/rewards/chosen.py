@@ -14,7 +14,7 @@ from burnish.config import within
 from burnish.data import ActionScaling, Dataset
 from burnish.errors import InputError
 from burnish.rewards.base import CalibratedClassifier
-from burnish.rewards.outcome import EndsWithWorld, Features, LearnedReward, Reward, SuccessReward
+from burnish.rewards.outcome import EndsWithWorld, Features, ImaginedReward, LearnedReward, Reward, SuccessReward
 from burnish.rewards.reward_head import RewardHead, RewardHeadConfig
 from burnish.rewards.terms import Function, FunctionReward, RewardTerms, reward_function, written_term
 
@@ -107,6 +107,13 @@ class WrittenReward(Component):
         self.function, self.state_names, self.scaling = config.written(), state_names, scaling
 
 
+class WorldReward(Component):
+    """Says that the world model imagines the rewards itself, so that nothing else had to be learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
 class RewardAndSuccess(Component):
     """A dense reward, and a classifier of the success that ends episodes."""
 
@@ -126,6 +133,8 @@ def _of_kept(world_model: Features, kept: Component) -> Reward:
         return LearnedReward(world_model, kept)
     if isinstance(kept, WrittenReward):
         return FunctionReward(world_model, kept.function, kept.state_names, kept.scaling)
+    if isinstance(kept, WorldReward):
+        return ImaginedReward(world_model)  # type: ignore[arg-type]
     if isinstance(kept, RewardAndSuccess):
         return SuccessReward(world_model, kept.classifier, _of_kept(world_model, kept.dense))
     assert isinstance(kept, CalibratedClassifier)

@@ -101,6 +101,26 @@ class LearnedReward:
         return self.head(self.world_model.features(state), action, self.world_model.features(following))
 
 
+class Earns(Protocol):
+    """A world model that imagines rewards beside states."""
+
+    def earned(self, state: Any) -> Float[Tensor, " B"]:
+        """What was earned on arriving in the state."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImaginedReward:
+    """What the world model itself imagined."""
+
+    world_model: Earns
+
+    def __call__(self, state: Any, action: Float[Tensor, "B A"], following: Any) -> Outcome:
+        """The outcome of a transition."""
+        reward = self.world_model.earned(following)
+        return Outcome(reward, torch.zeros_like(reward, dtype=torch.bool))
+
+
 class Ends(Features, Protocol):
     """A world model that tells terminations itself."""
 

@@ -1,8 +1,10 @@
 """Reinforcement learning: experience, learners, the choice of the best iterate."""
 
+from burnish.rl.a2c import A2C, A2CConfig
 from burnish.rl.adapting import Adapting, AdaptingConfig, Known
 from burnish.rl.advantages import generalised_advantages
 from burnish.rl.dreamer import Dreamer, DreamerConfig
+from burnish.rl.generated import GeneratedExperience
 from burnish.rl.importance import WeightingConfig, importance_weights, log_ratios
 from burnish.rl.iql import IQL, IQLConfig
 from burnish.rl.learner import Experience, Judgement, Learner, Score
@@ -18,16 +20,19 @@ from burnish.rl.td3_bc import TD3BC, TD3BCConfig
 from burnish.rl.transitions import TransitionBatch, Transitions
 
 __all__ = [
+    "A2C",
     "IQL",
     "PPO",
     "SAC",
     "TD3BC",
+    "A2CConfig",
     "Adapting",
     "AdaptingConfig",
     "Dreamer",
     "DreamerConfig",
     "EnvExperience",
     "Experience",
+    "GeneratedExperience",
     "IQLConfig",
     "Judgement",
     "Known",

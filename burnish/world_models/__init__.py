@@ -29,6 +29,7 @@ from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
 from burnish.world_models.several import SeveralWorlds
 from burnish.world_models.support import DataSupport, SupportConfig
+from burnish.world_models.trajectories import TrajectoryConfig, TrajectoryDenoiser, TrajectoryState, TrajectoryWindows
 
 __all__ = [
     "LATENT",
@@ -78,6 +79,10 @@ __all__ = [
     "State",
     "SupportConfig",
     "Trajectory",
+    "TrajectoryConfig",
+    "TrajectoryDenoiser",
+    "TrajectoryState",
+    "TrajectoryWindows",
     "TransitionSpace",
     "WeightedWindows",
     "WorldModel",

@@ -26,10 +26,15 @@ from burnish.recipes.stages.training import recorded_features, train
 from burnish.report.section import save_sections
 from burnish.report.sections_worth import start_section
 from burnish.training import TrainingConfig, Validate
+from burnish.world_models import HistoryConfig, ObservationHistory
 
 BLIND = 0.5
 """Share of the recorded success below which imagination is said to be blind. On the design seed refinement brought 15
 points where it saw 60 % (hammer), 3 where it saw 40 % (coffee-pull), and −5 where it saw 20 % (soccer)."""
+
+
+SMALL = TrainingConfig(steps=2000, batch_size=256, ema_decay=None, weight_decay=1e-3)
+"""Training of a small network on states."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,17 @@ def clone(
     frames, chunks = action_chunks(episodes, policy.config.chunk)
     pairs = _Pairs(torch.cat([version[frames] for version in features]), chunks.repeat(len(features), 1, 1), how.noise)
     train(context, policy, pairs, how.training, seed, validate)
+
+
+def clone_newest(context: StageContext, data: Dataset, world: Any, how: Cloning, seed: int, task: str) -> Agent:
+    """The best episodes, cloned by a policy that reads the newest observation alone, normalised as for the world."""
+    observer = ObservationHistory(data.observation_dim, data.action_dim, HistoryConfig(frames=1)).to(context.device)
+    observer.normaliser.load_state_dict(world.normaliser.state_dict())
+    torch.manual_seed(seed)
+    policy = build(how.policy, observer.feature_dim, data.action_dim).to(context.device)
+    chosen = cloned_episodes(data, how.best_share)
+    clone(context, how, policy, [recorded_features(observer, chosen)], chosen, seed)
+    return Agent(observer, policy, task, data.info.scaling)
 
 
 class _Pairs:

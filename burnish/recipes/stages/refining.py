@@ -7,8 +7,16 @@ from dataclasses import replace
 import torch
 
 from burnish.data import Dataset
-from burnish.errors import RunError
-from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig, StartStates, imagined_evaluation
+from burnish.errors import InputError, RunError
+from burnish.imagination import (
+    GuidedConfig,
+    ImaginationConfig,
+    ImaginedEnv,
+    StartConfig,
+    StartStates,
+    imagined_evaluation,
+)
+from burnish.imagination import Models as Imagines
 from burnish.pipeline import StageContext
 from burnish.policies import Agent, Policy, check_same_features
 from burnish.recipes.base import Models
@@ -17,11 +25,15 @@ from burnish.report.compose import read_rows
 from burnish.report.section import save_sections
 from burnish.report.sections_policies import refinement_section
 from burnish.rl import (
+    A2C,
     PPO,
     SAC,
+    A2CConfig,
     Dreamer,
     DreamerConfig,
     EnvExperience,
+    Experience,
+    GeneratedExperience,
     Judgement,
     Learner,
     PPOConfig,
@@ -30,11 +42,11 @@ from burnish.rl import (
     refine,
 )
 from burnish.training import current
-from burnish.world_models import Encoded, WorldModel
+from burnish.world_models import Encoded, TrajectoryDenoiser, WorldModel
 
-_LEARNERS = {PPOConfig: PPO, DreamerConfig: Dreamer, SACConfig: SAC}
-Makes = Callable[[Policy, ImaginedEnv], Learner]
-"""The learner of a policy in an environment."""
+_LEARNERS = {PPOConfig: PPO, DreamerConfig: Dreamer, A2CConfig: A2C, SACConfig: SAC}
+Makes = Callable[[Policy, Experience, int], Learner]
+"""The learner of a policy, from an experience of so many features."""
 
 
 def refine_policy(
@@ -43,14 +55,14 @@ def refine_policy(
     data: Dataset,
     models: Models,
     imagination: ImaginationConfig,
-    learner: PPOConfig | DreamerConfig | SACConfig,
+    learner: PPOConfig | DreamerConfig | A2CConfig | SACConfig,
     refinement: RefineConfig,
     seed: int,
 ) -> Agent:
     """Start states from the data, actions from the policy, consequences from the world model, reward from `models`."""
 
-    def make(policy: Policy, env: ImaginedEnv) -> Learner:
-        return _LEARNERS[type(learner)](policy, env.feature_dim, learner, current())
+    def make(policy: Policy, experience: Experience, features: int) -> Learner:
+        return _LEARNERS[type(learner)](policy, features, learner, current())
 
     return refine_with(context, policy, data, models, imagination, make, refinement, seed)
 
@@ -77,17 +89,17 @@ def refine_with(
     rules = replace(imagination, chunk=chunk, num_envs=shared)
     unhurried = replace(rules, num_envs=refinement.imagined_episodes, horizon=10**9)
     starts = start_states(imagination.starts, data, imagines.world_model)
-    env = ImaginedEnv(imagines, starts, data.action_dim, rules, seed)
+    experience = experience_of(agent, imagines, starts, rules, seed)
     scored_in = ImaginedEnv(imagines, starts, data.action_dim, unhurried, seed + 1)
     scored_from = starts.episode_starts(refinement.imagined_episodes)
     limit = -(-time_limit(data) // chunk)
     # The same on every process: the critic begins with the same weights.
     torch.manual_seed(seed)
-    learns = make(agent.policy, env)
+    learns = make(agent.policy, experience, imagines.world_model.feature_dim)
     with context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
             learns,
-            EnvExperience(env, current().seed(seed)),
+            experience,
             lambda candidate: Judgement.of(imagined_evaluation(scored_in, candidate, scored_from, limit, seed)),
             refinement,
             context.folder,
@@ -106,6 +118,19 @@ def refine_with(
     section = refinement_section(rows, int(result["iteration"]), imagined_scores, result["stopped"])
     save_sections(context.folder, [section])
     return policy
+
+
+def experience_of(
+    agent: Agent, imagines: Imagines, starts: StartStates, rules: ImaginationConfig, seed: int
+) -> Experience:
+    """What a learner learns from: the imagined environment, or whole trajectories where imagination is guided."""
+    own = current().seed(seed)
+    if isinstance(rules, GuidedConfig):
+        world = imagines.world_model
+        if not isinstance(world, TrajectoryDenoiser):
+            raise InputError(f"guided imagination denoises whole trajectories: found a {type(world).__name__}")
+        return GeneratedExperience(world, starts, agent.policy, rules.num_envs, rules.guidance, own)
+    return EnvExperience(ImaginedEnv(imagines, starts, agent.policy.action_dim, rules, seed), own)
 
 
 def imagined_env(agent: Agent, data: Dataset, models: Models, imagination: ImaginationConfig, seed: int) -> ImaginedEnv:
