@@ -8,12 +8,19 @@ settings.register_profile("burnish", deadline=None)
 settings.load_profile("burnish")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups when it is its turn
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side (pytest -n) the tests of a file stay together, and so do all that share a finished run."""
     sharing = {item.path: name for name in ("small_run", "runs") for item in items if name in _fixtures(item)}
     for item in items:
         group = sharing.get(item.path, str(item.path))
         item.add_marker(pytest.mark.xdist_group(_another_run(item) or group))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups are worth minutes, and a pytest that pytest-xdist does not know loses them without a word."""
+    if getattr(session.config.option, "loadgroup", False) and session.items and "@" not in session.items[0].nodeid:
+        raise pytest.UsageError("this pytest-xdist does not group tests with this pytest; pyproject.toml has which do")
 
 
 def _another_run(item: pytest.Item) -> str | None:
