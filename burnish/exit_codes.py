@@ -1,10 +1,11 @@
 """From exceptions to what a shell sees: 0 done, 1 the run failed, 2 the command or its input is wrong."""
 
+import contextlib
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from burnish.errors import BurnishError
@@ -41,6 +42,17 @@ def run_command(function: Callable[[], Any]) -> int:
         traceback.print_exc()
         return _say("this is a bug in Burnish; finished stages are kept", 1)
     return code if isinstance(code, int) else 0
+
+
+@contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Ctrl-C comes after the block. Processes that are started in it never get one: the terminal sends it to them, too,
+    and until they could ignore it by themselves they would answer with a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _interrupt(signum: int, frame: Any) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol
 
 from burnish.config import within
 from burnish.errors import InputError, RunError
+from burnish.exit_codes import interrupts_wait
 
 Kind = Literal["local", "slurm", "ray"]
 LOST = "a process that trained a stage was ended; run the same command again to resume"
@@ -130,7 +131,8 @@ class LocalExecutor:
     def submit(self, function: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> list[Handle]:
         """Hand in the same function for several arguments at once."""
         try:
-            futures = [self._pool.submit(function, *arguments) for arguments in calls]
+            with interrupts_wait():
+                futures = [self._pool.submit(function, *arguments) for arguments in calls]
         except BrokenProcessPool as error:
             raise RunError(LOST) from error
         self._futures = [each for each in self._futures if not each.done()] + futures

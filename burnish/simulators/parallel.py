@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from burnish.errors import BurnishError, InputError, RunError
+from burnish.exit_codes import interrupts_wait
 from burnish.simulators.counter import SimulatorUse, count_use, simulator_use
 
 Chunk = TypeVar("Chunk")
@@ -94,7 +95,7 @@ class WorkerPool:
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker)
         futures = []
-        with _main_script_hidden():
+        with _main_script_hidden(), interrupts_wait():
             for index, chunk in enumerate(chunks):
                 future = self._executor.submit(_counted, function, chunk)
                 future.add_done_callback(lambda done, index=index: tracker.ended(done, index))

@@ -131,7 +131,6 @@ def test_wrong_names_are_refused(wrong, named, tmp_path, capfd):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_kill_and_resume(compared, tmp_path):
     """The process of a pair ends with the command, so that the same command again finds the run free."""
     out = shutil.copytree(compared, tmp_path / "out")
