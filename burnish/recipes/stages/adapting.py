@@ -7,7 +7,7 @@ import torch
 
 from burnish.components import build, frozen, save
 from burnish.data import Dataset
-from burnish.imagination import ImaginationConfig
+from burnish.imagination import ImaginationConfig, ImaginedEnv
 from burnish.pipeline import StageContext
 from burnish.policies import Agent, Policy, SquashedPolicy
 from burnish.recipes.base import Models
@@ -17,7 +17,7 @@ from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import inside, refine_with
 from burnish.recipes.stages.training import recorded_features, train, validation
 from burnish.recipes.stages.transitions import transition_space, windows_for
-from burnish.rl import SAC, Adapting, AdaptingConfig, EnvExperience, Experience, Known, RefineConfig, Transitions
+from burnish.rl import SAC, Adapting, AdaptingConfig, Known, RefineConfig, Transitions
 from burnish.training import TrainingConfig, current
 from burnish.world_models import GuidedDiffusion, GuidedDiffusionConfig, HistoryConfig, WeightedWindows
 
@@ -81,13 +81,12 @@ def adapt_policy(
     episodes, behaviour = data
     world = copy.deepcopy(models.world)
 
-    def make(acting: Policy, experience: Experience, features: int) -> Adapting:
-        assert isinstance(experience, EnvExperience), "no guidance here"
+    def make(acting: Policy, env: ImaginedEnv) -> Adapting:
         adapted = imagined(replace(models, world=world), imagination.pessimism, episodes)
         caution = replace(adapted.pessimism, halt_reward=endless_worst(episodes, learner.sac.gamma))
-        experience.env.models = replace(adapted, pessimism=caution)
+        env.models = replace(adapted, pessimism=caution)
         seen = recorded_features(world, episodes)
-        sac = SAC(acting, features, learner.sac, current(), Transitions(seen, episodes))
+        sac = SAC(acting, env.feature_dim, learner.sac, current(), Transitions(seen, episodes))
         windows = WeightedWindows(episodes, world.space.config.frames, world.config.rollout_steps)
         known = Known(windows, seen, episodes.actions, frozen(behaviour))
         return Adapting(sac, world, known, learner, current())

@@ -16,7 +16,6 @@ from burnish.imagination import (
     StartStates,
     imagined_evaluation,
 )
-from burnish.imagination import Models as Imagines
 from burnish.pipeline import StageContext
 from burnish.policies import Agent, Policy, check_same_features
 from burnish.recipes.base import Models
@@ -45,8 +44,8 @@ from burnish.training import current
 from burnish.world_models import Encoded, TrajectoryDenoiser, WorldModel
 
 _LEARNERS = {PPOConfig: PPO, DreamerConfig: Dreamer, A2CConfig: A2C, SACConfig: SAC}
-Makes = Callable[[Policy, Experience, int], Learner]
-"""The learner of a policy, from an experience of so many features."""
+Makes = Callable[[Policy, ImaginedEnv], Learner]
+"""The learner of a policy, before the first episode of the environment begins."""
 
 
 def refine_policy(
@@ -61,8 +60,8 @@ def refine_policy(
 ) -> Agent:
     """Start states from the data, actions from the policy, consequences from the world model, reward from `models`."""
 
-    def make(policy: Policy, experience: Experience, features: int) -> Learner:
-        return _LEARNERS[type(learner)](policy, features, learner, current())
+    def make(policy: Policy, env: ImaginedEnv) -> Learner:
+        return _LEARNERS[type(learner)](policy, env.feature_dim, learner, current())
 
     return refine_with(context, policy, data, models, imagination, make, refinement, seed)
 
@@ -89,13 +88,14 @@ def refine_with(
     rules = replace(imagination, chunk=chunk, num_envs=shared)
     unhurried = replace(rules, num_envs=refinement.imagined_episodes, horizon=10**9)
     starts = start_states(imagination.starts, data, imagines.world_model)
-    experience = experience_of(agent, imagines, starts, rules, seed)
+    env = ImaginedEnv(imagines, starts, data.action_dim, rules, seed)
     scored_in = ImaginedEnv(imagines, starts, data.action_dim, unhurried, seed + 1)
     scored_from = starts.episode_starts(refinement.imagined_episodes)
     limit = -(-time_limit(data) // chunk)
     # The same on every process: the critic begins with the same weights.
     torch.manual_seed(seed)
-    learns = make(agent.policy, experience, imagines.world_model.feature_dim)
+    learns = make(agent.policy, env)
+    experience = experience_of(agent, env, starts, rules, current().seed(seed))
     with context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
             learns,
@@ -121,16 +121,15 @@ def refine_with(
 
 
 def experience_of(
-    agent: Agent, imagines: Imagines, starts: StartStates, rules: ImaginationConfig, seed: int
+    agent: Agent, env: ImaginedEnv, starts: StartStates, rules: ImaginationConfig, seed: int
 ) -> Experience:
     """What a learner learns from: the imagined environment, or whole trajectories where imagination is guided."""
-    own = current().seed(seed)
-    if isinstance(rules, GuidedConfig):
-        world = imagines.world_model
-        if not isinstance(world, TrajectoryDenoiser):
-            raise InputError(f"guided imagination denoises whole trajectories: found a {type(world).__name__}")
-        return GeneratedExperience(world, starts, agent.policy, rules.num_envs, rules.guidance, own)
-    return EnvExperience(ImaginedEnv(imagines, starts, agent.policy.action_dim, rules, seed), own)
+    if not isinstance(rules, GuidedConfig):
+        return EnvExperience(env, seed)
+    world = env.models.world_model
+    if not isinstance(world, TrajectoryDenoiser):
+        raise InputError(f"guided imagination denoises whole trajectories: found a {type(world).__name__}")
+    return GeneratedExperience(world, starts, agent.policy, rules.num_envs, rules.guidance, seed)
 
 
 def imagined_env(agent: Agent, data: Dataset, models: Models, imagination: ImaginationConfig, seed: int) -> ImaginedEnv:
