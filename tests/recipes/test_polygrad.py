@@ -10,7 +10,7 @@ import torch
 from burnish.cli import main
 from burnish.components import load
 from burnish.data import read_dataset
-from burnish.imagination import GuidedConfig
+from burnish.imagination import GuidedConfig, ImaginedEnv
 from burnish.imagination.guidance import BAND
 from burnish.policies import Agent
 from burnish.recipes.base import Models
@@ -67,7 +67,8 @@ def test_what_it_learns_from_is_the_policy_s_own(run, data):
     assert isinstance(rules, GuidedConfig)
     models = imagined(Models(world, load(run / "reward")), rules.pessimism, dataset)
     starts, agent = start_states(rules.starts, dataset, world), load(run / "policy", Agent)
-    experience = experience_of(agent, models, starts, rules, 0)
+    env = ImaginedEnv(models, starts, dataset.action_dim, rules, 0)
+    experience = experience_of(agent, env, starts, rules, 0)
     assert isinstance(experience, GeneratedExperience) and BAND[0] <= experience.deviation <= BAND[1]
     rollout = experience.rollout(agent.policy, 5, torch.Generator().manual_seed(0))
     with torch.no_grad():
