@@ -5,6 +5,7 @@ sample size needs it, and self-normalised over all transitions. π_b is a densit
 likelihood. Weights of single actions make the data's actions on-policy; which states were visited they leave as it was.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +47,7 @@ class Weights:
 
 def importance_weights(log_ratio: Float[Tensor, " N"], config: WeightingConfig) -> Weights:
     """Weights of transitions whose log-ratios ln π(a|x) - ln π_b(a|x) are known; nothing waits for the device."""
-    clipped = log_ratio.double().clamp(max=torch.tensor(config.clip).double().log().item())
+    clipped = log_ratio.double().clamp(max=math.log(config.clip))
     low, high = clipped.new_zeros(()), clipped.new_ones(())
     # The effective sample size only falls as the exponent grows: A(β) = ln Σ exp(β l) is convex, and the logarithm of
     # the size is 2 A(β) - A(2β).
