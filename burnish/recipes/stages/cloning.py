@@ -3,7 +3,7 @@
 Both are candidates for the policy that refinement starts from; which one it is, imagination decides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,7 @@ def starting(
     chosen = stage(
         choose_start,
         "start",
-        pretrained=pretrained,
-        filtered=filtered,
+        candidates={"pretrained": pretrained, "filtered": filtered},
         models=models,
         data=data,
         rule=rule,
@@ -177,8 +176,7 @@ def feature_versions(observer: Any, episodes: Dataset, samples: int, seed: int) 
 
 def choose_start(
     context: StageContext,
-    pretrained: Agent,
-    filtered: Agent,
+    candidates: Mapping[str, Agent],
     models: Models,
     data: Dataset,
     rule: StartFrom,
@@ -186,21 +184,19 @@ def choose_start(
     episodes: int,
     seed: int,
 ) -> Agent:
-    """The policy that refinement starts from, by `rule`; for "auto" both play in imagination from the same starts.
+    """The candidate ("pretrained" or "filtered") that refinement starts from, by `rule`; for "auto" both play in
+    imagination from the same starts.
 
     Cloning more successes is rarely worse, so the pretrained policy is only taken where imagination has it better by
     more than the standard error of the paired difference.
     """
     before = simulator_steps()
     worlds = [imagined(models, pessimism, data)]
-    played = {
-        name: plays(inside(agent), worlds, data, episodes, seed)[0]
-        for name, agent in (("pretrained", pretrained), ("filtered", filtered))
-    }
+    played = {name: plays(inside(agent), worlds, data, episodes, seed)[0] for name, agent in candidates.items()}
     found = {name: play.outcome.double() for name, play in played.items()}
     lead = found["pretrained"] - found["filtered"]
     error = float(lead.std()) / len(lead) ** 0.5 if len(lead) > 1 else 0.0
-    same = same_weights(pretrained, filtered)
+    same = same_weights(candidates["pretrained"], candidates["filtered"])
     better = "pretrained" if same or float(lead.mean()) > error else "filtered"
     name = {"auto": better, "bc": "pretrained", "filtered_bc": "filtered"}[rule]
     if simulator_steps() != before:
@@ -209,11 +205,11 @@ def choose_start(
     context.record("start", name)
     context.record("imagined_start", scores)
     if played["pretrained"].success is not None:
-        recorded = recorded_outcome(inside(pretrained), data, "success")
+        recorded = recorded_outcome(inside(candidates["pretrained"]), data, "success")
         doubt = blindness(scores["pretrained"], recorded)
         context.record("doubts", {} if doubt is None else {"world model": doubt})
     save_sections(context.folder, [start_section(name, rule, scores)])
-    return {"pretrained": pretrained, "filtered": filtered}[name]
+    return candidates[name]
 
 
 def blindness(imagined: float, recorded: Recorded | RecordedReturn | None) -> str | None:
