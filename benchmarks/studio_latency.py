@@ -32,8 +32,10 @@ RESULTS = Path(__file__).parent / "results" / "studio.md"
 KEYS = ("ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown")
 FOLDERS = 500
 
-DRAWN = """() => {
-  const canvas = document.querySelector('#stage canvas');
+# Whether the canvas of `where` shows anything yet.
+DRAWN = """(where) => {
+  const canvas = document.querySelector(where + ' canvas');
+  if (!canvas || !canvas.width || !canvas.height) return false;
   return canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value !== 0);
 }"""
 
@@ -64,6 +66,7 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", type=Path, required=True, help="finished runs")
     parser.add_argument("--presses", type=int, default=100)
     parser.add_argument("--soak", type=float, default=600, help="seconds of driving while memory is watched; 0: none")
+    parser.add_argument("--soak-speed", default="1", help="of the data's own speed; 0.5 leaves more of the processor")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
@@ -72,7 +75,7 @@ def main() -> None:
         browser = started.chromium.launch(executable_path=args.chromium, args=["--no-sandbox", "--disable-gpu"])
         found = [measured(run, browser, args.presses) for run in args.runs]
         listing, load = listed(args.runs[0]), (before, os.getloadavg()[0])
-        soak = soaked(args.runs[0], browser, args.soak) if args.soak else None
+        soak = soaked(args.runs[0], browser, args.soak, args.soak_speed) if args.soak else None
         chromium = browser.version
         browser.close()
     args.out.write_text(page_of(found, listing, soak, chromium, load))
@@ -80,15 +83,16 @@ def main() -> None:
 
 
 @contextmanager
-def studio(*paths: Path) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
-    """The process, its link, and the seconds until it was ready."""
-    began = time.perf_counter()
+def studio(*paths: Path, loaded: bool = True) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process and its link, once its model is `loaded`, or else as soon as it is told."""
     words = [sys.executable, "-m", "burnish", "studio", *map(str, paths), "--no-browser", "--out", tempfile.mkdtemp()]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        link = next(found[1] for line in process.stdout if (found := re.search(r"ready: (\S+)", line)))
-        yield process, link, time.perf_counter() - began
+        link = next(found[1] for line in process.stdout if (found := re.search(r"studio: (\S+)", line)))
+        while loaded and not process.stdout.readline().startswith("ready"):
+            pass
+        yield process, link
     finally:
         process.terminate()
         process.wait(timeout=60)
@@ -96,22 +100,30 @@ def studio(*paths: Path) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
 
 def measured(run: Path, browser: Browser, presses: int) -> dict[str, Any]:
     """Everything of one run."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    told: dict[str, Any] = {"run": run.name, "torch": torch_imported(), "load": os.getloadavg()[0]}
     began = time.perf_counter()
-    with studio(run) as (process, link, ready):
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(link)
-        page.wait_for_selector("#stage canvas")
-        while not page.evaluate(DRAWN):
-            page.wait_for_timeout(10)
-        first = time.perf_counter() - began
-        server = cpu_seconds(process.pid)
-        told = {"run": run.name, "ready": ready, "first": first, "server_cpu": server, "load": os.getloadavg()[0]}
+    with studio(run, loaded=False) as (process, link):
+        page.goto(link, wait_until="commit")
+        for name, where in (("first", "main"), ("drivable", "#stage")):
+            while not page.evaluate(DRAWN, where):
+                page.wait_for_timeout(10)
+            told[name] = time.perf_counter() - began, cpu_seconds(process.pid)
         shown = page.locator("p.muted.small").first.inner_text().split(" · ")
         told["what"] = f"{run.name}: {shown[0]} · {shown[1]}"
         told |= pressed(page, presses)
         told["steps"], told["frames"] = speed(link, run)
         page.close()
     return told
+
+
+def torch_imported() -> tuple[float, float]:
+    """Wall clock and processor seconds of `python -c "import torch"`: how much of this machine there is just now."""
+    began, before = time.perf_counter(), os.times()
+    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - began, cpu
 
 
 def pressed(page: Page, count: int) -> dict[str, Any]:
@@ -158,17 +170,19 @@ def speed(link: str, run: Path, seconds: float = 5.0) -> tuple[float, float]:
     return (steps[1] - steps[0]) / took, frames / took
 
 
-def soaked(run: Path, browser: Browser, seconds: float) -> dict[str, Any]:
+def soaked(run: Path, browser: Browser, seconds: float, speed: str) -> dict[str, Any]:
     """Memory of server and page in MiB while a policy drives."""
-    with studio(run) as (process, link, _):
+    with studio(run) as (process, link):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(link)
+        page.get_by_label("Speed").select_option(speed)
         page.get_by_role("button", name="pretrained").click()
         began, samples = time.perf_counter(), []
         while time.perf_counter() - began < seconds:
             page.wait_for_timeout(1000 * min(10.0, seconds / 20))
             heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
             samples.append((time.perf_counter() - began, resident(process.pid), heap))
+            print(*(f"{value:.1f}" for value in samples[-1]), page.locator("#step").inner_text(), flush=True)
         told = {"seconds": seconds, "samples": samples, "step": page.locator("#step").inner_text()}
         page.close()
     return told
@@ -182,7 +196,7 @@ def listed(run: Path) -> dict[str, float]:
             folder.mkdir()
             for name in ("recipe.yaml", "manifest.json", "report.json"):
                 shutil.copy(run / name, folder / name)
-        with studio(Path(parent)) as (_, link, _):
+        with studio(Path(parent)) as (_, link):
             took = []
             for _ in range(3):
                 began = time.perf_counter()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from burnish.errors import BurnishError, InputError
 from burnish.studio.folders import Folders
+from burnish.studio.glimpse import Glimpses
 from burnish.studio.protocol import Command
 
 if TYPE_CHECKING:  # the page is there before PyTorch is
@@ -73,11 +74,13 @@ class Engine:
     Attributes:
         ready: whether PyTorch is there (and the first run, where one was to be opened).
         doing: in words, for `/healthz`.
+        glimpses: what is shown before that.
     """
 
     def __init__(self, folders: Folders, out: Path, threads: int, drive: Path | None = None) -> None:
         self.folders, self.out, self._threads, self._given = folders, out, threads, drive
         self.ready, self.doing, self.error = False, "loading PyTorch", ""
+        self.glimpses = Glimpses()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._warm: OrderedDict[str, Drive] = OrderedDict()
         self._active: str | None = None
@@ -88,6 +91,9 @@ class Engine:
         """Begin to work; `first` is opened at once, and `ready` called after that."""
 
         def warm_up() -> None:
+            if first is not None:
+                with contextlib.suppress(BurnishError):  # of what is damaged the page hears when it asks
+                    self.glimpses.of(self.folders.run(first))
             import torch
 
             torch.set_num_threads(self._threads)

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Awaitable, Callable
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,8 @@ class Studio:
 
     def __init__(self, engine: Engine, listing: Listing, data: tuple[Path, ...], view: str) -> None:
         self.engine, self.listing, self._given = engine, listing, data
-        self._first = {"view": view}
         self._static = {each.name: each.read_bytes() for each in (files("burnish.studio") / "static").iterdir()}
+        self._index = self._static["index.html"].replace(b"{view}", escape(view).encode())
         self._sets: Any = None
         self._reading = asyncio.Lock()
 
@@ -59,11 +60,11 @@ class Studio:
                 Route("/static/{name}", self._file),
                 Route("/healthz", self._health),
                 Route("/runs/{run}/{name}", _told(self._report)),
-                Route("/api/first", _told(self._begin)),
                 Route("/api/runs", _told(self._runs)),
                 Route(run, _told(self._run)),
                 Route(run + "/outcomes", _told(self._outcomes)),
                 Route(run + "/episode", _told(self._episode)),
+                Route(run + "/glimpse", _told(self._glimpse)),
                 Route(run + "/starts", _told(self._starts)),
                 Route(run + "/states", _told(self._states)),
                 Route("/api/sets", _told(self._listed)),
@@ -78,7 +79,7 @@ class Studio:
     # The page.
 
     async def _page(self, cookie: str, token: str, request: Request) -> Response:
-        response = Response(self._static["index.html"], media_type="text/html", headers=PAGE)
+        response = Response(self._index, media_type="text/html", headers=PAGE)
         if "token" in request.query_params:
             response.set_cookie(cookie, token, httponly=True, samesite="strict", path="/")
         return response
@@ -95,9 +96,6 @@ class Studio:
         return _json(
             {"ready": engine.ready, "doing": engine.doing, "error": engine.error}, 200 if engine.ready else 503
         )
-
-    async def _begin(self, request: Request) -> Response:
-        return _json(self._first)
 
     # Runs.
 
@@ -137,6 +135,10 @@ class Studio:
             return played_again(self.engine.opened(key), policy, seed, camera)
 
         return Response(await self.engine.call(play), media_type="application/octet-stream", headers=PAGE)
+
+    async def _glimpse(self, request: Request) -> Response:
+        found = await run_in_threadpool(self.engine.glimpses.of, self._path(request))
+        return Response(found, media_type="application/octet-stream", headers=PAGE)
 
     async def _starts(self, request: Request) -> Response:
         key = request.path_params["run"]

@@ -83,12 +83,11 @@ def serve(where: Where) -> None:
             )
         )
 
-        def ready() -> None:
-            print(f"ready: {link}", flush=True)
-            if where.browser and _has_screen():
-                threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
-
-        engine.start(first, ready)
+        # Whoever comes now is answered as soon as the server runs, which is sooner than a browser is there.
+        print(f"studio: {link}", flush=True)
+        if where.browser and _has_screen():
+            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+        engine.start(first, lambda: print("ready", flush=True))
         try:
             # Ctrl-C is how it is meant to end.
             with contextlib.suppress(KeyboardInterrupt):

@@ -75,12 +75,12 @@ def serving(out: Path, *arguments: str) -> Iterator[Served]:
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, stdin=subprocess.DEVNULL
     )
     assert process.stdout is not None
-    said = []
+    said, found = [], None
     try:
         for line in process.stdout:
             said.append(line)
-            found = re.search(r"ready: http://127\.0\.0\.1:(\d+)/", line)
-            if found:
+            found = re.search(r"studio: http://127\.0\.0\.1:(\d+)/", line) or found
+            if found and line.startswith("ready"):
                 yield Served(int(found[1]), out)
                 assert process.poll() is None, "the studio ended"
                 break
