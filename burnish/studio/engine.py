@@ -87,13 +87,18 @@ class Engine:
         self._viewers: list[Viewer] = []
         self._thread = threading.Thread(target=self._work, name="studio-engine", daemon=True)
 
-    def start(self, first: str | None = None, ready: Callable[[], None] | None = None) -> None:
-        """Begin to work; `first` is opened at once, and `ready` called after that."""
+    def start(
+        self,
+        first: str | None = None,
+        ready: Callable[[], None] | None = None,
+        look: Callable[[], Any] | None = None,
+    ) -> None:
+        """Begin to work: `look` at what the page will ask for soonest, import PyTorch, open `first`, call `ready`."""
 
         def warm_up() -> None:
-            if first is not None:
+            if look is not None:
                 with contextlib.suppress(BurnishError):  # of what is damaged the page hears when it asks
-                    self.glimpses.of(self.folders.run(first))
+                    look()
             import torch
 
             torch.set_num_threads(self._threads)

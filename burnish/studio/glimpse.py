@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from burnish.errors import InputError
-from burnish.studio.listing import read_plain
+from burnish.studio.plain import read_plain
 from burnish.studio.protocol import packed
 
 _DATA = "dataset"

@@ -20,7 +20,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from burnish.errors import BurnishError, InputError
 from burnish.studio.engine import Engine, Viewer
 from burnish.studio.folders import SERVED, served_file
-from burnish.studio.listing import Listing, read_plain
+from burnish.studio.listing import Listing
+from burnish.studio.plain import read_plain
 from burnish.studio.protocol import read_command
 from burnish.studio.security import FOREIGN, PAGE
 
@@ -49,7 +50,6 @@ class Studio:
         self._static = {each.name: each.read_bytes() for each in (files("burnish.studio") / "static").iterdir()}
         self._index = self._static["index.html"].replace(b"{view}", escape(view).encode())
         self._sets: Any = None
-        self._reading = asyncio.Lock()
 
     def application(self, cookie: str, token: str) -> Starlette:
         """All routes; `cookie` is set to `token` where the page is asked for with it."""
@@ -100,8 +100,7 @@ class Studio:
     # Runs.
 
     async def _runs(self, request: Request) -> Response:
-        async with self._reading:  # two looks at once would only be slower
-            rows = await run_in_threadpool(self.listing.rows)
+        rows = await run_in_threadpool(self.listing.rows)
         return _json({"runs": rows, "folders": [str(path) for path in self.listing.folders.given]})
 
     async def _run(self, request: Request) -> Response:
@@ -242,6 +241,8 @@ def _told(handler: Handler) -> Handler:
             return await handler(request)
         except BurnishError as error:
             return _json({"error": str(error)}, 404 if request.method == "GET" else 400)
+        except asyncio.CancelledError:  # the server was told to end while the engine was at work
+            return _json({"error": "the studio ends"}, 503)
 
     return answer
 

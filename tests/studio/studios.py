@@ -20,8 +20,8 @@ SECONDS = 90  # the machine may be very busy
 class Served:
     """A running studio."""
 
-    def __init__(self, port: int, out: Path) -> None:
-        self.port, self.out = port, out
+    def __init__(self, port: int, out: Path, pid: int) -> None:
+        self.port, self.out, self.pid = port, out, pid
         self.host = f"127.0.0.1:{port}"
         self.link = f"http://{self.host}/?token={TOKEN.replace(' ', '%20')}"
 
@@ -67,8 +67,8 @@ class Served:
 
 
 @contextmanager
-def serving(out: Path, *arguments: str) -> Iterator[Served]:
-    """Start `burnish studio`, and end it as Ctrl-C does."""
+def serving(out: Path, *arguments: str, loaded: bool = True) -> Iterator[Served]:
+    """Start `burnish studio`, wait until PyTorch is `loaded` or only for its link, and end it as Ctrl-C does."""
     words = [sys.executable, "-m", "burnish", "studio", *arguments, "--no-browser", "--token", TOKEN, "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -80,8 +80,8 @@ def serving(out: Path, *arguments: str) -> Iterator[Served]:
         for line in process.stdout:
             said.append(line)
             found = re.search(r"studio: http://127\.0\.0\.1:(\d+)/", line) or found
-            if found and line.startswith("ready"):
-                yield Served(int(found[1]), out)
+            if found and (line.startswith("ready") or not loaded):
+                yield Served(int(found[1]), out, process.pid)
                 assert process.poll() is None, "the studio ended"
                 break
         else:

@@ -101,7 +101,7 @@ class Page {
     this.shape = bodiesOf(told.states, told.bounds);
     this.seq = 0;
     this.inputs?.stop();
-    this.inputs = new Inputs(told.actions.length, (action, held, event) => this.wanted(action, held, event));
+    this.inputs = new Inputs(told.actions.length, (action, held, event) => this.wanted(action, held, event), (button) => this.onbutton(button));
     this.build();
     this.began(told);
     this.chooser.show(told);
@@ -241,8 +241,19 @@ class Page {
     else if (event.key === ".") this.send("step");
     else if (event.key === ",") this.back();
     else if (event.key === "Home" && !event.target.closest?.("input")) { event.preventDefault(); this.send("rewind", { to: 0 }); }
-    else if (event.key === "p" || event.key === "P") this.hand(this.lanes[0].driver === YOU ? this.policy() : YOU);
+    else if (event.key === "p" || event.key === "P") this.handOver();
   }
+
+  /** Buttons of a standard gamepad: A, B, the shoulders, and the left one in the middle. */
+  onbutton(button) {
+    if (button === 0) this.handOver();
+    else if (button === 1) this.toggle();
+    else if (button === 4) this.back();
+    else if (button === 5) this.send("step");
+    else if (button === 8) this.send("rewind", { to: 0 });
+  }
+
+  handOver() { this.hand(this.lanes[0].driver === YOU ? this.policy() : YOU); }
 
   policy() {
     const known = this.told.policies;
