@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # the page is there before PyTorch is
 
 WARM = 3
 """Runs that are kept open; the one that was not driven for the longest time goes first."""
+_PATIENCE = 2.0
+"""Seconds that PyTorch waits for a page to show something first."""
 Answer = TypeVar("Answer")
 
 
@@ -75,12 +77,13 @@ class Engine:
         ready: whether PyTorch is there (and the first run, where one was to be opened).
         doing: in words, for `/healthz`.
         glimpses: what is shown before that.
+        shown: set when a page has been answered what it shows first.
     """
 
     def __init__(self, folders: Folders, out: Path, threads: int, drive: Path | None = None) -> None:
         self.folders, self.out, self._threads, self._given = folders, out, threads, drive
         self.ready, self.doing, self.error = False, "loading PyTorch", ""
-        self.glimpses = Glimpses()
+        self.glimpses, self.shown = Glimpses(), threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._warm: OrderedDict[str, Drive] = OrderedDict()
         self._active: str | None = None
@@ -99,6 +102,8 @@ class Engine:
             if look is not None:
                 with contextlib.suppress(BurnishError):  # of what is damaged the page hears when it asks
                     look()
+            # Modules that are imported keep the page's answers waiting: it comes first, if it comes at once.
+            self.shown.wait(_PATIENCE)
             import torch
 
             torch.set_num_threads(self._threads)
@@ -123,6 +128,7 @@ class Engine:
 
     def stop(self) -> None:
         """End the thread, and wait for it."""
+        self.shown.set()
         self._jobs.put(None)
         self._thread.join(timeout=30)
 

@@ -48,6 +48,7 @@ class Studio:
     def __init__(self, engine: Engine, listing: Listing, data: tuple[Path, ...], view: str) -> None:
         self.engine, self.listing, self._given = engine, listing, data
         self._static = {each.name: each.read_bytes() for each in (files("burnish.studio") / "static").iterdir()}
+        self._view = view
         self._index = self._static["index.html"].replace(b"{view}", escape(view).encode())
         self._sets: Any = None
 
@@ -101,6 +102,8 @@ class Studio:
 
     async def _runs(self, request: Request) -> Response:
         rows = await run_in_threadpool(self.listing.rows)
+        if not self._view:  # else it shows a start first
+            self.engine.shown.set()
         return _json({"runs": rows, "folders": [str(path) for path in self.listing.folders.given]})
 
     async def _run(self, request: Request) -> Response:
@@ -136,7 +139,10 @@ class Studio:
         return Response(await self.engine.call(play), media_type="application/octet-stream", headers=PAGE)
 
     async def _glimpse(self, request: Request) -> Response:
-        found = await run_in_threadpool(self.engine.glimpses.of, self._path(request))
+        try:
+            found = await run_in_threadpool(self.engine.glimpses.of, self._path(request))
+        finally:
+            self.engine.shown.set()
         return Response(found, media_type="application/octet-stream", headers=PAGE)
 
     async def _starts(self, request: Request) -> Response:

@@ -89,13 +89,18 @@ def serve(where: Where) -> None:
         if where.browser and _has_screen():
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
         look = listing.rows if first is None else lambda: engine.glimpses.of(folders.run(first))
-        engine.start(first, lambda: print("ready", flush=True), look)
+        engine.start(first, _say_ready, look)
         try:
             # Ctrl-C is how it is meant to end.
             with contextlib.suppress(KeyboardInterrupt):
                 server.run(sockets=[listening])
         finally:
             engine.stop()
+
+
+def _say_ready() -> None:
+    with contextlib.suppress(OSError):  # nobody may be reading any more
+        print("ready", flush=True)
 
 
 def _first(folders: Folders, where: Where) -> str | None:

@@ -80,6 +80,8 @@ def serving(out: Path, *arguments: str, loaded: bool = True) -> Iterator[Served]
         for line in process.stdout:
             said.append(line)
             found = re.search(r"studio: http://127\.0\.0\.1:(\d+)/", line) or found
+            if found and loaded:
+                Served(int(found[1]), out, process.pid).ask("/api/runs")  # what waits for a page goes on
             if found and (line.startswith("ready") or not loaded):
                 yield Served(int(found[1]), out, process.pid)
                 assert process.poll() is None, "the studio ended"
