@@ -23,6 +23,8 @@ WARM = 3
 """Runs that are kept open; the one that was not driven for the longest time goes first."""
 _PATIENCE = 2.0
 """Seconds that PyTorch waits for a page to show something first."""
+_IDLE = 1.0
+"""Seconds without a wish or a step after which what can wait is done."""
 Answer = TypeVar("Answer")
 
 
@@ -85,6 +87,7 @@ class Engine:
         self.ready, self.doing, self.error = False, "loading PyTorch", ""
         self.glimpses, self.shown = Glimpses(), threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle: list[Callable[[], None]] = []
         self._warm: OrderedDict[str, Drive] = OrderedDict()
         self._active: str | None = None
         self._viewers: list[Viewer] = []
@@ -189,9 +192,9 @@ class Engine:
                     other.tell({"type": "parked"})
             viewer.tell(drive.hello())
             viewer.show(drive.frame())
-            # After the first picture: to look for a simulator is to import it.
+            # To look for a simulator is to import it, for seconds: not while somebody begins to drive.
             run = drive.run
-            self._jobs.put(lambda: viewer.tell({"type": "simulator", "missing": run.missing_simulator}))
+            self._idle.append(lambda: viewer.tell({"type": "simulator", "missing": run.missing_simulator}))
             return
         if viewer.run is None or viewer.run not in self._warm:
             raise InputError("open a run first")
@@ -257,12 +260,13 @@ class Engine:
             drive = self._warm.get(self._active) if self._active else None
             due = drive.due() if drive is not None else None
             try:
-                wait = None if due is None else max(0.0, due - time.perf_counter())
+                wait = (_IDLE if self._idle else None) if due is None else max(0.0, due - time.perf_counter())
                 job = self._jobs.get(timeout=wait) if wait is None or wait > 0 else self._jobs.get_nowait()
             except queue.Empty:
-                assert drive is not None
-                self._tick(drive)
-                continue
+                if drive is not None and due is not None:
+                    self._tick(drive)
+                    continue
+                job = self._idle.pop(0)
             if job is None:
                 break
             try:
