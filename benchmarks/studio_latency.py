@@ -104,7 +104,12 @@ def studio(*paths: Path, loaded: bool = True) -> Iterator[tuple[subprocess.Popen
 def measured(run: Path, browser: Browser, presses: int) -> dict[str, Any]:
     """Everything of one run."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    told: dict[str, Any] = {"run": run.name, "torch": torch_imported(), "load": os.getloadavg()[0]}
+    told: dict[str, Any] = {
+        "run": run.name,
+        "torch": torch_imported(),
+        "step": step_cpu(run),
+        "load": os.getloadavg()[0],
+    }
     began = time.perf_counter()
     with studio(run, loaded=False) as (process, link):
         page.goto(link, wait_until="commit")
@@ -118,6 +123,26 @@ def measured(run: Path, browser: Browser, presses: int) -> dict[str, Any]:
         told["steps"], told["frames"] = speed(link, run)
         page.close()
     return told
+
+
+STEP = """import sys, time, torch
+from pathlib import Path
+from burnish.studio.drive import Drive
+from burnish.studio.opened import open_run
+torch.set_num_threads(1)
+drive, took, until = Drive("", open_run(Path(sys.argv[1]))), [], time.monotonic() + 20
+while time.monotonic() < until and len(took) < 200:
+    began = time.process_time()
+    drive.advance()
+    drive.frame()
+    took.append(time.process_time() - began)
+print(sorted(took)[len(took) // 2])"""
+
+
+def step_cpu(run: Path) -> float:
+    """Processor seconds of an imagined step and its frame, the median: what a key waits for on a core of its own."""
+    done = subprocess.run([sys.executable, "-c", STEP, str(run)], check=True, capture_output=True, text=True)
+    return float(done.stdout)
 
 
 def torch_imported() -> tuple[float, float]:
@@ -258,8 +283,15 @@ def page_of(
     load: tuple[float, float],
 ) -> str:
     cores, headless = len(os.sched_getaffinity(0)), f"headless Chromium {chromium.split('.')[0]}"
-    heads = ("Run", "import torch", "first picture", "one can drive", "key to changed pixel, p50", "p95", "presses")
-    heads = (*heads, "imagined steps/s", "pictures/s at a client", "load")
+    heads = (
+        "Run",
+        "import torch",
+        "first picture",
+        "one can drive",
+        "a step's processor time",
+        "key to changed pixel, p50",
+    )
+    heads = (*heads, "p95", "presses", "imagined steps/s", "pictures/s at a client", "load")
     lines = [
         "# The studio in a browser",
         "",
@@ -271,7 +303,8 @@ def page_of(
         "|---" * len(heads) + "|",
     ]
     for each in found:
-        cells = [each["what"], *(both(each[name]) for name in ("torch", "first", "drivable")), f"{each['p50']:.0f} ms"]
+        cells = [each["what"], *(both(each[name]) for name in ("torch", "first", "drivable"))]
+        cells += [f"{1000 * each['step']:.1f} ms", f"{each['p50']:.0f} ms"]
         cells += [f"{each['p95']:.0f} ms", each["presses"], f"{each['steps']:.0f}", f"{each['frames']:.0f}"]
         lines.append(f"| {' | '.join(map(str, cells))} | {each['load']:.1f} |")
     lines += ["", "What the page itself says in the same minute:", ""]
