@@ -117,6 +117,7 @@ def measured(run: Path, browser: Browser, presses: int) -> dict[str, Any]:
             while not page.evaluate(DRAWN, where):
                 page.wait_for_timeout(10)
             told[name] = time.perf_counter() - began, cpu_seconds(process.pid)
+        told["status"] = page.locator("#status").inner_text()
         shown = page.locator("p.muted.small").first.inner_text().split(" · ")
         told["what"] = f"{run.name}: {shown[0]} · {shown[1]}"
         told |= pressed(page, presses)
@@ -283,15 +284,16 @@ def page_of(
     load: tuple[float, float],
 ) -> str:
     cores, headless = len(os.sched_getaffinity(0)), f"headless Chromium {chromium.split('.')[0]}"
+    heads = ("Run", "import torch", "first picture", "one can drive", "a step's processor time")
     heads = (
-        "Run",
-        "import torch",
-        "first picture",
-        "one can drive",
-        "a step's processor time",
+        *heads,
         "key to changed pixel, p50",
+        "p95",
+        "presses",
+        "imagined steps/s",
+        "pictures/s at a client",
+        "load",
     )
-    heads = (*heads, "p95", "presses", "imagined steps/s", "pictures/s at a client", "load")
     lines = [
         "# The studio in a browser",
         "",
@@ -308,7 +310,7 @@ def page_of(
         cells += [f"{each['p95']:.0f} ms", each["presses"], f"{each['steps']:.0f}", f"{each['frames']:.0f}"]
         lines.append(f"| {' | '.join(map(str, cells))} | {each['load']:.1f} |")
     lines += ["", "What the page itself says in the same minute:", ""]
-    lines += [f"- {' · '.join(each['what'].split(' · ')[:2])}: {each['own']}" for each in found]
+    lines += [f"- {' · '.join(each['what'].split(' · ')[:2])}: {each['own']}; {each['status']}" for each in found]
     if listing is not None:
         lines += [
             "",
