@@ -318,7 +318,7 @@ class StudioOptions:
     token: str | None = None
     """The secret in the link; by default a fresh one."""
     browser: bool = True
-    """Open a browser when the model is ready."""
+    """Open a browser, where there is a screen."""
     threads: int = 1
     """PyTorch's."""
 

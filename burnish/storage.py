@@ -12,15 +12,12 @@ import threading
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
-
-import numpy as np
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from burnish.errors import InputError, RunError
+
+if TYPE_CHECKING:  # who reads a JSON file does not wait for PyTorch: it is imported where tensors are
+    from torch import Tensor
 
 TEMPORARY_SUFFIX = ".burnish-tmp"
 _STATE_KEY = "burnish_state"
@@ -111,8 +108,10 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: not a valid JSON file: {error}") from None
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(path: str | Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors (any device, any strides) and text metadata as one safetensors file, atomically."""
+    from safetensors.torch import save
+
     storages: set[int] = set()
     ready: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -121,14 +120,16 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
         storage = tensor.untyped_storage().data_ptr()
         ready[name] = tensor.clone() if storage in storages else tensor
         storages.add(storage)
-    write_bytes_atomic(path, safetensors.torch.save(ready, dict(metadata or {})))
+    write_bytes_atomic(path, save(ready, dict(metadata or {})))
 
 
-def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: str | Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
     """Read a safetensors file: (tensors on the CPU, text metadata).
 
     Raises InputError for anything else, saying what the file is instead (a pickle, a zip archive, a cut-off file).
     """
+    import safetensors
+
     path = Path(path)
     _check_is_safetensors(path)
     try:
@@ -164,7 +165,9 @@ def load_state(path: str | Path) -> Any:
         raise InputError(f"{path}: the training state's structure is damaged ({error})") from None
 
 
-def _checksum(tensors: Mapping[str, Tensor], structure: Any) -> int:
+def _checksum(tensors: "Mapping[str, Tensor]", structure: Any) -> int:
+    import torch
+
     found = zlib.crc32(json.dumps(structure).encode())
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
@@ -172,14 +175,17 @@ def _checksum(tensors: Mapping[str, Tensor], structure: Any) -> int:
     return found
 
 
-def flatten_state(state: Any) -> tuple[dict[str, Tensor], Any]:
+def flatten_state(state: Any) -> "tuple[dict[str, Tensor], Any]":
     """Split nested dicts, lists and tuples into tensors by number and a JSON-able structure that refers to them.
 
     Leaves: None, bool, int, float, str, torch tensors and NumPy arrays; dict keys: str, int, float, bool or None.
     """
+    import numpy as np
+    import torch
+
     tensors: dict[str, Tensor] = {}
 
-    def add(kind: str, tensor: Tensor) -> dict[str, Any]:
+    def add(kind: str, tensor: "Tensor") -> dict[str, Any]:
         name = str(len(tensors))
         tensors[name] = tensor
         return {"kind": kind, "value": name}
@@ -187,7 +193,7 @@ def flatten_state(state: Any) -> tuple[dict[str, Tensor], Any]:
     def visit(value: Any) -> Any:
         if value is None or type(value) in (bool, int, float, str):
             return value
-        if isinstance(value, Tensor):
+        if isinstance(value, torch.Tensor):
             return add("tensor", value.detach())
         if isinstance(value, np.ndarray):
             return add("array", torch.from_numpy(np.array(value)))
@@ -203,7 +209,7 @@ def flatten_state(state: Any) -> tuple[dict[str, Tensor], Any]:
     return tensors, structure
 
 
-def unflatten_state(tensors: Mapping[str, Tensor], structure: Any) -> Any:
+def unflatten_state(tensors: "Mapping[str, Tensor]", structure: Any) -> Any:
     """Put together again what flatten_state took apart."""
     if isinstance(structure, list):
         return [unflatten_state(tensors, item) for item in structure]

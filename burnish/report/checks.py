@@ -51,27 +51,47 @@ def check(value: Any, spec: Any, where: str, source: str) -> None:
     Raises:
         InputError: names `source`, the field, what was found and what was expected.
     """
+    wrong = _wrong(value, spec)
+    if wrong is not None:
+        path, found, expected = wrong
+        fail(source, ".".join([*([where] if where else []), *map(str, path)]), found, expected)
+
+
+_Wrong = tuple[tuple[Any, ...], Any, str]
+"""The names that lead to a value, the value, and what was expected."""
+
+
+def _wrong(value: Any, spec: Any) -> _Wrong | None:
+    """The first value that is wrong. Its place is put into words then alone: of hundreds of reports most are fine."""
+    if isinstance(spec, Number):
+        return None if spec.holds(value) else ((), value, str(spec))
     if isinstance(spec, Maybe):
-        if value is not None:
-            check(value, spec.spec, where, source)
-    elif isinstance(spec, Mapping):
-        if not isinstance(value, Mapping):
-            fail(source, where, value, "an object")
-        if not set(spec) <= set(value):
-            fail(source, where, sorted(map(str, value)), f"the keys {', '.join(sorted(spec))}")
-        for name, part in spec.items():
-            check(value[name], part, f"{where}.{name}".lstrip("."), source)
-    elif isinstance(spec, Each):
-        kind = Mapping if spec.length is None else list
+        return None if value is None else _wrong(value, spec.spec)
+    if isinstance(spec, dict):
+        if not isinstance(value, dict | Mapping):
+            return (), value, "an object"
+        if not spec.keys() <= value.keys():
+            return (), sorted(map(str, value)), f"the keys {', '.join(sorted(spec))}"
+        return _first(value, spec)
+    if isinstance(spec, Each):
+        kind = dict | Mapping if spec.length is None else list
         if not isinstance(value, kind) or (spec.length and len(value) != spec.length):
-            fail(source, where, value, "an object" if spec.length is None else f"a list of {spec.length or 'values'}")
-        for name, part in value.items() if isinstance(value, Mapping) else enumerate(value):
-            check(part, spec.spec, f"{where}.{name}".lstrip("."), source)
-    elif isinstance(spec, Number):
-        if not spec.holds(value):
-            fail(source, where, value, str(spec))
-    elif not isinstance(value, spec) or (spec is str and not value.strip()):
-        fail(source, where, value, "a non-empty text" if spec is str else "true or false")
+            return (), value, "an object" if spec.length is None else f"a list of {spec.length or 'values'}"
+        if spec.spec is object:
+            return None
+        return _first(value, dict.fromkeys(range(len(value)) if isinstance(value, list) else value, spec.spec))
+    if isinstance(value, spec) and (spec is not str or value.strip()):
+        return None
+    return (), value, "a non-empty text" if spec is str else "true or false"
+
+
+def _first(value: Any, specs: dict[Any, Any]) -> _Wrong | None:
+    for name, spec in specs.items():
+        wrong = _wrong(value[name], spec)
+        if wrong is not None:
+            path, found, expected = wrong
+            return (name, *path), found, expected
+    return None
 
 
 def fail(source: str, where: str, found: object, expected: str) -> NoReturn:

@@ -120,7 +120,11 @@ def _subtitle(report: Mapping[str, Any]) -> str:
         f"device {report['device']}",
         f"Burnish {report['versions']['burnish']}",
     ]
-    return f'<p class="muted">{escape(" · ".join(parts))} · <a href="report.json">report.json</a></p>'
+    return (
+        f'<p class="muted">{escape(" · ".join(parts))} · <a href="report.json">report.json</a><br>'
+        "<code>burnish studio .</code>, typed in this folder, lets you drive inside the world model, and plays these "
+        "episodes again.</p>"
+    )
 
 
 def _facts(report: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from burnish.errors import BurnishError, InputError
 from burnish.studio.folders import Folders
+from burnish.studio.glimpse import Glimpses
 from burnish.studio.protocol import Command
 
 if TYPE_CHECKING:  # the page is there before PyTorch is
@@ -20,6 +21,10 @@ if TYPE_CHECKING:  # the page is there before PyTorch is
 
 WARM = 3
 """Runs that are kept open; the one that was not driven for the longest time goes first."""
+_PATIENCE = 2.0
+"""Seconds that PyTorch waits for a page to show something first."""
+_IDLE = 1.0
+"""Seconds without a wish or a step after which what can wait is done."""
 Answer = TypeVar("Answer")
 
 
@@ -73,21 +78,35 @@ class Engine:
     Attributes:
         ready: whether PyTorch is there (and the first run, where one was to be opened).
         doing: in words, for `/healthz`.
+        glimpses: what is shown before that.
+        shown: set when a page has been answered what it shows first.
     """
 
     def __init__(self, folders: Folders, out: Path, threads: int, drive: Path | None = None) -> None:
         self.folders, self.out, self._threads, self._given = folders, out, threads, drive
         self.ready, self.doing, self.error = False, "loading PyTorch", ""
+        self.glimpses, self.shown = Glimpses(), threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle: list[Callable[[], None]] = []
         self._warm: OrderedDict[str, Drive] = OrderedDict()
         self._active: str | None = None
         self._viewers: list[Viewer] = []
         self._thread = threading.Thread(target=self._work, name="studio-engine", daemon=True)
 
-    def start(self, first: str | None = None, ready: Callable[[], None] | None = None) -> None:
-        """Begin to work; `first` is opened at once, and `ready` called after that."""
+    def start(
+        self,
+        first: str | None = None,
+        ready: Callable[[], None] | None = None,
+        look: Callable[[], Any] | None = None,
+    ) -> None:
+        """Begin to work: `look` at what the page will ask for soonest, import PyTorch, open `first`, call `ready`."""
 
         def warm_up() -> None:
+            if look is not None:
+                with contextlib.suppress(BurnishError):  # of what is damaged the page hears when it asks
+                    look()
+            # Modules that are imported keep the page's answers waiting: it comes first, if it comes at once.
+            self.shown.wait(_PATIENCE)
             import torch
 
             torch.set_num_threads(self._threads)
@@ -112,6 +131,7 @@ class Engine:
 
     def stop(self) -> None:
         """End the thread, and wait for it."""
+        self.shown.set()
         self._jobs.put(None)
         self._thread.join(timeout=30)
 
@@ -172,9 +192,9 @@ class Engine:
                     other.tell({"type": "parked"})
             viewer.tell(drive.hello())
             viewer.show(drive.frame())
-            # After the first picture: to look for a simulator is to import it.
+            # To look for a simulator is to import it, for seconds: not while somebody begins to drive.
             run = drive.run
-            self._jobs.put(lambda: viewer.tell({"type": "simulator", "missing": run.missing_simulator}))
+            self._idle.append(lambda: viewer.tell({"type": "simulator", "missing": run.missing_simulator}))
             return
         if viewer.run is None or viewer.run not in self._warm:
             raise InputError("open a run first")
@@ -240,12 +260,13 @@ class Engine:
             drive = self._warm.get(self._active) if self._active else None
             due = drive.due() if drive is not None else None
             try:
-                wait = None if due is None else max(0.0, due - time.perf_counter())
+                wait = (_IDLE if self._idle else None) if due is None else max(0.0, due - time.perf_counter())
                 job = self._jobs.get(timeout=wait) if wait is None or wait > 0 else self._jobs.get_nowait()
             except queue.Empty:
-                assert drive is not None
-                self._tick(drive)
-                continue
+                if drive is not None and due is not None:
+                    self._tick(drive)
+                    continue
+                job = self._idle.pop(0)
             if job is None:
                 break
             try:

@@ -30,7 +30,9 @@ class Folders:
         self.given = [path.absolute() for path in given]
         for path in self.given:
             if not path.is_dir():
-                raise InputError(f"{path}: no such folder, expected a run folder, or one with runs below it")
+                raise InputError(
+                    f"{path}: no such folder, expected a run folder, or one with runs below it (burnish demo makes one)"
+                )
         self._known: dict[str, Path] = {}
 
     def runs(self) -> dict[str, Path]:
@@ -67,7 +69,7 @@ def identity(path: Path) -> str:
 def is_run(path: Path) -> bool:
     """Whether a folder is a run's: a real folder with a real recipe.yaml."""
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode) and stat.S_ISREG(os.lstat(path / _MARK).st_mode)
+        return stat.S_ISDIR(os.lstat(path).st_mode) and stat.S_ISREG(os.lstat(f"{path}/{_MARK}").st_mode)
     except OSError:
         return False
 

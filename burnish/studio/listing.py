@@ -1,9 +1,7 @@
 """The table of runs: what each is and how far it is, read from its folder alone and without PyTorch."""
 
-import json
-import math
 import os
-import stat
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +11,11 @@ from burnish.errors import InputError
 from burnish.report.contract import validate_report
 from burnish.report.verdict import handed_out, measured_by, verdict
 from burnish.studio.folders import Folders
+from burnish.studio.plain import number, read_plain
+from burnish.studio.remaining import Took, remaining
 
 ALIVE = 120.0
 """Seconds after its last note within which an unfinished run is taken to go on: stages note every few seconds."""
-_LARGEST = 8 * 2**20
 _TEXT = 200
 
 Row = dict[str, Any]
@@ -27,25 +26,43 @@ class Listing:
 
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
-        self._rows: dict[str, tuple[tuple[int, ...], Row]] = {}
+        self._rows: dict[str, tuple[tuple[int, ...], Row, Took | None]] = {}
+        self._reading = threading.Lock()
 
     def rows(self) -> list[Row]:
         """One row for each run."""
+        with self._reading:  # two looks at once would only be slower
+            return self._look()
+
+    def _look(self) -> list[Row]:
         runs, found = self.folders.runs(), []
         for key, path in runs.items():
-            seen = _stamp(path)
+            seen = _stamp(str(path))
             kept = self._rows.get(key)
             if kept is None or kept[0] != seen:
-                kept = seen, {"id": key, "name": self.folders.shown(path), **described(path)}
+                row, took = described(path, self.folders.shown(path))
+                kept = seen, {"id": key, **row}, took
                 self._rows[key] = kept
             found.append({**kept[1], "state": state_of(path, bool(kept[1]["report"]))})
         self._rows = {key: self._rows[key] for key in runs}
+        known = [took for _, _, took in self._rows.values() if took is not None]
+        for row, path in zip(found, runs.values(), strict=True):
+            if row["state"]["is"] == "running":
+                row["state"]["left"] = remaining(path, row["recipe"], row["state"]["stages"], known)
         return found
 
 
-def described(run: Path) -> Row:
-    """What a run is and what came of it; what cannot be read is said under `problem`, and the row is there."""
-    row: Row = {"recipe": None, "task": None, "seed": None, "created": None, "report": False, "problem": None}
+def described(run: Path, name: str) -> tuple[Row, Took | None]:
+    """What a run is and what came of it, and what its stages took; what cannot be read is said under `problem`."""
+    row: Row = {
+        "name": name,
+        "recipe": None,
+        "task": None,
+        "seed": None,
+        "created": None,
+        "report": False,
+        "problem": None,
+    }
     try:
         manifest = read_plain(run / "manifest.json")
         row |= {name: _text(manifest.get(name)) for name in ("recipe", "task", "created")}
@@ -53,14 +70,15 @@ def described(run: Path) -> Row:
     except InputError as error:
         row["problem"] = str(error)
     if not (run / "report.json").exists():
-        return row
+        return row, None
     try:
         report = read_plain(run / "report.json")
         validate_report(report)
         row |= {"report": True, "page": (run / "report.html").is_file(), **_results(report)}
     except (InputError, KeyError, TypeError, AttributeError, ValueError) as error:
         row["problem"] = f"report.json: {error}"
-    return row
+        return row, None
+    return row, Took.of(run, row, report)
 
 
 def _results(report: Mapping[str, Any]) -> Row:
@@ -106,39 +124,18 @@ def state_of(run: Path, reported: bool) -> Row:
 
 
 def _progress(notes: Mapping[str, Any]) -> Row:
-    """Share done and seconds left of one stage, by its own speed."""
-    share, seconds = _number(notes.get("share")), _number(notes.get("seconds"))
+    """Seconds so far, share done, and seconds left of one stage, by its own speed."""
+    share, seconds = number(notes.get("share")), number(notes.get("seconds"))
     if share is None or seconds is None or not 0.0 < share <= 1.0:
-        return {"share": None, "left": None}
-    return {"share": share, "left": round(seconds * (1 - share) / share, 1)}
+        return {"seconds": seconds, "share": None, "left": None}
+    return {"seconds": seconds, "share": share, "left": round(seconds * (1 - share) / share, 1)}
 
 
-def read_plain(path: Path) -> dict[str, Any]:
-    """A JSON object from a file that nobody vouches for: no links, no NaN, nothing huge.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-                raise InputError(f"{path.name}: expected a small file of its own")
-            content = json.loads(file.read(), parse_constant=_refuse)
-    except OSError as error:
-        raise InputError(f"{path.name}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path.name}: found no JSON ({str(error)[:_TEXT]})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path.name}: found a {type(content).__name__}, expected an object")
-    return content
-
-
-def _stamp(run: Path) -> tuple[int, ...]:
+def _stamp(run: str) -> tuple[int, ...]:
     found = []
     for name in ("manifest.json", "report.json", "report.html"):
         try:
-            status = os.lstat(run / name)
+            status = os.lstat(f"{run}/{name}")  # no Path: this is done for every run, every few seconds
             found += [status.st_mtime_ns, status.st_size]
         except OSError:
             found += [0, 0]
@@ -147,11 +144,3 @@ def _stamp(run: Path) -> tuple[int, ...]:
 
 def _text(value: Any) -> str | None:
     return value[:_TEXT] if isinstance(value, str) else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is no number")

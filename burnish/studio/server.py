@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Awaitable, Callable
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from burnish.errors import BurnishError, InputError
 from burnish.studio.engine import Engine, Viewer
 from burnish.studio.folders import SERVED, served_file
-from burnish.studio.listing import Listing, read_plain
+from burnish.studio.listing import Listing
+from burnish.studio.plain import read_plain
 from burnish.studio.protocol import read_command
 from burnish.studio.security import FOREIGN, PAGE
 
@@ -45,10 +47,10 @@ class Studio:
 
     def __init__(self, engine: Engine, listing: Listing, data: tuple[Path, ...], view: str) -> None:
         self.engine, self.listing, self._given = engine, listing, data
-        self._first = {"view": view}
         self._static = {each.name: each.read_bytes() for each in (files("burnish.studio") / "static").iterdir()}
+        self._view = view
+        self._index = self._static["index.html"].replace(b"{view}", escape(view).encode())
         self._sets: Any = None
-        self._reading = asyncio.Lock()
 
     def application(self, cookie: str, token: str) -> Starlette:
         """All routes; `cookie` is set to `token` where the page is asked for with it."""
@@ -59,11 +61,11 @@ class Studio:
                 Route("/static/{name}", self._file),
                 Route("/healthz", self._health),
                 Route("/runs/{run}/{name}", _told(self._report)),
-                Route("/api/first", _told(self._begin)),
                 Route("/api/runs", _told(self._runs)),
                 Route(run, _told(self._run)),
                 Route(run + "/outcomes", _told(self._outcomes)),
                 Route(run + "/episode", _told(self._episode)),
+                Route(run + "/glimpse", _told(self._glimpse)),
                 Route(run + "/starts", _told(self._starts)),
                 Route(run + "/states", _told(self._states)),
                 Route("/api/sets", _told(self._listed)),
@@ -78,7 +80,7 @@ class Studio:
     # The page.
 
     async def _page(self, cookie: str, token: str, request: Request) -> Response:
-        response = Response(self._static["index.html"], media_type="text/html", headers=PAGE)
+        response = Response(self._index, media_type="text/html", headers=PAGE)
         if "token" in request.query_params:
             response.set_cookie(cookie, token, httponly=True, samesite="strict", path="/")
         return response
@@ -96,14 +98,12 @@ class Studio:
             {"ready": engine.ready, "doing": engine.doing, "error": engine.error}, 200 if engine.ready else 503
         )
 
-    async def _begin(self, request: Request) -> Response:
-        return _json(self._first)
-
     # Runs.
 
     async def _runs(self, request: Request) -> Response:
-        async with self._reading:  # two looks at once would only be slower
-            rows = await run_in_threadpool(self.listing.rows)
+        rows = await run_in_threadpool(self.listing.rows)
+        if not self._view:  # else it shows a start first
+            self.engine.shown.set()
         return _json({"runs": rows, "folders": [str(path) for path in self.listing.folders.given]})
 
     async def _run(self, request: Request) -> Response:
@@ -137,6 +137,13 @@ class Studio:
             return played_again(self.engine.opened(key), policy, seed, camera)
 
         return Response(await self.engine.call(play), media_type="application/octet-stream", headers=PAGE)
+
+    async def _glimpse(self, request: Request) -> Response:
+        try:
+            found = await run_in_threadpool(self.engine.glimpses.of, self._path(request))
+        finally:
+            self.engine.shown.set()
+        return Response(found, media_type="application/octet-stream", headers=PAGE)
 
     async def _starts(self, request: Request) -> Response:
         key = request.path_params["run"]
@@ -240,6 +247,8 @@ def _told(handler: Handler) -> Handler:
             return await handler(request)
         except BurnishError as error:
             return _json({"error": str(error)}, 404 if request.method == "GET" else 400)
+        except asyncio.CancelledError:  # the server was told to end while the engine was at work
+            return _json({"error": "the studio ends"}, 503)
 
     return answer
 

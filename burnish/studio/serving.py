@@ -61,6 +61,7 @@ def serve(where: Where) -> None:
     for path in (*where.data, *([where.drive] if where.drive else [])):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
+    listing = Listing(folders)
     engine = Engine(folders, where.out.absolute(), where.threads, where.drive)
     with contextlib.closing(_bound(where.host, where.port)) as listening:
         port = listening.getsockname()[1]
@@ -68,7 +69,7 @@ def serve(where: Where) -> None:
         link = f"http://{named}:{port}/?token={token}"
         first = _first(folders, where)
         view = "" if first is None else f"drive?run={first}" + ("&replay=1" if where.drive else "")
-        studio = Studio(engine, Listing(folders), where.data, view)
+        studio = Studio(engine, listing, where.data, view)
         guarded = Guard(studio.application(f"burnish-studio-{port}", token), token, where.host, port)
         server = uvicorn.Server(
             uvicorn.Config(
@@ -83,18 +84,23 @@ def serve(where: Where) -> None:
             )
         )
 
-        def ready() -> None:
-            print(f"ready: {link}", flush=True)
-            if where.browser and _has_screen():
-                threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
-
-        engine.start(first, ready)
+        # Whoever comes now is answered as soon as the server runs, which is sooner than a browser is there.
+        print(f"studio: {link}", flush=True)
+        if where.browser and _has_screen():
+            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+        look = listing.rows if first is None else lambda: engine.glimpses.of(folders.run(first))
+        engine.start(first, _say_ready, look)
         try:
             # Ctrl-C is how it is meant to end.
             with contextlib.suppress(KeyboardInterrupt):
                 server.run(sockets=[listening])
         finally:
             engine.stop()
+
+
+def _say_ready() -> None:
+    with contextlib.suppress(OSError):  # nobody may be reading any more
+        print("ready", flush=True)
 
 
 def _first(folders: Folders, where: Where) -> str | None:

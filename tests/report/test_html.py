@@ -87,6 +87,7 @@ def test_first_words_are_the_verdict(full):
     assert page.tags[page.tags.index("main") + 1] == "h1"
     assert page.words("h1") == "48 % → 95 % · accepted"
     assert page.words("main").startswith("48 % → 95 % · accepted Refinement in imagination raised drawer-open-v3")
+    assert "burnish studio ." in page.words("main")
 
 
 def test_nothing_comes_from_elsewhere(full):

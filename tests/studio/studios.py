@@ -20,8 +20,8 @@ SECONDS = 90  # the machine may be very busy
 class Served:
     """A running studio."""
 
-    def __init__(self, port: int, out: Path) -> None:
-        self.port, self.out = port, out
+    def __init__(self, port: int, out: Path, pid: int) -> None:
+        self.port, self.out, self.pid = port, out, pid
         self.host = f"127.0.0.1:{port}"
         self.link = f"http://{self.host}/?token={TOKEN.replace(' ', '%20')}"
 
@@ -67,21 +67,23 @@ class Served:
 
 
 @contextmanager
-def serving(out: Path, *arguments: str) -> Iterator[Served]:
-    """Start `burnish studio`, and end it as Ctrl-C does."""
+def serving(out: Path, *arguments: str, loaded: bool = True) -> Iterator[Served]:
+    """Start `burnish studio`, wait until PyTorch is `loaded` or only for its link, and end it as Ctrl-C does."""
     words = [sys.executable, "-m", "burnish", "studio", *arguments, "--no-browser", "--token", TOKEN, "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, stdin=subprocess.DEVNULL
     )
     assert process.stdout is not None
-    said = []
+    said, found = [], None
     try:
         for line in process.stdout:
             said.append(line)
-            found = re.search(r"ready: http://127\.0\.0\.1:(\d+)/", line)
-            if found:
-                yield Served(int(found[1]), out)
+            found = re.search(r"studio: http://127\.0\.0\.1:(\d+)/", line) or found
+            if found and loaded:
+                Served(int(found[1]), out, process.pid).ask("/api/runs")  # what waits for a page goes on
+            if found and (line.startswith("ready") or not loaded):
+                yield Served(int(found[1]), out, process.pid)
                 assert process.poll() is None, "the studio ended"
                 break
         else:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from burnish.data import read_dataset
+from tests.studio.studios import serving
 
 playwright = pytest.importorskip("playwright.sync_api")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -136,6 +137,57 @@ def test_drive_take_over_rewind_and_save(page, studio):
     folder = studio.out / "drives" / "by-hand"
     assert f"--drive '{folder}'" in page.locator(".command pre").inner_text()
     assert read_dataset(folder / "imagined").sources == ("imagined",)
+
+
+def test_the_start_is_there_before_the_model(browser, small_run, tmp_path):
+    with serving(tmp_path, str(small_run), loaded=False) as served:
+        shown = browser.new_page()
+        shown.set_default_timeout(1000 * SECONDS)
+        shown.goto(served.link, wait_until="commit")
+        shown.wait_for_selector("#glimpse canvas")
+        assert "being loaded" in shown.locator("#status").inner_text()
+        assert "token" not in shown.url and shown.url.split("#")[1].startswith("drive?run=")
+        shown.wait_for_selector("#stage canvas")
+        assert shown.locator("#glimpse").count() == 0 and "loaded" not in shown.locator("#status").inner_text()
+        shown.close()
+
+
+def test_drive_by_gamepad(page):
+    """A standard gamepad as the browser would tell of it; the device itself is the only thing that is not there."""
+    drives(page)
+    before = pixels(page)
+    page.evaluate("""() => {
+      const buttons = Array(17).fill({ pressed: false, value: 0 });
+      window.pad = { axes: [0, 0, 0, 0], buttons, connected: true, mapping: "standard", index: 0 };
+      navigator.getGamepads = () => [null, window.pad];
+      dispatchEvent(new Event("gamepadconnected"));
+    }""")
+    page.wait_for_timeout(300)
+    assert step(page) == 0, "sticks at rest move nothing"
+    page.evaluate("window.pad.axes = [0.1, -1, 0, 0.5]")  # the second stick axis up; the first one within the dead zone
+    until(page, lambda: step(page) >= 2, "two steps")
+    shown = page.locator("#actions .value").all_inner_texts()[:4]
+    assert [float(each.replace("−", "-")) for each in shown] == [0, 1, 0, -0.5]
+    assert pixels(page) != before
+    page.evaluate("window.pad.axes = [0, 0, 0, 0]")
+    page.wait_for_timeout(400)
+    here = step(page)
+    page.wait_for_timeout(300)
+    assert step(page) == here, "time stands still again"
+    press(page, 0)
+    until(page, lambda: "refined" in page.locator("#stage h3").inner_text() and step(page) > here, "the policy drives")
+    press(page, 1)
+    until(page, lambda: page.get_by_role("button", name="Play", exact=True).count() == 1, "and stops")
+    press(page, 8)
+    until(page, lambda: step(page) == 0, "rewound")
+    page.evaluate("navigator.getGamepads = () => [null, null]")
+
+
+def press(page, button):
+    """Press a button of the gamepad and let it go; either is seen by the next animation frame."""
+    for pressed in ("true", "false"):
+        page.evaluate(f"window.pad.buttons = window.pad.buttons.with({button}, {{ pressed: {pressed}, value: 0 }})")
+        page.wait_for_timeout(150)
 
 
 def test_two_policies_beside_the_simulator(page):

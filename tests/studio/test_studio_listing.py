@@ -9,7 +9,9 @@ import pytest
 
 from burnish.errors import InputError
 from burnish.studio.folders import Folders, served_file
-from burnish.studio.listing import ALIVE, Listing, read_plain, state_of
+from burnish.studio.listing import ALIVE, Listing, state_of
+from burnish.studio.plain import read_plain
+from burnish.studio.remaining import Took, remaining
 
 
 def test_a_finished_run(small_run):
@@ -28,17 +30,65 @@ def test_a_run_under_way(tmp_path):
     notes = run / ".partial" / "world_model.json"
     notes.write_text(json.dumps({"identity": "x", "seconds": 30.0, "outputs": {}, "share": 0.25}))
     state = state_of(run, False)
-    assert state["is"] == "running" and state["stages"] == [{"stage": "world_model", "share": 0.25, "left": 90.0}]
+    assert state["is"] == "running" and state["stages"] == [
+        {"stage": "world_model", "seconds": 30.0, "share": 0.25, "left": 90.0}
+    ]
     os.utime(notes, (time.time() - ALIVE - 5,) * 2)
     assert state_of(run, False)["is"] == "stopped"
     notes.write_text(json.dumps({"seconds": 3, "share": 0}))
-    assert state_of(run, False)["stages"][0] == {"stage": "world_model", "share": None, "left": None}
+    assert state_of(run, False)["stages"][0] == {"stage": "world_model", "seconds": 3.0, "share": None, "left": None}
     notes.write_text('{"share": NaN}')
     assert state_of(run, True) == {"is": "done", "stages": [], "quiet": None}
     shutil.rmtree(run / ".partial")
     assert state_of(run, False)["is"] == "running", "between two stages"
     os.utime(run, (time.time() - ALIVE - 5,) * 2)
     assert state_of(run, False) == {"is": "stopped", "stages": [], "quiet": pytest.approx(ALIVE + 5, abs=2)}
+
+
+def test_until_all_is_done(tmp_path):
+    """By hand: half as fast as the finished run so far, so that what is left takes twice as long as there."""
+
+    def begin(name, seed, gate=0):
+        run = tmp_path / name
+        run.mkdir()
+        (run / "recipe.yaml").write_text(f"recipe: r\ntask: t\nseed: {seed}\nconfig:\n  gate: {gate}\n")
+        return run
+
+    def finished(run, stage, seconds):
+        (run / stage).mkdir(parents=True)
+        (run / stage / "stage.json").write_text(json.dumps({"seconds": seconds}))
+
+    old, new, other = begin("old", 0), begin("new", 1), begin("other", 1, gate=4)
+    stages = [{"name": name, "seconds": s} for name, s in (("data", 10), ("world", 100), ("gate/a", 60), ("end", 30))]
+    took = Took.of(old, {"name": "old", "recipe": "r"}, {"stages": stages, "clock_seconds": 100})
+    assert took is not None and took.beside == 0.5
+    finished(new, "data", 20.0)
+    underway = [{"stage": "world", "seconds": 50.0, "share": 0.25, "left": 150.0}]
+    # 20 + 200 s where there were 10 + 100: (60 + 30) × 2 for the rest, and 150 of this stage; half of it side by side.
+    assert remaining(new, "r", underway, [took]) == {"seconds": 0.5 * (150 + 180), "like": "old"}
+    early = [{"stage": "gate-a", "seconds": 5.0, "share": 0.01, "left": 495.0}]
+    finished(new, "world", 200.0)
+    assert remaining(new, "r", early, [took]) == {"seconds": 0.5 * (120 - 5 + 60), "like": "old"}
+    assert remaining(new, "q", early, [took]) is None and remaining(other, "r", early, [took]) is None
+    assert Took.of(old, {"name": "old", "recipe": "r"}, {"stages": [{"name": 3}, None]}) is None
+
+
+def test_a_run_under_way_beside_a_finished_one(small_run, tmp_path):
+    shutil.copytree(small_run, tmp_path / "done")
+    going = shutil.copytree(small_run, tmp_path / "going")
+    (going / "report.json").unlink()
+    for name in ("evaluation", "refined"):
+        shutil.rmtree(going / name)
+    (going / ".partial").mkdir()
+    (going / ".partial" / "refined.json").write_text(json.dumps({"seconds": 1.0, "share": 0.5}))
+    rows = {row["name"]: row["state"] for row in Listing(Folders([tmp_path])).rows()}
+    evaluation = next(
+        each["seconds"]
+        for each in json.loads((small_run / "report.json").read_text())["stages"]
+        if each["name"] == "evaluation"
+    )
+    assert "left" not in rows["done"] and rows["going"]["left"]["like"] == "done"
+    assert 0 < rows["going"]["left"]["seconds"] < 5 * (1 + evaluation)
 
 
 def test_five_hundred_runs_in_a_second(small_run, tmp_path):

@@ -1,6 +1,5 @@
 // Which page is shown: what stands behind # in the address says it all.
-import { ask } from "./api.js";
-import { $, h, notice } from "./dom.js";
+import { $, h } from "./dom.js";
 
 const PAGES = { runs: "./runs.js", compare: "./compare.js", drive: "./drive.js", episodes: "./episodes.js", data: "./data.js" };
 let leave = null;
@@ -36,16 +35,9 @@ async function show() {
   }
 }
 
-async function begin() {
-  if (new URLSearchParams(location.search).has("token")) history.replaceState(null, "", location.pathname + location.hash);
-  try {
-    const { view } = await ask("/api/first");
-    if (!location.hash && view) history.replaceState(null, "", `#${view}`);
-  } catch (error) {
-    notice(error.message, 60);
-  }
-  addEventListener("hashchange", show);
-  await show();
-}
-
-begin();
+const { view } = document.body.dataset;
+const hash = location.hash || (view ? `#${view}` : "");
+// The token, which a cookie keeps, is no part of an address that somebody may pass on.
+history.replaceState(null, "", location.pathname + hash);
+addEventListener("hashchange", show);
+show();

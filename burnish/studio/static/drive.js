@@ -1,5 +1,5 @@
 // Driving: what is imagined (and what is real) under somebody's hand, the strip below it, and everything to steer by.
-import { Socket, ask } from "./api.js";
+import { Socket, ask, askPacked } from "./api.js";
 import { address } from "./app.js";
 import { figure } from "./chart.js";
 import { $, command, h, notice, short, typing } from "./dom.js";
@@ -25,31 +25,54 @@ function keep(map, step, value, last, most) {
 }
 
 export default async function drive(main, query) {
-  const runs = (await ask("/api/runs")).runs;
-  const key = query.get("run") ?? runs.find((run) => run.report)?.id ?? runs[0]?.id;
+  const listed = ask("/api/runs").then((found) => found.runs);
+  let key = query.get("run");
+  if (!key) {
+    const runs = await listed;
+    key = runs.find((run) => run.report)?.id ?? runs[0]?.id;
+  }
   if (!key) {
     main.append(h("h1", {}, "Drive"), h("p", {}, "There is no run to drive in yet: burnish demo makes one."));
     return null;
   }
-  const name = runs.find((run) => run.id === key)?.name ?? key;
-  const page = new Page(main, key, name, runs, query.get("replay") === "1");
+  const page = new Page(main, key, query.get("replay") === "1");
+  page.glimpse();
+  listed.then((runs) => page.others(runs), (error) => notice(error.message));
   return () => page.leave();
 }
 
 class Page {
-  constructor(main, key, name, runs, replay) {
-    Object.assign(this, { key, name, replay, seq: 0, frame: null, told: null, lanes: [], delays: [], pending: null, last: YOU });
-    const choose = h("select", { "aria-label": "Run", onchange: () => { location.hash = address("drive", { run: choose.value }); } },
-      runs.map((run) => h("option", { value: run.id, selected: run.id === key }, run.name)));
-    this.status = h("p", { class: "muted", role: "status", id: "status" }, "Opening the model …");
+  constructor(main, key, replay) {
+    Object.assign(this, { key, replay, seq: 0, frame: null, told: null, lanes: [], delays: [], pending: null, last: YOU });
+    this.choose = h("select", { "aria-label": "Run", onchange: () => { location.hash = address("drive", { run: this.choose.value }); } });
+    this.status = h("p", { class: "muted", role: "status", id: "status" }, "The model is being loaded …");
     this.body = h("div");
-    main.append(h("div", { class: "bar" }, h("h1", {}, "Drive"), choose), this.status, this.body);
+    main.append(h("div", { class: "bar" }, h("h1", {}, "Drive"), this.choose), this.status, this.body);
     this.socket = new Socket((frame) => this.onframe(frame), (message) => this.onmessage(message), (open) => {
       if (open) this.socket.send({ do: "open", run: key });
       else this.status.textContent = "The studio does not answer; trying again …";
     });
     this.keys = (event) => this.onkey(event);
     addEventListener("keydown", this.keys);
+  }
+
+  /** The start as it was recorded, until the model is there. */
+  async glimpse() {
+    const found = await askPacked(`/api/runs/${this.key}/glimpse`).catch(() => null);
+    if (!found || this.told || this.gone) return;
+    const drawing = h("canvas", { role: "img", "aria-label": "the recorded start", class: found.picture ? "pixels" : "" });
+    const pane = h("section", { class: "pane" }, h("h3", {}, "Recorded · where you will begin"), drawing);
+    this.body.replaceChildren(h("div", { class: "drive" }, h("div", {}, h("div", { class: "panes", id: "glimpse" }, pane))));
+    if (found.picture) drawPicture(drawing, found.pictures[0]);
+    else {
+      const shape = bodiesOf(found.states, found.bounds);
+      if (shape.bodies.length) drawBodies(drawing, shape, found.bounds, found.state);
+      else drawBars(drawing, shape, found.states, found.bounds, found.state);
+    }
+  }
+
+  others(runs) {
+    this.choose.replaceChildren(...runs.map((run) => h("option", { value: run.id, selected: run.id === this.key }, run.name)));
   }
 
   leave() {
@@ -78,7 +101,7 @@ class Page {
     this.shape = bodiesOf(told.states, told.bounds);
     this.seq = 0;
     this.inputs?.stop();
-    this.inputs = new Inputs(told.actions.length, (action, held, event) => this.wanted(action, held, event));
+    this.inputs = new Inputs(told.actions.length, (action, held, event) => this.wanted(action, held, event), (button) => this.onbutton(button));
     this.build();
     this.began(told);
     this.chooser.show(told);
@@ -218,8 +241,19 @@ class Page {
     else if (event.key === ".") this.send("step");
     else if (event.key === ",") this.back();
     else if (event.key === "Home" && !event.target.closest?.("input")) { event.preventDefault(); this.send("rewind", { to: 0 }); }
-    else if (event.key === "p" || event.key === "P") this.hand(this.lanes[0].driver === YOU ? this.policy() : YOU);
+    else if (event.key === "p" || event.key === "P") this.handOver();
   }
+
+  /** Buttons of a standard gamepad: A, B, the shoulders, and the left one in the middle. */
+  onbutton(button) {
+    if (button === 0) this.handOver();
+    else if (button === 1) this.toggle();
+    else if (button === 4) this.back();
+    else if (button === 5) this.send("step");
+    else if (button === 8) this.send("rewind", { to: 0 });
+  }
+
+  handOver() { this.hand(this.lanes[0].driver === YOU ? this.policy() : YOU); }
 
   policy() {
     const known = this.told.policies;

@@ -11,9 +11,9 @@ export const shownKey = (code) => SHOWN[code] ?? code.replace("Key", "");
 export const keysOf = (dimension) => PAIRS[dimension] ?? null;
 
 export class Inputs {
-  /** `changed(action, held, event)` is called whenever something changes. */
-  constructor(count, changed) {
-    Object.assign(this, { count, changed, keys: new Set(), base: Array(count).fill(0), strength: 1, dragged: false, axes: [], polling: false });
+  /** `changed(action, held, event)` is called whenever something changes, `pressed(index)` for a gamepad's button. */
+  constructor(count, changed, pressed) {
+    Object.assign(this, { count, changed, pressed, keys: new Set(), base: Array(count).fill(0), strength: 1, dragged: false, axes: [], buttons: [], polling: false });
     this.down = (event) => this.key(event, true);
     this.up = (event) => this.key(event, false);
     this.release = () => this.letGo();
@@ -22,7 +22,8 @@ export class Inputs {
     addEventListener("blur", this.release);
     document.addEventListener("visibilitychange", this.release);
     this.poll = () => this.look();
-    addEventListener("gamepadconnected", this.poll);
+    this.plugged = () => this.polling || this.look();
+    addEventListener("gamepadconnected", this.plugged);
     this.look();
   }
 
@@ -31,7 +32,7 @@ export class Inputs {
     removeEventListener("keydown", this.down);
     removeEventListener("keyup", this.up);
     removeEventListener("blur", this.release);
-    removeEventListener("gamepadconnected", this.poll);
+    removeEventListener("gamepadconnected", this.plugged);
     document.removeEventListener("visibilitychange", this.release);
   }
 
@@ -66,21 +67,27 @@ export class Inputs {
   }
 
   letGo() {
-    if (!this.keys.size && !this.dragged) return;
+    if (!this.held) return;
     this.keys.clear();
     this.dragged = false;
+    this.axes = [];
     this.changed(this.action, this.held, null);
   }
 
   look() {
     const pad = navigator.getGamepads?.().find((each) => each);
     this.polling = Boolean(pad) && !this.stopped;
+    if (!pad && this.axes.some((value) => value !== 0)) this.letGo(); // it was pulled out in the middle of something
     if (!this.polling) return;
     const axes = pad.axes.slice(0, this.count).map((value, index) => (Math.abs(value) < DEAD ? 0 : Math.round(50 * (index % 2 ? -value : value)) / 50));
     if (axes.some((value, index) => value !== (this.axes[index] ?? 0))) {
       this.axes = axes;
       this.changed(this.action, this.held, null);
     }
+    const buttons = pad.buttons.map((button) => button.pressed);
+    const down = buttons.map((now, index) => now && !this.buttons[index]);
+    this.buttons = buttons;
+    down.forEach((now, index) => now && this.pressed(index));
     requestAnimationFrame(this.poll);
   }
 }

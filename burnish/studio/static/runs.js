@@ -122,5 +122,6 @@ function rate(run, policy, title) {
 function state(found) {
   const stages = found.stages.map((each) => `${each.stage}${each.share === null ? "" : ` ${Math.floor(100 * each.share)} %`}${each.left === null ? "" : `, ${duration(each.left)} left`}`);
   return h("span", {}, h("span", { class: `tag ${found.is === "running" ? "live" : found.is === "done" ? "good" : ""}` }, found.is),
-    stages.map((each) => h("span", { class: "interval" }, each)));
+    stages.map((each) => h("span", { class: "interval" }, each)),
+    found.left ? h("span", { class: "interval", title: `as the stages of ${found.left.like} took, at this run's own speed` }, `about ${duration(found.left.seconds)} until all is done`) : null);
 }

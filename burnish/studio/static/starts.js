@@ -63,7 +63,7 @@ export function chooser(run, begin) {
   frame.oninput = () => look().catch(fail);
   const turn = (by) => { page = Math.max(0, Math.min(Math.ceil(chosen().length / SHOWN) - 1, page + by)); thumbnails().catch(fail); };
 
-  const simulator = h("div");
+  const simulator = h("div", {}, h("p", { class: "small muted" }, "A simulator is looked for once time stands still."));
   const element = h("div", {},
     h("div", { class: "bar" }, outcome, h("button", { type: "button", "aria-label": "earlier episodes", onclick: () => turn(-1) }, "‹"), h("button", { type: "button", "aria-label": "later episodes", onclick: () => turn(1) }, "›")),
     strip,
