@@ -106,24 +106,27 @@ class PixelDiffusion(Observed):
 
     @classmethod
     def following_actions(
-        cls, video: "PixelDiffusion", history: PixelHistory, adapter: AdapterConfig
+        cls, video: "PixelDiffusion", history: PixelHistory, config: "PixelDiffusionConfig"
     ) -> "PixelDiffusion":
         """A model of video, whose actions have no dimension, with modules that learn to follow those of `history`.
 
+        Network and noise are those of the model of video; loss, sampler, speed and modules are the configuration's.
         At birth it imagines what the model of video does, whatever the actions.
 
         Raises:
             InputError: the model of video knows actions, or sees other pictures.
         """
+        assert config.adapter is not None
         seen, wanted = video.history.config, history.config
         if video.history.action_dim or video.config.adapter is not None:
             found = f"one that knows actions of {video.history.action_dim} dimensions"
             raise InputError(f"the model of video: found {found}, expected one that was trained without actions")
         if (seen.cameras, seen.image_size, seen.frames) != (wanted.cameras, wanted.image_size, wanted.frames):
             raise InputError(f"the model of video sees {seen}, expected what this run's models see: {wanted}")
-        model = cls(history, replace(video.config, adapter=adapter))
-        sizes = (wanted.frames, model.told)
-        model.network = follow_actions(copy.deepcopy(video.network), *sizes, adapter).to(history.device_anchor.device)
+        taken = ("backbone", "preset", "unet", "dit", "sigma_data", "offset_noise", "noise", "context_noise")
+        model = cls(history, replace(config, **{name: getattr(video.config, name) for name in taken}))
+        network = follow_actions(copy.deepcopy(video.network), wanted.frames, model.told, config.adapter)
+        model.network = network.to(history.device_anchor.device)
         return model
 
     @property

@@ -365,6 +365,9 @@ def of_video(backbone="unet", **settings):
     return model.eval()
 
 
+ADAPTED = dataclasses.replace(SMALL, adapter=AdapterConfig(width=8))
+
+
 def with_actions(frames=2):
     return PixelHistory(2, PixelHistoryConfig((CAMERA,), SIZE, frames=frames, bins=5))
 
@@ -372,7 +375,7 @@ def with_actions(frames=2):
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_model_of_video_learns_to_follow_actions(backbone, tmp_path):
     video = of_video(backbone)
-    model = PixelDiffusion.following_actions(video, with_actions(), AdapterConfig(width=8)).eval()
+    model = PixelDiffusion.following_actions(video, with_actions(), ADAPTED).eval()
     dataset = moving_dot(2)
     state, silent = model.recorded(dataset).rows(torch.arange(3, 8)), video.recorded(unlabelled_video(dataset))
     action = dataset.actions[3:8]
@@ -392,9 +395,9 @@ def test_a_model_of_video_learns_to_follow_actions(backbone, tmp_path):
 
 def test_only_a_model_of_the_same_video_is_taken():
     with pytest.raises(InputError, match="trained without actions"):
-        PixelDiffusion.following_actions(untrained(), with_actions(), AdapterConfig())
+        PixelDiffusion.following_actions(untrained(), with_actions(), ADAPTED)
     with pytest.raises(InputError, match="sees"):
-        PixelDiffusion.following_actions(of_video(), with_actions(frames=3), AdapterConfig())
+        PixelDiffusion.following_actions(of_video(), with_actions(frames=3), ADAPTED)
 
 
 def test_motion_weights_by_hand():
