@@ -29,6 +29,7 @@ from burnish.data.success import (
     require_outcomes,
     require_successes,
 )
+from burnish.data.unlabelled import labelled_steps, require_motion, unlabelled_video
 from burnish.data.windows import WindowBatch, Windows, action_chunks
 
 __all__ = [
@@ -59,9 +60,12 @@ __all__ = [
     "in_chunks",
     "is_image_key",
     "joined",
+    "labelled_steps",
     "read_dataset",
+    "require_motion",
     "require_outcomes",
     "require_successes",
     "store_dataset",
+    "unlabelled_video",
     "write_dataset",
 ]

@@ -82,6 +82,7 @@ class ImaginedEnv(VectorEnv):
         self.imagined_steps = 0
         self._state: State | None = None
         self._age = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        self._start = torch.full_like(self._age, -1)
         self._everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self._model = self._draw_models()
 
@@ -95,14 +96,20 @@ class ImaginedEnv(VectorEnv):
         options = options or {}
         if seed is not None:
             self.generator.manual_seed(seed)
-        fresh = options["states"] if "states" in options else self.starts.sample(self.num_envs, self.generator)
+        if "states" in options:
+            fresh, start = options["states"], torch.full_like(self._start, -1)
+        else:
+            start = self.starts.draw(self.num_envs, self.generator)
+            fresh = self.starts.states.rows(start)
         mask = options.get("reset_mask")
         models = self._draw_models()
         if mask is None or self._state is None:
-            self._state, self._age, self._model = fresh, torch.zeros_like(self._age), models
+            self._state, self._start = fresh, start
+            self._age, self._model = torch.zeros_like(self._age), models
         else:
             mask = torch.as_tensor(mask, device=self.device)
-            self._state, self._age = self._state.where(mask, fresh), self._age.masked_fill(mask, 0)
+            self._state, self._start = self._state.where(mask, fresh), torch.where(mask, start, self._start)
+            self._age = self._age.masked_fill(mask, 0)
             self._model = torch.where(mask, models, self._model)
         return self.models.world_model.features(self._state), {}
 
@@ -139,10 +146,16 @@ class ImaginedEnv(VectorEnv):
         features = world_model.features(state)
         info: dict[str, Any] = {"final_obs": features, "_final_obs": done}
         told = {"halted": halted, **uncertainty} | ({} if success is None else {"success": success})
+        if self.starts.priorities is not None:
+            told["start"] = self._start
         for name, value in told.items():
             info |= {name: value, f"_{name}": self._everywhere}
         # Start states are drawn for all rows and used for some: no host synchronisation to count them.
-        self._state = state.where(done, self.starts.sample(self.num_envs, self.generator))
+        start = self.starts.draw(self.num_envs, self.generator)
+        self._state, self._start = (
+            state.where(done, self.starts.states.rows(start)),
+            torch.where(done, start, self._start),
+        )
         self._age = self._age.masked_fill(done, 0)
         self._model = torch.where(done, self._draw_models(), self._model)
         return world_model.features(self._state), reward, terminated, truncated, info
@@ -164,7 +177,9 @@ class ImaginedEnv(VectorEnv):
     def state_dict(self) -> dict[str, Any]:
         """Everything that the following steps depend on, besides the models."""
         assert self._state is not None
-        return {
+        priorities = self.starts.priorities
+        own = {} if priorities is None else {"start": self._start, "priorities": priorities.rows(self.num_envs)}
+        return own | {
             "state": self._state.tensors(),
             "age": self._age,
             "model": self._model,
@@ -177,6 +192,9 @@ class ImaginedEnv(VectorEnv):
         self._state = type(self.starts.states)(
             **{name: tensor.to(self.device) for name, tensor in state["state"].items()}
         )
+        if self.starts.priorities is not None:
+            self.starts.priorities.restore(state["priorities"])
+            self._start = state["start"].to(self.device)
         self._age, self._model = state["age"].to(self.device), state["model"].to(self.device)
         self.generator.set_state(state["generator"])
         self.imagined_steps = int(state["imagined_steps"])

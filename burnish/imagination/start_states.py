@@ -9,6 +9,7 @@ from torch import Tensor
 from burnish.config import within
 from burnish.data import Dataset
 from burnish.errors import InputError
+from burnish.imagination.priorities import StartPriorities
 from burnish.world_models.base import State
 
 
@@ -19,6 +20,8 @@ class StartConfig:
     episode_start_share: float = within(0.5, 0, 1)
     """Share of imagined episodes that begin where a recorded one began; the others begin at intermediate frames
     (WoVR's ablation: without such key-frame starts refinement loses)."""
+    priority: float = within(0.0, 0)
+    """Of either kind a start is drawn in proportion to |TD error| to this power (`StartPriorities`); 0: all alike."""
 
 
 class StartStates:
@@ -40,14 +43,24 @@ class StartStates:
             raise InputError("the data set has no episode whose first frame is usable as a start state")
         if len(self.intermediate) == 0:
             self.intermediate = self.first
+        self.priorities: StartPriorities | None = None
+        if config.priority:
+            self.priorities = StartPriorities(len(frames), config.priority, self.first.device)
 
     def sample(self, count: int, generator: torch.Generator) -> State:
         """Draw `count` states from the mix."""
-        device = self.first.device
-        pick = torch.rand(count, 3, generator=generator, device=device)
-        first = self.first[(pick[:, 0] * len(self.first)).long()]
-        intermediate = self.intermediate[(pick[:, 1] * len(self.intermediate)).long()]
-        return self.states.rows(torch.where(pick[:, 2] < self.config.episode_start_share, first, intermediate))
+        return self.states.rows(self.draw(count, generator))
+
+    def draw(self, count: int, generator: torch.Generator) -> Int[Tensor, " count"]:
+        """Draw `count` rows of `states` from the mix."""
+        pick = torch.rand(count, 3, generator=generator, device=self.first.device)
+        first, intermediate = self._one_of(self.first, pick[:, 0]), self._one_of(self.intermediate, pick[:, 1])
+        return torch.where(pick[:, 2] < self.config.episode_start_share, first, intermediate)
+
+    def _one_of(self, rows: Tensor, pick: Tensor) -> Tensor:
+        if self.priorities is not None:
+            return self.priorities.draw(pick, rows)
+        return rows[(pick * len(rows)).long()]
 
     def episode_starts(self, count: int) -> State:
         """`count` episode starts, cycling through the data set in order: the same ones every time."""

@@ -1,5 +1,6 @@
 """Networks: shapes in, shapes out, no training."""
 
+from burnish.networks.action_adapter import ActionBlock, AdapterConfig, follow_actions
 from burnish.networks.action_encoding import ActionEncoding, action_encoding
 from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_widths, picture_channels
 from burnish.networks.causal import CausalResidualMLP
@@ -30,7 +31,9 @@ __all__ = [
     "MLP",
     "S5",
     "UNET_PRESETS",
+    "ActionBlock",
     "ActionEncoding",
+    "AdapterConfig",
     "CausalResidualMLP",
     "ConditionalResidualMLP",
     "ContextEmbedding",
@@ -58,6 +61,7 @@ __all__ = [
     "action_encoding",
     "categorical_kl",
     "denoising_error",
+    "follow_actions",
     "group_norm",
     "level_widths",
     "load_torchvision",

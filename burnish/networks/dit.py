@@ -59,7 +59,7 @@ class DiT(nn.Module):
             raise InputError(f"DiT: found patches of {config.patch}, expected a divisor of the image size {image_size}")
         self.config, self.side = config, image_size // config.patch
         width, patch = config.width, config.patch
-        self.condition = StepCondition(frames, action_dim, width)
+        self.condition, self.activate = StepCondition(frames, action_dim, width), nn.SiLU()
         # One patch embedding of [context; noisy frame], in two halves: the context's is computed once per frame.
         self.context = nn.Conv2d(context_channels, width, patch, stride=patch)
         self.input = nn.Conv2d(image_channels, width, patch, stride=patch, bias=False)
@@ -78,7 +78,7 @@ class DiT(nn.Module):
         self, x: Float[Tensor, "B c S S"], c_noise: Float[Tensor, " level"], embedding: ContextEmbedding
     ) -> Float[Tensor, "B c S S"]:
         """One network call; `c_noise` has shape (B,), or (1,) when all rows share a level."""
-        condition = functional.silu(self.condition(c_noise, embedding.condition)).to(embedding.features.dtype)
+        condition = self.activate(self.condition(c_noise, embedding.condition)).to(embedding.features.dtype)
         h = self._tokens(self.input(x)) + embedding.features + self.position.to(embedding.features.dtype)
         for block in self.blocks:
             h = block(h, condition)

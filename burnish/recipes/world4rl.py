@@ -9,6 +9,7 @@ Three presets see the same method in three ways: state vectors (`default`), a co
 (`pixels`), or frames in and frames imagined, which is the published form (`frames`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,13 @@ class World4RL(RecipeConfig):
         self.imagination.pessimism.check((DisagreementEnsemble.name, DataSupport.name))
 
 
-def recipe(c: World4RL, run: RunSpec) -> Plan:
-    """The method in its order."""
+Transition = Callable[[Any, dict[str, Any], int], Stage]
+"""The stage of a world model, of configuration, what it reads, and seed."""
+
+
+def recipe(c: World4RL, run: RunSpec, transition: Transition | None = None) -> Plan:
+    """The method in its order; with `transition` another world model takes the place of D_θ."""
+    transition = transition or transition_model
     if run.own is None:
         if c.cameras:
             check_cameras(c.cameras, image_size(c), c.simulator)
@@ -166,7 +172,7 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
         encoder = encoder_of(c, data, run.seed)
         policy = pretrained(c, run, seen_by(c, encoder, data), encoder)
     recorded = seen_by(c, encoder, data)
-    imagined = models(c, recorded.split(c.held_out), run.seed, policy)
+    imagined = models(c, recorded.split(c.held_out), run.seed, policy, transition)
     starts = starting(c, run, policy, recorded.whole, imagined, cloning(c))
     refined = stage(
         refine_policy,
@@ -181,7 +187,7 @@ def recipe(c: World4RL, run: RunSpec) -> Plan:
     )
 
     def held_out(config: World4RL, fold: Reading, seed: int) -> Models:
-        return models(of_another_kind(config), fold, seed, policy)
+        return models(of_another_kind(config), fold, seed, policy, transition)
 
     return finish(run, c, held_out, Parts(data, recorded, policy, imagined, refined, encoder, starts))
 
@@ -256,11 +262,11 @@ def clone_policy(
 # 3. The transition model D_θ (Eqs. 4–7), the reward r_t = C_ψ(x_{t+1}), and what knows where the data end.
 
 
-def models(c: World4RL, data: Reading, seed: int, policy: Stage) -> Models:
+def models(c: World4RL, data: Reading, seed: int, policy: Stage, transition: Transition) -> Models:
     """Everything that imagines, from (training, held-out) episodes; the gate asks for it again, on other ones."""
     space = {"data": data, "policy": policy, "history": c.history}
     if c.world_model_from is None:
-        world = transition_model(c, space, seed)
+        world = transition(c, space, seed)
     else:
         source = External("world_model_from", Path(c.world_model_from).absolute())
         world = stage(take_over_world_model, "world_model", source=source, **space, model=c.world_model)

@@ -19,7 +19,7 @@ def generalised_advantages(
     `next_value` is V of the state that the step led to, *before* any reset. A terminated step bootstraps nothing; a
     truncated one bootstraps from its own next state; neither lets A_{t+1}, which belongs to another episode, leak in.
     """
-    delta = reward + gamma * next_value * (~terminated) - value
+    delta = temporal_differences(reward, value, next_value, terminated, gamma)
     carry = gamma * lam * (~(terminated | truncated)).to(value.dtype)
     advantages = torch.empty_like(value)
     following = torch.zeros_like(value[0])
@@ -27,3 +27,14 @@ def generalised_advantages(
         following = delta[t] + carry[t] * following
         advantages[t] = following
     return advantages
+
+
+def temporal_differences(
+    reward: Float[Tensor, "T N"],
+    value: Float[Tensor, "T N"],
+    next_value: Float[Tensor, "T N"],
+    terminated: Bool[Tensor, "T N"],
+    gamma: float,
+) -> Float[Tensor, "T N"]:
+    """δ_t = r_t + γ V(s'_t) - V(s_t), where a terminated step bootstraps nothing."""
+    return reward + gamma * next_value * (~terminated) - value

@@ -89,6 +89,9 @@ class GeneratedExperience:
         flat = rows["features"].flatten(0, 1), rows["trace"].flatten(0, 1)
         return Rollout(**rows, log_prob=policy.log_prob(*flat).unflatten(0, (steps, -1)))
 
+    def learned(self, rollout: Rollout, error: Tensor) -> None:
+        """Trajectories begin anywhere, whatever the errors."""
+
     def state_dict(self) -> dict[str, Any]:
         """The guidance's scale (a row for each trajectory, all the same), and where the random numbers are."""
         return {

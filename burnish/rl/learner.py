@@ -39,6 +39,10 @@ class Experience(Protocol):
         """Let the policy explore for `steps` decisions in each environment, from where the last rollout ended."""
         ...
 
+    def learned(self, rollout: Rollout, error: Tensor) -> None:
+        """Hear the critic's |TD errors| (T, N) on a rollout."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the following rollouts depend on."""
         ...

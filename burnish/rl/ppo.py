@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from burnish.config import within
 from burnish.errors import InputError
 from burnish.policies import Policy
-from burnish.rl.advantages import generalised_advantages
+from burnish.rl.advantages import generalised_advantages, temporal_differences
 from burnish.rl.learner import Experience
 from burnish.rl.rollout import Rollout
 from burnish.training.processes import ALONE, Processes
@@ -86,6 +86,8 @@ class PPO:
         """One iteration on a fresh rollout; the first `critic_warmup` ones leave the policy as it is."""
         rollout = experience.rollout(self.policy, self.config.rollout_steps, generator)
         self.updates += 1
+        if rollout.start is not None:
+            experience.learned(rollout, self._errors(rollout))
         return self.learn(rollout, generator, policy_too=self.updates > self.config.critic_warmup)
 
     def learn(self, rollout: Rollout, generator: torch.Generator, policy_too: bool = True) -> dict[str, float]:
@@ -142,6 +144,13 @@ class PPO:
             "value": value.flatten(),
             "anchor": anchor,
         }
+
+    @torch.no_grad()
+    def _errors(self, rollout: Rollout) -> Tensor:
+        """The critic's |TD errors| (T, N)."""
+        value, next_value = self.value(rollout.features), self.value(rollout.next_features)
+        gamma = self.config.gamma
+        return temporal_differences(rollout.reward, value, next_value, rollout.terminated, gamma).abs()
 
     def _value_loss(self, batch: dict[str, Tensor]) -> Tensor:
         return 0.5 * (self.value(batch["features"]) - batch["return"]).square().mean()

@@ -27,6 +27,8 @@ class Rollout:
     """None where nothing says what success is."""
     halted: Tensor | None = None
     """Ended because imagination was not to be trusted; None where nothing halts."""
+    start: Tensor | None = None
+    """The start state of the decision's episode; None where starts have no priorities."""
 
 
 class EnvExperience:
@@ -80,12 +82,17 @@ class EnvExperience:
                     "terminated": terminated,
                     "truncated": truncated,
                     "next_features": torch.where(info["_final_obs"].unsqueeze(-1), info["final_obs"], following),
-                    **{name: info[name] for name in ("success", "halted") if info.get(name) is not None},
+                    **{name: info[name] for name in ("success", "halted", "start") if info.get(name) is not None},
                 }
             )
             features = following
         self._features = features
         return Rollout(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+
+    def learned(self, rollout: Rollout, error: Tensor) -> None:
+        """Hear the |TD errors| (T, N) of a rollout, from which start states may take their priorities."""
+        if rollout.start is not None:
+            self.env.starts.priorities.learned(rollout.start, error)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the episodes are."""

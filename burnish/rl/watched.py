@@ -49,6 +49,10 @@ class Watched:
         self._seen.append(found)
         return found
 
+    def learned(self, rollout: Rollout, error: Tensor) -> None:
+        """Told to the experience."""
+        self.experience.learned(rollout, error)
+
     def state_dict(self) -> dict[str, Any]:
         """The experience's."""
         return self.experience.state_dict()

@@ -1,7 +1,8 @@
 """World4RL's transition model on pixels: EDM-preconditioned diffusion over the next frame (DIAMOND's design)."""
 
+import copy
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,12 +15,14 @@ from burnish.errors import InputError
 from burnish.networks import (
     DIT_PRESETS,
     UNET_PRESETS,
+    AdapterConfig,
     DiT,
     DiTConfig,
     UNet,
     UNetConfig,
     action_encoding,
     denoising_error,
+    follow_actions,
     preconditioning,
 )
 from burnish.world_models.base import Observed
@@ -62,6 +65,10 @@ class PixelDiffusionConfig:
     """Levels of that noise; `low` is what imagination tells the network."""
     rollout_steps: int = within(2, 1)
     """Predicted frames per training window; later ones see the model's own prediction (one denoising) as their past."""
+    motion_weight: float = within(0.0, 0)
+    """β: pixels count in proportion to exp(β |x_{t+1} - x_t|), on average once (DWS, arXiv 2502.07825: 1)."""
+    adapter: AdapterConfig | None = None
+    """Of a network that was trained on video without actions (`PixelDiffusion.following_actions`)."""
     sampler: SamplerConfig = SamplerConfig(steps=3, sigma_min=2e-3)
     speed: SpeedConfig = SpeedConfig()
 
@@ -96,6 +103,36 @@ class PixelDiffusion(Observed):
         )
         self.network = build_network(history, config, self.encode.size)
         self._frozen: FrozenNetwork | None = None
+
+    @classmethod
+    def following_actions(
+        cls, video: "PixelDiffusion", history: PixelHistory, config: "PixelDiffusionConfig"
+    ) -> "PixelDiffusion":
+        """A model of video, whose actions have no dimension, with modules that learn to follow those of `history`.
+
+        Network and noise are those of the model of video; loss, sampler, speed and modules are the configuration's.
+        At birth it imagines what the model of video does, whatever the actions.
+
+        Raises:
+            InputError: the model of video knows actions, or sees other pictures.
+        """
+        assert config.adapter is not None
+        seen, wanted = video.history.config, history.config
+        if video.history.action_dim or video.config.adapter is not None:
+            found = f"one that knows actions of {video.history.action_dim} dimensions"
+            raise InputError(f"the model of video: found {found}, expected one that was trained without actions")
+        if (seen.cameras, seen.image_size, seen.frames) != (wanted.cameras, wanted.image_size, wanted.frames):
+            raise InputError(f"the model of video sees {seen}, expected what this run's models see: {wanted}")
+        taken = ("backbone", "preset", "unet", "dit", "sigma_data", "offset_noise", "noise", "context_noise")
+        model = cls(history, replace(config, **{name: getattr(video.config, name) for name in taken}))
+        network = follow_actions(copy.deepcopy(video.network), wanted.frames, model.told, config.adapter)
+        model.network = network.to(history.device_anchor.device)
+        return model
+
+    @property
+    def told(self) -> int:
+        """Numbers that the network hears of the action at one frame, the flag of real frames among them."""
+        return self.history.action_dim * self.encode.size + 1
 
     @property
     def observer(self) -> PixelHistory:
@@ -179,7 +216,10 @@ class PixelDiffusion(Observed):
             sigma = config.noise.draw(len(target), target.device).view(-1, 1, 1, 1)
             network = functools.partial(self._predict, state=state, action=action)
             wrong, clean = denoising_error(network, target, sigma, self._noise(target), config.sigma_data)
-            losses.append((wrong.square().mean((1, 2, 3)) * real).sum() / real.sum().clamp(min=1))
+            squared = wrong.square()
+            if config.motion_weight:
+                squared = squared * motion_weights(signed(state.frames[:, -1]), target, config.motion_weight)
+            losses.append((squared.mean((1, 2, 3)) * real).sum() / real.sum().clamp(min=1))
             with torch.no_grad():
                 error = ((clean - target).square().mean((1, 2, 3)) * real).sum() / real.sum().clamp(min=1)
                 state = push(state, action, to_levels(clean))
@@ -207,9 +247,22 @@ class PixelDiffusion(Observed):
 
 def build_network(history: PixelHistory, config: PixelDiffusionConfig, action_size: int) -> UNet | DiT:
     """The configured backbone for a history's pictures; `action_size` numbers encode one dimension of an action."""
-    frames, channels = history.config.frames, history.channels
-    sizes = (channels, frames * channels, frames, history.action_dim * action_size + 1)
+    frames, channels, told = history.config.frames, history.channels, history.action_dim * action_size + 1
+    sizes = (channels, frames * channels, frames, told if config.adapter is None else 1)
     if config.backbone == "unet":
-        return UNet(*sizes, config.unet if config.preset == "custom" else UNET_PRESETS[config.preset])
-    size = history.config.image_size
-    return DiT(*sizes, size, config.dit if config.preset == "custom" else DIT_PRESETS[config.preset])
+        network = UNet(*sizes, config.unet if config.preset == "custom" else UNET_PRESETS[config.preset])
+    else:
+        size = history.config.image_size
+        network = DiT(*sizes, size, config.dit if config.preset == "custom" else DIT_PRESETS[config.preset])
+    return network if config.adapter is None else follow_actions(network, frames, told, config.adapter)
+
+
+def motion_weights(
+    before: Float[Tensor, "B C S S"], after: Float[Tensor, "B C S S"], strength: float
+) -> Float[Tensor, "B C S S"]:
+    """What each number of the following frame counts in the loss: N softmax(strength · |after - before|), mean one.
+
+    The motion-reinforced loss of DWS (arXiv 2502.07825); with c = N, a clip that stands still has its usual loss.
+    """
+    change = (after - before).abs().flatten(1)
+    return (torch.softmax(strength * change, dim=1) * change.shape[1]).view_as(after)

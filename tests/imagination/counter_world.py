@@ -101,11 +101,11 @@ def dataset(*episodes) -> Dataset:
     return Dataset.from_episodes(recorded, DatasetInfo(fps=10))
 
 
-def start_states(*episodes, share: float = 1.0) -> StartStates:
+def start_states(*episodes, share: float = 1.0, priority: float = 0.0) -> StartStates:
     """Start states of all frames; by default all episodes begin at the recorded first frames."""
     data = dataset(*(episodes or ([0.0, 0.5, 1.0],)))
     states = Position(data.observations[STATE])
-    return StartStates(data, states, torch.arange(data.num_frames), StartConfig(episode_start_share=share))
+    return StartStates(data, states, torch.arange(data.num_frames), StartConfig(share, priority))
 
 
 def make_models(world=None, goal=None, uncertainties=(), reward=None, **rules) -> Models:

@@ -103,14 +103,16 @@ S5WM = {
     "dreamer.rollout-steps": 8,
     "dreamer.critic-warmup": 1,
 }
+DWS = {**FRAMES, "video-training.steps": 20, "labelled-steps": 40}
 RUNS = {
     "world4rl": ("world4rl", "tiny", WORLD4RL),
     "pixels": ("world4rl", "pixels-tiny", PIXELS),
     "frames": ("world4rl", "frames-tiny", FRAMES),
     "diwa": ("diwa", "tiny", DIWA),
     "s5wm": ("s5wm", "tiny", S5WM),
+    "dws": ("dws", "tiny", DWS),
 }
-LONG = ("frames", "s5wm")
+LONG = ("frames", "s5wm", "dws")
 """Runs of more than half a minute; continuous integration does them once more from the command line."""
 
 

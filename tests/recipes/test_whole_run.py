@@ -40,6 +40,7 @@ EXPECTED = {
     "world4rl": (ObservationHistory, GaussianPolicy, 8 * 16 * 32, {"expert": 3, "random": 2, "policy": 6}),
     "pixels": (Encoded, GaussianPolicy, 8 * 16 * 32, {"expert": 3, "random": 2, "noisy_expert": 3, "policy": 6}),
     "frames": (PixelHistory, PicturePolicy, 2 * 8 * 16, {"expert": 2, "random": 2, "policy": 2}),
+    "dws": (PixelHistory, PicturePolicy, 2 * 8 * 16, {"expert": 2, "random": 2, "policy": 2}),
     "diwa": (RSSM, DiffusionPolicy, 6 * 8 * 32 * 4, {"expert": 3, "noisy_expert": 8, "random": 2}),
     "s5wm": (RSSM, GaussianPolicy, 8 * 8 * 32, {"expert": 3, "noisy_expert": 8, "random": 2}),
 }

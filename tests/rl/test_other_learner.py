@@ -60,6 +60,9 @@ class Targets:
         log_prob = policy.log_prob(x.flatten(0, 1), decision.trace).unflatten(0, (steps, -1))
         return Rollout(x, trace, log_prob, -(trace - x / 2)[..., 0].square(), ends, ~ends, x)
 
+    def learned(self, rollout, error):
+        raise AssertionError("starts have no priorities here")
+
     def state_dict(self):
         return {"generator": self.generator.get_state(), "imagined_steps": self.imagined_steps}
 

@@ -2,14 +2,15 @@
 
 import copy
 import dataclasses
+import math
 
 import pytest
 import torch
 
 from burnish.components import load, save
-from burnish.data import Windows
+from burnish.data import Windows, unlabelled_video
 from burnish.errors import InputError
-from burnish.networks import DiTConfig, UNetConfig, preconditioning
+from burnish.networks import AdapterConfig, DiTConfig, UNetConfig, preconditioning
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (
     NoiseLevels,
@@ -20,6 +21,7 @@ from burnish.world_models import (
     SamplerConfig,
     SpeedConfig,
 )
+from burnish.world_models.pixel_diffusion import motion_weights
 from burnish.world_models.pixel_history import signed
 from burnish.world_models.pixel_speed import CACHE_BYTES, FrozenNetwork
 from burnish.world_models.sampler import offset_noise
@@ -348,3 +350,72 @@ def test_an_encoding_of_windows_hears_nothing_of_padding():
     other = dataclasses.replace(state, action=state.action.clone().index_fill(1, torch.tensor([0]), 0.7))
     assert not torch.equal(state.action, other.action)
     assert torch.equal(model.encoded_actions(state, action), model.encoded_actions(other, action))
+
+
+# Video, and what follows actions after it --------------------------------------------------------------------------
+
+
+def of_video(backbone="unet", **settings):
+    torch.manual_seed(0)
+    history = PixelHistory(0, PixelHistoryConfig((CAMERA,), SIZE, frames=2, bins=5))
+    model = PixelDiffusion(history, dataclasses.replace(SMALL, backbone=backbone, **settings))
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+ADAPTED = dataclasses.replace(SMALL, adapter=AdapterConfig(width=8))
+
+
+def with_actions(frames=2):
+    return PixelHistory(2, PixelHistoryConfig((CAMERA,), SIZE, frames=frames, bins=5))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_model_of_video_learns_to_follow_actions(backbone, tmp_path):
+    video = of_video(backbone)
+    model = PixelDiffusion.following_actions(video, with_actions(), ADAPTED).eval()
+    dataset = moving_dot(2)
+    state, silent = model.recorded(dataset).rows(torch.arange(3, 8)), video.recorded(unlabelled_video(dataset))
+    action = dataset.actions[3:8]
+    imagined = step(model, state, action).frames
+    same = step(video, silent.rows(torch.arange(3, 8)), action[:, :0]).frames
+    assert torch.equal(imagined[:, -1], same[:, -1])
+    config = TrainingConfig(steps=4, batch_size=4, learning_rate=1e-2, ema_decay=0.9, log_every=1)
+    before = copy.deepcopy(model.network.state_dict())
+    fit(model, Windows(dataset, 2, model.config.rollout_steps), config, tmp_path / "fit", 0)
+    changed = {name for name, weight in model.network.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed and all(".block." not in name and ".base." not in name for name in changed)
+    save(tmp_path / "model", model)
+    assert torch.equal(
+        step(load(tmp_path / "model", PixelDiffusion), state, action).frames, step(model, state, action).frames
+    )
+
+
+def test_only_a_model_of_the_same_video_is_taken():
+    with pytest.raises(InputError, match="trained without actions"):
+        PixelDiffusion.following_actions(untrained(), with_actions(), ADAPTED)
+    with pytest.raises(InputError, match="sees"):
+        PixelDiffusion.following_actions(of_video(), with_actions(frames=3), ADAPTED)
+
+
+def test_motion_weights_by_hand():
+    """Two numbers, one of which moves by ln 3: softmax 1/4 and 3/4, times two."""
+    before, after = torch.zeros(1, 1, 1, 2), torch.tensor([[[[0.0, math.log(3)]]]])
+    assert motion_weights(before, after, 1.0).flatten().tolist() == pytest.approx([0.5, 1.5])
+    still = torch.rand(3, 3, 4, 4)
+    assert torch.equal(motion_weights(still, still, 5.0), torch.ones_like(still))
+    assert motion_weights(still, still.flip(0), 2.0).flatten(1).mean(1).tolist() == pytest.approx([1.0] * 3)
+
+
+def test_the_loss_of_a_still_clip_is_as_ever():
+    dataset = moving_dot(2)
+    still = dataclasses.replace(dataset, observations={KEY: torch.full_like(dataset.observations[KEY], 7)})
+    batch = Windows(still, 2, 2).sample(4, torch.Generator().manual_seed(0))
+    losses = []
+    for weight in (0.0, 2.0):
+        model = untrained(motion_weight=weight, rollout_steps=1)
+        torch.manual_seed(3)
+        losses.append(model.loss(batch)[0])
+    assert torch.equal(*losses)

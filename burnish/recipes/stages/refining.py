@@ -59,6 +59,9 @@ def refine_policy(
     seed: int,
 ) -> Agent:
     """Start states from the data, actions from the policy, consequences from the world model, reward from `models`."""
+    if imagination.starts.priority and not isinstance(learner, PPOConfig):
+        found = f"{imagination.starts.priority} with {type(learner).__name__}"
+        raise InputError(f"imagination.starts.priority: found {found}, expected 0: only PPO tells its TD errors")
 
     def make(policy: Policy, env: ImaginedEnv) -> Learner:
         return _LEARNERS[type(learner)](policy, env.feature_dim, learner, current())
