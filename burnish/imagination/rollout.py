@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,7 +11,7 @@ from torch import Tensor
 from burnish.data import Dataset
 from burnish.imagination.pessimism import Pessimism, has_members, in_thresholds
 from burnish.rewards import Outcome, Reward
-from burnish.world_models.base import State, WorldModel
+from burnish.world_models.base import ImaginesRows, State, WorldModel
 
 Count = TypeVar("Count", bound=int | Tensor)
 
@@ -115,26 +115,40 @@ def _transition(
     """The states that follow, by each episode's own model, and the uncertainty about them."""
     world = models.world_model
     uncertainty: dict[str, Tensor] = {}
-    own = next((each for each in models.pessimism.uncertainties if each is world), None)
+    counted = models.pessimism.uncertainties
+    own = next((each for each in counted if each is world), None)
+    followed = None
     if own is not None and has_members(own):
         # A world that is its own ensemble says both at once, and -1 is its word for all of its members.
         everyone = torch.full((len(action),), -1, dtype=torch.long, device=action.device)
         value, following = own.predict_member(state, action, everyone if members is None else members, generator)
         uncertainty[own.name] = in_thresholds(value, own.threshold)
         members = None
+    elif members is not None and any(has_members(each) for each in counted) and _on_some(world, members):
+        followed = torch.nonzero(members < 0).flatten()
+        following = world.imagine_rows(state, action, followed, generator)
     else:
         following = world.imagine(state, action, generator)
-    for each in models.pessimism.uncertainties:
+    for each in counted:
         if each is own:
             continue
         if members is not None and has_members(each):
             value, believed = each.predict_member(state, action, members.clamp(min=0), generator)
-            following = following.where(members >= 0, believed)
+            if followed is not None:
+                following = believed.put(followed, following)
+            else:
+                following = following.where(members >= 0, believed)
             members = None  # one ensemble's members are no other's
         else:
             value = each(state, action)
         uncertainty[each.name] = in_thresholds(value, each.threshold)
     return following, uncertainty
+
+
+def _on_some(world: WorldModel, members: Tensor) -> TypeGuard[ImaginesRows]:
+    """Whether the world model need only imagine the rows that follow it: on a CPU, where counting them waits for
+    nothing."""
+    return members.device.type == "cpu" and hasattr(world, "imagine_rows")
 
 
 def transitions(world_model: WorldModel, actions: Count) -> Count:

@@ -181,14 +181,14 @@ def policy_loss(policy: Policy, batch: dict[str, Tensor], config: PPOConfig) -> 
     Log-probabilities are (B, K); each of the K scored steps has its own ratio, the advantage times
     `policy.step_weights` and the clip range times `policy.clip_scale` (DPPO; all ones for a Gaussian).
     """
-    log_prob = policy.log_prob(batch["features"], batch["trace"])
+    log_prob, of_anchor = policy.log_probs(batch["features"], (batch["trace"], batch["anchor"]))
     log_ratio = log_prob - batch["log_prob"]
     ratio = log_ratio.exp()
     advantage = batch["advantage"].unsqueeze(-1) * policy.step_weights
     clip = config.clip * policy.clip_scale
     clipped = torch.minimum(torch.maximum(ratio, 1 - clip), 1 + clip)
     surrogate = -torch.minimum(ratio * advantage, clipped * advantage).mean()
-    anchor = -policy.log_prob(batch["features"], batch["anchor"]).mean()
+    anchor = -of_anchor.mean()
     loss = surrogate + config.anchor_weight * anchor
     if config.entropy_weight:
         loss = loss - config.entropy_weight * policy.entropy(batch["features"]).mean()

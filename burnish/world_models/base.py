@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol, Self
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from burnish.components import Component
@@ -26,6 +26,11 @@ class State:
             return torch.where(mask.view(-1, *[1] * (own.dim() - 1)), others, own)
 
         return type(self)(**{name: choose(own, getattr(other, name)) for name, own in self.tensors().items()})
+
+    def put(self, index: Tensor, rows: Self) -> Self:
+        """`rows` at the places that `index` (integers) names, own rows elsewhere."""
+        found = {name: own.index_copy(0, index, getattr(rows, name)) for name, own in self.tensors().items()}
+        return type(self)(**found)
 
     def rows(self, index: Tensor) -> Self:
         """The rows that `index` names (integers, or a boolean mask)."""
@@ -74,6 +79,16 @@ class WorldModel(Observer, Protocol):
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss and metrics on a batch of windows."""
+        ...
+
+
+class ImaginesRows(Protocol):
+    """A world model that can leave out the rows that nobody asks for."""
+
+    def imagine_rows(
+        self, state: Any, action: Float[Tensor, "B A"], rows: Int[Tensor, " n"], generator: torch.Generator | None
+    ) -> Any:
+        """Those rows of what `imagine` finds, with the random numbers of all."""
         ...
 
 

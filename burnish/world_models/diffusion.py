@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from burnish.config import within
@@ -70,6 +70,19 @@ class DiffusionWorldModel(Observed):
         """Sample the next frame with the configured number of denoising steps."""
         shape = (len(action), len(self.space.learned_dims))
         start = torch.randn(shape, generator=generator, device=action.device)
+        return self.space.advance(state, action, self._from_noise(state, action, start))
+
+    def imagine_rows(
+        self,
+        state: HistoryState,
+        action: Float[Tensor, "B A"],
+        rows: Int[Tensor, " n"],
+        generator: torch.Generator | None = None,
+    ) -> HistoryState:
+        """Those rows of what `imagine` finds, with the random numbers of all."""
+        shape = (len(action), len(self.space.learned_dims))
+        start = torch.randn(shape, generator=generator, device=action.device)[rows]
+        state, action = state.rows(rows), action[rows]
         return self.space.advance(state, action, self._from_noise(state, action, start))
 
     def _from_noise(
