@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from burnish import lanes
 from burnish.components import outside_modules
 from burnish.errors import BurnishError, InputError, RunError
 from burnish.pipeline import progress
@@ -194,6 +195,8 @@ def work(each: Stage, due: Due, asked: Asked) -> None:
     for module in asked.modules:
         importlib.import_module(module)
     torch.set_num_threads(asked.where.cpus)
+    # Lanes never hold up a neighbour, so on this machine they may use what other stages leave.
+    lanes.offer(lanes.cores() if asked.where.kind == "local" else asked.where.cpus)
     with _held(Path(due.folder)):
         context = _QuietContext(each.name, Path(due.folder), due.inputs, due.identity)
         body = body_of(each, torch.device("cuda" if asked.where.gpus else "cpu"))

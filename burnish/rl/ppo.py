@@ -1,6 +1,8 @@
 """PPO (arXiv 1707.06347) with an anchor to the pretrained policy; one algorithm for Gaussian and diffusion policies."""
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from burnish.config import within
 from burnish.errors import InputError
+from burnish.lanes import together
 from burnish.policies import Policy
 from burnish.rl.advantages import generalised_advantages
 from burnish.rl.learner import Experience
@@ -97,21 +100,19 @@ class PPO:
         count = 0
         for _ in range(config.epochs):
             order = torch.randperm(len(returns), generator=generator, device=returns.device)
-            kl = torch.zeros((), device=returns.device)
-            batches = order.split(self.minibatch_size)
-            for index in batches:
-                batch = {name: tensor[index] for name, tensor in flat.items()}
-                if config.augment:
+            batches = [{name: rows[index] for name, rows in flat.items()} for index in order.split(self.minibatch_size)]
+            if config.augment:
+                for batch in batches:
                     batch["features"] = self.policy.augment(batch["features"], generator)
-                metrics = self._value_step(batch)
-                if policy_too:
-                    metrics |= self._policy_step(batch)
-                    kl = kl + metrics["kl"] / len(batches)
-                for name, metric in metrics.items():
-                    totals[name] = totals.get(name, 0) + metric
-                count += 1
+            steps = (self._value_step, self._policy_step) if policy_too else (self._value_step,)
+            # Policy and critic have no weights in common.
+            found = together(*(functools.partial(_epoch, step, batches) for step in steps))
+            for name, each in (item for metrics in found for item in metrics.items()):
+                totals[name] = totals.get(name, 0) + each
+            count += len(batches)
             # The one host synchronisation of an epoch.
-            if config.target_kl is not None and policy_too and float(processes.mean(kl)) > config.target_kl:
+            kl = found[-1]["kl"] / len(batches) if policy_too else None
+            if config.target_kl is not None and kl is not None and float(processes.mean(kl)) > config.target_kl:
                 break
         result = processes.mean_of({name: float(total) / count for name, total in totals.items()})
         returns, value = processes.gather(returns), processes.gather(flat["value"])
@@ -127,11 +128,14 @@ class PPO:
     def _flat(self, rollout: Rollout, generator: torch.Generator) -> dict[str, Tensor]:
         """What both losses are made of, a row for each decision."""
         config = self.config
-        value, next_value = self.value(rollout.features), self.value(rollout.next_features)
+        value, next_value, anchor = together(
+            lambda: self.value(rollout.features),
+            lambda: self.value(rollout.next_features),
+            lambda: self.base.act(rollout.features.flatten(0, 1), False, generator).trace,
+        )
         advantages = generalised_advantages(
             rollout.reward, value, next_value, rollout.terminated, rollout.truncated, config.gamma, config.lam
         )
-        anchor = self.base.act(rollout.features.flatten(0, 1), False, generator).trace
         everywhere = self.processes.gather(advantages)
         return {
             "features": rollout.features.flatten(0, 1),
@@ -173,6 +177,17 @@ class PPO:
         self.updates = int(state["updates"])
         for name in _PARTS:
             getattr(self, name).load_state_dict(state[name])
+
+
+def _epoch(
+    step: Callable[[dict[str, Tensor]], dict[str, Tensor]], batches: list[dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """A step on each minibatch; the sums of its metrics."""
+    totals: dict[str, Tensor] = {}
+    for batch in batches:
+        for name, metric in step(batch).items():
+            totals[name] = totals.get(name, 0) + metric
+    return totals
 
 
 def policy_loss(policy: Policy, batch: dict[str, Tensor], config: PPOConfig) -> tuple[Tensor, dict[str, Tensor]]:

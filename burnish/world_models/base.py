@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol, Self
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from burnish.components import Component
@@ -79,16 +79,6 @@ class WorldModel(Observer, Protocol):
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss and metrics on a batch of windows."""
-        ...
-
-
-class ImaginesRows(Protocol):
-    """A world model that can leave out the rows that nobody asks for."""
-
-    def imagine_rows(
-        self, state: Any, action: Float[Tensor, "B A"], rows: Int[Tensor, " n"], generator: torch.Generator | None
-    ) -> Any:
-        """Those rows of what `imagine` finds, with the random numbers of all."""
         ...
 
 

@@ -32,6 +32,7 @@ class DisagreementEnsemble(Component):
     """
 
     name = "disagreement"
+    draws = False
     scale: Tensor
     threshold: Tensor
 

@@ -1,12 +1,14 @@
 """Refinement in imagination: the learner, the start states of the data, and the choice of the iterate."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
-from burnish.data import Dataset
+from burnish import lanes
+from burnish.data import STATE, Dataset
 from burnish.errors import InputError, RunError
 from burnish.imagination import (
     GuidedConfig,
@@ -96,7 +98,9 @@ def refine_with(
     torch.manual_seed(seed)
     learns = make(agent.policy, env)
     experience = experience_of(agent, env, starts, rules, current().seed(seed))
-    with context.progress(refinement.iterations, "iterations") as bar:
+    # Networks of pictures have operations large enough for PyTorch's own threads.
+    side_by_side = lanes.opened() if STATE in data.observations else contextlib.nullcontext()
+    with side_by_side, context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
             learns,
             experience,
