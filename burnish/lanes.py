@@ -31,9 +31,12 @@ def offer(count: int) -> None:
 
 
 @contextlib.contextmanager
-def opened() -> Iterator[None]:
-    """Let `together` use what was offered; PyTorch's own threads are shared out among the lanes meanwhile."""
-    lanes, threads = min(_offered[0], MOST), torch.get_num_threads()
+def opened(worthwhile: bool = True) -> Iterator[None]:
+    """Let `together` use what was offered; PyTorch's own threads are shared out among the lanes meanwhile.
+
+    With `worthwhile` false nothing happens: operations on many pictures are large enough for PyTorch's own threads.
+    """
+    lanes, threads = min(_offered[0], MOST) if worthwhile else 1, torch.get_num_threads()
     if lanes == 1:
         yield
         return

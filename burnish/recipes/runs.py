@@ -241,7 +241,9 @@ def execute_targets(folder: Path, resolved: Resolved, targets: Sequence[Stage], 
     group = join(how.processes, where.type)
     threads = beside.cpus if beside is not None else how.threads or max(1, cores() // group.local)
     torch.set_num_threads(threads)
-    lanes.offer(threads if group.count == 1 and where.type == "cpu" else 1)
+    # Lanes hold up no worker beside this process, so they may use what workers leave.
+    offered = cores() if beside is not None and beside.kind == "local" else threads
+    lanes.offer(offered if group.count == 1 and where.type == "cpu" else 1)
     reported = any(target.name == "report" for target in targets)
     with group.explained():
         run = None

@@ -49,6 +49,7 @@ class PPOConfig:
     what it saw, so where the augmentation still changes decisions the ratios do not begin at one."""
 
 
+_CACHED_ROWS = 1024
 _PARTS = ("policy", "base", "critic", "policy_optimizer", "value_optimizer")
 
 
@@ -129,8 +130,8 @@ class PPO:
         """What both losses are made of, a row for each decision."""
         config = self.config
         value, next_value, anchor = together(
-            lambda: self.value(rollout.features),
-            lambda: self.value(rollout.next_features),
+            lambda: self._values(rollout.features),
+            lambda: self._values(rollout.next_features),
             lambda: self.base.act(rollout.features.flatten(0, 1), False, generator).trace,
         )
         advantages = generalised_advantages(
@@ -146,6 +147,12 @@ class PPO:
             "value": value.flatten(),
             "anchor": anchor,
         }
+
+    def _values(self, features: Float[Tensor, "T N F"]) -> Float[Tensor, "T N"]:
+        """V of a rollout's features; on a CPU of so few rows at once that its cache holds what is between layers."""
+        rows = features.flatten(0, 1)
+        blocks = rows.split(_CACHED_ROWS if rows.device.type == "cpu" else len(rows))
+        return torch.cat([self.value(block) for block in blocks]).view(features.shape[:2])
 
     def _value_loss(self, batch: dict[str, Tensor]) -> Tensor:
         return 0.5 * (self.value(batch["features"]) - batch["return"]).square().mean()

@@ -1,6 +1,5 @@
 """Refinement in imagination: the learner, the start states of the data, and the choice of the iterate."""
 
-import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -98,9 +97,7 @@ def refine_with(
     torch.manual_seed(seed)
     learns = make(agent.policy, env)
     experience = experience_of(agent, env, starts, rules, current().seed(seed))
-    # Networks of pictures have operations large enough for PyTorch's own threads.
-    side_by_side = lanes.opened() if STATE in data.observations else contextlib.nullcontext()
-    with side_by_side, context.progress(refinement.iterations, "iterations") as bar:
+    with lanes.opened(STATE in data.observations), context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
             learns,
             experience,
