@@ -49,7 +49,8 @@ class Asked:
             importlib.import_module(module)
         torch.set_num_threads(self.where.cpus)
         # Lanes never hold up a neighbour, so on this machine they may use what other stages leave.
-        lanes.offer(lanes.cores() if self.where.kind == "local" else self.where.cpus)
+        offered = lanes.cores() if self.where.kind == "local" else self.where.cpus
+        lanes.offer(1 if self.where.gpus else offered)
 
 
 def _check_machine(run_folder: Path, expected: Mapping[str, str]) -> None:
