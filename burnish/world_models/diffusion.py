@@ -90,7 +90,7 @@ class DiffusionWorldModel(Observed):
     ) -> Float[Tensor, "kB d"]:
         """What k times B rows of noise become, those of the first noise of each transition first."""
         context = self.network.embed_context(self.space.context(state, action))
-        context = context.repeat(len(start) // len(context), 1)
+        context = context.repeat(len(start) // max(1, len(context)), 1)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             return self.denoise(x, torch.full((1, 1), sigma, device=x.device), context)

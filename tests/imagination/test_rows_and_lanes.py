@@ -1,11 +1,12 @@
 """Imagination that leaves out what nobody asks for, and does the rest at once, is the same imagination."""
 
+import sys
+
 import pytest
 import torch
 
 from burnish import lanes
 from burnish.imagination import ImaginationConfig, ImaginedEnv, Models, Pessimism, StartConfig, StartStates
-from burnish.imagination import rollout as loop
 from burnish.policies import GaussianPolicy, GaussianPolicyConfig
 from burnish.rewards import FunctionReward, RewardTerms, TermConfig
 from burnish.rl import PPO, EnvExperience, PPOConfig
@@ -63,7 +64,7 @@ def test_rows_of_members_need_no_world_model(models, share, monkeypatch):
     )
     found = imagined(env)
     assert (not asked) if share == 0 else (0 <= max(asked) < 48)
-    monkeypatch.setattr(loop, "_on_some", lambda *_: False)
+    monkeypatch.setattr(sys.modules["burnish.imagination.rollout"], "_on_some", lambda *_: False)
     for one, other in zip(found, imagined(make_env(models, share)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
