@@ -11,6 +11,7 @@ depend on who else is at work, iterations per second do.
 import argparse
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import subprocess
@@ -28,6 +29,7 @@ WARM = 1
 
 def refine_for(folder: Path, threads: int, lanes: int, iterations: int) -> dict[str, object]:
     """In the child: iterations per second, CPU seconds of one, and a digest of the policy at the end."""
+    importlib.import_module("burnish")  # before torch, as the command does: it tells OpenMP how to wait
     import torch
 
     from burnish.data import read_dataset
