@@ -1,11 +1,17 @@
 """Burnish: refine a pretrained robot policy inside a frozen world model, then prove it on a real simulator."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from burnish.recipes.loading import Loaded
+
+# OpenMP reads this when torch is imported. By default its threads wait for each other by spinning, for milliseconds:
+# beside busy neighbours two threads then do a thirtieth of what one does (benchmarks/results/speed.md).
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 Paths = str | Path | Sequence[str | Path]
 __version__ = "0.1.0"

@@ -30,7 +30,7 @@ ROOMS = (
 UNSEEN = {room: {"simulators"} for room in ("world_models", "rewards", "policies", "imagination", "rl", "pipeline")}
 UNSEEN["networks"] = {"data"}
 ALLOWED = {room: set(ROOMS[:index]) - UNSEEN.get(room, set()) for index, room in enumerate(ROOMS)}
-ROOTS = ("errors", "storage", "exit_codes", "config", "components", "flags")
+ROOTS = ("errors", "lanes", "storage", "exit_codes", "config", "components", "flags")
 UNRESTRICTED = {"cli", "usage", "__main__", "__init__"}
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}

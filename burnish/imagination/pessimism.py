@@ -41,7 +41,10 @@ class Members(Uncertainty, Protocol):
     def predict_member(
         self, state: Any, action: Float[Tensor, "B A"], member: Int[Tensor, " B"], generator: torch.Generator | None
     ) -> tuple[Float[Tensor, " B"], Any]:
-        """Uncertainty, and the states in which each row's `member` believes."""
+        """Uncertainty, and the states in which each row's `member` believes.
+
+        A family that never draws from the generator says `draws = False`, and works beside the world model.
+        """
         ...
 
 

@@ -1,5 +1,6 @@
 """The one loop over a world model: what is imagined step by step, what it is worth, and how far it can be trusted."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from burnish.data import Dataset
 from burnish.imagination.pessimism import Pessimism, has_members, in_thresholds
+from burnish.lanes import together
 from burnish.rewards import Outcome, Reward
 from burnish.world_models.base import State, WorldModel
 
@@ -113,28 +115,50 @@ def _transition(
     models: Models, state: State, action: Tensor, generator: torch.Generator | None, members: Tensor | None
 ) -> tuple[State, dict[str, Tensor]]:
     """The states that follow, by each episode's own model, and the uncertainty about them."""
-    world = models.world_model
-    uncertainty: dict[str, Tensor] = {}
-    own = next((each for each in models.pessimism.uncertainties if each is world), None)
+    world, counted = models.world_model, models.pessimism.uncertainties
+    own = next((each for each in counted if each is world), None)
     if own is not None and has_members(own):
         # A world that is its own ensemble says both at once, and -1 is its word for all of its members.
         everyone = torch.full((len(action),), -1, dtype=torch.long, device=action.device)
-        value, following = own.predict_member(state, action, everyone if members is None else members, generator)
-        uncertainty[own.name] = in_thresholds(value, own.threshold)
-        members = None
+        followed = everyone if members is None else members
+        predicts, members = functools.partial(own.predict_member, state, action, followed, generator), None
     else:
-        following = world.imagine(state, action, generator)
-    for each in models.pessimism.uncertainties:
-        if each is own:
-            continue
-        if members is not None and has_members(each):
-            value, believed = each.predict_member(state, action, members.clamp(min=0), generator)
-            following = following.where(members >= 0, believed)
-            members = None  # one ensemble's members are no other's
-        else:
-            value = each(state, action)
+        predicts = None
+    others = [each for each in counted if each is not own]
+    # One ensemble's members are no other's: the first one's are meant.
+    ensemble = next((each for each in others if members is not None and has_members(each)), None)
+    rows = torch.nonzero(members < 0).flatten() if members is not None and _on_some(world, ensemble, members) else None
+
+    def imagined() -> Any:
+        if predicts is not None:
+            return predicts()
+        if rows is not None:
+            return None, world.imagine_rows(state, action, rows, generator)  # type: ignore[attr-defined]
+        return None, world.imagine(state, action, generator)
+
+    def told(each: Any) -> Any:
+        if each is ensemble:
+            assert members is not None
+            return each.predict_member(state, action, members.clamp(min=0), generator)
+        return each(state, action), None
+
+    pieces = [imagined, *(functools.partial(told, each) for each in others)]
+    # Only the world model may draw random numbers beside others.
+    apart = ensemble is None or not getattr(ensemble, "draws", True)
+    (value, following), *found = together(*pieces) if apart else [piece() for piece in pieces]
+    uncertainty = {} if own is None or value is None else {own.name: in_thresholds(value, own.threshold)}
+    for each, (value, believed) in zip(others, found, strict=True):
         uncertainty[each.name] = in_thresholds(value, each.threshold)
+        if believed is not None and members is not None:
+            put = rows is not None
+            following = believed.put(rows, following) if put else following.where(members >= 0, believed)
     return following, uncertainty
+
+
+def _on_some(world: WorldModel, ensemble: Any, members: Tensor) -> bool:
+    """Whether the world model need only imagine the rows that follow it: on a CPU, where counting them waits for
+    nothing."""
+    return ensemble is not None and members.device.type == "cpu" and hasattr(world, "imagine_rows")
 
 
 def transitions(world_model: WorldModel, actions: Count) -> Count:

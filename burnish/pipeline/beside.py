@@ -7,25 +7,23 @@ one after the other with as many threads.
 
 import contextlib
 import fcntl
-import importlib
 import io
 import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from burnish.components import outside_modules
 from burnish.errors import BurnishError, InputError, RunError
 from burnish.pipeline import progress
-from burnish.pipeline.executors import Executor, ExecutorConfig, Handle, here, opened, wait
+from burnish.pipeline.executors import Executor, ExecutorConfig, Handle, opened, wait
 from burnish.pipeline.graph import Stage
-from burnish.pipeline.manifest import versions
 from burnish.pipeline.outlook import Outlook, Underway
 from burnish.pipeline.run import Due, Run, StageBody
+from burnish.pipeline.spread import Spread
 from burnish.pipeline.stages import StageContext, lock_path, partial_folder, partial_notes
+from burnish.pipeline.worker import Asked
 from burnish.training.resume import DamagedResume
 
 _INTERVAL = 1.0
@@ -70,12 +68,27 @@ class _Beside:
             self._hand_in(everything=alone is not None)
             if alone is not None:
                 self.waiting.remove(alone)
-                self.run.stage(alone.name, alone.describe(), input_names(alone), self.bodies[alone.name])
+                body = self._spreading(self.bodies[alone.name])
+                self.run.stage(alone.name, alone.describe(), input_names(alone), body)
                 self._has_done(alone)
             elif self._is_full() or (self.running and not any(self._ready(each) for each in self.waiting)):
                 self._collect()
         if self.failed is not None:
             raise self.failed
+
+    def _spreading(self, body: StageBody) -> StageBody:
+        """The body, which on a cluster may have pieces of its work done there; on this machine it has processes of its
+        own."""
+        if self.where.kind == "local":
+            return body
+
+        def spreading(context: StageContext) -> None:
+            asked = Asked.by_this_process(self.where)
+            context.spread = Spread(self.executor, asked, self.run.folder, context.folder)
+            body(context)
+            context.spread.clear()
+
+        return spreading
 
     def _is_full(self, more: int = 0) -> bool:
         return len(self.running) + more >= self.where.jobs
@@ -97,7 +110,7 @@ class _Beside:
                 inputs = {name: path.absolute() for name, path in found.inputs.items()}
                 due.append((each, replace(found, folder=found.folder.absolute(), inputs=inputs)))
         if due:
-            asked = Asked(self.where, outside_modules(), tuple(sys.path), versions())
+            asked = Asked.by_this_process(self.where)
             calls = [(each, found, asked) for each, found in due]
             for handle, (each, _) in zip(self.executor.submit(work, calls), due, strict=True):
                 self.running[id(handle)] = handle, each
@@ -164,23 +177,6 @@ class _QuietContext(StageContext):
     stream = io.StringIO()
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a worker needs to know of the process that asks.
-
-    Attributes:
-        where: with how many threads and GPUs a stage is worked on.
-        modules: outside of this package, which define families of components.
-        paths: where that process looks for modules.
-        versions: of the packages there.
-    """
-
-    where: ExecutorConfig
-    modules: tuple[str, ...]
-    paths: tuple[str, ...]
-    versions: Mapping[str, str]
-
-
 def work(each: Stage, due: Due, asked: Asked) -> None:
     """Do the work of a stage in its partial folder.
 
@@ -189,11 +185,7 @@ def work(each: Stage, due: Due, asked: Asked) -> None:
     """
     from burnish.pipeline.execute import body_of
 
-    _check_machine(Path(due.folder), asked.versions)
-    sys.path += [path for path in asked.paths if path not in sys.path]
-    for module in asked.modules:
-        importlib.import_module(module)
-    torch.set_num_threads(asked.where.cpus)
+    asked.prepare(Path(due.folder).parent.parent)
     with _held(Path(due.folder)):
         context = _QuietContext(each.name, Path(due.folder), due.inputs, due.identity)
         body = body_of(each, torch.device("cuda" if asked.where.gpus else "cpu"))
@@ -205,18 +197,6 @@ def work(each: Stage, due: Due, asked: Asked) -> None:
             body(context)
         finally:
             context.save()
-
-
-def _check_machine(folder: Path, expected: Mapping[str, str]) -> None:
-    run_folder = folder.parent.parent
-    if not run_folder.is_dir():
-        raise InputError(f"{here()}: does not see {run_folder}; a run folder must lie on a file system that all share")
-    found = versions()
-    differ = [
-        f"{name} {found.get(name)}, expected {value}" for name, value in expected.items() if found.get(name) != value
-    ]
-    if differ:
-        raise InputError(f"{here()}: has other versions than the machine that asks: {'; '.join(differ)}")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
 
@@ -15,6 +15,9 @@ from burnish.pipeline.finished import finished_manifest, foreign_files
 from burnish.pipeline.own_files import check_own, is_scratch, remove_if_empty, remove_own, remove_scratch
 from burnish.pipeline.progress import Progress
 from burnish.storage import read_json, sync_folder, write_json
+
+if TYPE_CHECKING:
+    from burnish.pipeline.spread import Spread
 
 PARTIAL = ".partial"
 TRASH = ".trash"
@@ -30,9 +33,11 @@ class StageContext:
     outputs: what was recorded so far, earlier attempts included.
     device: where the stage's models and data lie.
     stream: where progress is shown; None: beside the output.
+    spread: where pieces of its own work may be done; None: in this process, or in some that it starts.
     """
 
     stream: TextIO | None = None
+    spread: "Spread | None" = None
 
     def __init__(self, name: str, folder: Path, inputs: Mapping[str, Path], identity: str) -> None:
         self.name = name

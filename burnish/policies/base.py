@@ -17,11 +17,13 @@ class Decision:
     """What a policy decided for a batch of B features.
 
     `action_chunk` (B, T_a, A) is to be executed; `trace` (B, ...) is whatever is needed to score the decision again:
-    the sampled action of a Gaussian policy, the denoising chain of a diffusion policy.
+    the sampled action of a Gaussian policy, the denoising chain of a diffusion policy. `log_prob` (B, K) is what the
+    policy's `log_prob` says of the trace, where it is known without asking the network again.
     """
 
     action_chunk: Float[Tensor, "B T_a A"]
     trace: Tensor
+    log_prob: Float[Tensor, "B K"] | None = None
 
 
 class Policy(Component, register=False):
@@ -45,6 +47,10 @@ class Policy(Component, register=False):
     def log_prob(self, features: Tensor, trace: Tensor) -> Float[Tensor, "B K"]:
         """Log-probability of each scored step of the traces, under the present parameters."""
         raise NotImplementedError
+
+    def log_probs(self, features: Tensor, traces: Sequence[Tensor]) -> list[Float[Tensor, "B K"]]:
+        """`log_prob` of several traces of the same features; a family that can asks its network only once."""
+        return [self.log_prob(features, trace) for trace in traces]
 
     def trunk(self, hidden: Sequence[int], output_dim: int) -> nn.Module:
         """A fresh network that reads this policy's features, (…, F) to (…, output_dim), and starts small.

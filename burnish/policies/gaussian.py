@@ -1,6 +1,7 @@
 """A Gaussian policy on features, with World4RL's conservative bound on its standard deviation."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,16 +57,21 @@ class GaussianPolicy(Policy):
     ) -> Decision:
         """Sample a chunk, or take the mean; the trace is the unclipped flattened chunk (B, T_a · A)."""
         mean, std = self.distribution(features)
-        action = mean
-        if not deterministic:
-            noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-            action = mean + std * noise
-        return Decision(action.clamp(-1, 1).unflatten(-1, self.shape), action)
+        if deterministic:
+            return Decision(mean.clamp(-1, 1).unflatten(-1, self.shape), mean)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        action = mean + std * noise
+        log_prob = gaussian_log_prob(action, mean, std).unsqueeze(-1)
+        return Decision(action.clamp(-1, 1).unflatten(-1, self.shape), action, log_prob)
 
     def log_prob(self, features: Float[Tensor, "B F"], trace: Float[Tensor, "B TA"]) -> Float[Tensor, "B 1"]:
         """Log-density of the unclipped actions."""
+        return self.log_probs(features, [trace])[0]
+
+    def log_probs(self, features: Float[Tensor, "B F"], traces: Sequence[Tensor]) -> list[Float[Tensor, "B 1"]]:
+        """`log_prob` of several traces, by one pass."""
         mean, std = self.distribution(features)
-        return gaussian_log_prob(trace, mean, std).unsqueeze(-1)
+        return [gaussian_log_prob(trace, mean, std).unsqueeze(-1) for trace in traces]
 
     def entropy(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
         """Differential entropy of the unclipped Gaussian."""

@@ -59,8 +59,11 @@ class SquashedPolicy(Policy):
     ) -> Decision:
         """Sample a chunk, or take tanh μ; the trace is u, flattened (B, T_a · A)."""
         mean, std = self.distribution(features)
-        raw = mean if deterministic else mean + std * _noise(mean, generator)
-        return Decision(raw.tanh().unflatten(-1, self.shape), raw)
+        if deterministic:
+            return Decision(mean.tanh().unflatten(-1, self.shape), mean)
+        raw = mean + std * _noise(mean, generator)
+        log_prob = squashed_log_prob(raw, mean, std).unsqueeze(-1)
+        return Decision(raw.tanh().unflatten(-1, self.shape), raw, log_prob)
 
     def log_prob(self, features: Float[Tensor, "B F"], trace: Float[Tensor, "B TA"]) -> Float[Tensor, "B 1"]:
         """Log-density of the action tanh u: ln N(u; μ, σ) - Σ ln(1 - tanh² u) (SAC, Eq. 21)."""

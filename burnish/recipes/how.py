@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from burnish.errors import InputError
+from burnish.lanes import cores
 from burnish.pipeline import ExecutorConfig
 from burnish.recipes.tracking import TrackerKind
 
@@ -81,8 +82,3 @@ def chosen_device(name: str) -> torch.device:
         # Batches have one shape for thousands of steps: worth trying which convolution is the fastest.
         torch.backends.cudnn.benchmark = True
     return torch.device(name)
-
-
-def cores() -> int:
-    """Of this machine, as far as this process may use them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -164,6 +164,7 @@ def play(
 ) -> int:
     """Play from the evaluation's starts, write success.json and return the number of executed actions."""
     from burnish.evaluation.real import evaluation_seeds, play_job
+    from burnish.recipes.stages.shards import pool_in
     from burnish.simulators.collect import CollectJob
 
     before = simulator_steps()
@@ -171,7 +172,8 @@ def play(
     with context.progress(len(seeds), "episodes") as bar:
         job = CollectJob("evaluation", actor, seeds, dict(arguments))
         recorder = real.recorder
-        played = play_job(job, real.task, recorder.simulator, recorder.pool, lambda done, total: bar.set(done))
+        pool = pool_in(context, recorder.pool)
+        played = play_job(job, real.task, recorder.simulator, pool, lambda done, total: bar.set(done))
     outcomes = [bool(episode.success.any()) for episode in played]
     write_json(context.folder / "success.json", {"seeds": seeds, "success": outcomes})
     context.record("simulator_steps", simulator_steps() - before)

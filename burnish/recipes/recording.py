@@ -7,6 +7,7 @@ from burnish.data import DatasetInfo, Episode
 from burnish.errors import InputError, RunError
 from burnish.evaluation.actor import PolicyActor
 from burnish.pipeline import StageContext
+from burnish.recipes.stages.shards import pool_in
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import ExpertActor, RandomActor
@@ -103,7 +104,7 @@ class Recorder:
                 [job for job in jobs if job.seeds],
                 self.simulator,
                 frames_after_success=frames_after_success,
-                workers=self.pool,
+                workers=pool_in(stage, self.pool),
                 progress=lambda done, total: bar.set(done),
             )
         stage.record("role", "collection")

@@ -10,6 +10,7 @@ import torch
 import tyro
 import yaml
 
+from burnish import lanes
 from burnish.config import check, from_dict, to_dict, within
 from burnish.data.formats import ReadingRule
 from burnish.errors import InputError
@@ -238,7 +239,11 @@ def execute_targets(folder: Path, resolved: Resolved, targets: Sequence[Stage], 
     where, r = chosen_device(how.device), resolved.run
     beside = how.beside()
     group = join(how.processes, where.type)
-    torch.set_num_threads(beside.cpus if beside is not None else how.threads or max(1, cores() // group.local))
+    threads = beside.cpus if beside is not None else how.threads or max(1, cores() // group.local)
+    torch.set_num_threads(threads)
+    # Lanes hold up no worker beside this process, so they may use what workers leave.
+    offered = cores() if beside is not None and beside.kind == "local" else threads
+    lanes.offer(offered if group.count == 1 and where.type == "cpu" else 1)
     reported = any(target.name == "report" for target in targets)
     with group.explained():
         run = None

@@ -1,6 +1,8 @@
 """PPO (arXiv 1707.06347) with an anchor to the pretrained policy; one algorithm for Gaussian and diffusion policies."""
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from burnish.config import within
 from burnish.errors import InputError
+from burnish.lanes import together
 from burnish.policies import Policy
 from burnish.rl.advantages import generalised_advantages, temporal_differences
 from burnish.rl.learner import Experience
@@ -46,6 +49,7 @@ class PPOConfig:
     what it saw, so where the augmentation still changes decisions the ratios do not begin at one."""
 
 
+_CACHED_ROWS = 1024
 _PARTS = ("policy", "base", "critic", "policy_optimizer", "value_optimizer")
 
 
@@ -99,21 +103,19 @@ class PPO:
         count = 0
         for _ in range(config.epochs):
             order = torch.randperm(len(returns), generator=generator, device=returns.device)
-            kl = torch.zeros((), device=returns.device)
-            batches = order.split(self.minibatch_size)
-            for index in batches:
-                batch = {name: tensor[index] for name, tensor in flat.items()}
-                if config.augment:
+            batches = [{name: rows[index] for name, rows in flat.items()} for index in order.split(self.minibatch_size)]
+            if config.augment:
+                for batch in batches:
                     batch["features"] = self.policy.augment(batch["features"], generator)
-                metrics = self._value_step(batch)
-                if policy_too:
-                    metrics |= self._policy_step(batch)
-                    kl = kl + metrics["kl"] / len(batches)
-                for name, metric in metrics.items():
-                    totals[name] = totals.get(name, 0) + metric
-                count += 1
+            steps = (self._value_step, self._policy_step) if policy_too else (self._value_step,)
+            # Policy and critic have no weights in common.
+            found = together(*(functools.partial(_epoch, step, batches) for step in steps))
+            for name, each in (item for metrics in found for item in metrics.items()):
+                totals[name] = totals.get(name, 0) + each
+            count += len(batches)
             # The one host synchronisation of an epoch.
-            if config.target_kl is not None and policy_too and float(processes.mean(kl)) > config.target_kl:
+            kl = found[-1]["kl"] / len(batches) if policy_too else None
+            if config.target_kl is not None and kl is not None and float(processes.mean(kl)) > config.target_kl:
                 break
         result = processes.mean_of({name: float(total) / count for name, total in totals.items()})
         returns, value = processes.gather(returns), processes.gather(flat["value"])
@@ -129,11 +131,14 @@ class PPO:
     def _flat(self, rollout: Rollout, generator: torch.Generator) -> dict[str, Tensor]:
         """What both losses are made of, a row for each decision."""
         config = self.config
-        value, next_value = self.value(rollout.features), self.value(rollout.next_features)
+        value, next_value, anchor = together(
+            lambda: self._values(rollout.features),
+            lambda: self._values(rollout.next_features),
+            lambda: self.base.act(rollout.features.flatten(0, 1), False, generator).trace,
+        )
         advantages = generalised_advantages(
             rollout.reward, value, next_value, rollout.terminated, rollout.truncated, config.gamma, config.lam
         )
-        anchor = self.base.act(rollout.features.flatten(0, 1), False, generator).trace
         everywhere = self.processes.gather(advantages)
         return {
             "features": rollout.features.flatten(0, 1),
@@ -151,6 +156,12 @@ class PPO:
         value, next_value = self.value(rollout.features), self.value(rollout.next_features)
         gamma = self.config.gamma
         return temporal_differences(rollout.reward, value, next_value, rollout.terminated, gamma).abs()
+
+    def _values(self, features: Float[Tensor, "T N F"]) -> Float[Tensor, "T N"]:
+        """V of a rollout's features; on a CPU of so few rows at once that its cache holds what is between layers."""
+        rows = features.flatten(0, 1)
+        blocks = rows.split(_CACHED_ROWS if rows.device.type == "cpu" else len(rows))
+        return torch.cat([self.value(block) for block in blocks]).view(features.shape[:2])
 
     def _value_loss(self, batch: dict[str, Tensor]) -> Tensor:
         return 0.5 * (self.value(batch["features"]) - batch["return"]).square().mean()
@@ -184,20 +195,31 @@ class PPO:
             getattr(self, name).load_state_dict(state[name])
 
 
+def _epoch(
+    step: Callable[[dict[str, Tensor]], dict[str, Tensor]], batches: list[dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """A step on each minibatch; the sums of its metrics."""
+    totals: dict[str, Tensor] = {}
+    for batch in batches:
+        for name, metric in step(batch).items():
+            totals[name] = totals.get(name, 0) + metric
+    return totals
+
+
 def policy_loss(policy: Policy, batch: dict[str, Tensor], config: PPOConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """Clipped surrogate (PPO, Eq. 7; World4RL, Eq. 8), entropy bonus and anchor.
 
     Log-probabilities are (B, K); each of the K scored steps has its own ratio, the advantage times
     `policy.step_weights` and the clip range times `policy.clip_scale` (DPPO; all ones for a Gaussian).
     """
-    log_prob = policy.log_prob(batch["features"], batch["trace"])
+    log_prob, of_anchor = policy.log_probs(batch["features"], (batch["trace"], batch["anchor"]))
     log_ratio = log_prob - batch["log_prob"]
     ratio = log_ratio.exp()
     advantage = batch["advantage"].unsqueeze(-1) * policy.step_weights
     clip = config.clip * policy.clip_scale
     clipped = torch.minimum(torch.maximum(ratio, 1 - clip), 1 + clip)
     surrogate = -torch.minimum(ratio * advantage, clipped * advantage).mean()
-    anchor = -policy.log_prob(batch["features"], batch["anchor"]).mean()
+    anchor = -of_anchor.mean()
     loss = surrogate + config.anchor_weight * anchor
     if config.entropy_weight:
         loss = loss - config.entropy_weight * policy.entropy(batch["features"]).mean()

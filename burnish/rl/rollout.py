@@ -72,12 +72,15 @@ class EnvExperience:
         features = self._features
         for _ in range(steps):
             decision = policy.act(features, False, generator)
+            log_prob = decision.log_prob
+            if log_prob is None:
+                log_prob = policy.log_prob(features, decision.trace)
             following, reward, terminated, truncated, info = self.env.step(decision.action_chunk)
             rows.append(
                 {
                     "features": features,
                     "trace": decision.trace,
-                    "log_prob": policy.log_prob(features, decision.trace),
+                    "log_prob": log_prob,
                     "reward": reward,
                     "terminated": terminated,
                     "truncated": truncated,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,9 @@ class CollectJob:
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class Chunk:
+    """Episodes that one process plays at once; what they are depends on nothing else."""
+
     task: str
     settings: SimulatorConfig
     frames_after_success: int
@@ -46,6 +50,28 @@ class _Chunk:
     seeds: tuple[int, ...]
     modules: tuple[str, ...]
     """Whose families a saved policy may be of."""
+
+    def digest(self) -> str:
+        """Of all that the episodes depend on, the content of the actor's folders included."""
+        job, found = self.job, hashlib.sha256()
+        actor = f"{job.actor.__module__}.{job.actor.__qualname__}"
+        said = (self.task, self.settings, self.frames_after_success, job.source, actor, self.seeds, self.modules)
+        found.update(repr(said).encode())
+        for name, value in sorted(job.arguments.items()):
+            _add(found, name, value)
+        return found.hexdigest()
+
+
+def _add(digest: Any, name: str, value: Any) -> None:
+    if isinstance(value, tuple | list):
+        for index, each in enumerate(value):
+            _add(digest, f"{name}.{index}", each)
+        return
+    files = sorted(path for path in value.rglob("*") if path.is_file()) if isinstance(value, Path) else []
+    said = [path.relative_to(value).as_posix() for path in files] if isinstance(value, Path) else value
+    digest.update(repr((name, said)).encode())
+    for path in files:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
 
 
 def run_wave(env: SimulatorVectorEnv, actor: Actor, seeds: Sequence[int], source: str) -> list[Episode]:
@@ -139,12 +165,12 @@ def collect(
             raise InputError(f"the seeds of '{job.source}' repeat")
         for first in range(0, len(job.seeds), size):
             seeds = tuple(job.seeds[first : first + size])
-            chunks.append(_Chunk(task, settings, frames_after_success, job, seeds, modules))
+            chunks.append(Chunk(task, settings, frames_after_success, job, seeds, modules))
     results = run_chunks(_collect_chunk, chunks, workers, progress, sizes=[len(chunk.seeds) for chunk in chunks])
     return [episode for episodes in results for episode in episodes]
 
 
-def _collect_chunk(chunk: _Chunk) -> list[Episode]:
+def _collect_chunk(chunk: Chunk) -> list[Episode]:
     for module in chunk.modules:
         importlib.import_module(module)
     envs = _cached_envs(chunk.task, chunk.settings, len(chunk.seeds))

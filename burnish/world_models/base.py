@@ -27,6 +27,11 @@ class State:
 
         return type(self)(**{name: choose(own, getattr(other, name)) for name, own in self.tensors().items()})
 
+    def put(self, index: Tensor, rows: Self) -> Self:
+        """`rows` at the places that `index` (integers) names, own rows elsewhere."""
+        found = {name: own.index_copy(0, index, getattr(rows, name)) for name, own in self.tensors().items()}
+        return type(self)(**found)
+
     def rows(self, index: Tensor) -> Self:
         """The rows that `index` names (integers, or a boolean mask)."""
         return type(self)(**{name: own[index] for name, own in self.tensors().items()})

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from burnish.config import within
@@ -72,12 +72,25 @@ class DiffusionWorldModel(Observed):
         start = torch.randn(shape, generator=generator, device=action.device)
         return self.space.advance(state, action, self._from_noise(state, action, start))
 
+    def imagine_rows(
+        self,
+        state: HistoryState,
+        action: Float[Tensor, "B A"],
+        rows: Int[Tensor, " n"],
+        generator: torch.Generator | None = None,
+    ) -> HistoryState:
+        """Those rows of what `imagine` finds, with the random numbers of all."""
+        shape = (len(action), len(self.space.learned_dims))
+        start = torch.randn(shape, generator=generator, device=action.device)[rows]
+        state, action = state.rows(rows), action[rows]
+        return self.space.advance(state, action, self._from_noise(state, action, start))
+
     def _from_noise(
         self, state: HistoryState, action: Float[Tensor, "B A"], start: Float[Tensor, "kB d"]
     ) -> Float[Tensor, "kB d"]:
         """What k times B rows of noise become, those of the first noise of each transition first."""
         context = self.network.embed_context(self.space.context(state, action))
-        context = context.repeat(len(start) // len(context), 1)
+        context = context.repeat(len(start) // max(1, len(context)), 1)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             return self.denoise(x, torch.full((1, 1), sigma, device=x.device), context)

@@ -32,6 +32,7 @@ class DisagreementEnsemble(Component):
     """
 
     name = "disagreement"
+    draws = False
     scale: Tensor
     threshold: Tensor
 
@@ -49,7 +50,7 @@ class DisagreementEnsemble(Component):
 
     def forward(self, state: HistoryState, action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
         """Robust disagreement about what `action` does; above `threshold` it is out of the data's support."""
-        return self.robust(self.predict(state, action).std(0))
+        return self.robust(spread(self.predict(state, action)))
 
     def predict_member(
         self,
@@ -61,7 +62,7 @@ class DisagreementEnsemble(Component):
         """Disagreement, and the state that each row's own `member` predicts (its mean, so the generator is unused)."""
         predictions = self.predict(state, action)
         chosen = predictions[member, torch.arange(len(action), device=action.device)]
-        return self.robust(predictions.std(0)), self.space.advance(state, action, chosen)
+        return self.robust(spread(predictions)), self.space.advance(state, action, chosen)
 
     def robust(self, spread: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
         """Mean over dimensions of the scaled, log-compressed spread."""
@@ -95,10 +96,10 @@ class DisagreementEnsemble(Component):
         for frames in present.split(batch_size):
             batch = windows.gather(frames)
             state = self.space.window_state(batch)
-            spreads.append(self.predict(state, batch.action[:, self.space.config.frames - 1]).std(0))
-        spread = torch.cat(spreads)
-        self.scale.copy_(torch.quantile(spread, 0.9, dim=0).clamp(min=1e-6))
-        robust = self.robust(spread)
+            spreads.append(spread(self.predict(state, batch.action[:, self.space.config.frames - 1])))
+        found = torch.cat(spreads)
+        self.scale.copy_(torch.quantile(found, 0.9, dim=0).clamp(min=1e-6))
+        robust = self.robust(found)
         self.threshold.copy_(torch.quantile(robust, self.config.halt_quantile))
         return {
             "threshold": float(self.threshold),
@@ -106,6 +107,12 @@ class DisagreementEnsemble(Component):
             "maximum": float(robust.max()),
             "windows": float(len(robust)),
         }
+
+
+def spread(predictions: Float[Tensor, "members B d"]) -> Float[Tensor, "B d"]:
+    """The standard deviation over members; `Tensor.std` takes fifteen times as long for numbers that lie far apart."""
+    apart = predictions - predictions.mean(0)
+    return (apart.square().sum(0) / (len(predictions) - 1)).sqrt()
 
 
 class BootstrapWindows:

@@ -86,7 +86,18 @@ class DataSupport(Component):
         return self._nearest(self.coordinates(state, action))
 
     def _nearest(self, coordinates: Tensor) -> Tensor:
-        return torch.cat([torch.cdist(rows, self.references).amin(1) for rows in coordinates.split(2048)])
+        """`torch.cdist(coordinates, references).amin(1)` to the last bit, from |x|² - 2xy + |y|² as that has it.
+
+        The root is taken of the least square alone, and on a CPU of so few rows at once that all their squares stay in
+        its cache.
+        """
+        far = self.references.square().sum(1, keepdim=True)
+        right = torch.cat([self.references, torch.ones_like(far), far], 1).T
+        size = coordinates.square().sum(1, keepdim=True)
+        left = torch.cat([-2 * coordinates, size, torch.ones_like(size)], 1)
+        block = 64 if left.device.type == "cpu" else 2048
+        nearest = torch.cat([(rows @ right).amin(1) for rows in left.split(block)])
+        return nearest.clamp(min=1e-30).sqrt()
 
     def _of_windows(self, windows: Windows, frames: Tensor) -> Tensor:
         batch = windows.gather(frames)

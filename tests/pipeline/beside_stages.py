@@ -79,3 +79,16 @@ def with_a_lock(seconds):
     with lock:
         time.sleep(seconds)
     KEPT.append(lock)
+
+
+def divide(context, numbers):
+    """Its pieces are done by a cluster's workers."""
+    assert context.spread is not None
+    found = context.spread.run(doubled, {f"n{number}": number for number in numbers})
+    context.record("workers", sorted({each["pid"] for each in found.values()}))
+    write_json(context.folder / "number.json", {"number": sum(each["number"] for each in found.values())})
+
+
+def doubled(number):
+    """A piece."""
+    return {"number": 2 * number, "pid": os.getpid()}

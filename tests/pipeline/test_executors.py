@@ -19,7 +19,7 @@ from burnish.pipeline.executors import wait
 from burnish.pipeline.manifest import versions
 from burnish.pipeline.run import Due
 from burnish.training import join
-from tests.pipeline.beside_stages import add, die_once, refuse, slowly, wait_for
+from tests.pipeline.beside_stages import add, die_once, divide, refuse, slowly, wait_for
 
 
 def run(folder, targets, where):
@@ -99,6 +99,15 @@ def test_jobs_of_submitit(tmp_path):
     assert number(tmp_path / "run", "last") == 11 + 21 + 101
     assert outputs(tmp_path / "run", "own")["pid"] == os.getpid() != outputs(tmp_path / "run", "first")["pid"]
     assert outputs(tmp_path / "run", "first")["threads_here"] == 1
+
+
+def test_a_stage_of_this_process_has_pieces_of_its_work_done_by_jobs(tmp_path):
+    pytest.importorskip("submitit")
+    run(tmp_path / "run", [stage(divide, "whole", alone=True, numbers=(1, 2, 3))], SLURM)
+    assert number(tmp_path / "run", "whole") == 12
+    workers = outputs(tmp_path / "run", "whole")["workers"]
+    assert len(workers) == 2 and os.getpid() not in workers
+    assert sorted(path.name for path in (tmp_path / "run" / "whole").iterdir()) == ["number.json", "stage.json"]
 
 
 def test_the_last_lines_of_a_failed_job_are_in_the_error(tmp_path):

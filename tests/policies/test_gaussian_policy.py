@@ -34,6 +34,17 @@ def test_log_prob_and_entropy_equal_torch():
     torch.testing.assert_close(policy.entropy(features), normal.entropy().sum(-1))
 
 
+def test_a_decision_brings_its_log_probability():
+    policy, generator = make(), torch.Generator().manual_seed(0)
+    features = torch.randn(9, policy.feature_dim, generator=generator)
+    with torch.no_grad():
+        first, second = (policy.act(features, False, generator) for _ in range(2))
+        assert torch.equal(first.log_prob, policy.log_prob(features, first.trace))
+        both = policy.log_probs(features, [first.trace, second.trace])
+        assert torch.equal(both[0], first.log_prob) and torch.equal(both[1], second.log_prob)
+        assert policy.act(features, True).log_prob is None
+
+
 def test_loss_equals_torch():
     """Negative log-likelihood per action dimension."""
     policy = make()

@@ -29,6 +29,13 @@ def test_the_density_is_that_of_the_squashed_variable():
     torch.testing.assert_close(made.density(features, raw.tanh()), expected, atol=1e-3, rtol=1e-3)
 
 
+def test_a_decision_brings_its_log_probability():
+    made, features = policy(), torch.randn(5, 3)
+    with torch.no_grad():
+        decision = made.act(features, False, torch.Generator().manual_seed(0))
+        assert torch.equal(decision.log_prob, made.log_prob(features, decision.trace))
+
+
 def test_by_hand_at_the_middle_and_far_out():
     """u = 0 under N(0, 1): ln 1/√2π, and nothing is stretched. u = 20: 1 - tanh² u = 4 e^-40, far below rounding."""
     zero, one = torch.zeros(1, 1), torch.ones(1, 1)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from burnish.imagination import imagined_evaluation
-from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig
+from burnish.policies import DiffusionPolicy, DiffusionPolicyConfig, GaussianPolicy, GaussianPolicyConfig, Policy
 from burnish.policies.gaussian import gaussian_log_prob
 from burnish.rl import PPO, EnvExperience, PPOConfig, Rollout
 from burnish.rl.ppo import policy_loss
@@ -20,6 +20,8 @@ POLICY = GaussianPolicyConfig(hidden=(32,), min_std=0.2, max_std=0.6)
 
 class Scored(nn.Module):
     """A policy whose log-probabilities are its parameters, one row a sample, K columns."""
+
+    log_probs = Policy.log_probs
 
     def __init__(self, log_prob, step_weights, clip_scale, anchor_log_prob=0.0):
         super().__init__()
@@ -263,6 +265,8 @@ def one_step_chain():
 
 class AsGaussian(nn.Module):
     """The same network as a Gaussian policy: the start noise is a feature, the action the trace."""
+
+    log_probs = Policy.log_probs
 
     def __init__(self, policy):
         super().__init__()

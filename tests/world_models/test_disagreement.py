@@ -8,6 +8,7 @@ import torch
 from burnish.data import STATE, Windows
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import DisagreementEnsemble, EnsembleConfig, HistoryState
+from burnish.world_models.disagreement import spread
 from tests.world_models.linear_system import fitted_space, linear_system
 
 
@@ -84,6 +85,11 @@ def test_robust_by_hand():
     """ln(1 + spread / scale), averaged: spreads of one scale give ln 2, of three scales ln 4, none gives 0."""
     found = with_scale(1.0, 10.0).robust(torch.tensor([[1.0, 10.0], [0.0, 10.0], [3.0, 30.0], [0.0, 0.0]]))
     assert found.tolist() == pytest.approx([math.log(2), math.log(2) / 2, math.log(4), 0])
+
+
+def test_the_spread_is_the_standard_deviation():
+    predictions = torch.randn(5, 7, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(spread(predictions), predictions.std(0))
 
 
 def test_a_wild_dimension_cannot_dominate():

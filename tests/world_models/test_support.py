@@ -35,6 +35,13 @@ def test_recorded_windows_are_at_distance_zero(support, training):
     assert len(support.references) == 20 * 24, "no more references than windows"
 
 
+def test_it_is_what_the_distance_to_all_references_has_for_its_least(support, held_out):
+    coordinates = support.coordinates(*windows_of(support, held_out))
+    assert len(coordinates) > 128, "or there is one block only"
+    nearest = torch.cdist(coordinates, support.references).amin(1)
+    torch.testing.assert_close(support._nearest(coordinates), nearest, rtol=1e-6, atol=1e-6)
+
+
 def test_threshold(support, held_out):
     beyond = (support(*windows_of(support, held_out)) > support.threshold).float().mean().item()
     assert beyond == pytest.approx(0.1, abs=0.01)

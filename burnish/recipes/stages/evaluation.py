@@ -185,6 +185,7 @@ def measure_policies(
     returns count, ends at the run's.
     """
     from burnish.evaluation.real import evaluation_seeds, first_decisions, play
+    from burnish.recipes.stages.shards import pool_in
 
     recorder, seeds, episodes = real.recorder, evaluation_seeds(count), dict[str, list[Episode]]()
     times = dict[str, tuple[int | None, ...]]()
@@ -198,7 +199,7 @@ def measure_policies(
                 real.task,
                 own,
                 seeds,
-                recorder.pool,
+                pool_in(context, recorder.pool),
                 lambda done, total, offset=offset: bar.set(offset + done),
             )
             times[name] = tuple(int(each.success.argmax()) if each.succeeded else None for each in played)
@@ -266,6 +267,7 @@ def measure_curve(
 ) -> Section:
     """Real success of a few iterates of refinement, for the report's curve only."""
     from burnish.evaluation.real import evaluation_seeds, play
+    from burnish.recipes.stages.shards import pool_in
 
     iterates = sorted((refined / "iterates").glob("*.safetensors"))
     seeds = evaluation_seeds(evaluation.curve_episodes, offset=_CURVE_OFFSET)
@@ -275,7 +277,7 @@ def measure_curve(
         agent.policy.load_state_dict(load_tensors(path)[0])
         folder = context.folder / "iterate"
         save(folder, agent)
-        episodes = {"refined": play(folder, real.task, recorder.simulator, seeds, recorder.pool)}
+        episodes = {"refined": play(folder, real.task, recorder.simulator, seeds, pool_in(context, recorder.pool))}
         played = _played(real, episodes, reward, scaling)["refined"]
         rows.append(
             {"iteration": int(path.stem), **return_summary(played.returns)}

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from burnish.data import UNLABELLED, Dataset, folds
+from burnish import lanes
+from burnish.data import STATE, UNLABELLED, Dataset, folds
 from burnish.errors import RunError
 from burnish.evaluation.back_test import Measure, back_test, on_policy
 from burnish.evaluation.gate import (
@@ -90,7 +91,8 @@ def accept(
     reason = next((each.world for each in worlds if isinstance(each.world, Absent)), None)
     if reason is None:
         agents = {name: inside(agent) for name, agent in policies.items()}
-        verdicts, teach = judge(gate, seed, data, agents, worlds, penalty)
+        with lanes.opened(STATE in data.observations):
+            verdicts, teach = judge(gate, seed, data, agents, worlds, penalty)
         found = {**handed_out(verdicts, fallback=cloned and not _same(policies, "filtered")), "teach": teach}
     else:
         found = {"accepted": False, "handed_out": "pretrained", "vouched": False, "reasons": [str(reason)]}

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from burnish.data import Dataset
+from burnish import lanes
+from burnish.data import STATE, Dataset
 from burnish.errors import InputError, RunError
 from burnish.imagination import (
     GuidedConfig,
@@ -99,7 +100,7 @@ def refine_with(
     torch.manual_seed(seed)
     learns = make(agent.policy, env)
     experience = experience_of(agent, env, starts, rules, current().seed(seed))
-    with context.progress(refinement.iterations, "iterations") as bar:
+    with lanes.opened(STATE in data.observations), context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
             learns,
             experience,
