@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from burnish.data.dataset import IMAGINED, Dataset
+from burnish.data.episodes import STATE
 from burnish.errors import InputError
 
 FEW = 5
@@ -46,6 +47,9 @@ def prospects(dataset: Dataset, last_frames: int | None = None) -> list[Finding]
     elif dataset.num_episodes < 2 * FEW:
         text = f"{dataset.num_episodes} episodes are few: what is held out of them hardly tells how good the models are"
         found.append(Finding("warning", "few-episodes", text))
+    if STATE not in dataset.observations:
+        text = "no state: models of pictures learn from these data (--preset pixels), or --state-key names a column"
+        found.append(Finding("note", "no-state", text))
     found += _outcomes(dataset)
     found += _begins_in_success(dataset, last_frames)
     longest = int(dataset.lengths.float().quantile(0.5))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from burnish.config import from_dict, to_dict
-from burnish.data import UNLABELLED, ActionScaling, Dataset, check_real, check_unit, joined
+from burnish.data import STATE, UNLABELLED, ActionScaling, Dataset, check_real, check_unit, joined
+from burnish.data.checks import bad_input
 from burnish.data.formats import ReadingRule, format_of
 from burnish.data.formats.base import SourceFormat
 from burnish.data.prospects import Finding, prospects, require_prospects
@@ -170,6 +171,19 @@ class OwnData:
         where = f"{self.where}, task '{task}'"
         require_prospects(reward.view(chosen.judged), where, self.rule.success_last_frames)
         return chosen
+
+    def require_observed(self, dataset: Dataset, cameras: Sequence[str]) -> None:
+        """Check that there is what the models look at: a state, where it is not `cameras`.
+
+        Raises:
+            InputError: there is not.
+        """
+        if cameras or STATE in dataset.observations:
+            return
+        kind, path = format_of(self.folders[0].path), self.folders[0].path
+        columns = sorted(kind.open(path).columns) if isinstance(kind, SourceFormat) else []
+        expected = "one of them (--state-key NAME), or models of pictures (--preset pixels, with their cameras named)"
+        raise bad_input(self.where, f"no state among the columns {', '.join(columns)}", expected, field=STATE)
 
     def findings(self, chosen: Dataset, reward: RewardConfig) -> list[Finding]:
         """What is to be said of `chosen` before anything trains; `burnish data inspect` says more."""

@@ -166,9 +166,15 @@ def test_large_columns_lie_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_pictures_without_a_state(filmed: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(filmed, tmp_path / "d"))
     edit_info(root, lambda info: info["features"].pop(STATE))
-    with pytest.raises(
-        InputError, match=r"'observation.state': found the columns .*any column will do: --state-key action"
-    ):
-        read(root)
-    found = format_of(root).read(root, ReadingRule(state_key=("action",)), ["top"])
-    assert torch.equal(found.observations[STATE], found.actions)
+    found = format_of(root).read(root, ReadingRule(), ["top"])
+    assert list(found.observations) == [TOP] and found.info.state_names is None
+    np.testing.assert_array_equal(found.observations[TOP].numpy(), read(filmed).numpy())
+    # What is written without a state comes back without one.
+    write_dataset(tmp_path / "again", found.episodes(), found.info)
+    again = read_dataset(tmp_path / "again")
+    assert list(again.observations) == [TOP] and torch.equal(again.actions, found.actions)
+    with pytest.raises(InputError, match=r"'observation.state': found .*expected a state"):
+        _ = again.observation_dim
+    # Where a column is named, it is the state.
+    named = format_of(root).read(root, ReadingRule(state_key=("action",)), ["top"])
+    assert torch.equal(named.observations[STATE], named.actions)

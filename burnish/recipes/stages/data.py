@@ -234,6 +234,7 @@ def take_own_data(
     context.record("role", "collection")
     own = OwnData(tuple(map(Folder, paths, roles)), rule)
     dataset = own.read(cameras, RowStore(context.folder / FOLDER))
+    own.require_observed(dataset, cameras)
     scaling = own.scaling(dataset, cameras)
     chosen = own.read_task(task, reward, dataset)
     sections = [findings_section(own.findings(chosen, reward), "data")]
