@@ -44,6 +44,8 @@ def own_type(agent: Agent) -> LeRobotPolicy | None:
     policy = agent.policy
     if not isinstance(policy, AroundPolicy | ChainPolicy) or getattr(policy, "residual", None) is not None:
         return None
+    if agent.scaling is not None and agent.scaling.switches:
+        return None  # LeRobot's types round nothing
     base: Given = policy.base
     # What reads a world model's memory, or pictures as an encoder draws them, is no policy of the observation alone.
     return base if isinstance(base, LeRobotPolicy) and isinstance(policy.view, FeatureView) else None

@@ -138,6 +138,17 @@ class OwnData:
         """
         if dataset.info.scaling is not None:
             raise InputError(f"{self.where}: its actions are those of a run, scaled already; give the data that it had")
+        found = self._scaling(dataset, cameras)
+        if self.rule.binary_actions == "recorded":
+            return found
+        if found is None or "binary" not in found.kinds:
+            raise InputError(
+                f"--binary-actions rounded: {self.where}: found no action in units of its own that has two values, "
+                "expected one (burnish data inspect says which have)"
+            )
+        return replace(found, rounded=True)
+
+    def _scaling(self, dataset: Dataset, cameras: Sequence[str]) -> ActionScaling | None:
         units, targets = self.rule.action_units, self.rule.action_targets
         if targets == "absolute":
             require_targets(dataset, targets)
