@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from burnish.cli import main
-from burnish.data import STATE, DatasetInfo, Episode, image_key, read_dataset, write_dataset
+from burnish.data import STATE, DatasetInfo, Episode, SuccessRule, image_key, read_dataset, write_dataset
 from burnish.deploy.lerobot import write_checkpoint
 from burnish.policies.given.lerobot import LeRobotACT
 from tests.recipes.small_runs import flags, write_point_data
@@ -91,7 +91,7 @@ def test_own_data(tmp_path, monkeypatch, capfd):
     assert main([*run, *SHORT]) == 0
     assert "cannot be tested" in capfd.readouterr().err and Path("runs/so101/report.html").exists()
     assert main(convert) == 0
-    written, own = read_dataset("my_lerobot"), read_dataset("my_recording", cameras=())
+    written, own = read_dataset("my_lerobot"), read_dataset("my_recording", SuccessRule(last_frames=30), cameras=())
     np.testing.assert_array_equal(written.observations[STATE], own.observations[STATE])
     np.testing.assert_array_equal(written.actions, own.actions)
     assert int(written.episode_success.sum()) == 8

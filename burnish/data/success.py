@@ -91,7 +91,7 @@ class SuccessRule:
         if found is None and not source.tells(REWARD):
             raise InputError(
                 f"{source.where}: found no column 'next.success' or 'success' (nor '{REWARD}') among "
-                f"{', '.join(sorted(source.columns))}, expected to be told what success is: name a column of zeros and "
+                f"{', '.join(sorted(filter(source.tells, source.columns)))}, expected to be told what success is: name a column of zeros and "
                 "ones (--success-column NAME) or a threshold (--success-above NAME=VALUE); or, for demonstrations that "
                 "all end in success, how many frames at the end show it (--success-last-frames N, with "
                 "--failed-episodes or --labels FILE where some failed)"
