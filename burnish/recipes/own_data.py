@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import torch
+
 from burnish.config import from_dict, to_dict
 from burnish.data import STATE, UNLABELLED, ActionScaling, Dataset, check_real, check_unit, joined
 from burnish.data.checks import bad_input
@@ -170,15 +172,16 @@ class OwnData:
         return None
 
     def read_task(self, task: str, reward: RewardConfig, dataset: Dataset | None = None) -> Dataset:
-        """The episodes of one task, of the data set as `read` gives it where it was not read yet; and all play.
+        """The data set, as `read` gives it where it was not read yet, for one task: episodes of others teach the world
+        model alone, like play (`UNLABELLED`).
 
         Raises:
             InputError: as `read`; or there is nothing that a policy could be refined by, as `reward` sees it.
         """
         dataset = self.read() if dataset is None else dataset
         play = (SOURCES["play"], UNLABELLED) if self.folders[0].role is not None else ()
-        named = zip(dataset.tasks, dataset.sources, strict=True)
-        chosen = dataset.subset([index for index, (name, who) in enumerate(named) if name == task or who in play])
+        other = [name != task and who not in play for name, who in zip(dataset.tasks, dataset.sources, strict=True)]
+        chosen = _unlabelled(dataset, other) if any(other) else dataset
         where = f"{self.where}, task '{task}'"
         require_prospects(reward.view(chosen.judged), where, self.rule.success_last_frames)
         return chosen
@@ -216,3 +219,10 @@ class OwnData:
         if wanted is not None and wanted not in names:
             raise InputError(f"{self.where}: found no task '{wanted}', expected one of: {', '.join(names)}")
         return wanted or names[0]
+
+
+def _unlabelled(dataset: Dataset, which: Sequence[bool]) -> Dataset:
+    """Some episodes as those of which nobody knows how they went: their success is none of this task's."""
+    sources = tuple(UNLABELLED if one else who for one, who in zip(which, dataset.sources, strict=True))
+    frames = torch.tensor(which, device=dataset.device)[dataset.episode_of_frame]
+    return replace(dataset, sources=sources, success=dataset.success & ~frames)

@@ -71,6 +71,14 @@ def test_rewards_that_are_the_same_everywhere_teach_nothing():
     assert "rewards-only" in codes(prospects(replace(data, reward=earned, terminated=ended)))
 
 
+def test_actions_that_are_all_equal():
+    data = dataset(episodes())
+    still = replace(data, actions=torch.full_like(data.actions, 0.25))
+    assert "--action-key" in codes(prospects(still))["constant-actions"]
+    with pytest.raises(InputError, match="x: the action is the same in every frame"):
+        require_prospects(still, "x")
+
+
 def test_last_frames_longer_than_episodes():
     data = dataset(episodes(12, 0))
     data.success[:] = True
