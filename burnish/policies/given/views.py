@@ -98,7 +98,8 @@ class ShownView(View):
 
     def __init__(self, observer: Component, action_dim: int, reads: Reads) -> None:
         super().__init__(action_dim)
-        self.reads, self.feature_dim, self.frames = dict(reads), observer.feature_dim, observer.shown_frames
+        shows: Any = observer
+        self.reads, self.feature_dim, self.frames = dict(reads), shows.feature_dim, shows.shown_frames
 
     @property
     def observer(self) -> Any:
