@@ -1,10 +1,11 @@
-"""What `burnish data inspect` and `lerobot-doctor` say of the same data sets, sound and damaged.
+"""What `burnish data inspect`, `lerobot-doctor` and `lerobot-lint` say of the same data sets, sound and damaged.
 
-    python -m benchmarks.doctors --tools ENVIRONMENT/bin [--real FOLDER …]
+    python -m benchmarks.doctors --tools ENVIRONMENT/bin [--only TOOL …] [--real FOLDER …]
 
 A sound LeRobotDataset, the same with one fault each, and any real ones. A tool has said something of a fault where it
 says what it does not say of the sound set (times and numbers left out). Writes `benchmarks/results/doctors.md`.
-ENVIRONMENT has `lerobot-doctor` 0.2.0.
+With `--only` a tool's table is printed instead. ENVIRONMENT has `lerobot-doctor` 0.2.0, and `lerobot-lint` 0.1.1 with
+LeRobot 0.4.4; where its torchvision is built for another torch, the two operators that it misses are declared.
 """
 
 import argparse
@@ -26,7 +27,19 @@ import pyarrow.parquet as pq
 from burnish.data import DatasetInfo, Episode, write_dataset
 
 RESULTS = Path(__file__).parent / "results"
-TOOLS = ("burnish data inspect", "lerobot-doctor")
+TOOLS = ("burnish data inspect", "lerobot-doctor", "lerobot-lint")
+LINT = """
+import sys, torch
+library = torch.library.Library("torchvision", "DEF")
+try:
+    for name in ("nms", "qnms"):
+        library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+except RuntimeError:
+    pass
+from lerobot_lint.cli import app
+app()
+"""
+"""Starts lerobot-lint."""
 Said = tuple[int, list[str]]
 
 
@@ -142,6 +155,7 @@ def ask(tool: str, path: Path, tools: Path) -> Said:
     commands = {
         TOOLS[0]: [sys.executable, "-m", "burnish", "data", "inspect", str(path), "--json"],
         TOOLS[1]: [str(tools / "lerobot-doctor"), "check", str(path), "--json"],
+        TOOLS[2]: [str(tools / "python"), "-c", LINT, "check", str(path), "--no-video", "--json", "/dev/stdout"],
     }
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(commands[tool], capture_output=True, text=True, env=environment)
@@ -153,6 +167,10 @@ def told(tool: str, out: str, error: str) -> list[str]:
     try:
         if tool == TOOLS[0]:
             return [each["text"] for each in json.loads(out)["findings"] if each["level"] != "note"]
+        if tool == TOOLS[2]:
+            found, _ = json.JSONDecoder().raw_decode(out[out.index("{\n") :])
+            told = [each for each in found["findings"] if each["severity"] in ("error", "warning")]
+            return [f"{each['check']}: {each['message']}" for each in told]
         checks = json.loads(out[out.index("{") :])["checks"]
         said = [each for check in checks for each in check["messages"]]
         return [each["message"] for each in said if each["severity"] in ("WARN", "FAIL")]
@@ -166,22 +184,23 @@ def words(text: str) -> str:
     return re.sub(r"[-+±]?\d[\d.,%]*", "#", text)
 
 
-def compare(tools: Path, real: list[Path]) -> list[str]:
+def compare(tools: Path, asked: tuple[str, ...], real: list[Path]) -> list[str]:
     """The rows of both tables."""
+    rule = "|---" * (1 + len(asked)) + "|"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "set"
         sound(path)
-        usual = {tool: ask(tool, path, tools) for tool in TOOLS}
-        rows = ["| fault | " + " | ".join(TOOLS) + " |", "|---|---|---|", row("none", usual)]
+        usual = {tool: ask(tool, path, tools) for tool in asked}
+        rows = ["| fault | " + " | ".join(asked) + " |", rule, row("none", usual)]
         for fault, damage in FAULTS.items():
             remade(path)
             damage(path)
-            found = {tool: ask(tool, path, tools) for tool in TOOLS}
-            known = {tool: {words(text) for text in usual[tool][1]} for tool in TOOLS}
+            found = {tool: ask(tool, path, tools) for tool in asked}
+            known = {tool: {words(text) for text in usual[tool][1]} for tool in asked}
             new = {t: (code, [x for x in said if words(x) not in known[t]]) for t, (code, said) in found.items()}
             rows.append(row(fault, new))
-    rows += ["", "| real data set | " + " | ".join(TOOLS) + " |", "|---|---|---|"]
-    return rows + [row(f"`{each.name}`", {tool: ask(tool, each, tools) for tool in TOOLS}) for each in real]
+    rows += ["", "| real data set | " + " | ".join(asked) + " |", rule]
+    return rows + [row(f"`{each.name}`", {tool: ask(tool, each, tools) for tool in asked}) for each in real]
 
 
 def row(what: str, said: dict[str, Said]) -> str:
@@ -198,13 +217,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tools", type=Path, required=True)
     parser.add_argument("--real", type=Path, nargs="*", default=[])
+    parser.add_argument("--only", nargs="*", choices=TOOLS)
     args = parser.parse_args()
+    if args.only:
+        print("\n".join(compare(args.tools, tuple(args.only), args.real)))
+        return
     lines = [
-        "# Two tools on the same data sets",
+        "# Three tools on the same data sets",
         "",
         "`python -m benchmarks.doctors`. Complaints (warnings and worse)",
     ]
-    lines += ["that are not made of the sound set, and the first of them.", "", *compare(args.tools, args.real)]
+    lines += ["that are not made of the sound set, and the first of them.", "", *compare(args.tools, TOOLS, args.real)]
     (RESULTS / "doctors.md").write_text("\n".join(lines) + "\n")
 
 

@@ -6,9 +6,8 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,8 +24,6 @@ from burnish.errors import InputError
 DEFAULT_FPS = 10
 """Where the files do not say: it only matters for videos, and is named in what is said of the data."""
 
-_MOST_IN_MEMORY = 2**28
-"""Bytes of pictures at their full size that are in memory at a time, where more than one episode is."""
 _OURS = {
     "action": ACTION,
     "actions": ACTION,
@@ -53,6 +50,9 @@ def natural_order(path: Path) -> list[Any]:
 
 class ArraySource(Source):
     """A data set whose episodes are read one at a time, as arrays."""
+
+    at_once: ClassVar[int] = 2**25
+    """Bytes of pictures that each core reads at a time: those of an episode may be larger than memory."""
 
     def describe(self, found: Mapping[str, Any], state: Sequence[str] = ()) -> None:
         """Sort the arrays of one episode (name to anything with dtype and shape) into columns and cameras.
@@ -93,6 +93,14 @@ class ArraySource(Source):
             InputError: they are missing or broken.
         """
 
+    def blocks(self, number: int, name: str) -> Iterator[np.ndarray]:
+        """One array of an episode as successive rows, about `at_once` bytes at a time; here all in one.
+
+        Raises:
+            InputError: as `arrays`.
+        """
+        yield self.arrays(number, [name])[name]
+
     def task(self, number: int) -> str:
         """The task of an episode."""
         return self.where.stem or "task"
@@ -126,18 +134,18 @@ class ArraySource(Source):
 
     def picture_size(self, camera: str, frames: Frames) -> tuple[int, int]:
         """That of the first one."""
-        height, width = self._pictures_of(camera, frames, 0, slice(0, 1)).shape[1:3]
-        return height, width
+        first = next(self._pictures_of(camera, frames, 0), None)
+        if first is None or not len(first):
+            raise frames.episode_fault(0, "no pictures", "one for each frame", self.cameras[camera])
+        return first.shape[1], first.shape[2]
 
     def picture_jobs(self, camera: str, frames: Frames, numbers: Sequence[int], shown: Shown) -> list[PictureJob]:
-        """A whole episode's pictures are in memory at a time; where they are many, that is one episode's."""
-        largest = 3 * prod(shown.size) * int(frames.lengths.max())
-        workers = min(cores() if largest * cores() < _MOST_IN_MEMORY else 1, len(numbers))
-        parts = [tuple(part.tolist()) for part in np.array_split(np.array(numbers), workers)]
+        """Episodes shared between the cores."""
+        parts = [tuple(part.tolist()) for part in np.array_split(np.array(numbers), min(cores(), len(numbers)))]
         return [PictureJob(part, partial(self._shown, camera, frames, part, shown)) for part in parts]
 
     def decoded(self, name: str, values: np.ndarray) -> np.ndarray:
-        """Pictures of one episode as uint8 (T, H, W, 3) from the array that is in the file."""
+        """Pictures as uint8 (T, H, W, 3) from rows of the array that is in the file."""
         if values.ndim == 4 and values.shape[3] != 3 and values.shape[1] == 3:
             values = values.transpose(0, 2, 3, 1)
         if values.ndim != 4 or values.shape[3] != 3 or values.dtype.kind not in "uif":
@@ -152,16 +160,26 @@ class ArraySource(Source):
         self, camera: str, frames: Frames, numbers: Sequence[int], shown: Shown, threads: int
     ) -> Iterator[np.ndarray]:
         for episode in np.searchsorted(frames.numbers, numbers).tolist():
-            found = self._pictures_of(camera, frames, episode)
-            if found.shape[1:3] != shown.size:
-                expected = "{} x {} as in the first episode".format(*shown.size)
-                wrong = f"pictures of {found.shape[1]} x {found.shape[2]}"
-                raise frames.episode_fault(episode, wrong, expected, self.cameras[camera])
-            for frame in shown.stride.kept(len(found)):
-                try:
-                    yield shown.view.apply(found[frame])
-                except ColumnError as error:
-                    raise frames.episode_fault(episode, error.found, error.expected, self.cameras[camera]) from error
+            key, first, length = self.cameras[camera], 0, int(frames.lengths[episode])
+            kept = shown.stride.kept(length)
+            for found in self._pictures_of(camera, frames, episode):
+                if found.shape[1:3] != shown.size:
+                    expected = "{} x {} as in the first episode".format(*shown.size)
+                    wrong = f"pictures of {found.shape[1]} x {found.shape[2]}"
+                    raise frames.episode_fault(episode, wrong, expected, key)
+                for frame in kept:
+                    if first <= frame < first + len(found):
+                        yield self._as_shown(shown, found[frame - first], frames, episode, key)
+                first += len(found)
+            if first != length:
+                raise frames.episode_fault(episode, f"{first} pictures", f"{length}, one for each frame", key)
+
+    @staticmethod
+    def _as_shown(shown: Shown, picture: np.ndarray, frames: Frames, episode: int, key: str) -> np.ndarray:
+        try:
+            return shown.view.apply(picture)
+        except ColumnError as error:
+            raise frames.episode_fault(episode, error.found, error.expected, key) from error
 
     def _episode(
         self, number: int, names: Sequence[str], parts: Mapping[str, list[np.ndarray]], faults: Faults
@@ -194,14 +212,12 @@ class ArraySource(Source):
                 expected = f"{like[name].shape[1:]} as in the episodes before"
                 raise bad_input(where, f"shape {values.shape[1:]}", expected, field=name, episode=number)
 
-    def _pictures_of(self, camera: str, frames: Frames, episode: int, part: slice = slice(None)) -> np.ndarray:
+    def _pictures_of(self, camera: str, frames: Frames, episode: int) -> Iterator[np.ndarray]:
+        """The pictures of an episode, some at a time."""
         number, key = int(frames.numbers[episode]), self.cameras[camera]
         try:
-            stored = self.arrays(number, [key])[key]
-            if stored.ndim and len(stored) != frames.lengths[episode]:
-                expected = f"{frames.lengths[episode]}, one for each frame"
-                raise frames.episode_fault(episode, f"{len(stored)} pictures", expected, key)
-            return self.decoded(key, stored[part] if stored.ndim else stored)
+            for stored in self.blocks(number, key):
+                yield self.decoded(key, stored)
         except EpisodeFault:
             raise
         except InputError as error:

@@ -73,7 +73,7 @@ class Dataset:
 
     Attributes:
         observations: LeRobot's keys to float32 (F, ...); cameras' pictures are uint8 (F, H, W, 3), memory-mapped when
-            they were read from disk.
+            they were read from disk. A data set of pictures may have no state.
         actions: float32 (F, A): the action chosen at each frame, in the data's units, or in [-1, 1] once `scaled`.
         success: bool (F,): does the frame itself show success.
         starts: int64 (E,): the first frame of each episode.
@@ -115,7 +115,13 @@ class Dataset:
 
     @property
     def observation_dim(self) -> int:
-        """The size of the state, D."""
+        """The size of the state, D.
+
+        Raises:
+            InputError: there are pictures alone.
+        """
+        if STATE not in self.observations:
+            raise bad_input("the dataset", f"{sorted(self.observations)}", "a state", field=STATE)
         return self.observations[STATE].shape[-1]
 
     @property

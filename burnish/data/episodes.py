@@ -35,7 +35,8 @@ class Episode:
 
     Attributes:
         observation: LeRobot's keys to float32 arrays (T, ...); the state is `observation.state`, (T, D). The pictures
-            of a camera are `observation.images.<camera>`: uint8 (T, H, W, 3), RGB, right side up.
+            of a camera are `observation.images.<camera>`: uint8 (T, H, W, 3), RGB, right side up. Empty where all that
+            is seen lies elsewhere (`Recording.stored`).
         action: float32 (T, A): the action chosen at each frame (the outcome of the last one is not recorded);
             in [-1, 1] in everything that Burnish collects, else in the data's own units.
         success: bool (T,): does the frame itself show success.
@@ -64,8 +65,6 @@ class Episode:
             raise bad_input("an episode", f"{len(self)} frames", "at least 2 frames, that is one transition")
         self._check_array("success", self.success, np.bool_, dims=1)
         self._check_reward()
-        if not self.observation:
-            raise bad_input("an episode", "no observation", f"at least '{STATE}'", field="observation")
         for key, values in self.observation.items():
             self._check_key(key)
             if is_image_key(key):

@@ -96,6 +96,29 @@ def numbers(group: Any, name: str) -> np.ndarray:
     Raises:
         InputError: it is none, lies in another file, or is larger than what is stored can be.
     """
+    entry = plain(group, name)
+    with _whole(entry):
+        return entry[()] if entry.ndim else np.asarray(entry[()])
+
+
+def blocks(group: Any, name: str, at_once: int, rows: slice = slice(None)) -> Iterator[np.ndarray]:
+    """The same, or some `rows` of it, about `at_once` bytes at a time; what is compressed together is read together."""
+    entry = plain(group, name)
+    if not entry.ndim:
+        yield numbers(group, name)
+        return
+    first, stop, _ = rows.indices(entry.shape[0])
+    together = entry.chunks[0] if entry.chunks else 1
+    row_bytes = max(1, entry.nbytes // max(1, entry.shape[0]))
+    step = together * max(1, at_once // (together * row_bytes))
+    for start in range(first - first % together, stop, step):
+        with _whole(entry):
+            found = entry[max(first, start) : min(stop, start + step)]
+        yield found
+
+
+def plain(group: Any, name: str) -> Any:
+    """The h5py data set of plain numbers under a name, unread; InputError as of `numbers`."""
     h5py, entry = _h5py(), child(group, name)
     where = f"{group.file.filename}{group.name.rstrip('/')}"
     if not isinstance(entry, h5py.Dataset):
@@ -107,10 +130,18 @@ def numbers(group: Any, name: str) -> np.ndarray:
     if entry.nbytes > _MOST_UNPACKED * (entry.id.get_storage_size() + 1024):
         stored = entry.id.get_storage_size()
         raise bad_input(where, f"{entry.nbytes} bytes of which {stored} are stored", "a whole array", field=name)
+    return entry
+
+
+@contextlib.contextmanager
+def _whole(entry: Any) -> Iterator[None]:
+    """Says which array cannot be read."""
     try:
-        return entry[()] if entry.ndim else np.asarray(entry[()])
+        yield
     except (OSError, RuntimeError, ValueError, MemoryError) as error:
-        raise bad_input(where, f"an array that cannot be read ({error})", "a whole array", field=name) from error
+        where, _, name = entry.name.rpartition("/")
+        place = f"{entry.file.filename}{where}"
+        raise bad_input(place, f"an array that cannot be read ({error})", "a whole array", field=name) from error
 
 
 def text(group: Any, name: str) -> str:

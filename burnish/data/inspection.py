@@ -62,7 +62,7 @@ class Inspection:
             },
             "tasks": {name: data.tasks.count(name) for name in data.task_names},
             "sources": outcomes(data),
-            "state": described(data.observations[STATE].numpy(), names_of(data)),
+            "state": described(data.observations[STATE].numpy(), names_of(data)) if STATE in data.observations else [],
             "action": described(data.actions.numpy(), action_names_of(data)),
             "has_reward": data.has_reward,
             "cameras": list(self.cameras),

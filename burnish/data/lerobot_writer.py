@@ -114,6 +114,9 @@ class _Writer:
         """Append one episode."""
         if self._first is None:
             self._first = episode
+            if not (episode.observation or self.stored):
+                expected = f"'{STATE}', or pictures of a camera"
+                raise bad_input(self._name, "no observation", expected, field="observation")
             self._features = _features(episode, self._info, self._name, self._pictures)
             self._open_videos()
             self._statistics = {name: RunningStatistics() for name in self._features}

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from burnish.data.dataset import IMAGINED, Dataset
+from burnish.data.episodes import STATE
 from burnish.errors import InputError
 
 FEW = 5
@@ -46,6 +47,10 @@ def prospects(dataset: Dataset, last_frames: int | None = None) -> list[Finding]
     elif dataset.num_episodes < 2 * FEW:
         text = f"{dataset.num_episodes} episodes are few: what is held out of them hardly tells how good the models are"
         found.append(Finding("warning", "few-episodes", text))
+    if STATE not in dataset.observations:
+        text = "no state: models of pictures learn from these data (--preset pixels), or --state-key names a column"
+        found.append(Finding("note", "no-state", text))
+    found += _still(dataset)
     found += _outcomes(dataset)
     found += _begins_in_success(dataset, last_frames)
     longest = int(dataset.lengths.float().quantile(0.5))
@@ -63,6 +68,14 @@ def require_prospects(dataset: Dataset, where: object, last_frames: int | None =
     errors = [each for each in prospects(dataset, last_frames) if each.level == "error"]
     if errors:
         raise InputError(f"{where}: {errors[0].text}")
+
+
+def _still(dataset: Dataset) -> list[Finding]:
+    actions = dataset.thinned().actions
+    if bool((actions != actions[:1]).any()):
+        return []
+    text = "the action is the same in every frame: nothing to learn from; name the right column (--action-key NAME)"
+    return [Finding("error", "constant-actions", text)]
 
 
 def _outcomes(dataset: Dataset) -> list[Finding]:

@@ -31,7 +31,8 @@ class Choice:
     """What is read from a data set, and how.
 
     Attributes:
-        state: the column, or columns to be joined, that become `observation.state`; flattened to (F, D).
+        state: the column, or columns to be joined, that become `observation.state`; flattened to (F, D). Where nobody
+            names one, and the data set has pictures and nothing that is known for a state, there is none.
         action: the column that becomes the action; flattened to (F, A).
         others: further columns of numbers to keep under their own names and shapes.
         success: how success is told.
@@ -106,7 +107,8 @@ def _assembled(source: Source, choice: Choice, cameras: Sequence[str] | None, st
     names = {"state_names": _names(source, states), "action_names": _names(source, [action])}
     info = replace(source.info, **names, notes=_notes(source, frames, faults))
     dataset = Dataset(
-        observations={STATE: _joined(frames, states)} | {name: _values(frames, name) for name in others},
+        observations=({STATE: _joined(frames, states)} if states else {})
+        | {name: _values(frames, name) for name in others},
         actions=actions,
         success=torch.from_numpy(choice.success.frames(success, source, frames, faults)),
         starts=torch.from_numpy(frames.starts),
@@ -130,10 +132,7 @@ def _states(source: Source, choice: Choice) -> list[str]:
         return list(source.state)
     elsewhere = {*source.columns, *source.aliases, *source.cameras.values()}
     if choice.state == (STATE,) and source.cameras and STATE not in elsewhere:
-        known = ", ".join(sorted({*source.columns, *source.aliases}))
-        expected = "this one among them (--state-key NAME; models that look at pictures alone do not read it, and any "
-        expected += f"column will do: --state-key {source.action or ACTION})"
-        raise bad_input(source.where, f"the columns {known}", expected, field=STATE)
+        return []  # pictures alone: runs of models that read states refuse it
     return [source.column(name) for name in choice.state]
 
 
@@ -221,7 +220,7 @@ def _on_arrival(frames: Frames, name: str) -> Tensor:
 
 def _names(source: Source, states: list[str]) -> tuple[str, ...] | None:
     parts = [source.names.get(name) for name in states]
-    return tuple(name for part in parts if part for name in part) if all(parts) else None
+    return tuple(name for part in parts if part for name in part) if parts and all(parts) else None
 
 
 def _notes(source: Source, frames: Frames, faults: Faults) -> tuple[str, ...]:

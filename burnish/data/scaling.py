@@ -47,6 +47,7 @@ class ActionScaling:
         names: of the dimensions; empty where the data have none.
         relative_to: A dimensions of the state: inside, an action is its difference to that one; -1 where it is as it
             was recorded. Empty: all are.
+        rounded: whether binary dimensions (a gripper's) take one of their two values, whatever a policy says between.
 
     Raises:
         InputError: sizes that differ, numbers that are not finite, or a high below its low.
@@ -57,6 +58,7 @@ class ActionScaling:
     kinds: tuple[Kind, ...] = ()
     names: tuple[str, ...] = ()
     relative_to: tuple[int, ...] = ()
+    rounded: bool = False
 
     def __post_init__(self) -> None:
         said = (self.kinds, self.names, self.relative_to)
@@ -93,7 +95,18 @@ class ActionScaling:
     ) -> Float[Tensor, "*batch A"]:
         """Actions in [-1, 1] in the data's units; `state` as in `to_unit`."""
         centre, half = self._ends(actions)
+        actions = self.executed(actions)
         return (centre + half * actions.double() + self._base(state)).to(actions.dtype)
+
+    @property
+    def switches(self) -> tuple[bool, ...]:
+        """Of each dimension: does it take one of two values; empty where none does."""
+        which = tuple(self.rounded and kind == "binary" for kind in self.kinds)
+        return which if any(which) else ()
+
+    def executed(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
+        """Actions in [-1, 1] as they are carried out."""
+        return switched(actions, self.switches)
 
     def learned(
         self, actions: Float[Tensor, "*batch A"], state: Float[Tensor, "*batch D"] | None = None
@@ -117,6 +130,20 @@ class ActionScaling:
     def _ends(self, actions: Tensor) -> tuple[Tensor, Tensor]:
         low, high = (torch.tensor(each, dtype=torch.float64, device=actions.device) for each in (self.low, self.high))
         return (low + high) / 2, (high - low) / 2
+
+
+def switched(actions: Float[Tensor, "*batch TA"], switches: tuple[bool, ...]) -> Float[Tensor, "*batch TA"]:
+    """Actions in [-1, 1], several of A numbers after each other, with `switches` (A) of them at the nearer end.
+
+    Gradients go through as if nothing had been rounded.
+    """
+    if not switches:
+        return actions
+    which = torch.tensor(switches, device=actions.device).repeat(actions.shape[-1] // len(switches))
+    ends = torch.where(actions >= 0, 1.0, -1.0).to(actions.dtype)
+    if actions.requires_grad:
+        ends = actions + (ends - actions).detach()
+    return torch.where(which, ends, actions)
 
 
 def check_unit(actions: Float[Tensor, "F A"], where: object, tolerance: float = 1e-3) -> None:

@@ -40,7 +40,9 @@ def signals(dataset: Dataset, timestamps: np.ndarray | None = None) -> list[Find
 
 
 def names_of(dataset: Dataset) -> list[str]:
-    """Names of the state's dimensions: those that are known, else numbers."""
+    """Names of the state's dimensions: those that are known, else numbers; none where there is no state."""
+    if STATE not in dataset.observations:
+        return []
     return list(dataset.info.state_names or map(str, range(dataset.observation_dim)))
 
 

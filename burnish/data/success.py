@@ -89,9 +89,10 @@ class SuccessRule:
         if found is None and self.last_frames is not None:
             return next((name for name in AUTOMATIC_COLUMNS if name in source.episode_columns), None)
         if found is None and not source.tells(REWARD):
+            told = ", ".join(sorted(filter(source.tells, source.columns)))
             raise InputError(
                 f"{source.where}: found no column 'next.success' or 'success' (nor '{REWARD}') among "
-                f"{', '.join(sorted(source.columns))}, expected to be told what success is: name a column of zeros and "
+                f"{told}, expected to be told what success is: name a column of zeros and "
                 "ones (--success-column NAME) or a threshold (--success-above NAME=VALUE); or, for demonstrations that "
                 "all end in success, how many frames at the end show it (--success-last-frames N, with "
                 "--failed-episodes or --labels FILE where some failed)"

@@ -8,6 +8,7 @@ import lzma
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,18 @@ class ZarrArray:
             found[(slice(low - start, high - start), *others)] = values[(slice(low - first, high - first), *inside)]
         return found
 
+    def blocks(self, start: int, stop: int, at_once: int) -> Iterator[np.ndarray]:
+        """The same rows, about `at_once` bytes at a time; those of one chunk are read together."""
+        together = self.chunks[0]
+        row_bytes = max(1, math.prod(self.shape[1:]) * self.dtype.itemsize)
+        step = together * max(1, at_once // (together * row_bytes))
+        for first in range(start - start % together, stop, step):
+            yield self.rows(max(start, first), min(stop, first + step))
+
     def _chunk(self, index: tuple[int, ...]) -> np.ndarray:
-        if self._last is not None and self._last[0] == index:
-            return self._last[1]
+        last = self._last  # once: several threads read
+        if last is not None and last[0] == index:
+            return last[1]
         name = f"{self.name}/{self._separator.join(map(str, index))}"
         content: Any = self.store.read(name)
         if content is None:

@@ -10,7 +10,7 @@ from burnish.components import save
 from burnish.data import ACTION, is_image_key
 from burnish.deploy.outside import whole_folder
 from burnish.policies import Agent
-from burnish.policies.given import AroundPolicy, ChainPolicy, LeRobotPolicy
+from burnish.policies.given import AroundPolicy, ChainPolicy, FeatureView, LeRobotPolicy
 from burnish.policies.given.base import Given
 from burnish.policies.given.statistics import PAIRS
 from burnish.policies.robot import observation_shapes
@@ -44,8 +44,11 @@ def own_type(agent: Agent) -> LeRobotPolicy | None:
     policy = agent.policy
     if not isinstance(policy, AroundPolicy | ChainPolicy) or getattr(policy, "residual", None) is not None:
         return None
+    if agent.scaling is not None and agent.scaling.switches:
+        return None  # LeRobot's types round nothing
     base: Given = policy.base
-    return base if isinstance(base, LeRobotPolicy) else None
+    # What reads a world model's memory, or pictures as an encoder draws them, is no policy of the observation alone.
+    return base if isinstance(base, LeRobotPolicy) and isinstance(policy.view, FeatureView) else None
 
 
 def write_checkpoint(base: LeRobotPolicy, chunk: int, folder: Path) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from burnish.data import Dataset
+from burnish.data.scaling import switched
 from burnish.imagination.pessimism import Pessimism, has_members, in_thresholds
 from burnish.lanes import together
 from burnish.rewards import Outcome, Reward
@@ -23,11 +24,15 @@ Act = Callable[[Any, int], Float[Tensor, "B A"]]
 
 @dataclass(frozen=True)
 class Models:
-    """What imagines, what tells rewards, and what tells where imagination ends."""
+    """What imagines, what tells rewards, and what tells where imagination ends.
+
+    `switches` tells of each dimension of an action whether it is carried out as one of two values; empty: none is.
+    """
 
     world_model: WorldModel
     reward: Reward | None = None
     pessimism: Pessimism = field(default_factory=Pessimism)
+    switches: tuple[bool, ...] = ()
 
     def tell_success(self, state: State, action: Float[Tensor, "B A"]) -> bool:
         """Whether the reward says of transitions like `action` from `state` whether the task is done."""
@@ -91,7 +96,7 @@ def rollout(
     limits = steps if isinstance(steps, Tensor) else None
     alive = None
     for step in range(int(limits.max()) if limits is not None else int(steps)):
-        action = act(state, step)
+        action = switched(act(state, step), models.switches)
         if alive is None:
             alive = torch.ones(len(action), dtype=torch.bool, device=action.device)
         now = alive if limits is None else alive & (step < limits)

@@ -60,6 +60,7 @@ class Agent(Component):
         if not self._planned:
             self._planned = list(self.decide(state, deterministic, generator).unbind(1))
         action = self._planned.pop(0)
+        action = action if self.scaling is None else self.scaling.executed(action)
         self._executed.append(action)
         self._seen = observation.get(STATE)
         return action if self.scaling is None else self.scaling.to_data(action, self._seen)

@@ -66,7 +66,7 @@ def summary(found: Inspection) -> str:
     lines = [
         f"{found.path}: {found.title}",
         f"  {data.num_episodes} episodes, {data.num_frames} frames at {data.info.fps:g} a second, {lengths}",
-        f"  state of {data.observation_dim}, action of {data.action_dim}",
+        f"  state of {len(facts['state'])}, action of {data.action_dim}",
         f"  cameras: {', '.join(found.cameras) or 'none'}",
         f"  tasks: {', '.join(f'{name} ({episodes})' for name, episodes in facts['tasks'].items())}",
     ]

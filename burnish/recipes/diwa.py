@@ -14,12 +14,14 @@ from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig
 from burnish.pipeline import stage
 from burnish.policies import DiffusionPolicyConfig, GaussianPolicyConfig
+from burnish.policies.given import GivenConfig
 from burnish.recipes.base import Plan, Recipe, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning, starting
-from burnish.recipes.stages.data import check_cameras, encoder_of, own_data, seen_by
+from burnish.recipes.stages.data import Recorded, check_cameras, encoder_of, own_data, seen_by
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.latent import PlayConfig, clone_policy, latent_models, record_play
 from burnish.recipes.stages.refining import refine_policy
+from burnish.recipes.stages.taking import Seeing, taken
 from burnish.rewards import ContrastiveConfig
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.simulators.settings import SimulatorConfig
@@ -55,6 +57,8 @@ class DiWA(RecipeConfig):
     pretraining: TrainingConfig = TrainingConfig(steps=3000, batch_size=256, weight_decay=1e-4)
     cloning_noise: float = within(0.05, 0)
     """Noise on the features while cloning: imagined features are never exact."""
+    given: GivenConfig = GivenConfig()
+    """Of a policy that was brought along (--policy) instead of cloning one; it reads what the world model draws."""
     posterior_samples: int = within(4, 0)
     """Samples of the posterior that the policy is cloned from, beside its most likely classes."""
     ensemble: LatentEnsembleConfig = LatentEnsembleConfig()
@@ -90,9 +94,9 @@ class DiWA(RecipeConfig):
 
 def recipe(c: DiWA, run: RunSpec) -> Plan:
     """The method in its order."""
+    if c.autoencoder is not None and run.simulator is not None:
+        check_cameras(c.cameras, c.autoencoder.image_size, c.simulator)
     if run.own is None:
-        if c.autoencoder is not None:
-            check_cameras(c.cameras, c.autoencoder.image_size, c.simulator)
         real = run.real(c)
         real.check_expert()
         data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
@@ -105,17 +109,22 @@ def recipe(c: DiWA, run: RunSpec) -> Plan:
     # The world model (section 3.1), priors that know where the data end, and the success classifier (section 3.3).
     imagined = latent_models(c, recorded.split(c.held_out), run.seed)
     how = Cloning(c.policy, c.pretraining, c.cloning_noise, c.posterior_samples, c.reward.best_share)
-    # Behaviour cloning on the world model's features (section 3.2).
-    policy = stage(
-        clone_policy,
-        "policy",
-        data=recorded.whole,
-        world=imagined.world,
-        how=how,
-        seed=run.seed,
-        task=run.task,
-        encoder=encoder,
-    )
+    if run.policy is None:
+        # Behaviour cloning on the world model's features (section 3.2).
+        policy = stage(
+            clone_policy,
+            "policy",
+            data=recorded.whole,
+            world=imagined.world,
+            how=how,
+            seed=run.seed,
+            task=run.task,
+            encoder=encoder,
+        )
+    else:
+        pictures = None if encoder is None else Recorded(data, c.cameras).whole
+        seeing = Seeing(world=imagined.world, encoder=encoder, recorded=pictures)
+        policy = taken(run, c.given, recorded.whole, seeing)
     starts = starting(c, run, policy, recorded.whole, imagined, how)
     refined = stage(
         refine_policy,

@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import torch
+
 from burnish.config import from_dict, to_dict
-from burnish.data import UNLABELLED, ActionScaling, Dataset, check_real, check_unit, joined
+from burnish.data import STATE, UNLABELLED, ActionScaling, Dataset, check_real, check_unit, joined
+from burnish.data.checks import bad_input
 from burnish.data.formats import ReadingRule, format_of
 from burnish.data.formats.base import SourceFormat
 from burnish.data.prospects import Finding, prospects, require_prospects
@@ -137,6 +140,17 @@ class OwnData:
         """
         if dataset.info.scaling is not None:
             raise InputError(f"{self.where}: its actions are those of a run, scaled already; give the data that it had")
+        found = self._scaling(dataset, cameras)
+        if self.rule.binary_actions == "recorded":
+            return found
+        if found is None or "binary" not in found.kinds:
+            raise InputError(
+                f"--binary-actions rounded: {self.where}: found no action in units of its own that has two values, "
+                "expected one (burnish data inspect says which have)"
+            )
+        return replace(found, rounded=True)
+
+    def _scaling(self, dataset: Dataset, cameras: Sequence[str]) -> ActionScaling | None:
         units, targets = self.rule.action_units, self.rule.action_targets
         if targets == "absolute":
             require_targets(dataset, targets)
@@ -158,18 +172,32 @@ class OwnData:
         return None
 
     def read_task(self, task: str, reward: RewardConfig, dataset: Dataset | None = None) -> Dataset:
-        """The episodes of one task, of the data set as `read` gives it where it was not read yet; and all play.
+        """The data set, as `read` gives it where it was not read yet, for one task: episodes of others teach the world
+        model alone, like play (`UNLABELLED`).
 
         Raises:
             InputError: as `read`; or there is nothing that a policy could be refined by, as `reward` sees it.
         """
         dataset = self.read() if dataset is None else dataset
         play = (SOURCES["play"], UNLABELLED) if self.folders[0].role is not None else ()
-        named = zip(dataset.tasks, dataset.sources, strict=True)
-        chosen = dataset.subset([index for index, (name, who) in enumerate(named) if name == task or who in play])
+        other = [name != task and who not in play for name, who in zip(dataset.tasks, dataset.sources, strict=True)]
+        chosen = _unlabelled(dataset, other) if any(other) else dataset
         where = f"{self.where}, task '{task}'"
         require_prospects(reward.view(chosen.judged), where, self.rule.success_last_frames)
         return chosen
+
+    def require_observed(self, dataset: Dataset, cameras: Sequence[str]) -> None:
+        """Check that there is what the models look at: a state, where it is not `cameras`.
+
+        Raises:
+            InputError: there is not.
+        """
+        if cameras or STATE in dataset.observations:
+            return
+        kind, path = format_of(self.folders[0].path), self.folders[0].path
+        columns = sorted(kind.open(path).columns) if isinstance(kind, SourceFormat) else []
+        expected = "one of them (--state-key NAME), or models of pictures (--preset pixels, with their cameras named)"
+        raise bad_input(self.where, f"no state among the columns {', '.join(columns)}", expected, field=STATE)
 
     def findings(self, chosen: Dataset, reward: RewardConfig) -> list[Finding]:
         """What is to be said of `chosen` before anything trains; `burnish data inspect` says more."""
@@ -191,3 +219,10 @@ class OwnData:
         if wanted is not None and wanted not in names:
             raise InputError(f"{self.where}: found no task '{wanted}', expected one of: {', '.join(names)}")
         return wanted or names[0]
+
+
+def _unlabelled(dataset: Dataset, which: Sequence[bool]) -> Dataset:
+    """Some episodes as those of which nobody knows how they went: their success is none of this task's."""
+    sources = tuple(UNLABELLED if one else who for one, who in zip(which, dataset.sources, strict=True))
+    frames = torch.tensor(which, device=dataset.device)[dataset.episode_of_frame]
+    return replace(dataset, sources=sources, success=dataset.success & ~frames)

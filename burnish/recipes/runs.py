@@ -131,6 +131,7 @@ class NewRun(Generic[Config]):
         run = RunSpec(recipe, task, self.seed, own, simulator, self._policy())
         dataset = own.read()
         cameras: Sequence[str] = getattr(self.config, "cameras", ())
+        own.require_observed(dataset, cameras)
         scaling, reward = own.scaling(dataset, cameras), self.config.reward  # type: ignore[attr-defined]
         for each in own.findings(own.read_task(task, reward, dataset), reward):
             progress.say(f"{each.level}: {each.text}")

@@ -18,7 +18,7 @@ import torch
 
 from burnish.components import build
 from burnish.config import within
-from burnish.data import STATE, Dataset, Recording
+from burnish.data import Dataset, Recording
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
@@ -32,7 +32,7 @@ from burnish.recipes.stages.data import Recorded, check_cameras, coarse, encoder
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.recording import Real, record_rollouts
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.stages.taking import taken
+from burnish.recipes.stages.taking import Seeing, taken
 from burnish.recipes.stages.training import recorded_features, reward_of
 from burnish.recipes.stages.transitions import (
     fit_support,
@@ -148,14 +148,15 @@ Transition = Callable[[Any, dict[str, Any], int], Stage]
 def recipe(c: World4RL, run: RunSpec, transition: Transition | None = None) -> Plan:
     """The method in its order; with `transition` another world model takes the place of D_θ."""
     transition = transition or transition_model
+    if c.cameras and run.simulator is not None:
+        check_cameras(c.cameras, image_size(c), c.simulator)
     if run.own is None:
-        if c.cameras:
-            check_cameras(c.cameras, image_size(c), c.simulator)
         real = run.real(c)
         real.check_expert()
         demonstrations = stage(record_demonstrations, "demonstrations", alone=True, real=real, collect=c.collect)
         encoder = encoder_of(c, demonstrations, run.seed)
-        policy = pretrained(c, run, seen_by(c, encoder, demonstrations, "demonstration_latents"), encoder)
+        seen = seen_by(c, encoder, demonstrations, "demonstration_latents")
+        policy = pretrained(c, run, demonstrations, seen, encoder)
         data = stage(
             record_rollouts,
             "dataset",
@@ -170,7 +171,7 @@ def recipe(c: World4RL, run: RunSpec, transition: Transition | None = None) -> P
     else:
         data = own_data(run.own, run.task, c.cameras, c.reward, image_size(c) if c.cameras else None)
         encoder = encoder_of(c, data, run.seed)
-        policy = pretrained(c, run, seen_by(c, encoder, data), encoder)
+        policy = pretrained(c, run, data, seen_by(c, encoder, data), encoder)
     recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed, policy, transition)
     starts = starting(c, run, policy, recorded.whole, imagined, cloning(c))
@@ -213,13 +214,11 @@ def record_demonstrations(context: StageContext, real: Real, collect: CollectCon
 # 2. The policy π_ξ, by behaviour cloning (Eqs. 1–2), where none was brought along.
 
 
-def pretrained(c: World4RL, run: RunSpec, data: Recorded, encoder: Stage | None) -> Stage:
-    """The policy that is refined: cloned, or brought along."""
+def pretrained(c: World4RL, run: RunSpec, recorded: Stage, data: Recorded, encoder: Stage | None) -> Stage:
+    """The policy that is refined: cloned from `data`, or brought along."""
     if run.policy is not None:
-        if encoder is not None:
-            raise InputError("--policy: this preset's models see an encoder's latents, which no given policy reads")
-        columns = run.own.rule.state_key if run.own is not None else (STATE,)
-        return taken(run.policy, data.whole, columns, history=c.history, given=c.given, task=run.task)
+        pictures = None if encoder is None else Recorded(recorded, c.cameras).whole
+        return taken(run, c.given, data.whole, Seeing(c.history, encoder=encoder, recorded=pictures))
     return stage(
         clone_policy,
         "policy",

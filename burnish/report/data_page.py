@@ -50,7 +50,7 @@ def findings_section(findings: Sequence[Finding], key: str = "findings") -> Sect
 def _tiles(found: Inspection) -> list[tuple[str, str]]:
     data = found.dataset
     tiles = [("episodes", count(data.num_episodes)), ("frames", count(data.num_frames))]
-    tiles += [("frames a second", f"{data.info.fps:g}"), ("state", count(data.observation_dim))]
+    tiles += [("frames a second", f"{data.info.fps:g}"), ("state", count(len(names_of(data))))]
     tiles.append(("action", count(data.action_dim)))
     if data.has_success:
         tiles.append(("successful episodes", count(int(data.episode_success.sum()))))
@@ -68,13 +68,12 @@ def _sections(found: Inspection) -> list[Section]:
         Table(("Task", "episodes"), tuple(tasks), "Tasks"),
         Table(("Cameras, columns", ""), tuple((name, "") for name in (*found.cameras, *found.columns)), "In the files"),
     )
-    states = _dimensions("State", facts["state"], data.observations[STATE].numpy(), names_of(data), data)
     names = [each["name"] for each in facts["action"]]
-    return [
-        Section("episodes", "Episodes", 30, plots=(_lengths(data),), tables=tables),
-        states,
-        _dimensions("Action", facts["action"], data.actions.numpy(), names, data),
-    ]
+    sections = [Section("episodes", "Episodes", 30, plots=(_lengths(data),), tables=tables)]
+    if STATE in data.observations:
+        states = data.observations[STATE].numpy()
+        sections.append(_dimensions("State", facts["state"], states, names_of(data), data))
+    return [*sections, _dimensions("Action", facts["action"], data.actions.numpy(), names, data)]
 
 
 def _lengths(data: Dataset) -> Plot:

@@ -47,6 +47,9 @@ def actions_section(scaling: ActionScaling, dataset: Dataset) -> Section:
     ]
     said = f"Actions have {len(rows)} dimensions in units of their own, each scaled to [-1, 1] by its range in the data"
     said += f"; {'; '.join(kinds)}." if kinds else "."
+    if scaling.switches:
+        rounded = ", ".join(scaling.name(index) for index, one in enumerate(scaling.switches) if one)
+        said += f" Carried out as one of their two values: {rounded}."
     ways = [index for index, column in enumerate(scaling.relative_to) if column >= 0]
     if ways:
         named = ", ".join(map(scaling.name, ways))

@@ -63,7 +63,7 @@ class TaskSpec:
         return ActionScaling(low, high, names=self.action_names)
 
     def check_data(self, task: str, data: Dataset, scaling: ActionScaling | None = None) -> None:
-        """Check that what is learned from a data set can act in the task: same state, same number of actions.
+        """Check that what is learned from a data set can act in the task: same state (if any), same number of actions.
 
         Actions that the data have in units of their own, to be scaled by `scaling`, must be in the task's.
 
@@ -71,10 +71,9 @@ class TaskSpec:
             InputError: it cannot; names what differs.
         """
         state, own = data.observations.get(STATE), len(self.state_names)
-        found = 0 if state is None else state.shape[1]
-        if found != own:
+        if state is not None and state.shape[1] != own:
             names = f" ({', '.join(self.state_names[:6])}{', …' if own > 6 else ''})" if own else ""
-            raise InputError(f"{task} shows a state of {own} numbers{names}, the data set has {found}")
+            raise InputError(f"{task} shows a state of {own} numbers{names}, the data set has {state.shape[1]}")
         if data.action_dim != self.action_dim:
             raise InputError(f"{task} takes {self.action_dim} numbers as an action, the data set has {data.action_dim}")
         if scaling is not None:

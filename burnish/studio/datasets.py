@@ -62,7 +62,7 @@ class DataSets:
         return {
             **found.to_json(),
             "id": key,
-            "state_names": names_of(data) if STATE in data.observations else [],
+            "state_names": names_of(data),
             "action_names": action_names_of(data),
             "rows": [
                 {

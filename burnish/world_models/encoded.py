@@ -105,6 +105,17 @@ class Encoded(Component):
         """What policies and classifiers read."""
         return self.inner.features(state)
 
+    @property
+    def shown_frames(self) -> int:
+        """Frames that a row of features shows."""
+        return self.inner.shown_frames
+
+    def shown(self, features: Float[Tensor, "B F"]) -> dict[str, Tensor]:
+        """The pictures that features stand for, uint8 (B, frames, S, S, 3), oldest first."""
+        latents = self.inner.shown(features)[STATE]
+        drawn = self.autoencoder.decode(latents.flatten(0, 1))
+        return {key: pictures.unflatten(0, latents.shape[:2]) for key, pictures in drawn.items()}
+
     def decode(self, state: Any) -> dict[str, Tensor]:
         """The pictures that the state stands for, uint8 (B, S, S, 3), and their latents."""
         latents = self.inner.decode(state)[STATE]

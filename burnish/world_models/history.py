@@ -102,6 +102,15 @@ class ObservationHistory(Component):
         """The newest `feature_frames` frames, normalised and flattened."""
         return state.observation[:, -self.config.feature_frames :].flatten(1)
 
+    @property
+    def shown_frames(self) -> int:
+        """Frames that a row of features shows."""
+        return self.config.feature_frames
+
+    def shown(self, features: Float[Tensor, "B F"]) -> dict[str, Float[Tensor, "B frames D"]]:
+        """The frames that features are, oldest first, in the data's units."""
+        return {STATE_KEY: self.normaliser.denormalise(features.unflatten(-1, (self.shown_frames, -1)))}
+
     def decode(self, state: HistoryState) -> dict[str, Tensor]:
         """The newest frame in the data's units."""
         return {STATE_KEY: self.normaliser.denormalise(state.observation[:, -1])}

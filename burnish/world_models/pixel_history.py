@@ -105,6 +105,16 @@ class PixelHistory(Component):
         """The newest `feature_frames` frames as floats in [-1, 1], flattened from (frames, C, S, S)."""
         return signed(state.frames[:, -self.config.feature_frames :]).flatten(1)
 
+    @property
+    def shown_frames(self) -> int:
+        """Frames that a row of features shows."""
+        return self.config.feature_frames
+
+    def shown(self, features: Float[Tensor, "B F"]) -> dict[str, UInt8[Tensor, "B frames S S 3"]]:
+        """The pictures that features are, oldest first, by LeRobot's keys."""
+        cameras = to_levels(features.unflatten(-1, self.feature_shape)).split(3, dim=2)
+        return {key: pictures.movedim(2, -1) for key, pictures in zip(self.keys, cameras, strict=True)}
+
     def decode(self, state: PixelHistoryState) -> dict[str, Tensor]:
         """The newest picture of every camera: LeRobot's keys to uint8 (B, S, S, 3)."""
         cameras = state.frames[:, -1].split(3, dim=1)

@@ -150,13 +150,22 @@ class RSSM(Component):
 
     def decode(self, state: RSSMState) -> dict[str, Tensor]:
         """The observation that the state stands for, in the data's units."""
-        features = self.features(state)
+        return {STATE_KEY: self._drawn(self.features(state))}
+
+    shown_frames = 1
+    """Frames that a row of features shows."""
+
+    def shown(self, features: Float[Tensor, "B F"]) -> dict[str, Float[Tensor, "B 1 D"]]:
+        """The newest frame as features tell it, in the data's units."""
+        return {STATE_KEY: self._drawn(features).unsqueeze(1)}
+
+    def _drawn(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B D"]:
         # What is ignored, and what never changed in the data (an absent object, say), is the data's mean.
         normalised = features.new_zeros(*features.shape[:-1], self.observation_dim)
         normalised[..., self.kept] = self.state_decoder(features)[..., : len(self.kept)]
         if len(self.privileged):
             normalised[..., self.privileged] = self.privileged_decoder(features)
-        return {STATE_KEY: self.normaliser.denormalise(normalised.masked_fill(self.normaliser.constant, 0.0))}
+        return self.normaliser.denormalise(normalised.masked_fill(self.normaliser.constant, 0.0))
 
     @torch.no_grad()
     def recorded(self, dataset: Dataset, generator: torch.Generator | None = None) -> RSSMState:

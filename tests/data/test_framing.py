@@ -3,11 +3,13 @@
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from burnish.data import STATE, Episode, read_dataset, write_dataset
+from burnish.data.arrays import ArraySource
 from burnish.data.formats import ReadingRule, format_of
 from burnish.data.framing import Framing, View
 from burnish.data.lerobot_format import ColumnError
@@ -134,6 +136,45 @@ def test_every_format_resizes(name: str, tmp_path: Path) -> None:
         assert np.abs(found.observations[key].numpy() - mean_of_areas(pictures, 2, 2)).max() <= 1
 
 
+@pytest.mark.parametrize("name", [name for name in WRITERS if name not in ("lerobot", "lerobot-v2")])
+@pytest.mark.parametrize("at_once", [1, 2 * 8 * 8 * 3, 5 * 8 * 8 * 3 + 1])
+def test_pictures_are_read_some_at_a_time(name: str, at_once: int, tmp_path: Path, monkeypatch) -> None:
+    """Whatever lies together in the files; they are the same, and none is left out where one is missing or too many."""
+    episodes = recorded((5, 4, 11))
+    path = WRITERS[name](tmp_path / "d", episodes)
+    if name == "minari":
+        with h5py.File(path / "data/main_data.hdf5", "r+") as file:
+            for number, e in enumerate(episodes):
+                pictures = np.concatenate([e.pictures, e.pictures[-1:]])
+                file.create_dataset(f"episode_{number}/observations/top", data=pictures, chunks=(3, 8, 8, 3))
+    monkeypatch.setattr(ArraySource, "at_once", at_once)
+    rule = ReadingRule(success_last_frames=2, stride=2)
+    found = format_of(path).read(path, rule, None)
+    (key,) = (key for key in found.observations if key.startswith("observation.images"))
+    kept = [e.pictures[(len(e.pictures) - 1) % 2 :: 2] for e in episodes]
+    np.testing.assert_array_equal(found.observations[key].numpy(), np.concatenate(kept))
+
+
+@pytest.mark.parametrize("count", [3, 6])
+@pytest.mark.parametrize("kind", ["npz", "aloha"])
+def test_as_many_pictures_as_frames(kind: str, count: int, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(ArraySource, "at_once", 2 * 8 * 8 * 3)
+    episodes = recorded((4, 4))
+    path = WRITERS[kind](tmp_path / "d", episodes)
+    pictures = np.zeros((count, 8, 8, 3), np.uint8)
+    if kind == "npz":
+        e = episodes[1]
+        np.savez(path / "run_1.npz", state=e.state, actions=e.action, rewards=e.reward, front=pictures)
+    else:
+        with h5py.File(path / "episode_1.hdf5", "r+") as file:
+            del file["observations/images/top"]
+            file["observations/images/top"] = pictures
+    with pytest.raises(InputError, match=rf"episode 1, field '.*': found {count} pictures, expected 4, one for each"):
+        format_of(path).read(path, ReadingRule(success_last_frames=2), None)
+    found = format_of(path).read(path, ReadingRule(success_last_frames=2, skip_bad=True), None)
+    assert found.num_frames == 4
+
+
 def test_large_columns_lie_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     episodes = [
@@ -166,9 +207,15 @@ def test_large_columns_lie_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_pictures_without_a_state(filmed: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(filmed, tmp_path / "d"))
     edit_info(root, lambda info: info["features"].pop(STATE))
-    with pytest.raises(
-        InputError, match=r"'observation.state': found the columns .*any column will do: --state-key action"
-    ):
-        read(root)
-    found = format_of(root).read(root, ReadingRule(state_key=("action",)), ["top"])
-    assert torch.equal(found.observations[STATE], found.actions)
+    found = format_of(root).read(root, ReadingRule(), ["top"])
+    assert list(found.observations) == [TOP] and found.info.state_names is None
+    np.testing.assert_array_equal(found.observations[TOP].numpy(), read(filmed).numpy())
+    # What is written without a state comes back without one.
+    write_dataset(tmp_path / "again", found.episodes(), found.info)
+    again = read_dataset(tmp_path / "again")
+    assert list(again.observations) == [TOP] and torch.equal(again.actions, found.actions)
+    with pytest.raises(InputError, match=r"'observation.state': found .*expected a state"):
+        _ = again.observation_dim
+    # Where a column is named, it is the state.
+    named = format_of(root).read(root, ReadingRule(state_key=("action",)), ["top"])
+    assert torch.equal(named.observations[STATE], named.actions)

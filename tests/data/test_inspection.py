@@ -8,12 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from burnish.data import STATE, Dataset, DatasetInfo, Episode, write_dataset
+from burnish.data import STATE, Dataset, DatasetInfo, Episode, image_key, write_dataset
 from burnish.data.formats import ReadingRule
 from burnish.data.inspection import inspect
 from burnish.data.prospects import prospects, require_prospects
 from burnish.data.signals import signals
 from burnish.errors import InputError
+from burnish.recipes.data_commands import summary
+from burnish.report.data_page import data_page
 from tests.data.support import edit_info, edit_table
 
 DATA = "data/chunk-000/file-000.parquet"
@@ -69,6 +71,26 @@ def test_rewards_that_are_the_same_everywhere_teach_nothing():
     assert "rewards-only" in codes(prospects(replace(data, reward=varied, terminated=ended)))
     ended[39] = True
     assert "rewards-only" in codes(prospects(replace(data, reward=earned, terminated=ended)))
+
+
+def test_pictures_without_a_state(tmp_path):
+    made = [replace(e, observation={image_key("top"): np.zeros((len(e), 8, 8, 3), np.uint8)}) for e in episodes()]
+    write_dataset(tmp_path / "d", made, DatasetInfo(fps=10))
+    found = inspect(tmp_path / "d", ReadingRule())
+    facts = found.to_json()
+    assert facts["state"] == [] and len(facts["action"]) == 3 and facts["cameras"] == ["top"] and facts["usable"]
+    assert "--preset pixels" in codes(found.findings)["no-state"]
+    assert "state of 0, action of 3" in summary(found)
+    page = data_page(found)
+    assert "Action: all" in page and "State: all" not in page
+
+
+def test_actions_that_are_all_equal():
+    data = dataset(episodes())
+    still = replace(data, actions=torch.full_like(data.actions, 0.25))
+    assert "--action-key" in codes(prospects(still))["constant-actions"]
+    with pytest.raises(InputError, match="x: the action is the same in every frame"):
+        require_prospects(still, "x")
 
 
 def test_last_frames_longer_than_episodes():

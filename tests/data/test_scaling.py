@@ -1,5 +1,7 @@
 """Actions in the data's own units: the range of each dimension, there and back, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from burnish.config import from_dict, to_dict
 from burnish.data import ActionScaling, DatasetInfo, Episode, check_unit, read_dataset, write_dataset
-from burnish.data.scaling import usual_range
+from burnish.data.scaling import switched, usual_range
 from burnish.errors import InputError
 
 
@@ -114,3 +116,20 @@ def test_actions_that_are_said_to_be_in_unit_range():
         InputError, match=r"here, field 'action': found an action of magnitude 90, .*--action-units own"
     ):
         check_unit(torch.tensor([[0.0], [-90.0]]), "here")
+
+
+def test_what_has_two_values_takes_one_of_them():
+    """Where that is asked for; gradients go through as if nothing had been rounded."""
+    scaling = ActionScaling((0.0, -90.0), (100.0, 90.0), ("binary", "continuous"))
+    actions = torch.tensor([[-0.1, 0.5], [0.0, -0.5]])
+    assert scaling.to_data(actions).tolist() == [[45, 45], [50, -45]] and scaling.switches == ()
+    rounded = replace(scaling, rounded=True)
+    assert rounded.to_data(actions).tolist() == [[0, 45], [100, -45]] and rounded.switches == (True, False)
+    assert from_dict(ActionScaling, to_dict(rounded), "x") == rounded
+    # Two actions of one chunk, flattened.
+    chunk = torch.tensor([[0.2, 0.3, -0.4, 0.5]], requires_grad=True)
+    found = switched(chunk, rounded.switches)
+    torch.testing.assert_close(found, torch.tensor([[1.0, 0.3, -1.0, 0.5]]))
+    (found * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
+    assert chunk.grad.tolist() == [[1, 2, 3, 4]]
+    assert replace(scaling, kinds=("continuous", "continuous"), rounded=True).switches == ()

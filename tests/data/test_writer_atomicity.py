@@ -134,6 +134,7 @@ def test_episodes_that_do_not_go_together(tmp_path: Path) -> None:
             Episode({"observation.x": other.observation[STATE]}, other.action, other.success, "x", 0, "t"),
         ],
         "found no episode": [],
+        "field 'observation': found no observation": [Episode({}, other.action, other.success, "x", 0, "t")],
     }
     for message, episodes in cases.items():
         with pytest.raises(InputError, match=message):
@@ -156,7 +157,6 @@ def test_bad_episodes_are_refused_when_they_are_made() -> None:
         "field 'observation.state': found 3 frames, expected 4": {"observation": {STATE: state[:3]}},
         "field 'observation.state': found an array of float64": {"observation": {STATE: state.astype(np.float64)}},
         "field 'observation.state': found shape": {"observation": {STATE: state[:, 0]}},
-        "field 'observation': found no observation": {"observation": {}},
         "field 'observation': found 'state'": {"observation": {"state": state}},
         "found 1 frames, expected at least 2": {"action": good.action[:1]},
         "field 'action': found shape": {"action": good.action[:, 0]},

@@ -75,6 +75,13 @@ def test_actions_as_given():
     assert moments[1].state.position[:, 0].tolist() == [0.25, 1.0] and moments[0].outcome is None
 
 
+def test_what_has_two_values_is_carried_out_as_one_of_them():
+    actions = torch.tensor([[[0.2], [-0.3]], [[0.9], [0.0]]])
+    moments = list(rollout(Models(CounterWorld(), switches=(True,)), at(0.0, 1.0), given(actions), 2, SEED))
+    assert torch.stack([moment.action[:, 0] for moment in moments], 1).tolist() == [[1, -1], [1, 1]]
+    assert positions(moments) == [[0.25, 1.25], [0.0, 1.5]]
+
+
 def test_each_episode_has_its_own_limit():
     act = given(torch.ones(2, 3, 1))
     moments = list(rollout(make_models(), at(0.0, 0.5), act, torch.tensor([3, 1]), SEED))

@@ -39,6 +39,17 @@ def test_noise_comes_from_the_generator():
     assert (act(1).abs() <= 1).all()
 
 
+def test_what_has_two_values_is_executed_as_one_of_them():
+    """In the data's units, and in what the observer is told."""
+    scaling = ActionScaling((0.0, -90.0), (100.0, 90.0), ("binary", "continuous"), rounded=True)
+    between, agent = make_agent(), make_agent()
+    agent.scaling, between.scaling = scaling, ActionScaling(scaling.low, scaling.high, scaling.kinds)
+    first, other = play(agent), play(between)
+    assert set(first[..., 0].flatten().tolist()) == {0, 100} and len(other[..., 0].unique()) > 2
+    assert torch.equal(first[0, :, 0] == 100, other[0, :, 0] >= 50) and torch.equal(first[0, :, 1], other[0, :, 1])
+    assert set(agent._state.action[:, :-1, 0].flatten().tolist()) <= {-1, 0, 1}
+
+
 def test_act_before_begin():
     with pytest.raises(RuntimeError, match="begin"):
         make_agent().act({STATE: torch.zeros(1, 3)})

@@ -209,12 +209,13 @@ def write_point_data(
     succeed: bool = True,
     camera: str | None = None,
     strays: int = 0,
+    state: bool = True,
 ) -> Path:
     """A point on a plane that is pushed to the origin: (x, y) and the last action; success within 0.2 of it.
 
     Of the episodes the first `strays` are pushed away from it.
 
-    A camera sees a bright square of four pixels where the point is, in pictures of 32.
+    A camera sees a bright square of four pixels where the point is, in pictures of 32; without `state`, it alone.
     """
     generator = np.random.default_rng(0)
     written = []
@@ -226,11 +227,11 @@ def write_point_data(
             push = np.clip((1 if seed < strays else -1) * position + generator.normal(0, 0.2, 2), -1, 1)
             actions.append(push)
             position = position + 0.2 * push
-        state = np.array(states, np.float32)
-        success = (np.linalg.norm(state[:, :2], axis=1) < 0.2) & succeed
-        observation = {STATE: state}
+        vectors = np.array(states, np.float32)
+        success = (np.linalg.norm(vectors[:, :2], axis=1) < 0.2) & succeed
+        observation = {STATE: vectors} if state else {}
         if camera is not None:
-            observation[image_key(camera)] = np.stack([_square(x, y) for x, y in state[:, :2]])
+            observation[image_key(camera)] = np.stack([_square(x, y) for x, y in vectors[:, :2]])
         written.append(Episode(observation, np.array(actions, np.float32), success, "teleoperation", seed, "center"))
     write_dataset(folder, written, DatasetInfo(fps=20, robot_type="point", simulator=None))
     return folder

@@ -122,6 +122,15 @@ def test_own_data_without_the_camera(name, fails, tmp_path):
     assert "wrist" in message
 
 
+def test_a_judge_that_does_not_show_the_camera(fails, tmp_path):
+    """Known before anything trains, not at the evaluation."""
+    data = write_point_data(tmp_path / "data", camera="front", state=False)
+    more = ("--task", "toy_env:make", "--config.autoencoder.cameras", "front", "--config.simulator.cameras")
+    code, message = fails(own_data_command(data, tmp_path / "run", *more, name="pixels"))
+    assert code == 2 and "look at front in 32 pixels, the simulator records no camera" in message
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("part", ["data", "meta"])
 def test_parquet_that_is_cut_off(part, fails, data, tmp_path):
     path = next((data / part).rglob("*.parquet"))

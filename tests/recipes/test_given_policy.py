@@ -11,11 +11,13 @@ from checkpoints import policy_of
 
 import burnish
 from burnish.cli import main
-from burnish.data import STATE, read_dataset
+from burnish.components import save
+from burnish.data import STATE, image_key, read_dataset
 from burnish.deploy.lerobot import write_checkpoint
 from burnish.errors import InputError
-from burnish.policies import load_agent
+from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, load_agent
 from burnish.policies.given import AroundPolicy, OwnPolicy, read_checkpoint
+from burnish.world_models import RSSM, Autoencoder, AutoencoderConfig, Encoded, HistoryConfig, ObservationHistory
 from tests.recipes.small_runs import flags, own_data_command, redone, stage_files, write_point_data
 
 SHORT = [
@@ -93,13 +95,51 @@ def test_a_function_gets_a_residual_and_an_own_policy_is_taken_again(tmp_path, c
     assert isinstance(load_agent(tmp_path / "again" / "policy").policy.base, OwnPolicy | type(agent.policy.base))
 
 
+@pytest.mark.slow
+def test_diwa_refines_a_policy_that_reads_what_its_world_model_remembers(tmp_path):
+    data, out = write_point_data(tmp_path / "data", strays=4), tmp_path / "run"
+    short = [each for each in SHORT if not each.startswith(("--config.world-model-training", "--config.ppo"))]
+    arguments = own_data_command(data, out, *short, "--policy", _checkpoint(tmp_path / "act", 4), name="diwa")
+    assert main(arguments) == 0
+    pretrained, refined = (load_agent(out / name) for name in ("policy", "refined"))
+    assert isinstance(refined.observer, RSSM) and refined.policy.view.observer is refined.observer
+    weights = [agent.policy.base.network.action_head.weight for agent in (pretrained, refined)]
+    assert not torch.equal(*weights)
+    policy = burnish.load(out).policy
+    assert policy.act({STATE: np.zeros(4)}).shape == (2,)
+    stage = json.loads((out / "policy/stage.json").read_text())["outputs"]
+    assert stage["given"] == "LeRobotACT" and 0 < stage["acts_apart"] < 2
+
+
+@pytest.mark.slow
+def test_pixels_refine_a_policy_of_pictures(tmp_path):
+    """From another run, with its own encoder; the data have no state at all."""
+    data, out = write_point_data(tmp_path / "data", camera="front", strays=4, state=False), tmp_path / "run"
+    more = [*SHORT, *flags({"autoencoder.cameras": "front", "autoencoder-training.steps": 40})]
+    arguments = own_data_command(data, out, *more, "--policy", _pictures(tmp_path / "given"), name="pixels")
+    assert main(arguments) == 0
+    pretrained, refined = (load_agent(out / name) for name in ("policy", "refined"))
+    assert isinstance(refined.observer, Encoded) and refined.policy.view.observer is refined.observer
+    brought, before, after = (
+        agent.policy.network.head.weight
+        for agent in (load_agent(tmp_path / "given"), pretrained.policy.base.agent, refined.policy.base.agent)
+    )
+    assert torch.equal(brought, before) and not torch.equal(before, after)
+    encoders = [agent.observer.autoencoder.state_dict() for agent in (refined, refined.policy.base.agent)]
+    assert not torch.equal(encoders[0]["mean"], encoders[1]["mean"]), "each has its own"
+    policy = burnish.load(out).policy
+    assert policy.act({image_key("front"): np.zeros((32, 32, 3), np.uint8)}).shape == (2,)
+
+
 @pytest.mark.parametrize(
     ("name", "make", "said"),
     [
         ("world4rl", lambda folder: "nowhere", "no such folder"),
         ("world4rl", lambda folder: str(folder), "found no config.json"),
         ("world4rl", lambda folder: _checkpoint(folder, 3), "reads observation.state \\(3\\); the data's state has"),
-        ("diwa", lambda folder: _checkpoint(folder, 4), "refine it with world4rl"),
+        ("diwa", lambda folder: _checkpoint(folder, 3), "reads observation.state \\(3\\); the data's state has"),
+        ("diwa", lambda folder: _pictures(folder), "looks at 'observation.images.front' .*models at no pictures"),
+        ("s5wm", lambda folder: _checkpoint(folder, 4), "expected world4rl or diwa"),
         ("world4rl", lambda folder: "no_such_module:Policy", "no_such_module"),
     ],
 )
@@ -115,6 +155,15 @@ def test_what_does_not_fit_is_said_before_anything_is_done(name, make, said, tmp
 def _checkpoint(folder, size):
     policy = policy_of("act", {STATE: size})
     write_checkpoint(policy, policy.chunk, folder)
+    return str(folder)
+
+
+def _pictures(folder):
+    """A policy of Burnish's own that looks at one camera, with arbitrary weights."""
+    torch.manual_seed(1)
+    autoencoder = Autoencoder(2, AutoencoderConfig(("front",), image_size=32, latent_dim=5, width=4, hidden=16))
+    observer = Encoded(autoencoder, ObservationHistory(5, 2, HistoryConfig(frames=2, feature_frames=2)))
+    save(folder, Agent(observer, GaussianPolicy(10, 2, GaussianPolicyConfig(hidden=(8,))), "centre"))
     return str(folder)
 
 

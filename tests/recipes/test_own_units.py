@@ -15,6 +15,7 @@ from burnish.cli import main
 from burnish.components import notes, save
 from burnish.config import to_dict
 from burnish.data import STATE, ActionScaling, DatasetInfo, Episode, read_dataset, write_dataset
+from burnish.data.formats import ReadingRule
 from burnish.deploy.onnx import export_onnx
 from burnish.deploy.serve import PolicyServer
 from burnish.errors import InputError
@@ -22,6 +23,7 @@ from burnish.evaluation.real import play
 from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig, load_agent
 from burnish.recipes.catalogue import entry
 from burnish.recipes.how import How
+from burnish.recipes.own_data import OwnData
 from burnish.recipes.runs import NewRun, run_recipe
 from burnish.recipes.stages.data import recorded_scaling, whole
 from burnish.rewards import RewardConfig
@@ -53,6 +55,26 @@ def reach(folder: Path, factor, offset, state_factor, state_offset, episodes: in
         written.append(Episode({STATE: state}, action, np.array(success), "unknown", -1, "reach"))
     write_dataset(folder, written, DatasetInfo(fps=10))
     return folder
+
+
+def test_a_gripper_is_rounded_where_that_is_asked_for(tmp_path):
+    data = reach(tmp_path / "data", np.float32([90, 1]), ONE[1], ONE[2], ONE[3], episodes=4)
+    episodes = read_dataset(data).to_episodes()
+    write_dataset(
+        tmp_path / "gripper",
+        [replace(e, action=np.float32([[a, 100.0 * (b > 0)] for a, b in e.action])) for e in episodes],
+        DatasetInfo(fps=10),
+    )
+    rule = ReadingRule(binary_actions="rounded")
+    for folder, said in ((data, "found no action in units of its own that has two values"), (tmp_path / "gripper", "")):
+        own = OwnData.of(folder, rule)
+        if said:
+            with pytest.raises(InputError, match=said):
+                own.scaling(own.read())
+            continue
+        found = own.scaling(own.read())
+        assert found.switches == (False, True) and found.high[1] == 100
+        assert OwnData.of(folder).scaling(own.read()).switches == ()
 
 
 @pytest.fixture(scope="module")

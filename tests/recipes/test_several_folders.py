@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import burnish
 from burnish.cli import main
 from burnish.data import STATE, UNLABELLED, DatasetInfo, Episode, read_dataset, write_dataset
 from burnish.errors import InputError
+from burnish.recipes.own_data import OwnData
 from burnish.recipes.runs import reopen
+from burnish.rewards import RewardConfig
 from tests.recipes.small_runs import WORLD4RL, flags, redone, stage_files
 
 
@@ -62,6 +65,21 @@ def folders(tmp_path_factory) -> dict[str, list[str]]:
 def command(folders, out: Path, *more: str) -> list[str]:
     given = [word for role, paths in folders.items() for word in (f"--{role}", *paths)]
     return ["run", "world4rl", *given, "--preset", "tiny", "--threads", "1", "--out", str(out), *flags(WORLD4RL), *more]
+
+
+def test_episodes_of_other_tasks_teach_the_world_model_alone(tmp_path):
+    """What they succeed in is not this task's success."""
+    pushed, pulled = (point(tmp_path / name, (1, -1, 1), task=name) for name in ("push", "pull"))
+    episodes = [e for folder in (pushed, pulled) for e in read_dataset(folder).to_episodes()]
+    write_dataset(tmp_path / "both", episodes, DatasetInfo(fps=20))
+    own = OwnData.of(tmp_path / "both")
+    chosen = own.read_task("pull", RewardConfig())
+    assert chosen.sources == (UNLABELLED,) * 3 + ("somebody",) * 3 and chosen.tasks == ("push",) * 3 + ("pull",) * 3
+    assert not bool(chosen.success[:60].any()) and torch.equal(chosen.success[60:], own.read().success[60:])
+    assert chosen.num_judged == 3 and int(chosen.judged.episode_success.sum()) == 2
+    assert own.read_task("pull", RewardConfig()).num_frames == own.read().num_frames == 120
+    alone = OwnData.of(pulled).read_task("pull", RewardConfig())
+    assert alone.sources == ("somebody",) * 3
 
 
 def test_a_run_on_several_folders(folders, tmp_path):

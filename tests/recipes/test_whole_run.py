@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
+import burnish
 from burnish.cli import main
 from burnish.data import STATE, image_key, read_dataset
 from burnish.pipeline import ordered
@@ -18,7 +20,17 @@ from burnish.recipes.runs import reopen
 from burnish.report.contract import CONTRACT_KEYS, validate_report
 from burnish.storage import load_tensors
 from burnish.world_models import RSSM, Encoded, ObservationHistory, PixelHistory
-from tests.recipes.small_runs import RUNS, TASK, command, names, own_data_command, redone, stage_files, write_point_data
+from tests.recipes.small_runs import (
+    RUNS,
+    TASK,
+    command,
+    flags,
+    names,
+    own_data_command,
+    redone,
+    stage_files,
+    write_point_data,
+)
 
 DOCUMENTED_EXTRAS = {
     "clock_seconds",
@@ -221,6 +233,35 @@ def test_a_run_on_own_data_imports_no_simulator(tmp_path):
     before = stage_files(out)
     assert main(arguments) == 0
     assert redone(before, stage_files(out)) == set()
+
+
+def test_pictures_without_a_state_are_refined_on(restored, tmp_path, capfd):
+    """By models of pictures; models of states refuse them before anything is done, and name the columns."""
+    data, out = write_point_data(tmp_path / "data", camera="front", strays=4, state=False), tmp_path / "run"
+    assert main(own_data_command(data, out)) == 2
+    error = capfd.readouterr().err
+    assert "found no state among the columns action, " in error and "--preset pixels" in error and not out.exists()
+    short = {
+        "autoencoder.cameras": "front",
+        "autoencoder-training.steps": 20,
+        "pretraining.steps": 40,
+        "world-model-training.steps": 40,
+        "ensemble-training.steps": 20,
+        "classifier-training.steps": 20,
+        "refine.iterations": 1,
+        "refine.evaluate-every": 1,
+        "ppo.epochs": 1,
+        "ppo.critic-warmup": 0,
+        "gate.worlds": 0,
+    }
+    assert main(own_data_command(data, out, "--config.refine.no-preflight", *flags(short), name="pixels")) == 0
+    validate_report(report := json.loads((out / "report.json").read_text()))
+    assert report["imagined_steps"] > 0
+    dataset = read_dataset(out / "dataset")
+    assert list(dataset.observations) == ["observation.images.front"] and dataset.num_episodes == 14
+    policy = burnish.load(out).policy
+    assert policy.observation_shapes == {"observation.images.front": (32, 32, 3)}
+    assert policy.act({"observation.images.front": np.zeros((32, 32, 3), np.uint8)}).shape == (2,)
 
 
 @pytest.mark.parametrize(

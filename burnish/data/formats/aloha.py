@@ -1,7 +1,7 @@
 """ACT's and ALOHA's HDF5: a folder of `episode_N.hdf5`, each with `action`, `observations/qpos` and pictures."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,17 @@ class _Aloha(ArraySource):
         with hdf5.opened(self.files[number]) as opened:
             return {name: hdf5.numbers(opened, name) for name in names}
 
+    def blocks(self, number: int, name: str) -> Iterator[np.ndarray]:
+        with hdf5.opened(self.files[number]) as opened:
+            yield from hdf5.blocks(opened, name, self.at_once)
+
     def decoded(self, name: str, values: np.ndarray) -> np.ndarray:
         if values.ndim != 2 or values.dtype != np.uint8:
             return super().decoded(name, values)
-        return np.stack([self._jpeg(name, row) for row in values])
+        found = [self._jpeg(name, row) for row in values]
+        if len({each.shape for each in found}) > 1:
+            raise bad_input(self.where, "pictures of several sizes", "one size", field=name)
+        return np.stack(found) if found else np.zeros((0, 0, 0, 3), np.uint8)
 
     def _jpeg(self, name: str, row: Any) -> np.ndarray:
         try:

@@ -50,6 +50,9 @@ class ReadingRule:
     """How actions that are targets of the state are learned: recorded: as they are, whatever they are. absolute: the
     same, where there are such targets (else an error). relative: as the way there from the state; outside, the policy
     still answers in the data's units."""
+    binary_actions: Literal["recorded", "rounded"] = "recorded"
+    """What actions with two values (a gripper's) take when a policy says something between: recorded: that. rounded:
+    the nearer of the two, in imagination and for real."""
     skip_bad: bool = False
     """Leave bad episodes out, and say which and why; else the first one is an error."""
     stride: int = within(1, 1)

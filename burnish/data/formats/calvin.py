@@ -1,6 +1,6 @@
 """CALVIN's NumPy files: one `episode_NNNNNNN.npz` a frame, and where recordings begin and end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,17 +69,28 @@ class _Calvin(ArraySource):
         return "play"
 
     def arrays(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
-        first, last = self.bounds[number].tolist()
         own = [self.own.get(name, name) for name in names]
         parts: dict[str, list[np.ndarray]] = {name: [] for name in own}
-        for frame in range(first, last + 1):
-            for name, values in npz.read(self._file(frame), own).items():
-                if parts[name] and values.shape != parts[name][0].shape:
-                    expected = f"{parts[name][0].shape} as in the frames before"
-                    where = self._file(frame)
-                    raise bad_input(where, f"shape {values.shape}", expected, field=name, episode=number)
+        for found in self._frames(number, own):
+            for name, values in found.items():
                 parts[name].append(values)
         return {name: np.stack(parts[self.own.get(name, name)]) for name in names}
+
+    def blocks(self, number: int, name: str) -> Iterator[np.ndarray]:
+        for found in self._frames(number, [self.own.get(name, name)]):
+            yield from (values[None] for values in found.values())
+
+    def _frames(self, number: int, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+        """Arrays of one frame after the other, all of one shape."""
+        (first, last), shapes = self.bounds[number].tolist(), dict[str, tuple[int, ...]]()
+        for frame in range(first, last + 1):
+            found = npz.read(self._file(frame), names)
+            for name, values in found.items():
+                if values.shape != shapes.setdefault(name, values.shape):
+                    expected = f"{shapes[name]} as in the frames before"
+                    where = self._file(frame)
+                    raise bad_input(where, f"shape {values.shape}", expected, field=name, episode=number)
+            yield found
 
     def _file(self, frame: int) -> Path:
         return self.where / f"episode_{frame:0{self.digits}d}.npz"

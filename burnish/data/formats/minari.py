@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,24 @@ class _Minari(ArraySource):
             frames = len(hdf5.numbers(group, "actions"))
             return {name: self._cut(number, name, hdf5.numbers(group, name), frames) for name in names}
 
+    def blocks(self, number: int, name: str) -> Iterator[np.ndarray]:
+        with hdf5.opened(self.file) as opened:
+            group = hdf5.child(opened, self.episodes[number])
+            frames, entry = len(hdf5.numbers(group, "actions")), hdf5.plain(group, name)
+            count = entry.shape[0] if entry.ndim else 0
+            yield from hdf5.blocks(group, name, self.at_once, self._kept(number, name, count, frames))
+
     def _cut(self, number: int, name: str, values: np.ndarray, frames: int) -> np.ndarray:
-        if values.ndim and len(values) == frames + 1:
-            return values[1:] if name.startswith("infos/") else values[:-1]
+        return values[self._kept(number, name, len(values), frames)] if values.ndim else values
+
+    def _kept(self, number: int, name: str, count: int, frames: int) -> slice:
+        """Which of so many rows belong to frames."""
+        if count == frames + 1:
+            return slice(1, None) if name.startswith("infos/") else slice(-1)
         if name.startswith("observations"):
             expected = f"{frames + 1}, one more than actions"
-            raise bad_input(self.place(number), f"{len(values)} frames", expected, field=name, episode=number)
-        return values
+            raise bad_input(self.place(number), f"{count} frames", expected, field=name, episode=number)
+        return slice(None)
 
 
 class _Cut:

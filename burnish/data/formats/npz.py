@@ -1,6 +1,6 @@
 """A folder of .npz files, one an episode, with an array `action` or `actions` and others of as many frames."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,9 @@ class _Npz(ArraySource):
 
     def arrays(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         return npz.read(self.files[number], names)
+
+    def blocks(self, number: int, name: str) -> Iterator[np.ndarray]:
+        return npz.blocks(self.files[number], name, self.at_once)
 
 
 def _files(path: Path) -> list[Path]:

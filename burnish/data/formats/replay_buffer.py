@@ -1,6 +1,6 @@
 """Diffusion Policy's replay buffer in zarr: `data/NAME` for all episodes, whose ends are in `meta/episode_ends`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,5 +69,11 @@ class _ReplayBuffer(ArraySource):
         return self.where.name.removesuffix(".zip").removesuffix(".zarr") or "task"
 
     def arrays(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
-        start = int(self.ends[number - 1]) if number else 0
-        return {name: self.every[name].rows(start, int(self.ends[number])) for name in names}
+        start, stop = self._bounds(number)
+        return {name: self.every[name].rows(start, stop) for name in names}
+
+    def blocks(self, number: int, name: str) -> Iterator[np.ndarray]:
+        return self.every[name].blocks(*self._bounds(number), self.at_once)
+
+    def _bounds(self, number: int) -> tuple[int, int]:
+        return int(self.ends[number - 1]) if number else 0, int(self.ends[number])

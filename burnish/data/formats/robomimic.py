@@ -1,7 +1,7 @@
 """robomimic's HDF5: `data/demo_N/obs`, `actions`, `rewards`, `dones`; also a folder of such files (LIBERO)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,11 @@ class _Robomimic(ArraySource):
         with hdf5.opened(file) as opened:
             group = hdf5.child(opened, f"{_ROOT}/{episode}")
             return {name: hdf5.numbers(group, name) for name in names}
+
+    def blocks(self, number: int, name: str) -> Iterator[np.ndarray]:
+        file, episode = self.episodes[number]
+        with hdf5.opened(file) as opened:
+            yield from hdf5.blocks(hdf5.child(opened, f"{_ROOT}/{episode}"), name, self.at_once)
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """Policies that were made elsewhere: read, and made refinable."""
 
-from burnish.policies.given.around import AroundPolicy, FeatureView, GivenConfig, Reads
+from burnish.policies.given.around import AroundPolicy, GivenConfig
 from burnish.policies.given.base import Given
 from burnish.policies.given.chain import ChainPolicy
 from burnish.policies.given.checkpoint import read_checkpoint
@@ -9,6 +9,7 @@ from burnish.policies.given.lerobot import LeRobotACT, LeRobotDiffusion, LeRobot
 from burnish.policies.given.own import OwnPolicy
 from burnish.policies.given.served import ServedPolicy
 from burnish.policies.given.taking import Source, refinable, trust
+from burnish.policies.given.views import FeatureView, Reads, ShownView
 
 __all__ = [
     "AroundPolicy",
@@ -23,6 +24,7 @@ __all__ = [
     "OwnPolicy",
     "Reads",
     "ServedPolicy",
+    "ShownView",
     "Source",
     "allow",
     "read_checkpoint",

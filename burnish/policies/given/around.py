@@ -1,7 +1,6 @@
 """A given policy made refinable: a Gaussian around its chunk, its own weights or a small residual learning."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -9,17 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from burnish.components import Component
 from burnish.config import within
-from burnish.data import ActionScaling, Normaliser
 from burnish.errors import InputError
 from burnish.networks import MLP
 from burnish.policies.base import Decision, Policy
 from burnish.policies.gaussian import gaussian_log_prob
 from burnish.policies.given.base import Given
-
-Reads = Mapping[str, tuple[int, int]]
-"""Which part of the state vector, from the first to before the last number, each input of a policy is."""
+from burnish.policies.given.views import View
 
 
 @dataclass(frozen=True)
@@ -46,54 +41,6 @@ class GivenConfig:
     """The most that the residual adds, in half ranges of the actions."""
 
 
-class FeatureView(Component):
-    """What a world model's features (the newest frames of the state, normalised) and its actions mean outside.
-
-    Args:
-        observation_dim: D of the state.
-        action_dim: A.
-        frames: in a row of features.
-        reads: the inputs of the policy.
-    """
-
-    low: Tensor
-    high: Tensor
-
-    def __init__(self, observation_dim: int, action_dim: int, frames: int, reads: Reads) -> None:
-        super().__init__()
-        for key, (first, last) in reads.items():
-            if not 0 <= first < last <= observation_dim:
-                raise InputError(f"'{key}' reads {first}:{last} of a state of {observation_dim} numbers")
-        self.frames, self.reads, self.action_dim = frames, dict(reads), action_dim
-        self.feature_dim = frames * observation_dim
-        self.normaliser = Normaliser(observation_dim)
-        self.register_buffer("low", -torch.ones(action_dim))
-        self.register_buffer("high", torch.ones(action_dim))
-
-    def fit(self, normaliser: Normaliser, units: ActionScaling | None) -> "FeatureView":
-        """Take over how features and actions are normalised; returns itself."""
-        self.normaliser.load_state_dict(normaliser.state_dict())
-        if units is not None:
-            self.low.copy_(torch.tensor(units.low))
-            self.high.copy_(torch.tensor(units.high))
-        return self
-
-    def observation(self, features: Float[Tensor, "B F"]) -> dict[str, Float[Tensor, "B frames D"]]:
-        """Each input in its own units."""
-        state = self.normaliser.denormalise(features.unflatten(-1, (self.frames, -1)))
-        return {key: state[..., first:last] for key, (first, last) in self.reads.items()}
-
-    def inside(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
-        """Actions as imagination knows them, not clipped; 0 in dimensions that never change."""
-        half = (self.high - self.low) / 2
-        unit = (actions - (self.low + self.high) / 2) / torch.where(half > 0, half, 1.0)
-        return torch.where(half > 0, unit, 0.0)
-
-    def outside(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
-        """Actions in the data's units."""
-        return (self.low + self.high) / 2 + (self.high - self.low) / 2 * actions
-
-
 class GivenPolicy(Policy, register=False):
     """What both ways to refine a given policy share."""
 
@@ -101,16 +48,11 @@ class GivenPolicy(Policy, register=False):
     clip_scale: Tensor
     config: Any
 
-    def __init__(self, base: Given, view: FeatureView, config: GivenConfig) -> None:
+    def __init__(self, base: Given, view: View, config: GivenConfig) -> None:
         super().__init__()
         chunk = config.chunk or base.chunk
         if chunk > base.chunk:
             raise InputError(f"given.chunk: found {chunk}, but the policy decides on {base.chunk} actions at once")
-        if view.frames < base.frames:
-            raise InputError(
-                f"the policy reads the last {base.frames} observations, the features hold {view.frames}; set "
-                f"--config.history.feature-frames {base.frames}"
-            )
         self.base, self.view, self.config = base, view, replace(config, chunk=chunk)
         self.feature_dim, self.action_dim = view.feature_dim, view.action_dim
         self.shape = (chunk, view.action_dim)
@@ -127,7 +69,7 @@ class AroundPolicy(GivenPolicy):
     once a decision and never again.
     """
 
-    def __init__(self, base: Given, view: FeatureView, config: GivenConfig) -> None:
+    def __init__(self, base: Given, view: View, config: GivenConfig) -> None:
         super().__init__(base, view, config)
         self.learns_whole = config.refine == "whole" or (config.refine == "auto" and base.learns)
         if self.learns_whole and not base.learns:

@@ -8,8 +8,9 @@ from burnish.data import ACTION
 from burnish.errors import InputError
 from burnish.policies.base import Decision
 from burnish.policies.denoising import chain_log_prob, clip_schedule, denoising_discounts
-from burnish.policies.given.around import FeatureView, GivenConfig, GivenPolicy
+from burnish.policies.given.around import GivenConfig, GivenPolicy
 from burnish.policies.given.lerobot import LeRobotDiffusion
+from burnish.policies.given.views import View
 
 _NOISE_CLAMP = 3.0
 _STEP_DISCOUNT = 0.99
@@ -25,7 +26,7 @@ class ChainPolicy(GivenPolicy):
 
     base: LeRobotDiffusion
 
-    def __init__(self, base: LeRobotDiffusion, view: FeatureView, config: GivenConfig) -> None:
+    def __init__(self, base: LeRobotDiffusion, view: View, config: GivenConfig) -> None:
         super().__init__(base, view, config)
         if config.refine == "residual":
             raise InputError("given.refine: found 'residual', expected an AroundPolicy for it")

@@ -54,9 +54,10 @@ def as_chunks(found: Any, rows: int, place: str) -> Float[Tensor, "B T A"]:
 
 
 class FunctionPolicy(Given):
-    """Asks an object with `act(observation) -> (A,) or (T, A)`; observations are dicts of float32 arrays (D,).
+    """Asks an object with `act(observation) -> (A,) or (T, A)`; observations are dicts of float32 arrays (D,), and of
+    pictures uint8 (H, W, 3) where the run's models look at some.
 
-    It must decide from the observation alone. Where it also has `act_batch`, that is asked, with arrays (B, D), for
+    It must decide from the observation alone. Where it also has `act_batch`, that is asked, with arrays (B, …), for
     (B, T, A): one observation at a time is slow.
 
     Args:
@@ -73,11 +74,11 @@ class FunctionPolicy(Given):
 
     @classmethod
     def asked(cls, source: str, observation: Mapping[str, Tensor]) -> "FunctionPolicy":
-        """With the sizes of what it answers to `observation` (B, 1, D); InputError where it is no policy."""
+        """With the sizes of what it answers to `observation` (B, 1, …); InputError where it is no policy."""
         found = _decide(source, observation)
         return cls(source, found.shape[2], found.shape[1])
 
-    def plan(self, observation: Mapping[str, Float[Tensor, "B 1 D"]]) -> Float[Tensor, "B T_a A"]:
+    def plan(self, observation: Mapping[str, Tensor]) -> Float[Tensor, "B T_a A"]:
         """What the object answers."""
         found = _decide(self.source, observation)
         if tuple(found.shape[1:]) != (self.chunk, self.action_dim):
@@ -100,7 +101,7 @@ def source_file(source: str) -> Path | None:
 
 def _decide(source: str, observation: Mapping[str, Tensor]) -> Float[Tensor, "B T A"]:
     policy = _object(source)
-    batch = {key: values[:, -1].detach().float().cpu().numpy() for key, values in observation.items()}
+    batch = {key: values[:, -1].detach().cpu().numpy() for key, values in observation.items()}
     rows = len(next(iter(batch.values())))
     place = f"the policy '{source}'"
     if hasattr(policy, "act_batch"):

@@ -36,11 +36,11 @@ class ServedPolicy(Given):
 
     @classmethod
     def asked(cls, url: str, observation: Mapping[str, Tensor]) -> "ServedPolicy":
-        """With the sizes of what it answers to `observation` (B, 1, D)."""
+        """With the sizes of what it answers to `observation` (B, 1, …)."""
         found = connection(url).decide(observation)
         return cls(url, found.shape[2], found.shape[1])
 
-    def plan(self, observation: Mapping[str, Float[Tensor, "B 1 D"]]) -> Float[Tensor, "B T_a A"]:
+    def plan(self, observation: Mapping[str, Tensor]) -> Float[Tensor, "B T_a A"]:
         """What the server answers."""
         found = connection(self.url).decide(observation)
         if tuple(found.shape[1:]) != (self.chunk, self.action_dim):
@@ -59,8 +59,8 @@ class _Connection:
         self._open()
 
     def decide(self, observation: Mapping[str, Tensor]) -> Float[Tensor, "B T A"]:
-        """Actions in the server's units."""
-        batch = {key: values[:, -1].detach().float().cpu().numpy() for key, values in observation.items()}
+        """Actions in the server's units, for the newest of each observation (B, frames, …)."""
+        batch = {key: values[:, -1].detach().cpu().numpy() for key, values in observation.items()}
         rows = len(next(iter(batch.values())))
         if self.metadata.get(BATCHED):
             return as_chunks(self._ask(batch), rows, self.url)

@@ -1,17 +1,17 @@
 """Where a given policy comes from, and how it becomes one that a run refines."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
-from burnish.data import STATE, Dataset, Normaliser
+from burnish.data import STATE, Dataset, is_image_key
 from burnish.errors import InputError
 from burnish.policies.agent import Agent, load_agent
 from burnish.policies.base import Policy
-from burnish.policies.given.around import AroundPolicy, FeatureView, GivenConfig, Reads
+from burnish.policies.given.around import AroundPolicy, GivenConfig
 from burnish.policies.given.base import Given
 from burnish.policies.given.chain import ChainPolicy
 from burnish.policies.given.checkpoint import is_checkpoint, read_checkpoint
@@ -19,7 +19,9 @@ from burnish.policies.given.function import FunctionPolicy, allow, source_file
 from burnish.policies.given.lerobot import LeRobotDiffusion
 from burnish.policies.given.own import OwnPolicy
 from burnish.policies.given.served import ServedPolicy
-from burnish.world_models import ObservationHistory
+from burnish.policies.given.views import FeatureView, Reads, ShownView, View
+from burnish.policies.robot import observation_shapes
+from burnish.world_models import Encoded, ObservationHistory, PixelHistory
 
 Kind = Literal["folder", "function", "served"]
 _HANDED_OUT = ("accepted", "pretrained_model", "checkpoints/last/pretrained_model")
@@ -102,7 +104,7 @@ def read_policy(folder: Path, config: GivenConfig) -> Given | Agent:
 
 
 def asked_policy(place: str, observation: Mapping[str, Tensor]) -> Given:
-    """A function's or a server's policy, with the sizes of what it answers to an `observation` (B, 1, D).
+    """A function's or a server's policy, with the sizes of what it answers to an `observation` (B, 1, …).
 
     Raises:
         InputError: there is none, it answers something else than actions, or nobody allowed it.
@@ -112,19 +114,39 @@ def asked_policy(place: str, observation: Mapping[str, Tensor]) -> Given:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What a given policy can see of what a run's models see.
+
+    Attributes:
+        frames: of each observation.
+        state: whether the state is among them.
+        pictures: the shape (H, W, 3) of each camera's pictures, by its key.
+    """
+
+    frames: int
+    state: bool = True
+    pictures: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, observer: Any) -> "Seen":
+        """By an observer of a run."""
+        shapes = observation_shapes(observer)
+        pictures = {key: shape for key, shape in shapes.items() if is_image_key(key)}
+        return cls(observer.shown_frames, STATE in shapes, pictures)
+
+
+@dataclass(frozen=True)
 class Setting:
     """Where a given policy is to work.
 
     Attributes:
         dataset: that it is refined on.
-        normaliser: of the features.
-        frames: that features hold.
+        observer: what makes features of observations in this run.
         columns: of which the data's state was joined, in order.
     """
 
     dataset: Dataset
-    normaliser: Normaliser
-    frames: int
+    observer: Any
     columns: Sequence[str] = (STATE,)
 
 
@@ -134,19 +156,51 @@ def refinable(given: Given, config: GivenConfig, setting: Setting) -> Policy:
     Raises:
         InputError: it reads or gives something else than the data hold, or cannot learn as asked.
     """
-    data = setting.dataset
+    data, observer = setting.dataset, setting.observer
+    reads = fitting_reads(given, config, data, Seen.of(observer), setting.columns)
+    view: View
+    if isinstance(observer, ObservationHistory):
+        view = FeatureView(data.observation_dim, data.action_dim, observer.shown_frames, reads)
+        view.fit(observer.normaliser, data.info.scaling)
+    else:
+        view = ShownView(observer, data.action_dim, reads).in_units(data.info.scaling)
+    if isinstance(given, LeRobotDiffusion) and config.refine != "residual":
+        return ChainPolicy(given, view, config)
+    return AroundPolicy(given, view, config)
+
+
+def fitting_reads(
+    given: Given, config: GivenConfig, data: Dataset, seen: Seen, columns: Sequence[str] = (STATE,)
+) -> Reads:
+    """Which part of the state each input of a policy is, once it is sure that it fits.
+
+    Raises:
+        InputError: it reads something else than the run's models see, or gives other actions than the data hold.
+    """
     if data.info.scaling is not None and data.info.scaling.relative_to:
         raise InputError(
             "--action-targets relative: a given policy decides on actions as they were recorded; leave the option out"
         )
     if given.action_dim != data.action_dim:
         raise InputError(f"the policy gives {given.action_dim} numbers an action, the data have {data.action_dim}")
-    reads = chosen_reads(given.inputs, config.reads, data, setting.columns)
-    view = FeatureView(data.observation_dim, data.action_dim, setting.frames, reads)
-    view.fit(setting.normaliser, data.info.scaling)
-    if isinstance(given, LeRobotDiffusion) and config.refine != "residual":
-        return ChainPolicy(given, view, config)
-    return AroundPolicy(given, view, config)
+    for key, shape in given.pictures.items():
+        if seen.pictures.get(key) != shape:
+            there = ", ".join(f"{name} {each}" for name, each in seen.pictures.items()) or "no pictures"
+            raise InputError(
+                f"the policy looks at '{key}' {shape}, this run's models at {there}; expected the same cameras and "
+                "size (a preset of pictures, --config.autoencoder.cameras and --config.autoencoder.image-size)"
+            )
+    if given.frames > seen.frames:
+        raise InputError(
+            f"the policy reads the last {given.frames} observations, the features hold {seen.frames}; set "
+            f"--config.history.feature-frames {given.frames} (world4rl; a recurrent world model tells of one alone)"
+        )
+    if seen.state:
+        return chosen_reads(given.inputs, config.reads, data, columns)
+    if given.inputs or config.reads:
+        wanted = ", ".join(given.inputs or config.reads)
+        raise InputError(f"the policy reads {wanted}, this run's models see pictures; expected a preset of states")
+    return {}
 
 
 def chosen_reads(
@@ -198,21 +252,23 @@ def _read(text: str) -> tuple[str, tuple[int, int]]:
 def fits(agent: Agent, observer: Any, data: Dataset) -> bool:
     """Whether a policy of Burnish's own reads what this run's models give, and knows actions as its data do."""
     found = agent.observer
-    same = type(found) is type(observer) and found.config == observer.config
-    return same and found.feature_dim == observer.feature_dim and agent.scaling == data.info.scaling
+    if type(found) is not type(observer) or not isinstance(observer, ObservationHistory | PixelHistory):
+        return False  # what is behind an encoder, or a memory, is another run's
+    same = found.config == observer.config and found.feature_dim == observer.feature_dim
+    return same and agent.scaling == data.info.scaling
 
 
 def as_given(agent: Agent) -> OwnPolicy:
     """A policy of Burnish's own as any other one: its features and units stay its own.
 
     Raises:
-        InputError: it does not read states alone.
+        InputError: it has a memory, or learned actions as differences to a state.
     """
-    if not isinstance(agent.observer, ObservationHistory):
-        kind = type(agent.observer).__name__
+    observer = agent.observer.inner if isinstance(agent.observer, Encoded) else agent.observer
+    if not isinstance(observer, ObservationHistory | PixelHistory):
         raise InputError(
-            f"the policy reads the features of its own {kind}, which this run's models do not give; expected one on "
-            "states (world4rl's), or the same pictures (config.history) and action units as in the run that it is from"
+            f"the policy reads the memory of its own {type(observer).__name__}, which this run's models do not have; "
+            "expected one that decides from the newest observations (world4rl's)"
         )
     if agent.scaling is not None and agent.scaling.relative_to:
         raise InputError(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from burnish.config import from_dict, to_dict
-from burnish.data import ActionScaling, Dataset, Recording, Windows, folds, is_image_key, read_dataset
+from burnish.data import UNLABELLED, ActionScaling, Dataset, Recording, Windows, folds, is_image_key, read_dataset
 from burnish.data.formats import ReadingRule
 from burnish.data.mapped import MappedRows
 from burnish.data.row_store import RowStore
@@ -234,8 +234,12 @@ def take_own_data(
     context.record("role", "collection")
     own = OwnData(tuple(map(Folder, paths, roles)), rule)
     dataset = own.read(cameras, RowStore(context.folder / FOLDER))
+    own.require_observed(dataset, cameras)
     scaling = own.scaling(dataset, cameras)
     chosen = own.read_task(task, reward, dataset)
+    others = chosen.sources.count(UNLABELLED) - dataset.sources.count(UNLABELLED)
+    if others:
+        progress.say(f"{context.name}: the {others} episodes of other tasks teach the world model alone")
     sections = [findings_section(own.findings(chosen, reward), "data")]
     if scaling is not None:
         write_json(context.folder / SCALING_FILE, to_dict(scaling))

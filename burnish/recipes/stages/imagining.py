@@ -14,7 +14,8 @@ def imagined(
     """Models that stages left, without gradients; by default pessimism counts all uncertainties and halts.
 
     A world model that is an ensemble is an uncertainty about itself. Where rewards are dense an episode that halts is
-    worth no more than the worst one of `data`: nothing would be an escape from costs.
+    worth no more than the worst one of `data`: nothing would be an escape from costs. What has two values in `data`
+    is carried out as one of them where its scaling says so.
     """
     world = frozen(models.world)
     uncertainties = with_own(world, tuple(frozen(each) for each in models.uncertainties))
@@ -26,4 +27,5 @@ def imagined(
     caution = Pessimism(uncertainties, halt_reward=worst)
     if pessimism is not None:
         caution = Pessimism.of(pessimism, uncertainties, worst)
-    return imagination.Models(world, reward, caution)
+    scaling = None if data is None else data.info.scaling
+    return imagination.Models(world, reward, caution, () if scaling is None else scaling.switches)

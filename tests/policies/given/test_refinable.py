@@ -30,7 +30,7 @@ def data_of(scale=1.0, seed=0, actions=2):
 def taken(policy, data, frames=1, **config):
     """An agent of the given policy on the data's features."""
     observer = ObservationHistory(4, 2, HistoryConfig(frames=4, feature_frames=frames)).fit(data)
-    setting = Setting(data, observer.normaliser, frames)
+    setting = Setting(data, observer)
     given = GivenConfig(reads=READS if policy.inputs == SIZES else (), **config)
     return Agent(observer, refinable(policy, given, setting), "reach", data.info.scaling).eval()
 
@@ -144,7 +144,7 @@ def test_other_sizes_are_refused():
         refinable(
             policy_of("act", {STATE: 2, ENVIRONMENT: 3}),
             GivenConfig(reads=(READS[0], f"{ENVIRONMENT}=2:5")),
-            Setting(data_of(), ObservationHistory(4, 2, HistoryConfig()).normaliser, 1),
+            Setting(data_of(), ObservationHistory(4, 2, HistoryConfig())),
         )
 
 
