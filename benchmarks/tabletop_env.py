@@ -1,8 +1,8 @@
 """A table top seen from above: push one of several things onto a pad, or off one, as a sentence says.
 
-`--task benchmarks.tabletop_env:tabletop`, from the repository's root. Physics are MuJoCo's (things slide and turn on the
-table, the hand is a ball that pushes them); pictures and their segmentation are drawn analytically, so no OpenGL is
-needed. The environment's `info` tells the sentence (`instruction`), what each pixel shows (`segments`, `labels`) and
+`--task benchmarks.tabletop_env:tabletop`, from the repository's root. Physics are MuJoCo's (things slide and turn on
+the table, the hand is a ball that pushes them); pictures and their segmentation are drawn analytically, so no OpenGL
+is needed. The environment's `info` tells the sentence (`instruction`), what each pixel shows (`segments`, `labels`) and
 `success`; `burnish.masks.MaskedObservation` makes masks of that, or of the picture alone.
 """
 

@@ -1,8 +1,8 @@
 """Masks of the things that a sentence names, as pictures of a camera of their own.
 
-TPM (arXiv 2306.05716) shows a policy, beside the colours, where the things are that matter, and which skill is asked for
-by the mask's value; so it does not have to know how they look. Here a mask is a picture of its own, uint8 (H, W, 3) with a
-channel for each role, which data sets keep and models read like any camera's.
+TPM (arXiv 2306.05716) shows a policy, beside the colours, where the things are that matter, and by the mask's value
+which skill is asked for; so it does not have to know how they look. Here a mask is a picture of its own, uint8
+(H, W, 3) with a channel for each role, which data sets keep and models read like any camera's.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""GroundingDINO and SAM, through the user's own `transformers`: a phrase to a box once, boxes to masks in every picture."""
+"""GroundingDINO and SAM, through the user's `transformers`: a phrase to a box once, then boxes to masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -20,8 +20,8 @@ class TruthMasks:
         """
         if view.segments is None:
             raise InputError(
-                "masks of the kind 'truth' need a segmentation: found none, expected info['segments'] and info['labels'] "
-                "of the environment (or another kind of masks)"
+                "masks of the kind 'truth' need a segmentation: found none, expected info['segments'] and "
+                "info['labels'] of the environment (or another kind of masks)"
             )
         numbers = {label.lower(): number for number, label in enumerate(view.labels, start=1)}
         self._numbers = np.array([numbers.get(phrase, -1) for phrase in phrases])

@@ -83,8 +83,7 @@ def stages_side(image_size: int, stages: int) -> int:
 
 
 class PictureEncoder(nn.Module):
-    """`picture_stages`, each of which halves the picture; what is left is flattened, so that places are kept, and mapped
-    to the embedding.
+    """`picture_stages`, each of which halves the picture; the rest is flattened, which keeps places, and mapped.
 
     Pictures are square, of at least 32 pixels, in [-1, 1].
     """

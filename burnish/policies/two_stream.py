@@ -1,4 +1,4 @@
-"""A Gaussian policy on pictures and masks in two streams: TPM's (arXiv 2306.05716), with a Gaussian in place of its heads."""
+"""A Gaussian policy on pictures and masks in two streams, as TPM's (arXiv 2306.05716)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

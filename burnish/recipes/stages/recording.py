@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from burnish.data import Dataset, Recording
 from burnish.pipeline import StageContext
 from burnish.report.section import Section, save_sections
-from burnish.report.sections_run import data_section, mean_returns
+from burnish.report.sections_run import data_section, masks_section, mean_returns
 from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
 
@@ -76,3 +76,10 @@ def noted(
     section = data_section(sources, lengths, success if any(success) else None, returns if known else None)
     save_sections(context.folder, [section, *more])
     return recording
+
+
+def noted_masks(context: StageContext, pictures: int, lost: int, more: Sequence[Section] = ()) -> None:
+    """Count for the report how often a named thing was lost, beside `more` of it."""
+    context.record("lost_tracks", lost)
+    context.record("tracked_pictures", pictures)
+    save_sections(context.folder, [*more, masks_section(context.name, pictures, lost)])
