@@ -1,9 +1,10 @@
-"""A table top seen from above: push one of several things onto a pad, or off one, as a sentence says.
+"""A table top seen from above: bring one of several things to a pad, or clear one off a pad, as a sentence says.
 
-`--task benchmarks.tabletop_env:tabletop`, from the repository's root. Physics are MuJoCo's (things slide and turn on
-the table, the hand is a ball that pushes them); pictures and their segmentation are drawn analytically, so no OpenGL
-is needed. The environment's `info` tells the sentence (`instruction`), what each pixel shows (`segments`, `labels`) and
-`success`; `burnish.masks.MaskedObservation` makes masks of that, or of the picture alone.
+`--task benchmarks.tabletop_env:tabletop`, from the repository's root. The hand hovers over the table and holds what
+lies under it while it grips. Physics are MuJoCo's: a held thing is tied to the hand, slides, and knocks others aside.
+Pictures and their segmentation are drawn analytically, so no OpenGL is needed. The environment's `info` tells the
+sentence (`instruction`), what each pixel shows (`segments`, `labels`) and `success`; `burnish.masks.MaskedObservation`
+makes masks of that, or of the picture alone.
 """
 
 from typing import Any, Literal
@@ -31,23 +32,26 @@ from burnish.masks import MaskConfig, MaskedObservation, mask_camera, read_instr
 TASK = "benchmarks.tabletop_env:tabletop"
 REACH = 0.02
 """Metres that the hand moves in one decision at most."""
+GRASP = 0.025
+"""Metres between the centres of the hand and of what it can take hold of."""
 ON_PAD, OFF_BY = 0.03, 0.06
-"""Metres between centres for success of a push; and by how much a thing must have got farther off a pad."""
+"""Metres between centres where a thing is on its pad; and by how much it must have got farther off one."""
 EDGE = HALF - 0.035
 SUBSTEPS, TIMESTEP = 10, 0.005
 Which = Literal["seen", "unseen"]
-Skill = Literal["push", "clear"]
-SKILLS: dict[Skill, str] = {"push": "to", "clear": "off"}
+Skill = Literal["bring", "clear"]
+SKILLS: dict[Skill, str] = {"bring": "to", "clear": "off"}
 CAMERA = "table"
+AXES = {"x": "1 0 0", "y": "0 1 0"}
 
 
 class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
-    """One sentence an episode: `push the red cube to the white pad`, or `clear the red cube off the white pad`.
+    """One sentence an episode: `bring the red cube to the white pad`, or `clear the red cube off the white pad`.
 
     Args:
         objects: which things the sentence is about: those of training, or others in other colours and shapes.
         distractors: things of the other set beside the three.
-        skill: of all episodes; None for both, two pushes to one clearing.
+        skill: of all episodes; None for both, two of bringing to one of clearing.
         said: what the sentence gets wrong: another thing, or the other skill. What counts stays the same.
         judge: whether success is of what is meant, or of what is said.
         image_size: height and width of the picture.
@@ -72,7 +76,8 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         hand = spaces.Box(-HALF, HALF, (2,), np.float32)
         self.observation_space = spaces.Dict({"hand": hand, CAMERA: picture})
-        self.action_space = spaces.Box(-REACH, REACH, (2,), np.float32)
+        bounds = np.array([REACH, REACH, 1], np.float32)
+        self.action_space = spaces.Box(-bounds, bounds, dtype=np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -84,10 +89,10 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         pads = SEEN_PADS if self.objects == "seen" else UNSEEN_PADS
         extra = [others[k] for k in random.permutation(len(others))[: self.distractors]]
         names = [own[k] for k in random.permutation(len(own))]
-        self.kind: Skill = self.skill or ("push" if random.random() < 2 / 3 else "clear")
+        self.kind: Skill = self.skill or ("bring" if random.random() < 2 / 3 else "clear")
         self.pads = [pads[k] for k in random.permutation(len(pads))]
         self.things = [*names, *extra]
-        other: Skill = "clear" if self.kind == "push" else "push"
+        other: Skill = "clear" if self.kind == "bring" else "bring"
         verb = other if self.said == "other_skill" else self.kind
         thing = 1 if self.said == "other_thing" else 0
         self.instruction = f"{verb} the {self.things[thing]} {SKILLS[verb]} the {self.pads[0]}"
@@ -98,8 +103,9 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return self._observed()
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Move the hand by (x, y) metres."""
-        self._data.ctrl[:] = np.clip(action, -REACH, REACH) / (SUBSTEPS * TIMESTEP)
+        """Move the hand by (x, y) metres; it grips where the third number is positive."""
+        self._grip(bool(action[2] > 0))
+        self._data.ctrl[:] = np.clip(action[:2], -REACH, REACH) / (SUBSTEPS * TIMESTEP)
         mujoco.mj_step(self._model, self._data, SUBSTEPS)
         shown, info = self._observed()
         return shown, float(info["success"]), False, False, info
@@ -126,12 +132,12 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Whether the sentence is done."""
         kind, number = self._judged
         away = self._distance(number)
-        return away < ON_PAD if kind == "push" else away > self._began + OFF_BY
+        return away < ON_PAD if kind == "bring" else away > self._began + OFF_BY
 
     @property
     def goal(self) -> np.ndarray:
         """Where the named thing is to go, (2,)."""
-        if self.kind == "push":
+        if self.kind == "bring":
             return self.pad_places[0]
         away = self.place(0) - self.pad_places[0]
         return self.place(0) + 0.1 * away / np.linalg.norm(away)
@@ -151,6 +157,20 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         info = {"instruction": self.instruction, "segments": segments, "labels": labels, "success": self.success}
         return {"hand": self.hand.astype(np.float32), CAMERA: picture}, info
 
+    def _grip(self, closed: bool) -> None:
+        """Take hold of the nearest thing under the hand, or let go."""
+        if not closed:
+            self.held = None
+            self._data.eq_active[:] = 0
+        elif self.held is None:
+            offsets = np.array([self.place(number) - self.hand for number in range(len(self.things))])
+            nearest = int(np.argmin(np.linalg.norm(offsets, axis=1)))
+            if float(np.linalg.norm(offsets[nearest])) < GRASP:
+                self.held = nearest
+                # Both are joints along the table's axes: q_thing = offset + q_hand.
+                self._model.eq_data[2 * nearest : 2 * nearest + 2, 0] = offsets[nearest]
+                self._data.eq_active[2 * nearest : 2 * nearest + 2] = 1
+
     def _lay(self, random: np.random.Generator) -> None:
         """Draw places until nothing lies in the way, and build the physics of them."""
         count = len(self.things)
@@ -161,18 +181,18 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             far = float(np.linalg.norm(away))
             if not 0.09 < far < 0.17:
                 continue
-            toward = away / far if self.kind == "push" else -away / far
-            goal = pads[0] if self.kind == "push" else things[0] + 0.09 * toward
-            behind = things[0] - 0.07 * toward
-            if max(np.abs(goal).max(), np.abs(behind).max()) > 0.15 or np.linalg.norm(pads[0] - pads[1]) < 0.1:
+            toward = away / far if self.kind == "bring" else -away / far
+            goal = pads[0] if self.kind == "bring" else things[0] + 0.09 * toward
+            if np.abs(goal).max() > 0.15 or np.linalg.norm(pads[0] - pads[1]) < 0.1:
                 continue
             others = things[1:]
             apart = np.linalg.norm(things[:, None] - things[None], axis=-1) + np.eye(count)
-            lane = _from_segment(others, behind, goal)
+            lane = _from_segment(others, things[0], goal)
             over = np.linalg.norm(others[:, None] - pads[None], axis=-1)
             near = np.linalg.norm(things - hand, axis=-1)
-            if apart.min() > 0.085 and lane.min() > 0.07 and over.min() > 0.06 and near.min() > 0.06:
+            if apart.min() > 0.085 and lane.min() > 0.07 and over.min() > 0.06 and near.min() > 0.05:
                 break
+        self.held: int | None = None
         self.pad_places = [pads[0].copy(), pads[1].copy()]
         self._model = mujoco.MjModel.from_xml_string(_xml(self.things))  # type: ignore[attr-defined]
         self._data = mujoco.MjData(self._model)
@@ -188,7 +208,7 @@ def _from_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.
 
 
 def _xml(things: list[str]) -> str:
-    meshes, bodies = [], []
+    meshes, bodies, ties = [], [], []
     for name in sorted({thing.split()[1] for thing in things}):
         for part, corners in enumerate(SHAPES[name]):
             vertices = " ".join(f"{x:.5f} {y:.5f} {z}" for z in (-0.02, 0.02) for x, y in corners)
@@ -197,8 +217,12 @@ def _xml(things: list[str]) -> str:
         shape = thing.split()[1]
         geoms = [f'<geom type="mesh" mesh="{shape}_{part}"/>' for part in range(len(SHAPES[shape]))]
         joints = [
-            f'<joint type="slide" axis="{axis}" damping="4" limited="true" range="{-EDGE} {EDGE}"/>'
-            for axis in ("1 0 0", "0 1 0")
+            f'<joint name="{name}_{number}" type="slide" axis="{axis}" damping="4" limited="true" '
+            f'range="{-EDGE} {EDGE}"/>'
+            for name, axis in AXES.items()
+        ]
+        ties += [
+            f'<joint joint1="{name}_{number}" joint2="hand_{name}" active="false" solref="0.01 1"/>' for name in AXES
         ]
         turn = '<joint type="hinge" axis="0 0 1" damping="0.003"/>'
         inertia = '<inertial pos="0 0 0" mass="0.1" diaginertia="5e-5 5e-5 5e-5"/>'
@@ -206,14 +230,15 @@ def _xml(things: list[str]) -> str:
     reach = HALF - HAND_RADIUS
     slides = "".join(
         f'<joint name="hand_{name}" type="slide" axis="{axis}" limited="true" range="{-reach} {reach}"/>'
-        for name, axis in (("x", "1 0 0"), ("y", "0 1 0"))
+        for name, axis in AXES.items()
     )
-    motors = "".join(f'<velocity joint="hand_{name}" kv="100" forcerange="-8 8"/>' for name in "xy")
+    motors = "".join(f'<velocity joint="hand_{name}" kv="100" forcerange="-8 8"/>' for name in AXES)
     return (
         f'<mujoco><option timestep="{TIMESTEP}" gravity="0 0 0" integrator="implicitfast"/>'
         f'<default><geom friction="0.3" solref="0.01 1"/></default><asset>{"".join(meshes)}</asset>'
-        f'<worldbody><body name="hand">{slides}<geom type="sphere" size="{HAND_RADIUS}" mass="0.5"/></body>'
-        f"{''.join(bodies)}</worldbody><actuator>{motors}</actuator></mujoco>"
+        f'<worldbody><body name="hand">{slides}<geom type="sphere" size="{HAND_RADIUS}" mass="0.5" contype="0" '
+        f'conaffinity="0"/></body>{"".join(bodies)}</worldbody><equality>{"".join(ties)}</equality>'
+        f"<actuator>{motors}</actuator></mujoco>"
     )
 
 

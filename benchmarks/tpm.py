@@ -22,6 +22,7 @@ import torch
 from benchmarks.tabletop_env import CAMERA, SKILLS, TASK, Tabletop, words_picture
 from benchmarks.tabletop_scene import HAND
 from benchmarks.tabletop_script import ScriptActor, wanted
+from burnish.cli import main as burnish
 from burnish.components import load
 from burnish.data import DatasetInfo, Episode, image_key, write_dataset
 from burnish.evaluation.intervals import wilson_interval
@@ -35,20 +36,21 @@ from burnish.recipes.base import RunSpec
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.runs import Resolved
 from burnish.recipes.tpm import CAMERAS, RECIPE, TPM
+from burnish.report.outcomes import read_outcomes
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.tasks import resolve
 from burnish.storage import read_json, write_json
 from burnish.training import ALONE
 
-SIZE, STEPS = 32, 40
+SIZE, STEPS = 32, 30
 NOISE = 0.3
 """Of the demonstrations' actions."""
 ARMS = {"masks": "truth", "words": "words", "none": "none"}
 """What stands beside the colours, as the environment calls it."""
 SCENES = {
-    "seen": ("objects=seen",),
     "unseen": ("objects=unseen",),
+    "seen": ("objects=seen",),
     "seen, distractors": ("objects=seen", "distractors=2"),
     "unseen, distractors": ("objects=unseen", "distractors=2"),
 }
@@ -107,7 +109,7 @@ def two_streams(args: argparse.Namespace, arm: str) -> TPM:
         c,
         simulator=simulator(f"masks={ARMS[arm]}"),
         history=replace(c.history, image_size=SIZE, frames=1),
-        policy=TwoStreamPolicyConfig(widths=(8, 16, 32), embedding=128, hidden=(128,), shift=2),
+        policy=TwoStreamPolicyConfig(widths=(8, 16), embedding=128, hidden=(128,), shift=2),
         pretraining=replace(c.pretraining, steps=args.steps, batch_size=32),
     )
 
@@ -147,11 +149,11 @@ def imitate(args: argparse.Namespace) -> Iterator[str]:
     rows: dict[str, dict[str, list[bool]]] = {}
     weights = set()
     for seed in args.seeds:
-        for arm, shown in ARMS.items():
+        for arm in args.arms:
             policy = cloned(args, arm, seed)
             weights.add(sum(each.numel() for each in load(policy, Agent).policy.parameters()))
             for scene, kwargs in SCENES.items():
-                outcomes = judged(args, policy, scene, (f"masks={shown}", *kwargs))
+                outcomes = judged(args, policy, scene, (f"masks={ARMS[arm]}", *kwargs))
                 rows.setdefault(arm, {}).setdefault(scene, []).extend(outcomes)
     yield f"| beside the colours | {' | '.join(SCENES)} |"
     yield f"|---|{'---|' * len(SCENES)}"
@@ -197,7 +199,7 @@ def _followed(table: Tabletop, config: MaskConfig, episodes: int) -> list[str]:
         for each in (masking, true):
             each.begin(view, info["instruction"])
         for _ in range(20):
-            shown, _, _, _, info = table.step(0.02 * wanted(table))
+            shown, _, _, _, info = table.step(table.action_space.high * wanted(table))
             view = View(shown[CAMERA], info["segments"], info["labels"])
             before = time.process_time()
             found = masking.follow(view) > 0
@@ -209,7 +211,65 @@ def _followed(table: Tabletop, config: MaskConfig, episodes: int) -> list[str]:
     return [f"{1e3 * spent / len(overlaps):.2f}", told_overlaps, f"{lost} of {len(overlaps)}"]
 
 
-PARTS = {"imitate": imitate, "probe": probe, "latency": latency}
+DEMONSTRATIONS, CLUMSY, RANDOM = 10, 100, 20
+"""Episodes of the refinement's data, of things of training: the script, the script with more noise, and random motion."""
+
+
+def refine(args: argparse.Namespace) -> Iterator[str]:
+    """The whole recipe on the masks' moments, at a size for a busy machine; judged with things that it never saw."""
+    yield "| seed | cloned from the demonstrations | filtered cloning | refined | real failures removed |"
+    yield "|---|---|---|---|---|"
+    for seed in args.seeds:
+        out, data = args.out / f"refined-{seed}", args.out / f"data-refine-{seed}"
+        _mixed(data, seed)
+        settings = simulator("masks=truth", "objects=unseen", "skill=bring")
+        words = ["run", "tpm", "--dataset", str(data), "--task", TASK, "--seed", str(seed), "--out", str(out)]
+        words += ["--config.simulator.env-kwargs", *settings.env_kwargs, "--config.simulator.max-steps", str(STEPS)]
+        words += [f"--config.{name}={value}" for name, value in REFINEMENT.items()]
+        if burnish([*words, "--threads", "1", "--config.evaluation.episodes", str(args.episodes)]) != 0:
+            raise SystemExit(f"the run of seed {seed} failed")
+        outcomes = read_outcomes(out / "evaluation")
+        assert outcomes is not None
+        played = {name: list(each.success) for name, each in outcomes.policies.items()}
+        before, after = (np.mean(played[name]) for name in ("pretrained", "refined"))
+        removed = f"{100 * (after - before) / max(1 - before, 1e-9):.0f} %"
+        cells = [told(played[name]) for name in ("pretrained", "filtered", "refined")]
+        yield f"| {seed} | {' | '.join(cells)} | {removed} |"
+
+
+REFINEMENT = {
+    "pretraining.steps": 400,
+    "world-model-training.steps": 1500,
+    "ensemble-training.steps": 800,
+    "classifier-training.steps": 800,
+    "imagination.num-envs": 128,
+    "refine.iterations": 50,
+    "refine.imagined-episodes": 128,
+    "gate.worlds": 0,
+    "evaluation.videos": 0,
+    "evaluation.curve-points": 0,
+    "evaluation.picture-windows": 16,
+}
+
+
+def _mixed(path: Path, seed: int) -> None:
+    """Few demonstrations, and what a clumsy script and random motion do."""
+    if path.exists():
+        return
+    first = 10_000 * (seed + 50)
+    jobs = [
+        CollectJob("expert", ScriptActor, range(first, first + DEMONSTRATIONS), {"noise": NOISE}),
+        *(
+            CollectJob("noisy_expert", ScriptActor, range(first + 1000 + k, first + 1000 + CLUMSY, 2), {"noise": noise})
+            for k, noise in enumerate((0.7, 1.2))
+        ),
+        CollectJob("random", RandomActor, range(first + 5000, first + 5000 + RANDOM)),
+    ]
+    settings = resolve(TASK, simulator("masks=truth", "skill=bring"))
+    write(path, collect(TASK, jobs, settings, frames_after_success=4, workers=0))
+
+
+PARTS = {"imitate": imitate, "probe": probe, "latency": latency, "refine": refine}
 
 
 def main() -> None:
@@ -219,7 +279,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS))
     parser.add_argument("--demonstrations", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=1500, help="of cloning")
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
+    parser.add_argument("--steps", type=int, default=600, help="of cloning")
     parser.add_argument("--episodes", type=int, default=100, help="fresh starts of each policy and scene")
     parser.add_argument("--tracked", type=int, default=20, help="episodes that providers are compared on")
     args = parser.parse_args()

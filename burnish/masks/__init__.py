@@ -2,7 +2,7 @@
 
 from burnish.masks.base import Masking, MaskProvider, View, mask_camera
 from burnish.masks.colours import ColourMasks
-from burnish.masks.environment import LOST, MaskedObservation
+from burnish.masks.environment import MaskedObservation
 from burnish.masks.grounded import GroundedConfig, GroundedMasks
 from burnish.masks.instruction import ROLES, Instruction, read_instruction, skill_value
 from burnish.masks.settings import MaskConfig
@@ -10,7 +10,6 @@ from burnish.masks.tracking import TrackedMasks, TrackerConfig
 from burnish.masks.truth import TruthMasks
 
 __all__ = [
-    "LOST",
     "ROLES",
     "ColourMasks",
     "GroundedConfig",

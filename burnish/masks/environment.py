@@ -9,15 +9,14 @@ from gymnasium import spaces
 from burnish.errors import InputError
 from burnish.masks.base import View, mask_camera
 from burnish.masks.settings import MaskConfig
-
-LOST = "lost_tracks"
-"""The entry of `info` that says how many things were lost in the latest picture."""
+from burnish.simulators.counter import LOST_TRACKS
 
 
 class MaskedObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Adds the picture `CAMERA_mask` to observations that have `CAMERA`.
 
-    `info["instruction"]` of a reset is the sentence; `segments` and `labels` of any info are the simulator's truth.
+    `info["instruction"]` of a reset is the sentence; `segments` and `labels` of any info are the simulator's truth. How
+    many things were lost in a picture is added to `info`, and counted (`simulators.counter`).
 
     Args:
         env: its observations are a dictionary with a picture.
@@ -43,14 +42,14 @@ class MaskedObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
         if "instruction" not in info:
             raise InputError(f"masks need a sentence: the environment's info has {sorted(info)}, not 'instruction'")
         mask = self.masking.begin(self._view(shown, info), info["instruction"])
-        return {**shown, mask_camera(self.camera): mask}, {**info, LOST: 0}
+        return {**shown, mask_camera(self.camera): mask}, {**info, LOST_TRACKS: 0}
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Take a step: things are followed."""
         shown, reward, terminated, truncated, info = self.env.step(action)
         mask = self.masking.follow(self._view(shown, info))
         shown = {**shown, mask_camera(self.camera): mask}
-        return shown, float(reward), terminated, truncated, {**info, LOST: self.masking.lost}
+        return shown, float(reward), terminated, truncated, {**info, LOST_TRACKS: self.masking.lost}
 
     def _view(self, shown: dict[str, Any], info: dict[str, Any]) -> View:
         return View(shown[self.camera], info.get("segments"), info.get("labels", ()))

@@ -8,7 +8,7 @@ from burnish.errors import InputError
 
 ROLES = ("object", "destination", "also")
 """The channels of a mask picture: what is acted on, where it goes to or comes from, and one further thing."""
-_ARTICLE = r"(?:the |a |an )?"
+_ARTICLE = r"^(?:the|a|an)(?: |$)"
 _BETWEEN = r" (?:away from|next to|on top of|onto|into|off|from|to|in|on|at) "
 
 
@@ -40,7 +40,7 @@ def read_instruction(sentence: str, skills: Sequence[str], also: str | None = No
     verb, _, rest = words.partition(" ")
     if verb not in skills:
         raise InputError(f"the instruction '{sentence}' begins with '{verb}', expected one of: {', '.join(skills)}")
-    parts = [re.sub(f"^{_ARTICLE}", "", part).strip() for part in re.split(_BETWEEN, rest, maxsplit=1)]
+    parts = [re.sub(_ARTICLE, "", part).strip() for part in re.split(_BETWEEN, rest, maxsplit=1)]
     if not parts[0]:
         raise InputError(f"the instruction '{sentence}' names nothing, expected '{verb} the THING'")
     return Instruction(verb, (parts[0], parts[1] if len(parts) > 1 else None, also))

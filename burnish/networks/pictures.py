@@ -77,11 +77,6 @@ def picture_stages(channels: int, widths: Sequence[int]) -> list[nn.Module]:
     return layers
 
 
-def stages_side(image_size: int, stages: int) -> int:
-    """Height and width of what so many stages leave of a picture."""
-    return -(-image_size // 2**stages)
-
-
 class PictureEncoder(nn.Module):
     """`picture_stages`, each of which halves the picture; the rest is flattened, which keeps places, and mapped.
 
@@ -91,9 +86,9 @@ class PictureEncoder(nn.Module):
     def __init__(self, channels: int, image_size: int, widths: Sequence[int], embedding: int) -> None:
         super().__init__()
         layers = picture_stages(channels, widths)
-        places = stages_side(image_size, len(widths)) ** 2
+        side = -(-image_size // 2 ** len(widths))
         self.body = nn.Sequential(*layers, group_norm(widths[-1]), nn.SiLU(), nn.Flatten())
-        self.output = nn.Sequential(nn.Linear(widths[-1] * places, embedding), nn.LayerNorm(embedding), nn.SiLU())
+        self.output = nn.Sequential(nn.Linear(widths[-1] * side**2, embedding), nn.LayerNorm(embedding), nn.SiLU())
 
     def forward(self, pictures: Float[Tensor, "B C S S"]) -> Float[Tensor, "B E"]:
         """Embed pictures."""

@@ -7,10 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from burnish.networks.mlp import MLP
-from burnish.networks.pictures import group_norm, picture_stages, stages_side
+from burnish.networks.pictures import picture_stages
 
 _SLICE = 512  # rows at once where no gradient is kept
 _REDUCTION = 4
+SIZE_UNIT = 8.0
+"""Of a mask's share of its picture, which is small."""
 
 
 class BlockAttention(nn.Module):
@@ -29,11 +31,38 @@ class BlockAttention(nn.Module):
         return x * self.places(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)).sigmoid()
 
 
-class TwoStreamNetwork(nn.Module):
-    """One stream sees the colours, the other colours and masks; their last maps are stacked, weighted and flattened.
+class SpatialSoftmax(nn.Module):
+    """Where each map is large (arXiv 1504.00702): the mean place under its softmax, in [-1, 1], and the map's mean."""
 
-    (…, frames · channels · S²) to (…, output_dim), as `PictureNetwork`; a frame's last `masks` channels are masks. The
-    paper reads its tokens by attention and their mean; flattened ones keep places, which small maps can afford.
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.full((width, 1), 3.0))
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B three_C"]:
+        """x, then y, then means."""
+        weight = (x.flatten(2) * self.sharpness).softmax(-1).unflatten(2, x.shape[2:])
+        return torch.cat([*_places(weight), x.mean((2, 3))], dim=1)
+
+
+def moments(masks: Float[Tensor, "B C H W"]) -> Float[Tensor, "B four_C"]:
+    """Of masks in [-1, 1], -1 for nothing: their middles x and y in [-1, 1] (0 of an empty one), sizes and values."""
+    weight = (masks + 1) / 2
+    size = weight.mean((2, 3))
+    share = weight / weight.sum((2, 3), keepdim=True).clamp(min=1e-3)
+    return torch.cat([*_places(share), SIZE_UNIT * size, weight.amax((2, 3))], dim=1)
+
+
+def _places(share: Float[Tensor, "B C H W"]) -> tuple[Tensor, Tensor]:
+    rows, columns = (torch.linspace(-1, 1, size, device=share.device) for size in share.shape[2:])
+    return (share.sum(2) * columns).sum(-1), (share.sum(3) * rows).sum(-1)
+
+
+class TwoStreamNetwork(nn.Module):
+    """One stream sees the colours, the other colours and masks; their last maps are stacked and weighted (CBAM).
+
+    (…, frames · channels · S²) to (…, output_dim), as `PictureNetwork`; a frame's last `masks` channels are masks. What
+    is read from the maps is where they are large, and from the masks where they are: the paper's attention over tokens
+    with codes of their positions, and the mean of it, in a form that learns from few pictures.
     """
 
     def __init__(
@@ -54,14 +83,14 @@ class TwoStreamNetwork(nn.Module):
             head: hidden sizes and output size of the MLP behind.
         """
         super().__init__()
-        frames, channels, size, _ = shape
+        frames, channels, _, _ = shape
         self.shape, self.masks, (hidden, self.output_dim) = shape, masks, head
         self.colours = nn.Sequential(*picture_stages(frames * (channels - masks), widths))
         self.both = nn.Sequential(*picture_stages(frames * channels, widths))
         fused = 2 * widths[-1]
-        self.fusion = nn.Sequential(group_norm(fused), nn.SiLU(), BlockAttention(fused), nn.Flatten())
-        places = stages_side(size, len(widths)) ** 2
-        self.embedding = nn.Sequential(nn.Linear(fused * places, embedding), nn.LayerNorm(embedding), nn.SiLU())
+        self.fusion = nn.Sequential(BlockAttention(fused), SpatialSoftmax(fused))
+        read = 3 * fused + 4 * frames * masks
+        self.embedding = nn.Sequential(nn.Linear(read, embedding), nn.LayerNorm(embedding), nn.SiLU())
         self.head = MLP(embedding, hidden, self.output_dim, output_scale=0.1)
 
     def forward(self, features: Float[Tensor, "*batch F"]) -> Float[Tensor, "*batch output"]:
@@ -72,6 +101,6 @@ class TwoStreamNetwork(nn.Module):
         return output.reshape(*features.shape[:-1], self.output_dim)
 
     def _output(self, rows: Float[Tensor, "B T C S S"]) -> Float[Tensor, "B output"]:
-        colours = rows[:, :, : -self.masks].flatten(1, 2)
+        colours, masks = rows[:, :, : -self.masks].flatten(1, 2), rows[:, :, -self.masks :].flatten(1, 2)
         maps = torch.cat([self.colours(colours), self.both(rows.flatten(1, 2))], dim=1)
-        return self.head(self.embedding(self.fusion(maps)))
+        return self.head(self.embedding(torch.cat([self.fusion(maps), moments(masks)], dim=1)))

@@ -19,6 +19,8 @@ class TwoStreamPolicyConfig(PicturePolicyConfig):
 
     channels: int = within(6, 2)
     """Numbers a pixel: colours, then masks."""
+    widths: tuple[int, ...] = within((16, 32), 1)
+    """Channels of either stream's stages; each halves the picture, and places are read from what is left."""
     masks: int = within(3, 1)
     """How many of them, at the end, are masks."""
     mask_dropout: float = within(0.1, 0, 1, open_high=True)

@@ -6,9 +6,10 @@ value which skill is asked for. The policy sees colours in one stream and colour
 attention, and is cloned from demonstrations, with masks that are sometimes missing. So it need not know how a thing
 looks that it never saw.
 
-The paper ends there. Here masks are an observation like any other, so a world model learns what actions do to them, and
-PPO refines the policy in it: on the frames themselves (`frames`, for a GPU), or on a compact latent (`default`), of
-which a policy of vectors is cloned.
+The paper ends there. Here masks are an observation like any other, so a world model learns what actions do to them,
+and PPO refines the policy in it. In `frames`, for a GPU, that is the published policy, in imagined colours and masks.
+On two cores (`default`) a policy of vectors is cloned and refined on the masks' moments alone, which know no colours;
+`latents` has an autoencoder's numbers of colours and masks in their place.
 
 Of the paper: GPT-4 is replaced by a grammar, MixFormer by a tracker of colours, its 224 pixels and residual networks by
 small ones, its two heads by a Gaussian; one camera, a channel for each role where it has one for all, and no
@@ -21,7 +22,7 @@ from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.masks import MaskConfig, mask_camera
-from burnish.pipeline import Reading, Stage, stage
+from burnish.pipeline import Reading, Stage, StageContext, stage
 from burnish.policies import PicturePolicyConfig, TwoStreamPolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RunSpec
 from burnish.recipes.stages.cloning import starting
@@ -32,7 +33,12 @@ from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.world4rl import FRAMES, World4RL, cloning, image_size, models, of_another_kind, pixels, pretrained
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
-from burnish.world_models import AutoencoderConfig, PixelHistoryConfig
+from burnish.world_models import (
+    AutoencoderConfig,
+    MaskMoments,
+    MaskMomentsConfig,
+    PixelHistoryConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,18 @@ class TPM(World4RL):
 
     camera: str = "table"
     """Whose pictures are masked."""
-    masks: MaskConfig | None = None
-    """Who makes masks of data that bring none, from the sentence that is their task; None: the data bring them, as the
+    mask_data: bool = False
+    """Make masks of data that bring none, from the sentence that is their task; else the data bring them, as the
     pictures of a camera `CAMERA_mask`."""
+    masks: MaskConfig = MaskConfig()
+    """Who makes them, where they are made."""
+    moments: bool = False
+    """Whether models read the masks' moments."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Whose pictures the models look at."""
+        return (mask_camera(self.camera),) if self.moments else super().cameras
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,13 +68,15 @@ class TPM(World4RL):
         two_streams = isinstance(self.policy, TwoStreamPolicyConfig)
         if isinstance(self.policy, PicturePolicyConfig) and (not two_streams or self.cameras != known):
             raise InputError(f"tpm: a policy of frames has two streams and looks at {', '.join(known)}, in this order")
+        if self.moments and (self.autoencoder is not None or isinstance(self.history, PixelHistoryConfig)):
+            raise InputError("tpm: found moments beside an autoencoder or a history of frames, expected one of them")
 
 
 def recipe(c: TPM, run: RunSpec) -> Plan:
     """The method in its order."""
     # Reasoning, detection, tracking: masks of the things that the sentence names.
     data = masked(c, run)
-    encoder = encoder_of(c, data, run.seed)
+    encoder = encoded(c, data, run.seed)
     recorded = seen_by(c, encoder, data)
     # The policy, cloned from demonstrations.
     policy = pretrained(c, run, recorded, encoder)
@@ -83,33 +100,48 @@ def masked(c: TPM, run: RunSpec) -> Stage:
             "tpm learns from demonstrations that are there: found no --dataset, expected one with pictures, and masks "
             "of them or a sentence as its task"
         )
-    if c.masks is None:
-        return own_data(run.own, run.task, c.cameras, c.reward, image_size(c))
-    taken = own_data(run.own, run.task, (c.camera,), c.reward, image_size(c))
+    if not c.mask_data:
+        return own_data(run.own, run.task, c.cameras, c.reward, size(c))
+    taken = own_data(run.own, run.task, (c.camera,), c.reward, size(c))
     seen = Recorded(taken, (c.camera,), reward=c.reward).whole
     return stage(add_masks, "masked", alone=True, data=seen, masks=c.masks, camera=c.camera)
 
 
+def encoded(c: TPM, data: Stage, seed: int) -> Stage | None:
+    """What stands between pictures and models of vectors; None where models read frames."""
+    if c.moments:
+        return stage(mask_moments, "moments", camera=c.camera, size=size(c))
+    return encoder_of(c, data, seed)
+
+
+def mask_moments(context: StageContext, camera: str, size: int) -> MaskMoments:
+    """Nothing of it is learned."""
+    return MaskMoments(MaskMomentsConfig(mask_camera(camera), size))
+
+
+def size(c: TPM) -> int:
+    """Height and width of the pictures."""
+    return c.simulator.image_size if c.moments else image_size(c)
+
+
 CAMERAS = ("table", mask_camera("table"))
-_SHARED = World4RL()
-
-
-def on_latents(latent: AutoencoderConfig) -> TPM:
-    """Colours and masks as a few numbers, which fits two cores."""
-    seen = pixels(_SHARED, latent)
-    changes = {name: getattr(seen, name) for name in ("simulator", "autoencoder", "autoencoder_training", "history")}
-    return TPM(**changes, refine=seen.refine, imagination=_SHARED.imagination)
-
-
-DEFAULT = on_latents(AutoencoderConfig(cameras=CAMERAS, image_size=32, latent_dim=32, width=16))
+DEFAULT = TPM(simulator=SimulatorConfig(cameras=CAMERAS, image_size=32), moments=True)
+_LATENT = pixels(World4RL(), AutoencoderConfig(cameras=CAMERAS, image_size=32, latent_dim=32, width=16))
+LATENTS = TPM(
+    simulator=_LATENT.simulator,
+    autoencoder=_LATENT.autoencoder,
+    autoencoder_training=_LATENT.autoencoder_training,
+    history=_LATENT.history,
+    refine=_LATENT.refine,
+)
 FRAMES_FORM = TPM(
     simulator=SimulatorConfig(cameras=CAMERAS),
     history=PixelHistoryConfig(cameras=CAMERAS),
     policy=TwoStreamPolicyConfig(),
+    pretraining=replace(FRAMES.pretraining, learning_rate=3e-3),
     **{
         name: getattr(FRAMES, name)
         for name in (
-            "pretraining",
             "cloning_noise",
             "world_model",
             "world_model_training",
@@ -127,15 +159,13 @@ PAPER = replace(
     FRAMES_FORM,
     simulator=replace(FRAMES_FORM.simulator, image_size=128),
     history=replace(FRAMES_FORM.history, image_size=128),
-    policy=TwoStreamPolicyConfig(widths=(64, 128, 256, 512, 512), embedding=512, hidden=(512,), shift=6),
+    policy=TwoStreamPolicyConfig(widths=(64, 128, 256), embedding=512, hidden=(512,), shift=6),
     # 70 epochs of 150 iterations, 24 pictures each.
     pretraining=TrainingConfig(steps=10_500, batch_size=24, learning_rate=1e-4, ema_decay=None, weight_decay=5e-4),
 )
 """The published training of the policy and larger streams; half its resolution, since frames are imagined."""
 TINY = replace(
     DEFAULT,
-    autoencoder=replace(DEFAULT.autoencoder, latent_dim=16, width=8, hidden=64),
-    autoencoder_training=replace(DEFAULT.autoencoder_training, steps=100),
     pretraining=replace(DEFAULT.pretraining, steps=200),
     world_model_training=replace(DEFAULT.world_model_training, steps=150),
     ensemble_training=replace(DEFAULT.ensemble_training, steps=100),
@@ -146,7 +176,7 @@ TINY = replace(
     gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
     evaluation=EvaluationConfig(episodes=10, curve_points=1, curve_episodes=4, videos=0, picture_windows=6),
 )
-PRESETS = {"default": DEFAULT, "frames": FRAMES_FORM, "tiny": TINY, "paper": PAPER}
+PRESETS = {"default": DEFAULT, "latents": LATENTS, "frames": FRAMES_FORM, "tiny": TINY, "paper": PAPER}
 
 RECIPE = Recipe(
     name="tpm",

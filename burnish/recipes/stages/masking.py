@@ -10,6 +10,7 @@ from burnish.errors import InputError
 from burnish.masks import MaskConfig, Masking, View, mask_camera
 from burnish.pipeline import StageContext
 from burnish.recipes.stages.recording import noted_masks
+from burnish.report.section import save_sections
 
 
 def add_masks(context: StageContext, data: Dataset, masks: MaskConfig, camera: str) -> Dataset:
@@ -27,7 +28,7 @@ def add_masks(context: StageContext, data: Dataset, masks: MaskConfig, camera: s
             drawn[start : start + length] = torch.from_numpy(followed)
             lost += missed
             bar.set(number + 1)
-    noted_masks(context, data.num_frames, lost)
+    save_sections(context.folder, [noted_masks(context, data.num_frames - data.num_episodes, lost)])
     return replace(data, observations={**data.observations, image_key(mask_camera(camera)): drawn.to(data.device)})
 
 

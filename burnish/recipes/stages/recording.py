@@ -1,6 +1,7 @@
 """Stages that record episodes in the simulator; the only ones before the evaluation that touch it."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,8 +79,25 @@ def noted(
     return recording
 
 
-def noted_masks(context: StageContext, pictures: int, lost: int, more: Sequence[Section] = ()) -> None:
-    """Count for the report how often a named thing was lost, beside `more` of it."""
+def noted_masks(context: StageContext, pictures: int, lost: int) -> Section:
+    """Count for the report how often a named thing was lost, and say it in words."""
     context.record("lost_tracks", lost)
     context.record("tracked_pictures", pictures)
-    save_sections(context.folder, [*more, masks_section(context.name, pictures, lost)])
+    return masks_section(context.name, pictures, lost)
+
+
+def tracked(context: StageContext) -> Callable[[], list[Section]]:
+    """Begin to count what trackers lose in the simulator; what is returned tells it, once, where there were any."""
+    before = _use()
+
+    def told() -> list[Section]:
+        pictures, lost = (after - earlier for after, earlier in zip(_use(), before, strict=True))
+        return [noted_masks(context, pictures, lost)] if pictures else []
+
+    return told
+
+
+def _use() -> tuple[int, int]:
+    counter = sys.modules.get("burnish.simulators.counter")  # imported by whoever has a simulator
+    use = counter.simulator_use() if counter is not None else None
+    return (0, 0) if use is None else (use.tracked_pictures, use.lost_tracks)
