@@ -7,10 +7,10 @@ sentence (`instruction`), what each pixel shows (`segments`, `labels`) and `succ
 makes masks of that, or of the picture alone.
 """
 
+import importlib
 from typing import Any, Literal
 
 import gymnasium
-import mujoco
 import numpy as np
 from gymnasium import spaces
 
@@ -29,9 +29,12 @@ from benchmarks.tabletop_scene import (
 )
 from burnish.masks import MaskConfig, MaskedObservation, mask_camera, read_instruction
 
+mujoco: Any = importlib.import_module("mujoco")  # it comes without types
 TASK = "benchmarks.tabletop_env:tabletop"
 REACH = 0.02
 """Metres that the hand moves in one decision at most."""
+BOUNDS = np.array([REACH, REACH, 1], np.float32)
+"""Of an action: the hand's move, and the grip."""
 GRASP = 0.025
 """Metres between the centres of the hand and of what it can take hold of."""
 ON_PAD, OFF_BY = 0.03, 0.06
@@ -45,7 +48,7 @@ CAMERA = "table"
 AXES = {"x": "1 0 0", "y": "0 1 0"}
 
 
-class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+class Tabletop(gymnasium.Env[Any, Any]):
     """One sentence an episode: `bring the red cube to the white pad`, or `clear the red cube off the white pad`.
 
     Args:
@@ -76,8 +79,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         hand = spaces.Box(-HALF, HALF, (2,), np.float32)
         self.observation_space = spaces.Dict({"hand": hand, CAMERA: picture})
-        bounds = np.array([REACH, REACH, 1], np.float32)
-        self.action_space = spaces.Box(-bounds, bounds, dtype=np.float32)
+        self.action_space = spaces.Box(-BOUNDS, BOUNDS, dtype=np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -89,7 +91,8 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         pads = SEEN_PADS if self.objects == "seen" else UNSEEN_PADS
         extra = [others[k] for k in random.permutation(len(others))[: self.distractors]]
         names = [own[k] for k in random.permutation(len(own))]
-        self.kind: Skill = self.skill or ("bring" if random.random() < 2 / 3 else "clear")
+        drawn: Skill = "bring" if random.random() < 2 / 3 else "clear"
+        self.kind: Skill = self.skill or drawn
         self.pads = [pads[k] for k in random.permutation(len(pads))]
         self.things = [*names, *extra]
         other: Skill = "clear" if self.kind == "bring" else "bring"
@@ -194,7 +197,7 @@ class Tabletop(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
                 break
         self.held: int | None = None
         self.pad_places = [pads[0].copy(), pads[1].copy()]
-        self._model = mujoco.MjModel.from_xml_string(_xml(self.things))  # type: ignore[attr-defined]
+        self._model = mujoco.MjModel.from_xml_string(_xml(self.things))
         self._data = mujoco.MjData(self._model)
         turns = random.uniform(-np.pi, np.pi, (count, 1))
         self._data.qpos[:] = np.concatenate([hand, np.concatenate([things, turns], axis=1).ravel()])

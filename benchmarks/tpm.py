@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
-from benchmarks.tabletop_env import CAMERA, SKILLS, TASK, Tabletop, words_picture
+from benchmarks.tabletop_env import BOUNDS, CAMERA, SKILLS, TASK, Tabletop, words_picture
 from benchmarks.tabletop_scene import HAND
 from benchmarks.tabletop_script import ScriptActor, wanted
 from burnish.cli import main as burnish
@@ -38,6 +39,7 @@ from burnish.recipes.runs import Resolved
 from burnish.recipes.tpm import CAMERAS, RECIPE, TPM
 from burnish.report.outcomes import read_outcomes
 from burnish.simulators.collect import CollectJob, collect
+from burnish.simulators.experts import RandomActor
 from burnish.simulators.settings import SimulatorConfig
 from burnish.simulators.tasks import resolve
 from burnish.storage import read_json, write_json
@@ -199,7 +201,7 @@ def _followed(table: Tabletop, config: MaskConfig, episodes: int) -> list[str]:
         for each in (masking, true):
             each.begin(view, info["instruction"])
         for _ in range(20):
-            shown, _, _, _, info = table.step(table.action_space.high * wanted(table))
+            shown, _, _, _, info = table.step(wanted(table) * BOUNDS)
             view = View(shown[CAMERA], info["segments"], info["labels"])
             before = time.process_time()
             found = masking.follow(view) > 0
@@ -212,7 +214,7 @@ def _followed(table: Tabletop, config: MaskConfig, episodes: int) -> list[str]:
 
 
 DEMONSTRATIONS, CLUMSY, RANDOM = 10, 100, 20
-"""Episodes of the refinement's data, of things of training: the script, the script with more noise, and random motion."""
+"""Episodes of the refinement's data, with things of training: the script, a clumsy one, and random motion."""
 
 
 def refine(args: argparse.Namespace) -> Iterator[str]:
@@ -243,6 +245,7 @@ REFINEMENT = {
     "ensemble-training.steps": 800,
     "classifier-training.steps": 800,
     "imagination.num-envs": 128,
+    "imagination.horizon": STEPS,
     "refine.iterations": 50,
     "refine.imagined-episodes": 128,
     "gate.worlds": 0,
@@ -269,7 +272,24 @@ def _mixed(path: Path, seed: int) -> None:
     write(path, collect(TASK, jobs, settings, frames_after_success=4, workers=0))
 
 
-PARTS = {"imitate": imitate, "probe": probe, "latency": latency, "refine": refine}
+def picture(args: argparse.Namespace) -> Iterator[str]:
+    """What is seen at four moments of an episode: the picture, the truth's masks and a tracker's, in OUT/table.png."""
+    table = Tabletop(objects="unseen", distractors=2, skill="bring", image_size=SIZE)
+    makers = [MaskConfig(provider=name, skills=tuple(SKILLS), also=HAND).make() for name in ("truth", "tracker")]
+    shown, info = table.reset(seed=3)
+    columns = []
+    for moment in range(13):
+        view = View(shown[CAMERA], info["segments"], info["labels"])
+        masks = [each.follow(view) if moment else each.begin(view, info["instruction"]) for each in makers]
+        if moment % 4 == 0:
+            columns.append(np.concatenate([shown[CAMERA], *masks]))
+        shown, _, _, _, info = table.step(wanted(table) * BOUNDS)
+    large = np.kron(np.concatenate(columns, axis=1), np.ones((4, 4, 1), np.uint8))
+    Image.fromarray(large).save(args.out / "table.png")
+    yield f"{args.out / 'table.png'}: {info['instruction']}"
+
+
+PARTS = {"picture": picture, "imitate": imitate, "probe": probe, "latency": latency, "refine": refine}
 
 
 def main() -> None:

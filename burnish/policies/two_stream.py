@@ -34,7 +34,7 @@ class TwoStreamPolicy(PicturePolicy):
         InputError: no channel is left for colours.
     """
 
-    config: TwoStreamPolicyConfig
+    config: TwoStreamPolicyConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def trunk(self, hidden: Sequence[int], output_dim: int) -> nn.Module:
         """Two streams of its own and an MLP."""

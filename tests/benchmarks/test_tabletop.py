@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from benchmarks.tabletop_env import CAMERA, TASK, VOCABULARY, Tabletop, tabletop, words_picture
+from benchmarks.tabletop_env import BOUNDS, CAMERA, TASK, VOCABULARY, Tabletop, tabletop, words_picture
 from benchmarks.tabletop_scene import HAND, SEEN, SEEN_PADS, UNSEEN, UNSEEN_PADS, Placed, draw
 from benchmarks.tabletop_script import wanted
 from burnish.masks import mask_camera, read_instruction
@@ -18,7 +18,7 @@ MASK = mask_camera(CAMERA)
 def play(env, steps=30):
     """Whether the script succeeds."""
     table = env.unwrapped
-    return any(env.step(table.action_space.high * wanted(table))[4]["success"] for _ in range(steps))
+    return any(env.step(BOUNDS * wanted(table))[4]["success"] for _ in range(steps))
 
 
 def test_what_is_drawn_is_where_it_lies():
@@ -60,7 +60,7 @@ def test_gripping_holds_one_thing_and_letting_go_leaves_it():
     env = Tabletop()
     env.reset(seed=0)
     while env.held is None:
-        env.step(env.action_space.high * wanted(env))
+        env.step(BOUNDS * wanted(env))
     offset, at = env.place(0) - env.hand, env.place(0)
     for _ in range(3):
         env.step(np.array([0.01, 0.0, 1.0]))
