@@ -213,7 +213,7 @@ def _followed(table: Tabletop, config: MaskConfig, episodes: int) -> list[str]:
     return [f"{1e3 * spent / len(overlaps):.2f}", told_overlaps, f"{lost} of {len(overlaps)}"]
 
 
-DEMONSTRATIONS, CLUMSY, RANDOM = 10, 100, 20
+DEMONSTRATIONS, CLUMSY, RANDOM = 40, 120, 15
 """Episodes of the refinement's data, with things of training: the script, a clumsy one, and random motion."""
 
 
@@ -240,13 +240,14 @@ def refine(args: argparse.Namespace) -> Iterator[str]:
 
 
 REFINEMENT = {
-    "pretraining.steps": 400,
-    "world-model-training.steps": 1500,
-    "ensemble-training.steps": 800,
-    "classifier-training.steps": 800,
+    "pretraining.steps": 800,
+    "world-model-training.steps": 1000,
+    "world-model-training.batch-size": 128,
+    "ensemble-training.steps": 500,
+    "classifier-training.steps": 600,
     "imagination.num-envs": 128,
     "imagination.horizon": STEPS,
-    "refine.iterations": 50,
+    "refine.iterations": 40,
     "refine.imagined-episodes": 128,
     "gate.worlds": 0,
     "evaluation.videos": 0,
@@ -263,8 +264,8 @@ def _mixed(path: Path, seed: int) -> None:
     jobs = [
         CollectJob("expert", ScriptActor, range(first, first + DEMONSTRATIONS), {"noise": NOISE}),
         *(
-            CollectJob("noisy_expert", ScriptActor, range(first + 1000 + k, first + 1000 + CLUMSY, 2), {"noise": noise})
-            for k, noise in enumerate((0.7, 1.2))
+            CollectJob("noisy_expert", ScriptActor, range(first + 1000 + k, first + 1000 + CLUMSY, 3), {"noise": noise})
+            for k, noise in enumerate((0.3, 0.5, 0.8))
         ),
         CollectJob("random", RandomActor, range(first + 5000, first + 5000 + RANDOM)),
     ]

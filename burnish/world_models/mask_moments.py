@@ -37,12 +37,10 @@ class MaskMoments(Component):
     """
 
     latent_dim = 4 * _ROLES
-    device_anchor: Tensor
 
     def __init__(self, config: MaskMomentsConfig) -> None:
         super().__init__()
         self.config, self.key = config, image_key(config.camera)
-        self.register_buffer("device_anchor", torch.zeros(()), persistent=False)
 
     @property
     def observation_shapes(self) -> dict[str, tuple[int, ...]]:
