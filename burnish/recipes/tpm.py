@@ -183,7 +183,7 @@ RECIPE = Recipe(
     system="TPM: masks of the things that a sentence names, two streams; refined where masks are imagined",
     paper="arXiv 2306.05716",
     needs="demonstrations with pictures, and masks or a sentence; frames, paper: a GPU",
-    status="works",
+    status="the two-stream policy works on things never seen; refined: no gain shown (benchmarks/results/tpm.md)",
     build=recipe,
     presets=PRESETS,
 )
