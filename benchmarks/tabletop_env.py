@@ -73,7 +73,8 @@ class Tabletop(gymnasium.Env[Any, Any]):
     ) -> None:
         if objects not in ("seen", "unseen") or skill not in (None, *SKILLS) or not 0 <= distractors <= 3:
             raise ValueError(f"found objects {objects}, skill {skill}, distractors {distractors}")
-        self.objects, self.distractors, self.skill, self.image_size = objects, distractors, skill, image_size
+        self.objects, self.distractors, self.image_size = objects, distractors, image_size
+        self.skill: Skill | None = skill
         self.said, self.judge = said, judge
         self.render_mode = "rgb_array"
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
@@ -92,7 +93,7 @@ class Tabletop(gymnasium.Env[Any, Any]):
         extra = [others[k] for k in random.permutation(len(others))[: self.distractors]]
         names = [own[k] for k in random.permutation(len(own))]
         drawn: Skill = "bring" if random.random() < 2 / 3 else "clear"
-        self.kind: Skill = self.skill or drawn
+        self.kind: Skill = drawn if self.skill is None else self.skill
         self.pads = [pads[k] for k in random.permutation(len(pads))]
         self.things = [*names, *extra]
         other: Skill = "clear" if self.kind == "bring" else "bring"
