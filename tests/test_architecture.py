@@ -14,6 +14,7 @@ ROOMS = (
     "networks",
     "training",
     "simulators",
+    "masks",
     "world_models",
     "rewards",
     "policies",
@@ -27,7 +28,8 @@ ROOMS = (
     "studio",
 )
 # No simulator here: refinement happens in imagination alone.
-UNSEEN = {room: {"simulators"} for room in ("world_models", "rewards", "policies", "imagination", "rl", "pipeline")}
+_IMAGINING = ("world_models", "rewards", "policies", "imagination", "rl", "pipeline")
+UNSEEN = {room: {"simulators", "masks"} for room in _IMAGINING}
 UNSEEN["networks"] = {"data"}
 ALLOWED = {room: set(ROOMS[:index]) - UNSEEN.get(room, set()) for index, room in enumerate(ROOMS)}
 ROOTS = ("errors", "lanes", "storage", "exit_codes", "config", "components", "flags")

@@ -98,6 +98,7 @@ EXAMPLES = {
     ),
     "InverseDynamics": lambda: world_models.InverseDynamics(DIM, ACTIONS, world_models.InverseDynamicsConfig((8,))),
     "LatentEnsemble": lambda: world_models.LatentEnsemble(rssm(), world_models.LatentEnsembleConfig(2, (8,))),
+    "MaskMoments": lambda: world_models.MaskMoments(world_models.MaskMomentsConfig("front", SIZE)),
     "ObservationHistory": lambda: history(frames=3, feature_frames=2),
     "OnFrames": lambda: world_models.OnFrames(on_pixels(), POOL),
     "PicturePolicy": lambda: policies.PicturePolicy(
@@ -132,6 +133,11 @@ EXAMPLES = {
     "SquashedPolicy": lambda: policies.SquashedPolicy(5, ACTIONS, policies.SquashedPolicyConfig(hidden=(8,), chunk=2)),
     "TanhPolicy": lambda: policies.TanhPolicy(5, ACTIONS, policies.TanhPolicyConfig(hidden=(8,), chunk=2)),
     "TransitionSpace": space,
+    "TwoStreamPolicy": lambda: policies.TwoStreamPolicy(
+        6 * SIZE**2,
+        ACTIONS,
+        policies.TwoStreamPolicyConfig(image_size=SIZE, widths=(8, 8), embedding=8, hidden=(8,), min_std=0.05),
+    ),
 }
 
 
@@ -173,7 +179,7 @@ def behaviour(component):
     if isinstance(component, Agent):
         component.begin(3)
         return torch.stack([component.act(STATES), component.act(STATES)])
-    if isinstance(component, world_models.Autoencoder):
+    if isinstance(component, world_models.Autoencoder | world_models.MaskMoments):
         return component.encode(PICTURES)
     if isinstance(component, world_models.InverseDynamics):
         return component(STATES[STATE], 2 * STATES[STATE])

@@ -24,6 +24,7 @@ from burnish.networks.resnet import ResNet, load_torchvision, resnet
 from burnish.networks.s5 import S5, S5Config
 from burnish.networks.trajectory import TrajectoryNetwork, TrajectoryNetworkConfig
 from burnish.networks.two_hot import SymlogTwoHot, symexp, symlog
+from burnish.networks.two_stream import TwoStreamNetwork
 from burnish.networks.unet import UNET_PRESETS, UNet, UNetConfig
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "SymlogTwoHot",
     "TrajectoryNetwork",
     "TrajectoryNetworkConfig",
+    "TwoStreamNetwork",
     "UNet",
     "UNetConfig",
     "Unrolled",

@@ -69,20 +69,24 @@ class _ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
-class PictureEncoder(nn.Module):
-    """A strided 5×5 convolution, then for each further width a strided 3×3 one and a residual block (as in IMPALA).
+def picture_stages(channels: int, widths: Sequence[int]) -> list[nn.Module]:
+    """A strided 5×5 convolution, then for each further width a strided 3×3 one and a residual block (as in IMPALA)."""
+    layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 5, stride=2, padding=2), nn.SiLU()]
+    for before, width in itertools.pairwise(widths):
+        layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), _ResidualBlock(width)]
+    return layers
 
-    Every stage halves the picture; what is left is flattened, so that places are kept, and mapped to the embedding.
+
+class PictureEncoder(nn.Module):
+    """`picture_stages`, each of which halves the picture; the rest is flattened, which keeps places, and mapped.
+
     Pictures are square, of at least 32 pixels, in [-1, 1].
     """
 
     def __init__(self, channels: int, image_size: int, widths: Sequence[int], embedding: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 5, stride=2, padding=2), nn.SiLU()]
-        side = -(-image_size // 2)
-        for before, width in itertools.pairwise(widths):
-            layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), _ResidualBlock(width)]
-            side = -(-side // 2)
+        layers = picture_stages(channels, widths)
+        side = -(-image_size // 2 ** len(widths))
         self.body = nn.Sequential(*layers, group_norm(widths[-1]), nn.SiLU(), nn.Flatten())
         self.output = nn.Sequential(nn.Linear(widths[-1] * side**2, embedding), nn.LayerNorm(embedding), nn.SiLU())
 

@@ -65,6 +65,13 @@ def actions_section(scaling: ActionScaling, dataset: Dataset) -> Section:
     return Section("work", "What was done", 30, (said,), (warning,) if spikes else (), tables=(table,))
 
 
+def masks_section(stage: str, pictures: int, lost: int) -> Section:
+    """How often a thing that a sentence names was lost while it was followed."""
+    followed = f"Named things were followed through {count(pictures)} pictures ({readable(stage)})"
+    said = f"{followed} and lost {count(lost)} times."
+    return Section("work", "What was done", 30, (said,))
+
+
 def mean_returns(sources: Sequence[str], returns: Sequence[float]) -> dict[str, float]:
     """The mean return of each source, for the stage's facts ("returns")."""
     found: dict[str, list[float]] = {}

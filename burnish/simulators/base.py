@@ -13,7 +13,7 @@ from burnish.data.dataset import Dataset
 from burnish.data.episodes import STATE
 from burnish.data.scaling import ActionScaling
 from burnish.errors import InputError
-from burnish.simulators.counter import count_control_step, count_reset
+from burnish.simulators.counter import count_control_step, count_reset, count_tracking
 from burnish.simulators.settings import SimulatorConfig
 
 __all__ = ["STATE", "ControlStep", "Expert", "Observation", "Painter", "Renderer", "SimulatorEnv", "Suite", "TaskSpec"]
@@ -190,6 +190,7 @@ class SimulatorEnv(ABC):
         while True:
             result = self._control_step(action)
             count_control_step()
+            count_tracking(result.info)
             steps, reward = steps + 1, reward + result.reward
             first_success = result.success and not self._had_success
             self._had_success = self._had_success or result.success

@@ -19,6 +19,8 @@ from burnish.policies import (
     SquashedPolicyConfig,
     TanhPolicy,
     TanhPolicyConfig,
+    TwoStreamPolicy,
+    TwoStreamPolicyConfig,
     load_agent,
 )
 from burnish.policies.given import AroundPolicy, ChainPolicy, FeatureView, GivenConfig
@@ -55,6 +57,11 @@ FAMILIES = {
         PIXELS,
         ACTIONS,
         PicturePolicyConfig(chunk=CHUNK, image_size=32, widths=(8, 8), embedding=16, hidden=(16,), shift=2),
+    ),
+    "two_stream": lambda: TwoStreamPolicy(
+        2 * PIXELS,
+        ACTIONS,
+        TwoStreamPolicyConfig(chunk=CHUNK, image_size=32, widths=(8, 8), embedding=16, hidden=(16,), shift=2),
     ),
 }
 

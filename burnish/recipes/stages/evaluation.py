@@ -28,7 +28,7 @@ from burnish.pipeline import StageContext
 from burnish.policies import Agent
 from burnish.recipes import base
 from burnish.recipes.stages.imagining import imagined
-from burnish.recipes.stages.recording import Real
+from burnish.recipes.stages.recording import Real, tracked
 from burnish.recipes.stages.refining import inside, simulator_steps
 from burnish.report.compose import read_rows
 from burnish.report.outcomes import Outcomes, Played, return_summary, save_outcomes, success_count
@@ -87,7 +87,7 @@ def evaluate(
         real: the simulator; None where there is none.
         policies: the folders of the pretrained and the refined one, by name.
     """
-    before = simulator_steps()
+    before, counted = simulator_steps(), tracked(context)
     frozen_models, folder, held_out = imagined(models), context.folder, shown.data[1]
     world = frozen_models.world_model
     outer = world if shown.encoder is None else Encoded(frozen(shown.encoder), world).eval()
@@ -112,7 +112,7 @@ def evaluate(
     else:
         context.record("skipped", {"evaluation": NO_SIMULATOR})
         sections.append(videos_section([], "Videos show the simulator, which was not used."))
-    save_sections(folder, sections)
+    save_sections(folder, [*sections, *counted()])
     context.record("role", "evaluation")
     context.record("simulator_steps", simulator_steps() - before)
 

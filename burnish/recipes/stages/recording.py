@@ -1,6 +1,7 @@
 """Stages that record episodes in the simulator; the only ones before the evaluation that touch it."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from burnish.data import Dataset, Recording
 from burnish.pipeline import StageContext
 from burnish.report.section import Section, save_sections
-from burnish.report.sections_run import data_section, mean_returns
+from burnish.report.sections_run import data_section, masks_section, mean_returns
 from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
 
@@ -76,3 +77,27 @@ def noted(
     section = data_section(sources, lengths, success if any(success) else None, returns if known else None)
     save_sections(context.folder, [section, *more])
     return recording
+
+
+def noted_masks(context: StageContext, pictures: int, lost: int) -> Section:
+    """Count for the report how often a named thing was lost, and say it in words."""
+    context.record("lost_tracks", lost)
+    context.record("tracked_pictures", pictures)
+    return masks_section(context.name, pictures, lost)
+
+
+def tracked(context: StageContext) -> Callable[[], list[Section]]:
+    """Begin to count what trackers lose in the simulator; what is returned tells it, once, where there were any."""
+    before = _use()
+
+    def told() -> list[Section]:
+        pictures, lost = (after - earlier for after, earlier in zip(_use(), before, strict=True))
+        return [noted_masks(context, pictures, lost)] if pictures else []
+
+    return told
+
+
+def _use() -> tuple[int, int]:
+    counter = sys.modules.get("burnish.simulators.counter")  # imported by whoever has a simulator
+    use = counter.simulator_use() if counter is not None else None
+    return (0, 0) if use is None else (use.tracked_pictures, use.lost_tracks)
