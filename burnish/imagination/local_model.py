@@ -1,9 +1,9 @@
-"""What gradients come from: a small differentiable model of another world model's features, and of what they earn."""
+"""What gradients come from: a small differentiable model of another world model's features, of rewards, and of ends."""
 
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from burnish.components import Component
@@ -15,7 +15,7 @@ from burnish.world_models.base import State
 
 
 class LocalModel(Component):
-    """Dynamics L and a reward r̂(x, a, x'), both of features x that another model, G, makes.
+    """Dynamics L, a reward r̂(x, a, x') and a chance of an end p̂(x, a, x'), of features x that another model, G, makes.
 
     Any differentiable world model whose observations are those features can be the dynamics: an MLP with a GRU
     (`LocalDynamics`), a latent model (`RSSM`). Its state follows G: of each tensor the value is what L makes of G's
@@ -54,15 +54,23 @@ class LocalModel(Component):
         )
         return swap(self.dynamics.decode(imagined)[STATE], following), state
 
-    def earned(
+    def judged(
         self,
         features: Float[Tensor, "B F"],
         action: Float[Tensor, "B A"],
         following: Float[Tensor, "B F"],
         reward: Float[Tensor, " B"],
-    ) -> Float[Tensor, " B"]:
-        """What was really earned, with the gradient of r̂."""
-        return swap(self.reward(features, action, following)[0], reward)
+        terminated: Bool[Tensor, " B"],
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+        """What was really earned, and 1 where the episode goes on, 0 where it ended; with the gradients of r̂ and 1 - p̂.
+
+        Where the head learns no ends (`termination_weight` 0), none has a gradient.
+        """
+        earned, chance = self.reward(features, action, following)
+        goes_on = (~terminated).to(reward.dtype)
+        if self.reward.config.termination_weight > 0:
+            goes_on = swap(1 - chance, goes_on)
+        return swap(earned, reward), goes_on
 
 
 def _swapped(imagined: Tensor, seen: Tensor) -> Tensor:

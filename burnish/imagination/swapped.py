@@ -21,7 +21,10 @@ class SwappedEnv(VectorEnv):
         x_{t+1} = swap(L(x_t, a_t), x')        r_t = swap(r̂(x_t, a_t, x_{t+1}), r)
 
     Where an episode ends, the next observation is that of the restart, to which no gradient leads, and the local
-    model's memory begins anew; `info["final_obs"]` is what the step led to, with its gradient. Nothing here trains.
+    model's memory begins anew; `info["final_obs"]` is what the step led to, with its gradient, and `info["goes_on"]` is
+    0 where the episode ended by itself and 1 elsewhere, with the gradient of the chance that the local model sees for
+    that (beyond the paper, which has no such gradient: then nothing keeps a policy from where episodes are halted).
+    Nothing here trains.
 
     `env` is any `gymnasium.vector.VectorEnv` of tensors that restarts in the same step: an `ImaginedEnv`, or a
     simulator. Where actions need no gradient, none is kept.
@@ -80,10 +83,10 @@ class SwappedEnv(VectorEnv):
             true = torch.where(done.unsqueeze(-1), info["final_obs"], following)
             flat = actions.flatten(1).clamp(-1, 1)
             led_to, state = self.local.follow(self._state, flat, true, self.generator)
-            reward = self.local.earned(self._features, flat, led_to, reward)
+            reward, goes_on = self.local.judged(self._features, flat, led_to, reward, terminated)
             self._state = state.where(done, self.local.begin(following))
             self._features = torch.where(done.unsqueeze(-1), following, led_to)
-        return self._features, reward, terminated, truncated, info | {"final_obs": led_to}
+        return self._features, reward, terminated, truncated, info | {"final_obs": led_to, "goes_on": goes_on}
 
     def detach(self) -> None:
         """Let no gradient flow back beyond this moment."""

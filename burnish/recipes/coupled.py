@@ -7,14 +7,15 @@ model would have to be trusted to predict. After each update the local model lea
 the global one, so that it is right where it is needed.
 
 The policy's learner is SAPO: the return of H decisions, entropy, and a target critic's value of where they lead, all
-differentiated at once; episodes that end within the H are worth nothing more, or the critic's value where they were cut,
-and nothing leaks over their ends. Rewards are learned on both sides: the global one gives values, the local gradients.
+differentiated at once. An episode that ends within the H is worth nothing more, or the critic's value where it was cut,
+and nothing leaks over its end. Rewards are learned on both sides: the global one gives values, the local one gradients.
 
 Where the paper is silent or this differs:
 - The paper's global models are of pixels (DIAMOND, DreamerV4), its local model is a latent one of encoded frames. Here
   the global model is our diffusion on states, and the local one an MLP with a GRU as in DMO (arXiv 2509.00215), or a
   latent model (`--config.local-model rssm`); both observe the global model's features, and the policy reads these.
 - DMO's reward head is two-hot on (x, a); here it is the small ensemble that our learned rewards are, on (x, a, x').
+- Ends have a gradient, too, that of a learned chance: where imagination halts, a policy is to be kept from going.
 - The paper learns from random; here the policy begins at a clone and the critics learn alone for the first updates.
 - Beyond the paper, imagination is pessimistic as in our World4RL, and a trust gate decides.
 """
@@ -22,6 +23,7 @@ Where the paper is silent or this differs:
 from dataclasses import dataclass, replace
 
 from burnish.config import within
+from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig
@@ -62,7 +64,8 @@ class Coupled(RecipeConfig):
     world_model_training: TrainingConfig = TrainingConfig(steps=3000, batch_size=256, learning_rate=2e-3)
     local_model: LocalDynamicsConfig | RSSMConfig = LocalDynamicsConfig()
     """The local model, L."""
-    local_reward: RewardHeadConfig = RewardHeadConfig(termination_weight=0.0, imagined_share=0.0)
+    local_reward: RewardHeadConfig = RewardHeadConfig(imagined_share=0.0)
+    """`termination_weight 0`: ends have no gradient, as published."""
     local_training: TrainingConfig = TrainingConfig(steps=1500, batch_size=64, ema_decay=None)
     """Of the local model and its reward before refinement, on the recorded data."""
     local_length: int = within(16, 2)
@@ -83,6 +86,13 @@ class Coupled(RecipeConfig):
 
     def __post_init__(self) -> None:
         self.imagination.pessimism.check((DisagreementEnsemble.name, DataSupport.name))
+        # Each decision leaves a frame, and all but the last may be followed by one of a restart.
+        most = 2 * self.learner.policy.rollout_steps * self.imagination.num_envs
+        if self.learner.capacity < most:
+            raise InputError(
+                f"learner.capacity is {self.learner.capacity}, expected at least {most}: so many frames may one rollout "
+                "of learner.policy.rollout_steps in imagination.num_envs have"
+            )
 
 
 def recipe(c: Coupled, run: RunSpec) -> Plan:

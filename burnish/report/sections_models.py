@@ -267,8 +267,8 @@ def gradient_section(found: Mapping[str, Mapping[str, Mapping[str, float | None]
         ("local model", "decisions", "mean cosine", "lower quartile", "upper quartile", "length ratio", "starts"), rows
     )
     words = (
-        "Refinement takes values from the world model and gradients from a small local model. Here the gradient of the "
-        "critic's value, with respect to the decisions that led to it, is compared with finite differences of the world "
-        "model under the same random numbers: a cosine of 1 is the same direction, 0 is none."
+        "Refinement takes values from the world model and gradients from a small local model. Here the gradient of "
+        "the critic's value, with respect to the decisions that led to it, is compared with finite differences of the "
+        "world model under the same random numbers: a cosine of 1 is the same direction, 0 is none."
     )
     return Section("gradients", "Gradients of the local model", 45, (words,), tables=(table,))

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from burnish.policies import Policy
 
+_TOLD = ("success", "halted", "goes_on")
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -27,6 +29,8 @@ class Rollout:
     """None where nothing says what success is."""
     halted: Tensor | None = None
     """Ended because imagination was not to be trusted; None where nothing halts."""
+    goes_on: Tensor | None = None
+    """1 - `terminated` with a gradient, where the environment tells one."""
     action: Tensor | None = None
     """(T, N, T_a · A): what was executed; kept by differentiable rollouts."""
     gradients: "GradientsAlong | None" = None
@@ -131,7 +135,7 @@ class EnvExperience:
                     "terminated": terminated,
                     "truncated": truncated,
                     "next_features": torch.where(info["_final_obs"].unsqueeze(-1), info["final_obs"], following),
-                    **{name: info[name] for name in ("success", "halted") if info.get(name) is not None},
+                    **{name: info[name] for name in _TOLD if info.get(name) is not None},
                     **executed,
                 }
             )

@@ -21,7 +21,7 @@ class _Nothing:
 
 
 class SequenceReplay:
-    """The newest `capacity` frames: features, the decision that led to each, and what it earned.
+    """The newest `capacity` frames: features, the decision that led to each, and what came of it.
 
     A rollout adds one environment's frames after another's. A frame that begins is one to which nothing led: the first
     of an environment's part, and that of a restart.
@@ -37,6 +37,7 @@ class SequenceReplay:
             "features": torch.zeros(capacity, feature_dim, device=device),
             "action": torch.zeros(capacity, action_dim, device=device),
             "reward": torch.zeros(capacity, device=device),
+            "terminated": torch.zeros(capacity, dtype=torch.bool, device=device),
             "begins": torch.ones(capacity, dtype=torch.bool, device=device),
         }
 
@@ -79,7 +80,7 @@ class SequenceReplay:
             rows["action"][after],
             rows["features"][after],
             rows["reward"][after],
-            torch.zeros_like(rows["begins"][after]),
+            rows["terminated"][after],
         )
 
     def _at(self, number: Tensor) -> Tensor:
@@ -118,6 +119,7 @@ def frames_of(rollout: Rollout) -> dict[str, Tensor]:
         "features": torch.cat([rollout.features[:1], features]),
         "action": torch.cat([torch.zeros_like(action[:1]), _apart(action, torch.zeros_like(action))]),
         "reward": torch.cat([nothing[:1], _apart(rollout.reward, nothing)]),
+        "terminated": torch.cat([ended[:1] & False, _apart(rollout.terminated, ended & False)]),
         "begins": torch.cat([torch.ones_like(ended[:1]), _apart(torch.zeros_like(ended), torch.ones_like(ended))]),
     }
     chosen = torch.cat([torch.ones_like(ended[:1]), there]).t().flatten()

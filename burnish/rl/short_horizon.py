@@ -44,10 +44,11 @@ class ShortHorizonConfig:
     """Their mean gives gradients, their least value targets (SAPO: 2; SHAC: 1)."""
     slow_rate: float = within(0.8, 0, 1, open_low=True)
     """Share of the critics that the target critics take over after an update (0.8, "alpha 0.2")."""
-    entropy: float = within(0.005, 0)
-    """α at the beginning: what one nat of entropy of a decision is worth; 0: nothing, throughout."""
+    entropy: float = within(0.001, 0)
+    """α at the beginning: what one nat of entropy above the target is worth in a decision; 0: nothing, throughout."""
     target_entropy: float = within(-0.5)
-    """For each number of a decision; α is learned such that the policy has it (SAPO)."""
+    """For each number of a decision; α is learned such that the policy has it (SAPO). As only what differs from it
+    counts, a policy that has it gains nothing by ending an episode early, or late."""
     policy_learning_rate: float = within(3e-4, 0, open_low=True)
     """(2e-3, falling)"""
     value_learning_rate: float = within(1e-3, 0, open_low=True)
@@ -135,21 +136,27 @@ class ShortHorizon:
         return torch.stack([critic(features).squeeze(-1) for critic in self.slow])
 
     def _policy_loss(self, rollout: Rollout) -> Tensor:
-        """- 1/(H·N) Σ over environments of [Σ γ^t (r_t - α ln π_t) + γ^H V(x_H)].
+        """- 1/(H·N) Σ over environments of [Σ γ^t (r_t - α (ln π_t + target)) + γ^H V(x_H)].
 
         Where an episode ends within the rollout the discount begins anew. One that terminated is worth nothing more;
-        one that was cut, by its time limit or by the rollout's end, is worth V of what its last step led to.
+        one that was cut, by its time limit or by the rollout's end, is worth V of what its last step led to. Where the
+        experience tells how the chance of an end depends on decisions (`goes_on`), what follows counts times that.
         """
         gamma, steps = self.config.gamma, len(rollout.reward)
-        earned = rollout.reward - self.alpha * rollout.log_prob.sum(-1)
-        further = self.value(rollout.next_features)
+        earned, further = self._earned(rollout), self.value(rollout.next_features)
+        goes_on = (~rollout.terminated).to(earned.dtype) if rollout.goes_on is None else rollout.goes_on
         discount, total = torch.ones_like(earned[0]), torch.zeros_like(earned[0])
         for t in range(steps):
             ended = rollout.terminated[t] | rollout.truncated[t]
-            cut = ~rollout.terminated[t] & (ended if t < steps - 1 else torch.ones_like(ended))
-            total = total + discount * (earned[t] + torch.where(cut, gamma * further[t], 0.0))
-            discount = torch.where(ended, 1.0, gamma * discount)
+            later = gamma * discount * goes_on[t]
+            stops = ended if t < steps - 1 else torch.ones_like(ended)
+            total = total + discount * earned[t] + torch.where(stops, later * further[t], 0.0)
+            discount = torch.where(ended, 1.0, later)
         return -total.mean() / steps
+
+    def _earned(self, rollout: Rollout) -> Float[Tensor, "T N"]:
+        """Reward, and α for each nat of entropy above its target."""
+        return rollout.reward - self.alpha * (rollout.log_prob.sum(-1) + self.target_entropy)
 
     def _policy_step(self, rollout: Rollout) -> dict[str, Tensor]:
         config, parameters = self.config, [p for p in self.policy.parameters() if p.requires_grad]
@@ -192,7 +199,7 @@ class ShortHorizon:
         """λ-returns with entropy, by the target critics' least value."""
         c = self.config
         least = self._each(rollout.features).amin(0), self._each(rollout.next_features).amin(0)
-        earned = rollout.reward - self.alpha * rollout.log_prob.sum(-1)
+        earned = self._earned(rollout)
         ends = rollout.terminated, rollout.truncated
         return generalised_advantages(earned, *least, *ends, c.gamma, c.lam) + least[0]
 
