@@ -13,7 +13,7 @@ and nothing leaks over its end. Rewards are learned on both sides: the global on
 Where the paper is silent or this differs:
 - The paper's global models are of pixels (DIAMOND, DreamerV4), its local model is a latent one of encoded frames. Here
   the global model is our diffusion on states, and the local one an MLP with a GRU as in DMO (arXiv 2509.00215), or a
-  latent model (`--config.local-model rssm`); both observe the global model's features, and the policy reads these.
+  latent model (preset `rssm`); both observe the global model's features, and the policy reads these.
 - DMO's reward head is two-hot on (x, a); here it is the small ensemble that our learned rewards are, on (x, a, x').
 - Ends have a gradient, too, that of a learned chance: where imagination halts, a policy is to be kept from going.
 - The paper learns from random; here the policy begins at a clone and the critics learn alone for the first updates.

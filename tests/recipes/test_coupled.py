@@ -106,10 +106,9 @@ def test_a_killed_stage_ends_with_the_same_bits(run, data, tmp_path, monkeypatch
 
 
 def test_a_latent_local_model(data, tmp_path):
-    """`--config.local-model` of another family, and a Gaussian policy."""
-    more = ["config.local-model:rssm-config", "--config.local-model.deterministic", "16"]
-    more += ["--config.local-model.hidden", "16", "config.policy:gaussian-policy-config"]
-    assert main(command(data, tmp_path / "run", "--config.gate.worlds", "0", *more)) == 0
+    """The preset `rssm`, with small sizes."""
+    more = ["--preset", "rssm", "--config.local-model.deterministic", "16", "--config.local-model.hidden", "16"]
+    assert main(command(data, tmp_path / "run", *more, "--config.gate.worlds", "0")) == 0
     assert isinstance(load(tmp_path / "run/refined" / REFRESHED, LocalModel).dynamics, RSSM)
 
 

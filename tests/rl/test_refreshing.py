@@ -34,7 +34,7 @@ def parts(family="mlp", **changes):
 
 @pytest.mark.parametrize("family", ["mlp", "rssm"])
 def test_it_solves_a_world_that_gives_no_gradients(family):
-    """The local models know nothing at first; after thirty updates of 128 imagined steps the policy is near the goal."""
+    """The local models know nothing at first; after thirty updates of 128 steps the policy is near the goal."""
     learner, generator = parts(family, steps=4, first_steps=60), torch.Generator().manual_seed(0)
     experience = learner.experience(environment(), 0)
     before, rows = score(learner.policy), []
