@@ -90,8 +90,8 @@ class Coupled(RecipeConfig):
         most = 2 * self.learner.policy.rollout_steps * self.imagination.num_envs
         if self.learner.capacity < most:
             raise InputError(
-                f"learner.capacity is {self.learner.capacity}, expected at least {most}: so many frames may one rollout "
-                "of learner.policy.rollout_steps in imagination.num_envs have"
+                f"learner.capacity is {self.learner.capacity}, expected at least {most}: so many frames one rollout may "
+                "have, of learner.policy.rollout_steps in imagination.num_envs"
             )
 
 

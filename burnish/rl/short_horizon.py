@@ -44,11 +44,14 @@ class ShortHorizonConfig:
     """Their mean gives gradients, their least value targets (SAPO: 2; SHAC: 1)."""
     slow_rate: float = within(0.8, 0, 1, open_low=True)
     """Share of the critics that the target critics take over after an update (0.8, "alpha 0.2")."""
-    entropy: float = within(0.001, 0)
+    entropy: float = within(1e-4, 0)
     """α at the beginning: what one nat of entropy above the target is worth in a decision; 0: nothing, throughout."""
     target_entropy: float = within(-0.5)
     """For each number of a decision; α is learned such that the policy has it (SAPO). As only what differs from it
     counts, a policy that has it gains nothing by ending an episode early, or late."""
+    entropy_learning_rate: float = within(0.05, 0)
+    """Of ln α. There are hundreds of updates here, not 10⁵: at the policy's own rate α would hardly move, and where
+    rewards are rare a nat of entropy is soon worth more than they are."""
     policy_learning_rate: float = within(3e-4, 0, open_low=True)
     """(2e-3, falling)"""
     value_learning_rate: float = within(1e-3, 0, open_low=True)
@@ -93,7 +96,7 @@ class ShortHorizon:
             for parameters, rate in (
                 ([p for p in policy.parameters() if p.requires_grad], config.policy_learning_rate),
                 (self.critics.parameters(), config.value_learning_rate),
-                ([self.log_alpha], config.policy_learning_rate),
+                ([self.log_alpha], config.entropy_learning_rate),
             )
         )
 
@@ -190,7 +193,7 @@ class ShortHorizon:
         where = "" if rollout.gradients is None else f"; {rollout.gradients.where()}"
         raise RunError(
             f"the policy's gradient has exploded in {self.left_out_in_a_row} updates in a row: its norm is {norm:.3g}, "
-            f"expected at most {self.config.largest_gradient:g}{where}; fewer --config.learner.….rollout-steps are "
+            f"expected at most {self.config.largest_gradient:g}{where}; fewer rollout_steps of the learner are "
             "fewer Jacobians to multiply, and a model that is trained longer has smaller ones"
         )
 

@@ -96,7 +96,7 @@ def test_the_weight_of_entropy_follows_its_target():
         env = make_env(num_envs=8, horizon=3, starts=start_states([0.0, 0.3], share=0.5), reward=Near())
         found.update(DifferentiableExperience(env, 0), torch.Generator().manual_seed(0))
         assert (found.alpha > 0.1) == grows
-        assert found.alpha.item() == pytest.approx(0.1 * math.exp(3e-3 if grows else -3e-3), rel=1e-3)
+        assert found.alpha.item() == pytest.approx(0.1 * math.exp(0.05 if grows else -0.05), rel=1e-3)
 
 
 class Near:
