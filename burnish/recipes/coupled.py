@@ -80,7 +80,7 @@ class Coupled(RecipeConfig):
     classifier: ClassifierConfig = ClassifierConfig()
     classifier_training: TrainingConfig = TrainingConfig(steps=2500, batch_size=256, ema_decay=None, weight_decay=1e-3)
     """Of the success classifier, or of a learned reward: the global side's."""
-    imagination: ImaginationConfig = ImaginationConfig(num_envs=64)
+    imagination: ImaginationConfig = ImaginationConfig(num_envs=128)
     learner: RefreshingConfig = RefreshingConfig()
     refine: RefineConfig = RefineConfig(iterations=200, evaluate_every=20, margin=0.02, average=0.9, patience=4)
 
@@ -90,8 +90,8 @@ class Coupled(RecipeConfig):
         most = 2 * self.learner.policy.rollout_steps * self.imagination.num_envs
         if self.learner.capacity < most:
             raise InputError(
-                f"learner.capacity is {self.learner.capacity}, expected at least {most}: so many frames one rollout may "
-                "have, of learner.policy.rollout_steps in imagination.num_envs"
+                f"learner.capacity is {self.learner.capacity}, expected at least {most}: so many frames may come of "
+                "one rollout of learner.policy.rollout_steps in imagination.num_envs"
             )
 
 

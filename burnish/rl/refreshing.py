@@ -23,7 +23,7 @@ class RefreshingConfig:
     """The learner, and how its local model follows it; numbers in brackets are DMO's."""
 
     policy: ShortHorizonConfig = ShortHorizonConfig()
-    steps: int = within(16, 0)
+    steps: int = within(8, 0)
     """Gradient steps of the local model after each update (128; 32 for a quadruped); 0: it stays as it is."""
     first_steps: int = within(100, 0)
     """The same after the first update (1000)."""

@@ -36,10 +36,13 @@ class ShortHorizonConfig:
     """Of the critics' targets."""
     critic_warmup: int = within(10, 0)
     """Updates at the beginning in which only the critics learn (none)."""
-    critic_iterations: int = within(16, 1)
-    """Passes of the critics over one rollout (16)."""
+    critic_iterations: int = within(8, 1)
+    """Passes of the critics after each rollout (16)."""
     critic_batches: int = within(4, 1)
-    """Minibatches of one pass (4)."""
+    """Gradient steps of one pass, each on as large a share of a rollout (4)."""
+    critic_rollouts: int = within(4, 1)
+    """The newest ones, from which the critics' minibatches are drawn (1). A policy follows the slope of its critic, and
+    a critic that has seen one rollout slopes anyhow where that did not go."""
     critics: int = within(2, 1)
     """Their mean gives gradients, their least value targets (SAPO: 2; SHAC: 1)."""
     slow_rate: float = within(0.8, 0, 1, open_low=True)
@@ -52,8 +55,8 @@ class ShortHorizonConfig:
     entropy_learning_rate: float = within(0.05, 0)
     """Of ln α. There are hundreds of updates here, not 10⁵: at the policy's own rate α would hardly move, and where
     rewards are rare a nat of entropy is soon worth more than they are."""
-    policy_learning_rate: float = within(3e-4, 0, open_low=True)
-    """(2e-3, falling)"""
+    policy_learning_rate: float = within(1e-4, 0, open_low=True)
+    """(2e-3, falling) Adam's steps have this size however small the gradient is; a clone is soon walked away from."""
     value_learning_rate: float = within(1e-3, 0, open_low=True)
     betas: tuple[float, float] = within((0.7, 0.95), 0, 1)
     """Of Adam."""
@@ -85,6 +88,7 @@ class ShortHorizon:
             )
         self.config, self.processes, self.policy, self.updates = config, processes, policy, 0
         self.left_out, self.left_out_in_a_row = 0, 0
+        self.remembered: list[dict[str, Tensor]] = []
         policy.begin_refinement()
         device = next(policy.parameters()).device
         self.critics = nn.ModuleList(policy.trunk(config.critic_hidden, 1) for _ in range(config.critics)).to(device)
@@ -116,11 +120,11 @@ class ShortHorizon:
     def learn(self, rollout: Rollout, generator: torch.Generator) -> dict[str, float]:
         """One update; RunError where the policy's gradient has exploded too often in a row."""
         self.updates += 1
-        returns = self._returns(rollout)
+        returns = self._returns(self._columns(rollout))
         metrics = {"return": returns.mean(), "entropy": -rollout.log_prob.detach().sum(-1).mean()}
         if self.updates > self.config.critic_warmup:
             metrics |= self._policy_step(rollout)
-        metrics["loss/value"] = self._value_steps(rollout, returns, generator)
+        metrics["loss/value"] = self._value_steps(rollout, generator)
         # The one host synchronisation of an update, but for that of a step that may be left out.
         numbers = torch.stack([value.detach().float() for value in metrics.values()]).tolist()
         found = dict(zip(metrics, numbers, strict=True)) | {"gradient/left_out": float(self.left_out)}
@@ -128,8 +132,9 @@ class ShortHorizon:
 
     def loss(self, rollout: Rollout, generator: torch.Generator) -> Tensor:
         """The policy's and the critics' loss on a rollout."""
-        columns = rollout.features.detach().flatten(0, 1), self._returns(rollout).flatten()
-        return self._policy_loss(rollout) + self._value_loss(*columns)
+        returns = self._returns(self._columns(rollout))
+        values = self._value_loss(rollout.features.detach().flatten(0, 1), returns.flatten())
+        return self._policy_loss(rollout) + values
 
     def value(self, features: Float[Tensor, "*batch F"]) -> Float[Tensor, " *batch"]:
         """The target critics' mean, through which gradients flow to the features."""
@@ -198,34 +203,43 @@ class ShortHorizon:
         )
 
     @torch.no_grad()
-    def _returns(self, rollout: Rollout) -> Float[Tensor, "T N"]:
+    def _columns(self, rollout: Rollout) -> dict[str, Tensor]:
+        """What the critics learn from, without gradients: (T, N, …)."""
+        kept = {name: getattr(rollout, name).detach() for name in ("features", "next_features")}
+        ends = {name: getattr(rollout, name) for name in ("terminated", "truncated")}
+        return {**kept, **ends, "earned": self._earned(rollout)}
+
+    @torch.no_grad()
+    def _returns(self, columns: dict[str, Tensor]) -> Float[Tensor, "T N"]:
         """λ-returns with entropy, by the target critics' least value."""
         c = self.config
-        least = self._each(rollout.features).amin(0), self._each(rollout.next_features).amin(0)
-        earned = self._earned(rollout)
-        ends = rollout.terminated, rollout.truncated
-        return generalised_advantages(earned, *least, *ends, c.gamma, c.lam) + least[0]
+        least = [self._each(columns[name]).amin(0) for name in ("features", "next_features")]
+        ends = columns["terminated"], columns["truncated"]
+        return generalised_advantages(columns["earned"], *least, *ends, c.gamma, c.lam) + least[0]
 
     def _value_loss(self, features: Tensor, returns: Tensor) -> Tensor:
         errors = [(critic(features).squeeze(-1) - returns).square().mean() for critic in self.critics]
         return torch.stack(errors).mean()
 
-    def _value_steps(self, rollout: Rollout, returns: Tensor, generator: torch.Generator) -> Tensor:
-        """All passes over the rollout; the mean loss of the last one."""
-        features, returns = rollout.features.detach().flatten(0, 1), returns.flatten()
+    def _value_steps(self, rollout: Rollout, generator: torch.Generator) -> Tensor:
+        """All passes over what is remembered; the mean loss of the last one."""
+        new = {name: self.processes.gather(rows.transpose(0, 1)) for name, rows in self._columns(rollout).items()}
+        self.remembered = [*self.remembered, new][-self.config.critic_rollouts :]
+        columns = {name: torch.cat([each[name] for each in self.remembered]).transpose(0, 1) for name in new}
+        features, returns = columns["features"].flatten(0, 1), self._returns(columns).flatten()
+        size = max(1, rollout.reward.numel() // self.config.critic_batches)
         total = torch.zeros_like(returns[0])
         for _ in range(self.config.critic_iterations):
-            batches = torch.randperm(len(returns), generator=generator, device=returns.device)
-            batches = batches.chunk(self.config.critic_batches)
             total = torch.zeros_like(total)
-            for index in batches:
+            for _ in range(self.config.critic_batches):
+                index = torch.randint(len(returns), (size,), generator=generator, device=returns.device)
                 loss = self._value_loss(features[index], returns[index])
                 self.value_optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 self.processes.average_gradients(self.critics.parameters())
                 nn.utils.clip_grad_norm_(self.critics.parameters(), self.config.gradient_clip)
                 self.value_optimizer.step()
-                total = total + loss.detach() / len(batches)
+                total = total + loss.detach() / self.config.critic_batches
         follow(self.slow, self.critics, self.config.slow_rate)
         return total
 
@@ -233,7 +247,8 @@ class ShortHorizon:
         """Everything a resumed refinement needs from here."""
         counts = {name: getattr(self, name) for name in ("updates", "left_out", "left_out_in_a_row")}
         parts = {name: getattr(self, name).state_dict() for name in _PARTS}
-        return {**counts, "log_alpha": self.log_alpha.detach().clone(), **parts}
+        own = {"log_alpha": self.log_alpha.detach().clone(), "remembered": self.remembered}
+        return {**counts, **own, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
@@ -241,5 +256,7 @@ class ShortHorizon:
             setattr(self, name, int(state[name]))
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
+        device = self.log_alpha.device
+        self.remembered = [{name: rows.to(device) for name, rows in each.items()} for each in state["remembered"]]
         for name in _PARTS:
             getattr(self, name).load_state_dict(state[name])

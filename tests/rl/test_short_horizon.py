@@ -49,7 +49,7 @@ def by_hand(terminated=(False,) * 3, truncated=(False,) * 3, **changes):
     value, following = column(2.0, 4.0, 2.0)[..., None], column(4.0, 2.0, 6.0)[..., None]
     ends = column(*terminated), column(*truncated)
     rollout = Rollout(value, none, none - 1.5, column(1.0, 0.0, 2.0), *ends, following)
-    return -3 * float(found._policy_loss(rollout)), found._returns(rollout).flatten().tolist()
+    return -3 * float(found._policy_loss(rollout)), found._returns(found._columns(rollout)).flatten().tolist()
 
 
 def test_the_return_by_hand():
