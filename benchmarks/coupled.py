@@ -33,13 +33,15 @@ from burnish.recipes.base import Models
 from burnish.recipes.coupled import RECIPE, Coupled
 from burnish.recipes.stages.coupling import refine_through_local, train_local
 from burnish.recipes.stages.data import split, whole
-from burnish.rewards import RewardConfig
-from burnish.rl import RefineConfig
+from burnish.recipes.stages.refining import refine_policy
+from burnish.recipes.stages.training import train_reward
+from burnish.rewards import RewardConfig, RewardHeadConfig
+from burnish.rl import PPOConfig, RefineConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.storage import load_tensors, read_json, write_json
 from burnish.world_models import Encoded
 
-READS: dict[str, Any] = {"cameras": (), "states": True, "reward": RewardConfig()}
+READS: dict[str, Any] = {"cameras": (), "states": True}
 
 
 class Normalised(Component):
@@ -91,10 +93,29 @@ def settings(args: argparse.Namespace) -> Coupled:
     )
 
 
-def global_models(run: Path) -> Models:
-    """What the finished run learned in."""
-    world, reward, ensemble, support = (load(run / n) for n in ("world_model", "classifier", "ensemble", "support"))
-    return Models(world, reward, (ensemble, support))
+def data(args: argparse.Namespace) -> tuple[Dataset, Dataset, Dataset]:
+    """Whole, for training, and held out; with the task's own rewards, scaled, where they are what is learned."""
+    reward = RewardConfig(kind="learned") if args.dense else RewardConfig()
+    folder = args.run / "dataset"
+    parts = whole(folder, **READS, reward=reward), *split(folder, 0.1, **READS, reward=reward)
+    if not args.dense:
+        return parts
+    scaled = [replace(each, reward=args.dense * each.reward) for each in parts if each.reward is not None]
+    return scaled[0], scaled[1], scaled[2]
+
+
+def global_models(args: argparse.Namespace) -> Models:
+    """What the finished run learned in; with a reward head of its own where rewards are dense."""
+    world, success, ensemble, support = (
+        load(args.run / name) for name in ("world_model", "classifier", "ensemble", "support")
+    )
+    folder = args.out / "reward"
+    if args.dense and not (folder / "config.json").exists():
+        _, training, held_out = data(args)
+        steps = replace(RECIPE.preset("default").classifier_training, steps=args.reward_steps)
+        head = train_reward(context(folder), (training, held_out), world, RewardHeadConfig(), steps, args.seed)
+        save(folder, head)
+    return Models(world, load(folder) if args.dense else success, (ensemble, support))
 
 
 def beginning(run: Path) -> Agent:
@@ -109,24 +130,24 @@ def context(folder: Path) -> StageContext:
     return StageContext(folder.name, folder, {}, "benchmark")
 
 
-def local_model(c: Coupled, run: Path, out: Path, seed: int) -> LocalModel:
+def local_model(args: argparse.Namespace, c: Coupled) -> LocalModel:
     """Made from the run's data, or as it was made before."""
-    folder = out / "local_model"
+    folder = args.out / "local_model"
     if not (folder / "config.json").exists():
-        how = {"model": c.local_model, "reward": c.local_reward, "training": c.local_training, "seed": seed}
-        data = split(run / "dataset", 0.1, **READS)
+        how = {"model": c.local_model, "reward": c.local_reward, "training": c.local_training, "seed": args.seed}
         here = context(folder)
-        save(folder, train_local(here, data, global_models(run), length=c.local_length, **how))
+        save(folder, train_local(here, data(args)[1:], global_models(args), length=c.local_length, **how))
         write_json(folder / "found.json", here.outputs)
     return load(folder, LocalModel)
 
 
-def alone(run: Path, local: LocalModel) -> Models:
+def alone(args: argparse.Namespace, local: LocalModel) -> Models:
     """The local model as the world itself."""
-    world = global_models(run).world
+    models = global_models(args)
+    world = models.world
     encoder = Normalised(world.observation_dim)
     encoder.normaliser.load_state_dict(world.normaliser.state_dict())
-    return Models(Encoded(encoder, local.dynamics), load(run / "classifier"))
+    return Models(Encoded(encoder, local.dynamics), models.reward)
 
 
 def refine(args: argparse.Namespace, c: Coupled, arm: str, out: Path) -> None:
@@ -134,16 +155,21 @@ def refine(args: argparse.Namespace, c: Coupled, arm: str, out: Path) -> None:
     folder = out / arm
     if (folder / "found.json").exists():
         return
-    data = whole(args.run / "dataset", **READS)
-    local = local_model(c, args.run, out, args.seed)
-    models, learner, imagination = global_models(args.run), c.learner, c.imagination
-    if arm == "local":
-        models = alone(args.run, local)
-        learner = replace(learner, steps=0, first_steps=0)
-        imagination = replace(imagination, pessimism=PessimismConfig(rule="none"), member_share=0.0)
-    how: dict[str, Any] = {"imagination": imagination, "learner": learner, "refinement": c.refine, "seed": args.seed}
-    here, begun = context(folder), time.process_time()
-    refine_through_local(here, beginning(args.run), (data, local), models, **how)
+    models, imagination = global_models(args), c.imagination
+    how: dict[str, Any] = {"refinement": c.refine, "seed": args.seed}
+    policy, episodes, here = beginning(args.run), data(args)[0], context(folder)
+    begun = time.process_time()
+    if arm == "ppo":
+        config = replace(imagination, num_envs=512)
+        how["refinement"] = replace(c.refine, iterations=args.ppo_updates, evaluate_every=args.ppo_every)
+        refine_policy(here, policy, episodes, models, config, PPOConfig(), **how)
+    else:
+        local, learner = local_model(args, c), c.learner
+        if arm == "local":
+            models = alone(args, local)
+            learner = replace(learner, steps=0, first_steps=0)
+            imagination = replace(imagination, pessimism=PessimismConfig(rule="none"), member_share=0.0)
+        refine_through_local(here, policy, (episodes, local), models, imagination, learner, **how)
     write_json(folder / "found.json", {**here.outputs, "processor_seconds": time.process_time() - begun})
 
 
@@ -202,6 +228,9 @@ def main() -> None:
     parser.add_argument("--ends", type=float, default=1.0, help="weight of ends in the local model; 0: no gradient")
     parser.add_argument("--local-steps", type=int, default=500, help="of the local model before")
     parser.add_argument("--episodes", type=int, default=40, help="real ones of each iterate")
+    parser.add_argument("--dense", type=float, default=0.0, help="scale of the task's own rewards; 0: success alone")
+    parser.add_argument("--reward-steps", type=int, default=1000, help="of the head that learns them")
+    parser.add_argument("--ppo-updates", type=int, default=40, help="where rewards are dense")
     parser.add_argument("--ppo-every", type=int, default=10)
     parser.add_argument("--ppo-until", type=float, default=1e9, help="imagined steps")
     parser.add_argument("--no-real", action="store_true")
@@ -212,10 +241,11 @@ def main() -> None:
     c = settings(args)
     args.out.mkdir(parents=True, exist_ok=True)
     for arm in args.arms:
-        if arm != "ppo":
+        taken = arm == "ppo" and not args.dense
+        if not taken:
             refine(args, c, arm, args.out)
         if not args.no_real:
-            judged(args, arm, args.run / "refined" if arm == "ppo" else args.out / arm, args.out)
+            judged(args, arm, args.run / "refined" if taken else args.out / arm, args.out)
 
 
 if __name__ == "__main__":
