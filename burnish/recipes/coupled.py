@@ -37,7 +37,7 @@ from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.latent import PlayConfig, record_play
 from burnish.recipes.stages.training import reward_of
 from burnish.recipes.stages.transitions import fit_support, train_ensemble, train_world_model
-from burnish.rewards import ClassifierConfig, RewardHeadConfig
+from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig
 from burnish.rl import RefineConfig, RefreshingConfig, ShortHorizonConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
@@ -58,6 +58,9 @@ class Coupled(RecipeConfig):
     """Every setting of the method."""
 
     collect: PlayConfig = PlayConfig()
+    reward: RewardConfig = RewardConfig(kind="learned")
+    """next.reward as it was recorded, learned: first-order gradients need something that has a slope. Success alone
+    (`--config.reward.kind success`) has none but that of the critic, which misled (benchmarks/results/coupled.md)."""
     history: HistoryConfig = HistoryConfig()
     world_model: DiffusionConfig = DiffusionConfig()
     """The global model, G."""

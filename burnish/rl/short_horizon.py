@@ -75,8 +75,9 @@ class ShortHorizon:
     """One step of the policy along the gradient of a fresh rollout's return, then many of the critics on its values.
 
     The experience must be a `DifferentiableExperience` (`experience` makes one), the policy's samples must carry
-    gradients to its weights. Of several processes each learns from a rollout of its own, of the same size; gradients
-    are those of all together.
+    gradients to its weights. Rewards are counted in a unit that is taken from the first of them, so that values have a
+    size that critics learn at once and entropy is weighed against. Of several processes each learns from a rollout of
+    its own, of the same size; gradients are those of all together.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ShortHorizon:
             )
         self.config, self.processes, self.policy, self.updates = config, processes, policy, 0
         self.left_out, self.left_out_in_a_row = 0, 0
+        self.unit: float | None = None
         self.remembered: list[dict[str, Tensor]] = []
         policy.begin_refinement()
         device = next(policy.parameters()).device
@@ -120,8 +122,9 @@ class ShortHorizon:
     def learn(self, rollout: Rollout, generator: torch.Generator) -> dict[str, float]:
         """One update; RunError where the policy's gradient has exploded too often in a row."""
         self.updates += 1
+        self._take_unit(rollout)
         returns = self._returns(self._columns(rollout))
-        metrics = {"return": returns.mean(), "entropy": -rollout.log_prob.detach().sum(-1).mean()}
+        metrics = {"return": returns.mean() * (self.unit or 1.0), "entropy": -rollout.log_prob.detach().sum(-1).mean()}
         if self.updates > self.config.critic_warmup:
             metrics |= self._policy_step(rollout)
         metrics["loss/value"] = self._value_steps(rollout, generator)
@@ -162,9 +165,17 @@ class ShortHorizon:
             discount = torch.where(ended, 1.0, later)
         return -total.mean() / steps
 
+    def _take_unit(self, rollout: Rollout) -> None:
+        """Once: what the first rollout that earns anything earns in a decision, times the decisions that count."""
+        if self.unit is not None:
+            return
+        mean = float(self.processes.mean(rollout.reward.detach().abs().mean()))
+        if mean > 0:
+            self.unit = mean / max(1 - self.config.gamma, 1 / self.config.rollout_steps)
+
     def _earned(self, rollout: Rollout) -> Float[Tensor, "T N"]:
-        """Reward, and α for each nat of entropy above its target."""
-        return rollout.reward - self.alpha * (rollout.log_prob.sum(-1) + self.target_entropy)
+        """Reward in its unit, and α for each nat of entropy above its target."""
+        return rollout.reward / (self.unit or 1.0) - self.alpha * (rollout.log_prob.sum(-1) + self.target_entropy)
 
     def _policy_step(self, rollout: Rollout) -> dict[str, Tensor]:
         config, parameters = self.config, [p for p in self.policy.parameters() if p.requires_grad]
@@ -247,13 +258,14 @@ class ShortHorizon:
         """Everything a resumed refinement needs from here."""
         counts = {name: getattr(self, name) for name in ("updates", "left_out", "left_out_in_a_row")}
         parts = {name: getattr(self, name).state_dict() for name in _PARTS}
-        own = {"log_alpha": self.log_alpha.detach().clone(), "remembered": self.remembered}
+        own = {"log_alpha": self.log_alpha.detach().clone(), "remembered": self.remembered, "unit": self.unit}
         return {**counts, **own, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
         for name in ("updates", "left_out", "left_out_in_a_row"):
             setattr(self, name, int(state[name]))
+        self.unit = None if state["unit"] is None else float(state["unit"])
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
         device = self.log_alpha.device

@@ -105,6 +105,7 @@ S5WM = {
 }
 COUPLED = {
     **IN_STATES,
+    "reward.kind": "success",
     "collect.play-episodes": 8,
     "pretraining.steps": 120,
     "world-model.width": 64,

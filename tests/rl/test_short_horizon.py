@@ -126,6 +126,30 @@ def test_it_solves_a_world_by_the_world_s_own_gradients():
     assert metrics["gradient/left_out"] == 0 and metrics["gradient/not_finite"] == 0 and metrics["gradient/first"] > 0
 
 
+def test_rewards_are_counted_in_a_unit():
+    """Of the first rollout that earns anything, with γ = ¾ (four decisions that count): twelve rewards of 1, 0, 2 have
+    a mean size of 1, so 4; later ones change nothing, and a loss by hand is a quarter."""
+    found = learner(gamma=0.75, critic_warmup=0)
+    none = torch.zeros(3, 4, 1, requires_grad=True)
+    ends = torch.zeros(3, 4, dtype=torch.bool)
+    features = torch.zeros(3, 4, 1)
+
+    def earning(*rewards):
+        rows = torch.tensor(rewards)[:, None].expand(3, 4) + 0 * none[..., 0]
+        return Rollout(features, none.detach(), none - 1.0, rows, ends, ends, features)
+
+    found._take_unit(earning(0.0, 0.0, 0.0))
+    assert found.unit is None
+    for rewards in ((1.0, 0.0, -2.0), (100.0, 0.0, 0.0)):
+        found._take_unit(earning(*rewards))
+        assert found.unit == 4
+    found.value = lambda features: features[..., 0]
+    assert -3 * found._policy_loss(earning(4.0, 0.0, 0.0)).item() == pytest.approx(1)
+    again = learner(gamma=0.75)
+    again.load_state_dict(found.state_dict())
+    assert again.unit == 4
+
+
 def test_warm_up_and_the_target_critics():
     found, generator = learner(slow_rate=0.25), torch.Generator().manual_seed(0)
     experience, before = found.experience(environment(), 0), weights(found.policy)
@@ -149,6 +173,7 @@ def test_an_exploded_step_is_left_out_and_counted_then_refused_with_its_place():
         reward = torch.cat([rollout.reward[:2], rollout.reward[2:3] * 1e12, rollout.reward[3:]])
         return Rollout(**{**vars(rollout), "reward": reward})
 
+    found.learn(experience.rollout(found.policy, 4, generator), generator)
     before = weights(found.policy)
     for count in (1, 2):
         assert found.learn(exploding(), generator)["gradient/left_out"] == count
