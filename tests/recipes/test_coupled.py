@@ -105,6 +105,7 @@ def test_a_killed_stage_ends_with_the_same_bits(run, data, tmp_path, monkeypatch
         assert one.read_bytes() == other.read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_latent_local_model(data, tmp_path):
     """The preset `rssm`, with small sizes."""
     more = ["--preset", "rssm", "--config.local-model.deterministic", "16", "--config.local-model.hidden", "16"]
