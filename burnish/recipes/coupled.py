@@ -197,7 +197,7 @@ RECIPE = Recipe(
     system="Coupled world models: rollouts of a diffusion model, gradients of a small local one, SAPO",
     paper="arXiv 2602.06219",
     needs="a task with an expert, or your own data; paper: a GPU",
-    status="all stages run on states",
+    status="all stages run on states; faster than PPO at first, then no gain (benchmarks/results/coupled.md)",
     build=recipe,
     presets=PRESETS,
 )
