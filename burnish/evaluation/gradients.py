@@ -101,7 +101,7 @@ def _decided(
 
 @torch.no_grad()
 def _led_to(env: ImaginedEnv, actions: Tensor, starts: State, seed: int, value: Callable[[Tensor], Tensor]) -> Tensor:
-    env.reset(seed=seed, options={"states": starts})
+    features, _ = env.reset(seed=seed, options={"states": starts})
     for step in range(actions.shape[1]):
-        info = env.step(actions[:, step])[4]
-    return value(info["final_obs"])
+        features = env.step(actions[:, step])[4]["final_obs"]
+    return value(features)

@@ -67,8 +67,9 @@ class SwappedEnv(VectorEnv):
             self.generator.manual_seed(seed)
         features, info = self.env.reset(seed=seed, options=options)
         fresh, mask = self.local.begin(features), (options or {}).get("reset_mask")
-        again = mask is not None and self._state is not None
-        self._state = self._state.where(torch.as_tensor(mask, device=self.device), fresh) if again else fresh
+        if mask is not None and self._state is not None:
+            fresh = self._state.where(torch.as_tensor(mask, device=self.device), fresh)
+        self._state = fresh
         self._features = features
         return features, info
 
@@ -105,8 +106,8 @@ class SwappedEnv(VectorEnv):
         """Restore `state_dict`."""
         self.env.load_state_dict(state["env"])
         self.generator.set_state(state["generator"])
-        self._features = state["features"].to(self.device)
-        kind = type(self.local.begin(self._features))
+        features: Tensor = state["features"].to(self.device)
+        self._features, kind = features, type(self.local.begin(features))
         self._state = kind(**{name: tensor.to(self.device) for name, tensor in state["local"].items()})
 
 

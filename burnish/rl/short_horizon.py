@@ -224,9 +224,9 @@ class ShortHorizon:
     def _returns(self, columns: dict[str, Tensor]) -> Float[Tensor, "T N"]:
         """λ-returns with entropy, by the target critics' least value."""
         c = self.config
-        least = [self._each(columns[name]).amin(0) for name in ("features", "next_features")]
+        value, later = (self._each(columns[name]).amin(0) for name in ("features", "next_features"))
         ends = columns["terminated"], columns["truncated"]
-        return generalised_advantages(columns["earned"], *least, *ends, c.gamma, c.lam) + least[0]
+        return generalised_advantages(columns["earned"], value, later, *ends, c.gamma, c.lam) + value
 
     def _value_loss(self, features: Tensor, returns: Tensor) -> Tensor:
         errors = [(critic(features).squeeze(-1) - returns).square().mean() for critic in self.critics]
