@@ -14,6 +14,7 @@ from burnish import policies, rewards, world_models
 from burnish.components import _FAMILIES, Component, _parts, _tensors, build, families, frozen, load, notes, save
 from burnish.data import STATE, image_key
 from burnish.errors import InputError
+from burnish.imagination import LocalModel
 from burnish.networks import TrajectoryNetworkConfig, UNetConfig
 from burnish.networks.conditional_unet import ConditionalUNetConfig
 from burnish.policies import Agent, load_agent
@@ -59,8 +60,15 @@ def pixel_diffusion(**settings):
     return world_models.PixelDiffusion(world_models.PixelHistory(ACTIONS, PIXELS), config)
 
 
+HEAD = rewards.RewardHeadConfig(members=2, hidden=(8,))
+
+
 def reward_head():
-    return rewards.RewardHead(2 * 5 + ACTIONS, rewards.RewardHeadConfig(members=2, hidden=(8,)))
+    return rewards.RewardHead(2 * 5 + ACTIONS, HEAD)
+
+
+def local_dynamics(features):
+    return world_models.LocalDynamics(features, ACTIONS, world_models.LocalDynamicsConfig(hidden=(8,), memory=3))
 
 
 def on_pixels():
@@ -99,6 +107,8 @@ EXAMPLES = {
     "InverseDynamics": lambda: world_models.InverseDynamics(DIM, ACTIONS, world_models.InverseDynamicsConfig((8,))),
     "LatentEnsemble": lambda: world_models.LatentEnsemble(rssm(), world_models.LatentEnsembleConfig(2, (8,))),
     "MaskMoments": lambda: world_models.MaskMoments(world_models.MaskMomentsConfig("front", SIZE)),
+    "LocalDynamics": lambda: local_dynamics(DIM),
+    "LocalModel": lambda: LocalModel(local_dynamics(5), rewards.RewardHead(2 * 5 + ACTIONS, HEAD)),
     "ObservationHistory": lambda: history(frames=3, feature_frames=2),
     "OnFrames": lambda: world_models.OnFrames(on_pixels(), POOL),
     "PicturePolicy": lambda: policies.PicturePolicy(
@@ -183,6 +193,12 @@ def behaviour(component):
         return component.encode(PICTURES)
     if isinstance(component, world_models.InverseDynamics):
         return component(STATES[STATE], 2 * STATES[STATE])
+    if isinstance(component, LocalModel):
+        features = torch.linspace(-1, 1, 10).view(2, 5)
+        followed, _ = component.follow(component.begin(features), torch.ones(2, ACTIONS), 2 * features)
+        imagined = component.dynamics.imagine(component.begin(features), torch.ones(2, ACTIONS)).features
+        earned = component.reward(features, torch.ones(2, ACTIONS), followed)[0]
+        return torch.cat([followed.flatten(), imagined.flatten(), earned])
     observer = component
     if isinstance(component, world_models.OnFrames):
         observer = EXAMPLES["PixelHistory"]()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from burnish.data.dataset import Dataset
 from burnish.errors import InputError
+
+
+class Carries(Protocol):
+    """What keeps a recurrent model's state from one batch to the next."""
+
+    carry: dict[str, Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class SequenceBatch:
     observation: dict[str, Tensor]
     previous_action: Tensor
     begins: Tensor
-    stream: Streams
+    stream: Carries
 
 
 class Streams:

@@ -4,9 +4,11 @@ from burnish.imagination.env import ImaginationConfig, ImaginedEnv
 from burnish.imagination.evaluate import ImaginedEvaluation, imagined_evaluation, imagined_play
 from burnish.imagination.guidance import GuidanceConfig, GuidedConfig, Trajectories, guided
 from burnish.imagination.labelled import imagined_frames, imagined_transitions, recorded_transitions
+from burnish.imagination.local_model import LocalModel
 from burnish.imagination.pessimism import Pessimism, PessimismConfig, Uncertainty, with_own
 from burnish.imagination.rollout import Imagined, Models, given, recorded, rollout, transitions
 from burnish.imagination.start_states import StartConfig, StartStates
+from burnish.imagination.swapped import SwappedEnv
 
 __all__ = [
     "GuidanceConfig",
@@ -15,11 +17,13 @@ __all__ = [
     "Imagined",
     "ImaginedEnv",
     "ImaginedEvaluation",
+    "LocalModel",
     "Models",
     "Pessimism",
     "PessimismConfig",
     "StartConfig",
     "StartStates",
+    "SwappedEnv",
     "Trajectories",
     "Uncertainty",
     "given",

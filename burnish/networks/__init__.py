@@ -22,6 +22,8 @@ from burnish.networks.recurrent import (
 )
 from burnish.networks.resnet import ResNet, load_torchvision, resnet
 from burnish.networks.s5 import S5, S5Config
+from burnish.networks.simnorm import SimNorm
+from burnish.networks.swap import swap
 from burnish.networks.trajectory import TrajectoryNetwork, TrajectoryNetworkConfig
 from burnish.networks.two_hot import SymlogTwoHot, symexp, symlog
 from burnish.networks.two_stream import TwoStreamNetwork
@@ -52,6 +54,7 @@ __all__ = [
     "ResNet",
     "S5Cell",
     "S5Config",
+    "SimNorm",
     "StepCondition",
     "SymlogTwoHot",
     "TrajectoryNetwork",
@@ -74,6 +77,7 @@ __all__ = [
     "resnet",
     "sample_one_hot",
     "straight_through",
+    "swap",
     "symexp",
     "symlog",
 ]

@@ -245,3 +245,30 @@ def _band(label: str, x: tuple[float, ...], band: Mapping[str, Sequence[float]],
 
 def _share(value: float | None) -> str:
     return "unknown" if value is None else percent(value)
+
+
+def gradient_section(found: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> Section:
+    """How well a local model's gradients agree with finite differences of the world model.
+
+    Args:
+        found: by local model ("pretrained", "refreshed"), by number of decisions: "cosine" (mean), "low" and "high"
+            (quartiles), "ratio" of lengths, "starts"; None where nothing could be compared.
+    """
+
+    def cell(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    rows = tuple(
+        (name, decisions, *(cell(row[key]) for key in ("cosine", "low", "high", "ratio")), f"{row['starts'] or 0:.0f}")
+        for name, by_steps in found.items()
+        for decisions, row in by_steps.items()
+    )
+    table = Table(
+        ("local model", "decisions", "mean cosine", "lower quartile", "upper quartile", "length ratio", "starts"), rows
+    )
+    words = (
+        "Refinement takes values from the world model and gradients from a small local model. Here the gradient of "
+        "the critic's value, with respect to the decisions that led to it, is compared with finite differences of the "
+        "world model under the same random numbers: a cosine of 1 is the same direction, 0 is none."
+    )
+    return Section("gradients", "Gradients of the local model", 45, (words,), tables=(table,))

@@ -60,6 +60,9 @@ class Learner(Protocol):
     seeded from the generator. A learner may own more than a policy: critics, targets, a replay buffer, the model in
     which it imagines; `state_dict` holds all of it. Among several processes all learners keep the same weights.
 
+    One that learns from gradients of the experience makes it itself: `experience(env, seed)` gives a differentiable
+    one of an imagined environment.
+
     What learns from recorded transitions alone (`TD3BC`, `IQL`) has `loss(batch)` instead and is trained by
     `training.fit`.
     """

@@ -68,7 +68,7 @@ def _wrong_rollout(rollout: Rollout, learner: Learner) -> str | None:
         )
     with torch.no_grad():
         again = learner.policy.log_prob(rollout.features.flatten(0, 1), rollout.trace.flatten(0, 1))
-    off = float((again - rollout.log_prob.flatten(0, 1)).abs().max())
+    off = float((again - rollout.log_prob.detach().flatten(0, 1)).abs().max())
     if not off <= _TOLERANCE:
         return (
             f"refinement cannot begin: the policy scores its own fresh decisions otherwise than while acting (by up to "

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from burnish.policies import Policy
 
+_TOLD = ("success", "halted", "start", "goes_on")
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -29,6 +31,50 @@ class Rollout:
     """Ended because imagination was not to be trusted; None where nothing halts."""
     start: Tensor | None = None
     """The start state of the decision's episode; None where starts have no priorities."""
+    goes_on: Tensor | None = None
+    """1 - `terminated` with a gradient, where the environment tells one."""
+    action: Tensor | None = None
+    """(T, N, T_a · A): what was executed; kept by differentiable rollouts."""
+    gradients: "GradientsAlong | None" = None
+    """Of a differentiable rollout: what comes back to its decisions."""
+
+
+class GradientsAlong:
+    """What came back to the decisions of a rollout: the gradient's size at each step, and what was no number.
+
+    Such entries are replaced by 0, so that one environment's overflow does not spoil all weights; they are counted.
+    Filled by a backward pass; another one through the same rollout adds to it.
+    """
+
+    def __init__(self, steps: int, device: torch.device) -> None:
+        self.squares = torch.zeros(steps, device=device, dtype=torch.float64)
+        self.lost = torch.zeros(steps, device=device)
+
+    def watch(self, step: int, action: Tensor) -> None:
+        """Note the gradient with respect to the decision of this step."""
+
+        def note(gradient: Tensor) -> Tensor:
+            finite = gradient.isfinite()
+            kept = torch.where(finite, gradient, 0.0)
+            self.squares[step] += kept.double().square().sum()
+            self.lost[step] += (~finite).sum()
+            return kept
+
+        if action.requires_grad:
+            action.register_hook(note)
+
+    def where(self) -> str:
+        """In words: how the size grows from the last decision to the first, and what is no number."""
+        norms, lost = self.squares.sqrt().tolist(), self.lost.tolist()
+        last = len(norms)
+        told = f"its size is {norms[-1]:.3g} at decision {last} of the rollout and {norms[0]:.3g} at decision 1"
+        if last > 2:
+            largest = max(range(last), key=lambda step: norms[step])
+            told += f", the largest {norms[largest]:.3g} at decision {largest + 1}"
+        broken = [step + 1 for step, count in enumerate(lost) if count]
+        if broken:
+            told += f"; {sum(lost):.0f} numbers are not finite, first (backward) at decision {max(broken)}"
+        return told
 
 
 class EnvExperience:
@@ -68,13 +114,22 @@ class EnvExperience:
     @torch.no_grad()
     def rollout(self, policy: Policy, steps: int, generator: torch.Generator) -> Rollout:
         """Explore for `steps` decisions, from where the last rollout ended."""
-        rows = []
+        return self._explore(policy, steps, generator, None)
+
+    def _explore(
+        self, policy: Policy, steps: int, generator: torch.Generator, gradients: "GradientsAlong | None"
+    ) -> Rollout:
+        rows = list[dict[str, Tensor]]()
         features = self._features
-        for _ in range(steps):
+        for step in range(steps):
             decision = policy.act(features, False, generator)
             log_prob = decision.log_prob
             if log_prob is None:
                 log_prob = policy.log_prob(features, decision.trace)
+            executed = {}
+            if gradients is not None:
+                gradients.watch(step, decision.action_chunk)
+                executed["action"] = decision.action_chunk.detach().flatten(1).clamp(-1, 1)
             following, reward, terminated, truncated, info = self.env.step(decision.action_chunk)
             rows.append(
                 {
@@ -85,12 +140,13 @@ class EnvExperience:
                     "terminated": terminated,
                     "truncated": truncated,
                     "next_features": torch.where(info["_final_obs"].unsqueeze(-1), info["final_obs"], following),
-                    **{name: info[name] for name in ("success", "halted", "start") if info.get(name) is not None},
+                    **{name: info[name] for name in _TOLD if info.get(name) is not None},
+                    **executed,
                 }
             )
             features = following
-        self._features = features
-        return Rollout(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+        self._features = features.detach()
+        return Rollout(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]}, gradients=gradients)
 
     def learned(self, rollout: Rollout, error: Tensor) -> None:
         """Hear the |TD errors| (T, N) of a rollout, from which start states may take their priorities."""

@@ -90,11 +90,11 @@ def _summary(rollout: Rollout) -> tuple[Tensor, Tensor]:
     columns = (
         rollout.terminated | rollout.truncated,
         rollout.terminated,
-        rollout.reward,
+        rollout.reward.detach(),
         nothing if rollout.success is None else rollout.success,
         nothing if rollout.halted is None else rollout.halted,
     )
-    reward = rollout.reward.float()
+    reward = rollout.reward.detach().float()
     return torch.stack([column.float().sum() for column in columns]), torch.stack([reward.min(), reward.max()])
 
 

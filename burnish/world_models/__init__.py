@@ -20,6 +20,7 @@ from burnish.world_models.history import (
 from burnish.world_models.inverse_dynamics import InverseDynamics, InverseDynamicsConfig, RecordedActions
 from burnish.world_models.latent_ensemble import BootstrapTransitions, LatentEnsemble, LatentEnsembleConfig
 from burnish.world_models.mask_moments import MaskMoments, MaskMomentsConfig
+from burnish.world_models.local_dynamics import LocalDynamics, LocalDynamicsConfig, LocalState
 from burnish.world_models.on_frames import OnFrames, pooled_states
 from burnish.world_models.pixel_diffusion import NoiseLevels, PixelDiffusion, PixelDiffusionConfig
 from burnish.world_models.pixel_history import PixelHistory, PixelHistoryConfig, PixelHistoryState
@@ -61,6 +62,9 @@ __all__ = [
     "LatentEnsembleConfig",
     "MaskMoments",
     "MaskMomentsConfig",
+    "LocalDynamics",
+    "LocalDynamicsConfig",
+    "LocalState",
     "NoiseLevels",
     "ObservationHistory",
     "Observer",

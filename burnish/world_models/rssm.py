@@ -19,6 +19,7 @@ from burnish.networks import (
     S5Config,
     categorical_kl,
     sample_one_hot,
+    swap,
 )
 from burnish.world_models.base import State
 from burnish.world_models.bodies import BodyDifferences
@@ -136,9 +137,11 @@ class RSSM(Component):
     def imagine(
         self, state: RSSMState, action: Float[Tensor, "B A"], generator: torch.Generator | None = None
     ) -> RSSMState:
-        """A sample of the prior after `action`."""
+        """A sample of the prior after `action`, whose gradient is that of the probabilities."""
         h = self.advance(state, action)
-        return RSSMState(h, sample_one_hot(self.cell.prior(self.cell.read(h)), generator).flatten(-2))
+        logits = self.cell.prior(self.cell.read(h))
+        z = sample_one_hot(logits.detach(), generator)
+        return RSSMState(h, (swap(logits.softmax(-1), z) if logits.requires_grad else z).flatten(-2))
 
     def advance(self, state: RSSMState, action: Float[Tensor, "B A"] | None) -> Float[Tensor, "B M"]:
         """The next deterministic state."""

@@ -104,6 +104,23 @@ S5WM = {
     "dreamer.critic-warmup": 1,
 }
 DWS = {**FRAMES, "video-training.steps": 20, "labelled-steps": 40}
+COUPLED = {
+    **IN_STATES,
+    "reward.kind": "success",
+    "collect.play-episodes": 8,
+    "pretraining.steps": 120,
+    "world-model.width": 64,
+    "world-model-training.steps": 150,
+    "world-model-training.batch-size": 64,
+    "local-training.steps": 60,
+    "local-training.checkpoint-seconds": 0.1,
+    "ensemble-training.batch-size": 64,
+    "classifier-training.batch-size": 64,
+    "imagination.horizon": 20,
+    "refine.iterations": 8,
+    "refine.evaluate-every": 4,
+    "learner.policy.critic-warmup": 1,
+}
 RUNS = {
     "world4rl": ("world4rl", "tiny", WORLD4RL),
     "pixels": ("world4rl", "pixels-tiny", PIXELS),
@@ -111,8 +128,9 @@ RUNS = {
     "diwa": ("diwa", "tiny", DIWA),
     "s5wm": ("s5wm", "tiny", S5WM),
     "dws": ("dws", "tiny", DWS),
+    "coupled": ("coupled", "tiny", COUPLED),
 }
-LONG = ("frames", "s5wm", "dws")
+LONG = ("frames", "s5wm", "dws", "coupled")
 """Runs of more than half a minute; continuous integration does them once more from the command line."""
 
 

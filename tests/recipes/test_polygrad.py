@@ -17,7 +17,7 @@ from burnish.recipes.base import Models
 from burnish.recipes.polygrad import RECIPE
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import experience_of, start_states
-from burnish.rl import A2C, GeneratedExperience
+from burnish.rl import A2C, A2CConfig, GeneratedExperience
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import TrajectoryConfig, TrajectoryDenoiser, TrajectoryWindows
 from tests.recipes.test_rwm import TASK, written
@@ -68,7 +68,7 @@ def test_what_it_learns_from_is_the_policy_s_own(run, data):
     models = imagined(Models(world, load(run / "reward")), rules.pessimism, dataset)
     starts, agent = start_states(rules.starts, dataset, world), load(run / "policy", Agent)
     env = ImaginedEnv(models, starts, dataset.action_dim, rules, 0)
-    experience = experience_of(agent, env, starts, rules, 0)
+    experience = experience_of(A2C(agent.policy, env.feature_dim, A2CConfig()), agent, env, starts, 0)
     assert isinstance(experience, GeneratedExperience) and BAND[0] <= experience.deviation <= BAND[1]
     rollout = experience.rollout(agent.policy, 5, torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -15,7 +15,7 @@ from burnish.cli import main
 from burnish.data import STATE, image_key, read_dataset
 from burnish.pipeline import ordered
 from burnish.pipeline.manifest import hash_files
-from burnish.policies import DiffusionPolicy, GaussianPolicy, PicturePolicy, load_agent
+from burnish.policies import DiffusionPolicy, GaussianPolicy, PicturePolicy, SquashedPolicy, load_agent
 from burnish.recipes.runs import reopen
 from burnish.report.contract import CONTRACT_KEYS, validate_report
 from burnish.storage import load_tensors
@@ -55,6 +55,7 @@ EXPECTED = {
     "dws": (PixelHistory, PicturePolicy, 2 * 8 * 16, {"expert": 2, "random": 2, "policy": 2}),
     "diwa": (RSSM, DiffusionPolicy, 6 * 8 * 32 * 4, {"expert": 3, "noisy_expert": 8, "random": 2}),
     "s5wm": (RSSM, GaussianPolicy, 8 * 8 * 32, {"expert": 3, "noisy_expert": 8, "random": 2}),
+    "coupled": (ObservationHistory, SquashedPolicy, 8 * 8 * 32, {"expert": 3, "noisy_expert": 8, "random": 2}),
 }
 
 

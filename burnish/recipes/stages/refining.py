@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -39,12 +40,20 @@ from burnish.rl import (
     PPOConfig,
     RefineConfig,
     SACConfig,
+    ShortHorizon,
+    ShortHorizonConfig,
     refine,
 )
 from burnish.training import current
 from burnish.world_models import Encoded, TrajectoryDenoiser, WorldModel
 
-_LEARNERS = {PPOConfig: PPO, DreamerConfig: Dreamer, A2CConfig: A2C, SACConfig: SAC}
+_LEARNERS: dict[type, Any] = {
+    PPOConfig: PPO,
+    DreamerConfig: Dreamer,
+    A2CConfig: A2C,
+    SACConfig: SAC,
+    ShortHorizonConfig: ShortHorizon,
+}
 Makes = Callable[[Policy, ImaginedEnv], Learner]
 """The learner of a policy, before the first episode of the environment begins."""
 
@@ -55,7 +64,7 @@ def refine_policy(
     data: Dataset,
     models: Models,
     imagination: ImaginationConfig,
-    learner: PPOConfig | DreamerConfig | A2CConfig | SACConfig,
+    learner: PPOConfig | DreamerConfig | A2CConfig | SACConfig | ShortHorizonConfig,
     refinement: RefineConfig,
     seed: int,
 ) -> Agent:
@@ -99,7 +108,7 @@ def refine_with(
     # The same on every process: the critic begins with the same weights.
     torch.manual_seed(seed)
     learns = make(agent.policy, env)
-    experience = experience_of(agent, env, starts, rules, current().seed(seed))
+    experience = experience_of(learns, agent, env, starts, current().seed(seed))
     with lanes.opened(STATE in data.observations), context.progress(refinement.iterations, "iterations") as bar:
         result = refine(
             learns,
@@ -124,13 +133,14 @@ def refine_with(
     return policy
 
 
-def experience_of(
-    agent: Agent, env: ImaginedEnv, starts: StartStates, rules: ImaginationConfig, seed: int
-) -> Experience:
-    """What a learner learns from: the imagined environment, or whole trajectories where imagination is guided."""
+def experience_of(learns: Learner, agent: Agent, env: ImaginedEnv, starts: StartStates, seed: int) -> Experience:
+    """What a learner learns from: what it makes of the environment itself (with gradients, say), the environment as it
+    is, or whole trajectories where imagination is guided."""
+    if (own := getattr(learns, "experience", None)) is not None:
+        return own(env, seed)
+    rules, world = env.config, env.models.world_model
     if not isinstance(rules, GuidedConfig):
         return EnvExperience(env, seed)
-    world = env.models.world_model
     if not isinstance(world, TrajectoryDenoiser):
         raise InputError(f"guided imagination denoises whole trajectories: found a {type(world).__name__}")
     return GeneratedExperience(world, starts, agent.policy, rules.num_envs, rules.guidance, seed)
