@@ -18,6 +18,7 @@ from burnish.world_models.history import (
     learned_dimensions,
 )
 from burnish.world_models.inverse_dynamics import InverseDynamics, InverseDynamicsConfig, RecordedActions
+from burnish.world_models.latent_actions import LatentActionConfig, LatentActions, with_latent_actions
 from burnish.world_models.latent_ensemble import BootstrapTransitions, LatentEnsemble, LatentEnsembleConfig
 from burnish.world_models.on_frames import OnFrames, pooled_states
 from burnish.world_models.pixel_diffusion import NoiseLevels, PixelDiffusion, PixelDiffusionConfig
@@ -56,6 +57,8 @@ __all__ = [
     "HistoryState",
     "InverseDynamics",
     "InverseDynamicsConfig",
+    "LatentActionConfig",
+    "LatentActions",
     "LatentEnsemble",
     "LatentEnsembleConfig",
     "NoiseLevels",
@@ -91,5 +94,6 @@ __all__ = [
     "pooled_states",
     "position_differences",
     "window_return",
+    "with_latent_actions",
     "with_latents",
 ]

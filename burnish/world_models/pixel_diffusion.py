@@ -14,10 +14,14 @@ from burnish.errors import InputError
 from burnish.networks import (
     DIT_PRESETS,
     UNET_PRESETS,
+    ActionAdapter,
+    ActionEncoding,
+    AdapterConfig,
     DiT,
     DiTConfig,
     UNet,
     UNetConfig,
+    action_adapter,
     action_encoding,
     denoising_error,
     preconditioning,
@@ -86,15 +90,25 @@ class PixelDiffusion(Observed):
 
     action_steps = 1
 
-    def __init__(self, history: PixelHistory, config: PixelDiffusionConfig) -> None:
+    def __init__(
+        self,
+        history: PixelHistory,
+        config: PixelDiffusionConfig,
+        adapter: AdapterConfig | None = None,
+        latent_dim: int = 0,
+    ) -> None:
+        """With an `adapter`, the network hears of `latent_dim` numbers that it makes of an action (`adapted`)."""
         super().__init__()
         self.history, self.config = history, config
         self.feature_dim = history.feature_dim
         seen = history.config
-        self.encode = action_encoding(
-            seen.action_encoding, seen.bins, frames=seen.frames, action_dim=history.action_dim, codes=seen.codes
-        )
-        self.network = build_network(history, config, self.encode.size)
+        if adapter is not None:
+            self.encode: ActionEncoding = action_adapter(adapter, history.action_dim, latent_dim)
+        else:
+            self.encode = action_encoding(
+                seen.action_encoding, seen.bins, frames=seen.frames, action_dim=history.action_dim, codes=seen.codes
+            )
+        self.network = build_network(history, config, self.encode.output_dim(history.action_dim, 1))
         self._frozen: FrozenNetwork | None = None
 
     @property
@@ -119,6 +133,20 @@ class PixelDiffusion(Observed):
             expected = f"{self.history.action_dim} as the world model has"
             raise InputError(f"the dataset, field 'action': found {dataset.action_dim} values, expected {expected}")
         return self
+
+    def adapted(self, action_dim: int, adapter: AdapterConfig) -> "PixelDiffusion":
+        """The same network for other actions, which a new adapter turns into those that it knows.
+
+        Raises:
+            InputError: its actions are adapted already, or not encoded one by one as they are (`linear`).
+        """
+        known, how = self.history.action_dim, self.history.config.action_encoding
+        if isinstance(self.encode, ActionAdapter) or how != "linear":
+            found = "a world model with an adapter" if isinstance(self.encode, ActionAdapter) else f"'{how}' actions"
+            raise InputError(f"an adapter of actions: found {found}, expected one of latent actions, encoded 'linear'")
+        world = PixelDiffusion(PixelHistory(action_dim, self.history.config), self.config, adapter, known)
+        world.network.load_state_dict(self.network.state_dict())
+        return world.to(self.history.device_anchor.device)
 
     # -- imagination ---------------------------------------------------------------------------------------------------
 
@@ -206,9 +234,9 @@ class PixelDiffusion(Observed):
 
 
 def build_network(history: PixelHistory, config: PixelDiffusionConfig, action_size: int) -> UNet | DiT:
-    """The configured backbone for a history's pictures; `action_size` numbers encode one dimension of an action."""
+    """The configured backbone for a history's pictures; `action_size` numbers encode an action."""
     frames, channels = history.config.frames, history.channels
-    sizes = (channels, frames * channels, frames, history.action_dim * action_size + 1)
+    sizes = (channels, frames * channels, frames, action_size + 1)
     if config.backbone == "unet":
         return UNet(*sizes, config.unet if config.preset == "custom" else UNET_PRESETS[config.preset])
     size = history.config.image_size

@@ -9,7 +9,7 @@ import torch
 from burnish.components import load, save
 from burnish.data import Windows
 from burnish.errors import InputError
-from burnish.networks import DiTConfig, UNetConfig, preconditioning
+from burnish.networks import AdapterConfig, DiTConfig, UNetConfig, preconditioning
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (
     NoiseLevels,
@@ -348,3 +348,31 @@ def test_an_encoding_of_windows_hears_nothing_of_padding():
     other = dataclasses.replace(state, action=state.action.clone().index_fill(1, torch.tensor([0]), 0.7))
     assert not torch.equal(state.action, other.action)
     assert torch.equal(model.encoded_actions(state, action), model.encoded_actions(other, action))
+
+
+def test_adapted_to_other_actions_it_is_the_same_network_behind_an_adapter(tmp_path):
+    """What the codebook says of an action, and the latent action itself, lead to the same frame."""
+    model = untrained(encoding="linear")
+    latents = torch.tensor([[0.5, -0.25], [-1.0, 0.0], [0.0, 0.75]])
+    moves = torch.eye(3)
+    adapted = model.adapted(3, AdapterConfig("codebook", codes=3))
+    adapted.encode.tell(moves, latents)
+    assert adapted.history.action_dim == 3 and adapted.feature_dim == model.feature_dim
+    dataset = moving_dot(2)
+    state = model.recorded(dataset).rows(torch.tensor([4, 7, 14]))
+    other = adapted.recorded(dataclasses.replace(dataset, actions=dataset.actions.new_zeros(24, 3)))
+    other = other.rows(torch.tensor([4, 7, 14]))
+    # The past actions, too, as the codebook knows them.
+    state = dataclasses.replace(state, action=latents[[0, 1, 2]][:, None].repeat(1, 2, 1))
+    other = dataclasses.replace(other, action=moves[:, None].repeat(1, 2, 1))
+    one, two = step(model, state, latents), step(adapted, other, moves)
+    assert torch.equal(one.frames, two.frames)
+    save(tmp_path / "adapted", adapted)
+    assert torch.equal(step(load(tmp_path / "adapted", PixelDiffusion), other, moves).frames, two.frames)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["two-hot", "adapted-already"])
+def test_only_a_world_of_latent_actions_is_adapted(again):
+    model = untrained(encoding="linear").adapted(3, AdapterConfig()) if again else untrained()
+    with pytest.raises(InputError, match="with an adapter" if again else "'two_hot' actions, expected one of latent"):
+        model.adapted(4, AdapterConfig())
