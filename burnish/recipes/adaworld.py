@@ -27,7 +27,7 @@ from burnish.pipeline import Reading, stage
 from burnish.policies import PicturePolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning
-from burnish.recipes.stages.data import Recorded, check_cameras, own_data, sized
+from burnish.recipes.stages.data import Recorded, check_cameras, own_data, sized, with_states
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.latent import PlayConfig, record_play
 from burnish.recipes.stages.latent_actions import (
@@ -143,7 +143,7 @@ def recipe(c: AdaWorld, run: RunSpec) -> Plan:
 def labels(c: AdaWorld, data: Reading, seed: int) -> Reading:
     """The steps of `data` whose actions are read."""
     settings = {"steps": c.labelled_steps, "adapter": c.adapter, "history": c.history, "model": c.world_model}
-    chosen = stage(choose_labelled, "labelled", data=data, **settings, seed=seed)
+    chosen = stage(choose_labelled, "labelled", data=with_states(data), **settings, seed=seed)
     return Recorded(chosen, c.cameras, states=False, reward=c.reward).whole
 
 

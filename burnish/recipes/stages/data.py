@@ -86,6 +86,11 @@ def coarse(data: Reading, pool: int) -> Reading:
     return replace(data, settings={**data.settings, "pool": pool})
 
 
+def with_states(data: Reading) -> Reading:
+    """The same reading, with the state vectors beside the pictures: what is stored again has to have them."""
+    return replace(data, settings={**data.settings, "states": True})
+
+
 def whole(folder: Path, cameras: Sequence[str], states: bool, reward: RewardConfig, pool: int | None = None) -> Dataset:
     """The data set, with actions in [-1, 1]; without its state vectors where models see pictures alone."""
     # Written rewards see the actions as they were recorded, to the last digit.
