@@ -42,6 +42,9 @@ class LatentActionConfig:
     width: int = within(16, 4)
     """Channels of the first convolution of both networks."""
     hidden: int = within(128, 1)
+    recolour: bool = True
+    """Whether training shows the encoder a pair in other colours, and inverted or not, than the decoder's frame. Else a
+    dark thing on a light ground that goes left may say what a light thing on a dark ground says that goes right."""
     condition: int = within(64, 2)
     """Width of what a latent action says to every block of the decoder."""
 
@@ -128,7 +131,8 @@ class LatentActions(Component):
     def loss(self, batch: WindowBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of the second frame, as a share of the video's change, plus β times the divergence."""
         before, after = (self._channels({key: batch.observation[key][:, i] for key in self.keys}) for i in (0, 1))
-        mean, log_variance = self._posterior(before, after)
+        seen = recoloured(before, after) if self.training and self.config.recolour else (before, after)
+        mean, log_variance = self._posterior(*seen)
         sample = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         wrong = (self._after(before, sample) - after).square().mean() / self.change
         nats = gaussian_divergence(mean, log_variance)
@@ -165,6 +169,16 @@ class LatentActions(Component):
         for rows in present.split(_BATCH):
             before, after = ({key: values[at] for key, values in pictures.items()} for at in (rows, rows + 1))
             yield rows, before, after
+
+
+def recoloured(before: Float[Tensor, "B C S S"], after: Float[Tensor, "B C S S"]) -> tuple[Tensor, Tensor]:
+    """Pairs of pictures in [-1, 1] with their three colours in a random order, and inverted or not; of a row alike."""
+    count, channels = before.shape[:2]
+    order = torch.rand(count, 1, 3, device=before.device).argsort(-1)
+    order = order + 3 * torch.arange(channels // 3, device=before.device)[:, None]
+    order = order.flatten(1)[:, :, None, None].expand_as(before)
+    sign = 1 - 2 * torch.randint(2, (count, 1, 1, 1), device=before.device)
+    return sign * before.gather(1, order), sign * after.gather(1, order)
 
 
 def gaussian_divergence(mean: Float[Tensor, "B Z"], log_variance: Float[Tensor, "B Z"]) -> Float[Tensor, "B Z"]:

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from gridworld import CAMERA, CELLS, MOVES, PIXELS, SIZE, STYLES, Room, record
 
 from burnish.data import image_key
+from gridworld import CAMERA, CELLS, MOVES, PIXELS, SIZE, STYLES, Room, record
 
 
 def walker_at(picture, style):

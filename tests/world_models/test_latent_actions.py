@@ -10,7 +10,7 @@ from burnish.errors import InputError
 from burnish.evaluation.probes import linear_probe
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import LatentActionConfig, LatentActions, with_latent_actions
-from burnish.world_models.latent_actions import gaussian_divergence
+from burnish.world_models.latent_actions import gaussian_divergence, recoloured
 
 VIEW, SIZE = image_key("view"), 16
 CONFIG = LatentActionConfig(("view",), SIZE, latent_dim=4, beta=0.003, width=8, hidden=32, condition=32)
@@ -76,6 +76,23 @@ def test_the_loss_by_hand():
     present = windows.present_frames
     change = (pictures[present + 1] - pictures[present]).square().mean()
     assert float(latent.change) == pytest.approx(float(change), rel=1e-4)
+
+
+def test_other_colours_are_the_same_pictures():
+    """Every row's three channels are those of before in some order, all negated or none; both frames alike."""
+    generator = torch.Generator().manual_seed(0)
+    before, after = torch.rand(2, 40, 6, 2, 2, generator=generator)
+    torch.manual_seed(1)
+    one, two = recoloured(before, after)
+    signs = one.flatten(1)[:, 0].sign()
+    assert {-1.0, 1.0} == set(signs.tolist())
+    for row, sign in enumerate(signs):
+        for camera in (slice(0, 3), slice(3, 6)):
+            order = [
+                next(k for k in range(3) if torch.equal(sign * each, before[row, camera][k]))
+                for each in one[row, camera]
+            ]
+            assert sorted(order) == [0, 1, 2] and torch.equal(sign * two[row, camera], after[row, camera][order])
 
 
 def test_moves_are_said_and_can_be_read_off(latent):
