@@ -141,8 +141,9 @@ class Study:
             world = self.pretrained(arm).adapted(known.action_dim, AdapterConfig(kind))
             actions, latents = labelled_pairs(known, self.latent())
             if arm != "adaworld":
-                # Whatever the adapter says, it learns from the labelled frames alone.
-                latents = 0.3 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+                # A code of its own for each action, at random: what it means is learned from the labelled frames alone.
+                codes = torch.randn(actions.shape[1], latents.shape[1], generator=torch.Generator().manual_seed(0))
+                latents = actions @ (0.3 * codes)
             world.encode.tell(actions, latents)
             if arm == "adaworld" and kind == "mlp":
                 how = TrainingConfig(1000, 64, 3e-3, ema_decay=None)
