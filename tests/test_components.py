@@ -97,6 +97,9 @@ EXAMPLES = {
         3,
     ),
     "InverseDynamics": lambda: world_models.InverseDynamics(DIM, ACTIONS, world_models.InverseDynamicsConfig((8,))),
+    "LatentActions": lambda: world_models.LatentActions(
+        world_models.LatentActionConfig(("front",), image_size=16, latent_dim=3, width=4, hidden=8, condition=8)
+    ),
     "LatentEnsemble": lambda: world_models.LatentEnsemble(rssm(), world_models.LatentEnsembleConfig(2, (8,))),
     "ObservationHistory": lambda: history(frames=3, feature_frames=2),
     "OnFrames": lambda: world_models.OnFrames(on_pixels(), POOL),

@@ -137,19 +137,29 @@ def recipe(c: AdaWorld, run: RunSpec) -> Plan:
     policy = stage(clone_labelled, "policy", labelled=labels(c, split, run.seed), **settings)
     settings = {"imagination": c.imagination, "learner": c.learner, "refinement": c.refine, "seed": run.seed}
     refined = stage(refine_policy, "refined", policy=policy, data=recorded.whole, models=imagined, **settings)
-    return finish(run, c, models, Parts(data, recorded, policy, imagined, refined))
+
+    def held_out(config: AdaWorld, fold: Reading, seed: int) -> Models:
+        return models(config, fold, seed, fewer=True)
+
+    return finish(run, c, held_out, Parts(data, recorded, policy, imagined, refined))
 
 
-def labels(c: AdaWorld, data: Reading, seed: int) -> Reading:
-    """The steps of `data` whose actions are read."""
-    settings = {"steps": c.labelled_steps, "adapter": c.adapter, "history": c.history, "model": c.world_model}
+def labels(c: AdaWorld, data: Reading, seed: int, fewer: bool = False) -> Reading:
+    """The steps of `data` whose actions are read; all that are there, where `fewer` than asked for will do."""
+    settings = {
+        "steps": c.labelled_steps,
+        "fewer": fewer,
+        "adapter": c.adapter,
+        "history": c.history,
+        "model": c.world_model,
+    }
     chosen = stage(choose_labelled, "labelled", data=with_states(data), **settings, seed=seed)
     return Recorded(chosen, c.cameras, states=False, reward=c.reward).whole
 
 
-def models(c: AdaWorld, data: Reading, seed: int) -> Models:
+def models(c: AdaWorld, data: Reading, seed: int, fewer: bool = False) -> Models:
     """Pretrained on the pictures of `data`, adapted by some of its steps; the gate asks for it on other episodes."""
-    known = labels(c, data, seed)
+    known = labels(c, data, seed, fewer)
     settings = {"model": c.latent_actions, "training": c.latent_action_training, "seed": seed}
     latent = stage(train_latent_actions, "latent_actions", data=data, **settings)
     settings = {"history": c.history, "model": c.world_model, "training": c.world_model_training, "seed": seed}

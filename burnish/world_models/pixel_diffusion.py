@@ -100,6 +100,7 @@ class PixelDiffusion(Observed):
         """With an `adapter`, the network hears of `latent_dim` numbers that it makes of an action (`adapted`)."""
         super().__init__()
         self.history, self.config = history, config
+        self.adapter, self.latent_dim = adapter, latent_dim
         self.feature_dim = history.feature_dim
         seen = history.config
         if adapter is not None:

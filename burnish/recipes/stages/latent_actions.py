@@ -30,19 +30,23 @@ def choose_labelled(
     context: StageContext,
     data: Split,
     steps: int,
+    fewer: bool,
     adapter: AdapterConfig,
     history: PixelHistoryConfig,
     model: PixelDiffusionConfig,
     seed: int,
 ) -> Dataset:
-    """The episodes of `steps` steps whose actions are read; and, before anything trains, what the rest has to be.
+    """The episodes of `steps` steps whose actions are read, or of all where `fewer` will do.
+
+    Checked at the same time, before anything trains, is what the rest of the data has to be.
 
     Raises:
         InputError: a video without motion, clips too short for the world model, fewer steps than asked for, or more
             different actions than a codebook takes.
     """
     require_clips(unlabelled_video(data[0], "the data set, as a video"), history, model)
-    known = labelled_steps(data[0], steps, seed)
+    there = int((data[0].lengths - 1).sum())
+    known = labelled_steps(data[0], min(steps, there) if fewer else steps, seed)
     executed = known.actions[followed(known)]
     action_adapter(adapter, known.action_dim, 1).tell(executed, executed[:, :1])
     return known
