@@ -98,7 +98,7 @@ EXAMPLES = {
     ),
     "InverseDynamics": lambda: world_models.InverseDynamics(DIM, ACTIONS, world_models.InverseDynamicsConfig((8,))),
     "LatentActions": lambda: world_models.LatentActions(
-        world_models.LatentActionConfig(("front",), image_size=16, latent_dim=3, width=4, hidden=8, condition=8)
+        world_models.LatentActionConfig(("front",), image_size=SIZE, latent_dim=3, width=4, hidden=8, condition=8)
     ),
     "LatentEnsemble": lambda: world_models.LatentEnsemble(rssm(), world_models.LatentEnsembleConfig(2, (8,))),
     "ObservationHistory": lambda: history(frames=3, feature_frames=2),
@@ -178,6 +178,10 @@ def behaviour(component):
         return torch.stack([component.act(STATES), component.act(STATES)])
     if isinstance(component, world_models.Autoencoder):
         return component.encode(PICTURES)
+    if isinstance(component, world_models.LatentActions):
+        latent = component.between(PICTURES, {key: each.flip(1) for key, each in PICTURES.items()})
+        drawn = [each.float().flatten() for each in component.draw(PICTURES, latent).values()]
+        return torch.cat([latent.flatten(), *drawn])
     if isinstance(component, world_models.InverseDynamics):
         return component(STATES[STATE], 2 * STATES[STATE])
     observer = component

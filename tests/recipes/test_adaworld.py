@@ -9,7 +9,7 @@ import torch
 
 from burnish.cli import main
 from burnish.components import load
-from burnish.data import DatasetInfo, Episode, image_key, read_dataset, write_dataset
+from burnish.data import STATE, DatasetInfo, Episode, image_key, read_dataset, write_dataset
 from burnish.networks import ActionAdapter
 from burnish.policies import Agent
 from burnish.world_models import LatentActions, PixelDiffusion
@@ -106,7 +106,8 @@ def still(folder):
         pictures = np.full((12, 32, 32, 3), 70, np.uint8)
         success = np.arange(12) > 8 if seed % 2 else np.zeros(12, bool)
         action = np.random.default_rng(seed).uniform(-1, 1, (12, 2)).astype(np.float32)
-        episodes.append(Episode({image_key("view"): pictures}, action, success, "teleoperation", seed, "center"))
+        observation = {image_key("view"): pictures, STATE: action}
+        episodes.append(Episode(observation, action, success, "teleoperation", seed, "center"))
     write_dataset(folder, episodes, DatasetInfo(fps=20, simulator=None))
     return folder
 
@@ -119,7 +120,11 @@ def still(folder):
         (None, ["--config.history.frames", "30"], r"clips of 20 frames at most, expected 31 or more.*history\.frames"),
         (None, ["--config.history.action-encoding", "two_hot"], r"action_encoding is 'two_hot', expected linear"),
         (None, ["--config.latent-actions.cameras", "other"], r"latent_actions sees other.*history view"),
-        (None, ["--config.adapter.kind", "codebook", "--config.adapter.codes", "3"], r"\d+ different actions.*codes = 3.*mlp"),
+        (
+            None,
+            ["--config.adapter.kind", "codebook", "--config.adapter.codes", "3"],
+            r"\d+ different actions.*codes = 3.*mlp",
+        ),
         (None, ["--config.classifier.imagined-share", "0.5"], r"imagined_share: expected 0"),
     ],
     ids=["no-motion", "too-few-labels", "short-clips", "encoding", "cameras", "continuous-codebook", "imagined-frames"],
