@@ -102,9 +102,7 @@ def main() -> None:
             for processes in (1, 2)
         }
         clock, work = best[1]["wall"] / (2 * best[2]["wall"]), best[1]["cpu"] / best[2]["cpu"]
-        lines.append(
-            f"| **{size}** | | | scaling: by the clock {clock:.2f}, by processor time {work:.2f} | | | | |"
-        )
+        lines.append(f"| **{size}** | | | scaling: by the clock {clock:.2f}, by processor time {work:.2f} | | | | |")
         print(lines[-1], flush=True)
     RESULTS.mkdir(exist_ok=True)
     title = "# Training by two processes\n\n`python benchmarks/data_parallel.py …`\n\n"

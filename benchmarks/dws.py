@@ -30,14 +30,14 @@ from burnish.data import Dataset, Windows, image_key, is_image_key, labelled_ste
 from burnish.evaluation.action_following import action_following
 from burnish.evaluation.fidelity import picture_fidelity
 from burnish.evaluation.imagined_pictures import actions_after, draw_windows, imagine_pictures, states_at
-from burnish.networks import AdapterConfig
+from burnish.networks import ActionModulesConfig
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHistory, PixelHistoryConfig, SamplerConfig
 
 HORIZON = 8
 MODEL = PixelDiffusionConfig(preset="xs", sampler=SamplerConfig(steps=3, sigma_min=2e-3))
-ADAPTED = replace(MODEL, adapter=AdapterConfig(), motion_weight=1.0)
-ALONG = AdapterConfig(train_base=True)
+ADAPTED = replace(MODEL, modules=ActionModulesConfig(), motion_weight=1.0)
+ALONG = ActionModulesConfig(train_base=True)
 
 
 def trained(model: PixelDiffusion, data: Dataset, args: argparse.Namespace, steps: int, folder: Path) -> PixelDiffusion:
@@ -74,7 +74,7 @@ def arms(
         "dws, without the motion loss": lambda: PixelDiffusion.following_actions(
             video, own(), replace(ADAPTED, motion_weight=0.0)
         ).fit(labelled),
-        "modules from scratch": lambda: PixelDiffusion(own(), replace(ADAPTED, adapter=ALONG)).fit(labelled),
+        "modules from scratch": lambda: PixelDiffusion(own(), replace(ADAPTED, modules=ALONG)).fit(labelled),
         "world model from scratch": lambda: PixelDiffusion(own(), replace(MODEL, motion_weight=1.0)).fit(labelled),
     }
 

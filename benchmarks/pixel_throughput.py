@@ -81,7 +81,7 @@ def diamond_sampler(path: Path, batch: int, compiled: bool, device: str) -> Call
     frames = torch.rand(batch, FRAMES, 3, SIZE, SIZE, device=device) * 2 - 1
     actions = torch.randint(ACTION_DIM, (batch, FRAMES), device=device)
     count = sum(parameter.numel() for parameter in denoiser.parameters())
-    ours = build_network(PixelHistory(ACTION_DIM, HISTORY), PixelDiffusionConfig(preset="diamond"), 21)
+    ours = build_network(PixelHistory(ACTION_DIM, HISTORY), PixelDiffusionConfig(preset="diamond"), 21 * ACTION_DIM)
     own = sum(parameter.numel() for parameter in ours.parameters()) - ours.condition.action.weight.numel()
     # The same sizes but for the table of actions, 64 wide.
     assert count - 64 * ACTION_DIM == own, (count, own)
@@ -167,7 +167,7 @@ def cost(backbone: str, preset: str) -> tuple[int, float]:
     """Parameters, and FLOPs (two per multiply-add) of one imagined step."""
     config = PixelDiffusionConfig(backbone=backbone, preset=preset)  # type: ignore[arg-type]
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network: UNet | DiT = build_network(PixelHistory(ACTION_DIM, HISTORY), config, 21)
+        network: UNet | DiT = build_network(PixelHistory(ACTION_DIM, HISTORY), config, 21 * ACTION_DIM)
         level = torch.zeros(1)
         context = torch.zeros(1, FRAMES * 3, SIZE, SIZE)
         embedding = network.embed(context, torch.zeros(1, FRAMES, ACTION_DIM * 21 + 1), level)

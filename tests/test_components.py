@@ -105,6 +105,9 @@ EXAMPLES = {
         3,
     ),
     "InverseDynamics": lambda: world_models.InverseDynamics(DIM, ACTIONS, world_models.InverseDynamicsConfig((8,))),
+    "LatentActions": lambda: world_models.LatentActions(
+        world_models.LatentActionConfig(("front",), image_size=SIZE, latent_dim=3, width=4, hidden=8, condition=8)
+    ),
     "LatentEnsemble": lambda: world_models.LatentEnsemble(rssm(), world_models.LatentEnsembleConfig(2, (8,))),
     "MaskMoments": lambda: world_models.MaskMoments(world_models.MaskMomentsConfig("front", SIZE)),
     "LocalDynamics": lambda: local_dynamics(DIM),
@@ -191,6 +194,10 @@ def behaviour(component):
         return torch.stack([component.act(STATES), component.act(STATES)])
     if isinstance(component, world_models.Autoencoder | world_models.MaskMoments):
         return component.encode(PICTURES)
+    if isinstance(component, world_models.LatentActions):
+        latent = component.between(PICTURES, {key: each.flip(1) for key, each in PICTURES.items()})
+        drawn = [each.float().flatten() for each in component.draw(PICTURES, latent).values()]
+        return torch.cat([latent.flatten(), *drawn])
     if isinstance(component, world_models.InverseDynamics):
         return component(STATES[STATE], 2 * STATES[STATE])
     if isinstance(component, LocalModel):

@@ -1,4 +1,4 @@
-"""Linear probes: what a representation says of something else, read off by ridge regression (Alain & Bengio, 2016)."""
+"""Linear probes: what a representation says of something else, read off linearly (Alain & Bengio, arXiv 1610.01644)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,8 @@ from torch import Tensor
 from burnish.errors import InputError
 
 RIDGE = 1e-3
-"""Penalty of the squared weights, of standardised features, beside the mean squared error."""
+"""Penalty of the squared weights, of standardised features, beside the mean loss."""
+_ITERATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,26 @@ def class_probe(
     held_labels: Int[Tensor, " M"],
     ridge: float = RIDGE,
 ) -> dict[str, Any]:
-    """Share of held-out rows whose class is the largest output of a regression on one-hot labels; chance beside it.
+    """Share of held-out rows whose class a multinomial logistic regression finds; chance, the commonest class, beside.
 
-    Chance is the share of the commonest class.
+    Not least squares on one-hot labels: classes in a row along one dimension hide each other there.
     """
     classes = int(torch.cat([labels, held_labels]).max()) + 1
-    wanted = torch.nn.functional.one_hot(labels.long(), classes).double()
-    told = fit_linear(features, wanted, ridge)(held_features).argmax(1)
+    centre, scale = features.double().mean(0), features.double().std(0, unbiased=False)
+    scale = torch.where(scale > 0, scale, 1.0)
+    x, held = ((each.double() - centre) / scale for each in (features, held_features))
+    weight = torch.zeros(x.shape[1], classes, dtype=x.dtype, device=x.device, requires_grad=True)
+    bias = torch.zeros(classes, dtype=x.dtype, device=x.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(x @ weight + bias, labels.long()) + ridge * weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(objective)  # type: ignore[arg-type]
+    told = (held @ weight + bias).argmax(1)
     commonest = torch.bincount(held_labels.long(), minlength=classes).max() / len(held_labels)
     right = float((told == held_labels).double().mean())
     return {"accuracy": right, "chance": float(commonest), "rows": len(held_labels)}

@@ -1,13 +1,15 @@
 """Networks: shapes in, shapes out, no training."""
 
-from burnish.networks.action_adapter import ActionBlock, AdapterConfig, follow_actions
+from burnish.networks.action_adapting import ActionAdapter, AdapterConfig, action_adapter
 from burnish.networks.action_encoding import ActionEncoding, action_encoding
+from burnish.networks.action_modules import ActionBlock, ActionModulesConfig, follow_actions
 from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_widths, picture_channels
 from burnish.networks.causal import CausalResidualMLP
 from burnish.networks.conditioning import ContextEmbedding, StepCondition
 from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.edm import denoising_error, preconditioning
 from burnish.networks.ensemble import EnsembleMLP
+from burnish.networks.frame_change import FrameChange
 from burnish.networks.gru import GRUTrunks
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
 from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
@@ -34,8 +36,10 @@ __all__ = [
     "MLP",
     "S5",
     "UNET_PRESETS",
+    "ActionAdapter",
     "ActionBlock",
     "ActionEncoding",
+    "ActionModulesConfig",
     "AdapterConfig",
     "CausalResidualMLP",
     "ConditionalResidualMLP",
@@ -44,6 +48,7 @@ __all__ = [
     "DiTConfig",
     "EnsembleMLP",
     "FourierFeatures",
+    "FrameChange",
     "GRUTrunks",
     "LatentCell",
     "LatentDecoder",
@@ -63,6 +68,7 @@ __all__ = [
     "UNet",
     "UNetConfig",
     "Unrolled",
+    "action_adapter",
     "action_encoding",
     "categorical_kl",
     "denoising_error",

@@ -19,7 +19,7 @@ from typing import Any
 from burnish.config import within
 from burnish.errors import InputError
 from burnish.imagination import StartConfig
-from burnish.networks import AdapterConfig
+from burnish.networks import ActionModulesConfig
 from burnish.pipeline import External, Stage, stage
 from burnish.recipes import world4rl
 from burnish.recipes.base import Plan, Recipe, RunSpec
@@ -62,7 +62,7 @@ def video_that_follows(c: DWS, space: dict[str, Any], seed: int) -> Stage:
         source = External("video_from", Path(c.video_from).absolute())
         video = stage(take_over_video_model, "video", source=source)
     else:
-        of_video = replace(c.world_model, adapter=None, motion_weight=0.0)
+        of_video = replace(c.world_model, modules=None, motion_weight=0.0)
         settings = {"history": c.history, "model": of_video, "training": c.video_training, "seed": seed}
         video = stage(train_video_model, "video", data=space["data"], **settings)
     settings = {"model": c.world_model, "training": c.world_model_training, "steps": c.labelled_steps, "seed": seed}
@@ -81,7 +81,7 @@ def preset(c: World4RL, video_steps: int, steps: int) -> DWS:
         | {
             "video_training": replace(c.world_model_training, steps=video_steps),
             "world_model_training": replace(c.world_model_training, steps=steps),
-            "world_model": replace(c.world_model, adapter=AdapterConfig(), motion_weight=1.0),
+            "world_model": replace(c.world_model, modules=ActionModulesConfig(), motion_weight=1.0),
             "imagination": replace(c.imagination, starts=StartConfig(priority=1.0)),
         }
     )

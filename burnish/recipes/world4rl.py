@@ -28,7 +28,7 @@ from burnish.policies import Agent, GaussianPolicyConfig, PicturePolicyConfig
 from burnish.policies.given import GivenConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes, starting
-from burnish.recipes.stages.data import Recorded, check_cameras, coarse, encoder_of, own_data, seen_by
+from burnish.recipes.stages.data import Recorded, check_cameras, coarse, encoder_of, own_data, seen_by, sized
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.recording import Real, record_rollouts
 from burnish.recipes.stages.refining import refine_policy
@@ -309,18 +309,6 @@ def image_size(c: World4RL) -> int:
         return c.history.image_size
     assert c.autoencoder is not None
     return c.autoencoder.image_size
-
-
-def sized(config: Any, history: HistoryConfig | PixelHistoryConfig) -> Any:
-    """A policy's or classifier's configuration with the sizes of the pictures that it reads."""
-    if not isinstance(history, PixelHistoryConfig):
-        return config
-    pictures = {
-        "frames": history.feature_frames,
-        "channels": 3 * len(history.cameras),
-        "image_size": history.image_size,
-    }
-    return replace(config, **pictures)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ from burnish.world_models.history import (
     learned_dimensions,
 )
 from burnish.world_models.inverse_dynamics import InverseDynamics, InverseDynamicsConfig, RecordedActions
+from burnish.world_models.latent_actions import LatentActionConfig, LatentActions, with_latent_actions
 from burnish.world_models.latent_ensemble import BootstrapTransitions, LatentEnsemble, LatentEnsembleConfig
-from burnish.world_models.mask_moments import MaskMoments, MaskMomentsConfig
 from burnish.world_models.local_dynamics import LocalDynamics, LocalDynamicsConfig, LocalState
+from burnish.world_models.mask_moments import MaskMoments, MaskMomentsConfig
 from burnish.world_models.on_frames import OnFrames, pooled_states
 from burnish.world_models.pixel_diffusion import NoiseLevels, PixelDiffusion, PixelDiffusionConfig
 from burnish.world_models.pixel_history import PixelHistory, PixelHistoryConfig, PixelHistoryState
@@ -58,13 +59,15 @@ __all__ = [
     "HistoryState",
     "InverseDynamics",
     "InverseDynamicsConfig",
+    "LatentActionConfig",
+    "LatentActions",
     "LatentEnsemble",
     "LatentEnsembleConfig",
-    "MaskMoments",
-    "MaskMomentsConfig",
     "LocalDynamics",
     "LocalDynamicsConfig",
     "LocalState",
+    "MaskMoments",
+    "MaskMomentsConfig",
     "NoiseLevels",
     "ObservationHistory",
     "Observer",
@@ -98,5 +101,6 @@ __all__ = [
     "pooled_states",
     "position_differences",
     "window_return",
+    "with_latent_actions",
     "with_latents",
 ]

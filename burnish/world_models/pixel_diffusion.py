@@ -15,11 +15,15 @@ from burnish.errors import InputError
 from burnish.networks import (
     DIT_PRESETS,
     UNET_PRESETS,
+    ActionAdapter,
+    ActionEncoding,
+    ActionModulesConfig,
     AdapterConfig,
     DiT,
     DiTConfig,
     UNet,
     UNetConfig,
+    action_adapter,
     action_encoding,
     denoising_error,
     follow_actions,
@@ -67,7 +71,7 @@ class PixelDiffusionConfig:
     """Predicted frames per training window; later ones see the model's own prediction (one denoising) as their past."""
     motion_weight: float = within(0.0, 0)
     """β: pixels count in proportion to exp(β |x_{t+1} - x_t|), on average once (DWS, arXiv 2502.07825: 1)."""
-    adapter: AdapterConfig | None = None
+    modules: ActionModulesConfig | None = None
     """Of a network that was trained on video without actions (`PixelDiffusion.following_actions`)."""
     sampler: SamplerConfig = SamplerConfig(steps=3, sigma_min=2e-3)
     speed: SpeedConfig = SpeedConfig()
@@ -93,15 +97,26 @@ class PixelDiffusion(Observed):
 
     action_steps = 1
 
-    def __init__(self, history: PixelHistory, config: PixelDiffusionConfig) -> None:
+    def __init__(
+        self,
+        history: PixelHistory,
+        config: PixelDiffusionConfig,
+        adapter: AdapterConfig | None = None,
+        latent_dim: int = 0,
+    ) -> None:
+        """With an `adapter`, the network hears of `latent_dim` numbers that it makes of an action (`adapted`)."""
         super().__init__()
         self.history, self.config = history, config
+        self.adapter, self.latent_dim = adapter, latent_dim
         self.feature_dim = history.feature_dim
         seen = history.config
-        self.encode = action_encoding(
-            seen.action_encoding, seen.bins, frames=seen.frames, action_dim=history.action_dim, codes=seen.codes
-        )
-        self.network = build_network(history, config, self.encode.size)
+        if adapter is not None:
+            self.encode: ActionEncoding = action_adapter(adapter, history.action_dim, latent_dim)
+        else:
+            self.encode = action_encoding(
+                seen.action_encoding, seen.bins, frames=seen.frames, action_dim=history.action_dim, codes=seen.codes
+            )
+        self.network = build_network(history, config, self.encode.output_dim(history.action_dim, 1))
         self._frozen: FrozenNetwork | None = None
 
     @classmethod
@@ -116,23 +131,23 @@ class PixelDiffusion(Observed):
         Raises:
             InputError: the model of video knows actions, or sees other pictures.
         """
-        assert config.adapter is not None
+        assert config.modules is not None
         seen, wanted = video.history.config, history.config
-        if video.history.action_dim or video.config.adapter is not None:
+        if video.history.action_dim or video.config.modules is not None:
             found = f"one that knows actions of {video.history.action_dim} dimensions"
             raise InputError(f"the model of video: found {found}, expected one that was trained without actions")
         if (seen.cameras, seen.image_size, seen.frames) != (wanted.cameras, wanted.image_size, wanted.frames):
             raise InputError(f"the model of video sees {seen}, expected what this run's models see: {wanted}")
         taken = ("backbone", "preset", "unet", "dit", "sigma_data", "offset_noise", "noise", "context_noise")
         model = cls(history, replace(config, **{name: getattr(video.config, name) for name in taken}))
-        network = follow_actions(copy.deepcopy(video.network), wanted.frames, model.told, config.adapter)
+        network = follow_actions(copy.deepcopy(video.network), wanted.frames, model.told, config.modules)
         model.network = network.to(history.device_anchor.device)
         return model
 
     @property
     def told(self) -> int:
         """Numbers that the network hears of the action at one frame, the flag of real frames among them."""
-        return self.history.action_dim * self.encode.size + 1
+        return self.encode.output_dim(self.history.action_dim, 1) + 1
 
     @property
     def observer(self) -> PixelHistory:
@@ -156,6 +171,20 @@ class PixelDiffusion(Observed):
             expected = f"{self.history.action_dim} as the world model has"
             raise InputError(f"the dataset, field 'action': found {dataset.action_dim} values, expected {expected}")
         return self
+
+    def adapted(self, action_dim: int, adapter: AdapterConfig) -> "PixelDiffusion":
+        """The same network for other actions, which a new adapter turns into those that it knows.
+
+        Raises:
+            InputError: its actions are adapted already, or not encoded one by one as they are (`linear`).
+        """
+        known, how = self.history.action_dim, self.history.config.action_encoding
+        if isinstance(self.encode, ActionAdapter) or how != "linear":
+            found = "a world model with an adapter" if isinstance(self.encode, ActionAdapter) else f"'{how}' actions"
+            raise InputError(f"an adapter of actions: found {found}, expected one of latent actions, encoded 'linear'")
+        world = PixelDiffusion(PixelHistory(action_dim, self.history.config), self.config, adapter, known)
+        world.network.load_state_dict(self.network.state_dict())
+        return world.to(self.history.device_anchor.device)
 
     # -- imagination ---------------------------------------------------------------------------------------------------
 
@@ -246,15 +275,15 @@ class PixelDiffusion(Observed):
 
 
 def build_network(history: PixelHistory, config: PixelDiffusionConfig, action_size: int) -> UNet | DiT:
-    """The configured backbone for a history's pictures; `action_size` numbers encode one dimension of an action."""
-    frames, channels, told = history.config.frames, history.channels, history.action_dim * action_size + 1
-    sizes = (channels, frames * channels, frames, told if config.adapter is None else 1)
+    """The configured backbone for a history's pictures; `action_size` numbers encode an action."""
+    frames, channels, told = history.config.frames, history.channels, action_size + 1
+    sizes = (channels, frames * channels, frames, told if config.modules is None else 1)
     if config.backbone == "unet":
         network = UNet(*sizes, config.unet if config.preset == "custom" else UNET_PRESETS[config.preset])
     else:
         size = history.config.image_size
         network = DiT(*sizes, size, config.dit if config.preset == "custom" else DIT_PRESETS[config.preset])
-    return network if config.adapter is None else follow_actions(network, frames, told, config.adapter)
+    return network if config.modules is None else follow_actions(network, frames, told, config.modules)
 
 
 def motion_weights(

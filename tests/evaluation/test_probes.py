@@ -51,6 +51,13 @@ def test_classes():
     assert class_probe(x, shuffled, x, shuffled)["accuracy"] < 0.5
 
 
+def test_classes_in_a_row_are_told_apart():
+    """Least squares on one-hot labels never says the middle one."""
+    labels = torch.arange(300) % 3
+    x = labels[:, None] * 4.0 + torch.randn(300, 1, generator=torch.Generator().manual_seed(0)) / 4
+    assert class_probe(x[:150], labels[:150], x[150:], labels[150:], ridge=1e-5)["accuracy"] > 0.98
+
+
 @pytest.mark.parametrize(
     "x, told",
     [(torch.zeros(3, 1), "3 features and 2 targets"), (torch.full((2, 1), torch.nan), "not finite")],

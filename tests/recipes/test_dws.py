@@ -7,7 +7,7 @@ import torch
 
 from burnish.components import save
 from burnish.errors import InputError
-from burnish.networks import ActionBlock, AdapterConfig, UNetConfig
+from burnish.networks import ActionBlock, ActionModulesConfig, UNetConfig
 from burnish.pipeline import StageContext
 from burnish.recipes.dws import DEFAULT, DWS, PRESETS
 from burnish.recipes.stages.refining import refine_policy
@@ -20,7 +20,7 @@ from tests.world_models.moving_dot import CAMERA, KEY, SIZE, moving_dot
 
 HISTORY = PixelHistoryConfig((CAMERA,), SIZE, frames=2, bins=5)
 VIDEO = PixelDiffusionConfig(preset="custom", unet=UNetConfig((16, 32), (1, 1), (False, False), 32))
-FOLLOWS = dataclasses.replace(VIDEO, adapter=AdapterConfig(width=8), motion_weight=1.0)
+FOLLOWS = dataclasses.replace(VIDEO, modules=ActionModulesConfig(width=8), motion_weight=1.0)
 TRAINING = TrainingConfig(steps=6, batch_size=4, learning_rate=1e-3, log_every=1, checkpoint_seconds=0.0)
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_learned_from_is_said(data, tmp_path):
     film = video(data, tmp_path / "video")
     with pytest.raises(InputError, match="labelled_steps"):
         following(data, film, tmp_path / "many", steps=1000)
-    with pytest.raises(InputError, match="adapter"):
+    with pytest.raises(InputError, match="modules"):
         following(data, film, tmp_path / "none", model=VIDEO)
 
 

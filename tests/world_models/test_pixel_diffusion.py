@@ -10,7 +10,7 @@ import torch
 from burnish.components import load, save
 from burnish.data import Windows, unlabelled_video
 from burnish.errors import InputError
-from burnish.networks import AdapterConfig, DiTConfig, UNetConfig, preconditioning
+from burnish.networks import ActionModulesConfig, AdapterConfig, DiTConfig, UNetConfig, preconditioning
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (
     NoiseLevels,
@@ -365,7 +365,7 @@ def of_video(backbone="unet", **settings):
     return model.eval()
 
 
-ADAPTED = dataclasses.replace(SMALL, adapter=AdapterConfig(width=8))
+ADAPTED = dataclasses.replace(SMALL, modules=ActionModulesConfig(width=8))
 
 
 def with_actions(frames=2):
@@ -419,3 +419,31 @@ def test_the_loss_of_a_still_clip_is_as_ever():
         torch.manual_seed(3)
         losses.append(model.loss(batch)[0])
     assert torch.equal(*losses)
+
+
+def test_adapted_to_other_actions_it_is_the_same_network_behind_an_adapter(tmp_path):
+    """What the codebook says of an action, and the latent action itself, lead to the same frame."""
+    model = untrained(encoding="linear")
+    latents = torch.tensor([[0.5, -0.25], [-1.0, 0.0], [0.0, 0.75]])
+    moves = torch.eye(3)
+    adapted = model.adapted(3, AdapterConfig("codebook", codes=3))
+    adapted.encode.tell(moves, latents)
+    assert adapted.history.action_dim == 3 and adapted.feature_dim == model.feature_dim
+    dataset = moving_dot(2)
+    state = model.recorded(dataset).rows(torch.tensor([4, 7, 14]))
+    other = adapted.recorded(dataclasses.replace(dataset, actions=dataset.actions.new_zeros(24, 3)))
+    other = other.rows(torch.tensor([4, 7, 14]))
+    # The past actions, too, as the codebook knows them.
+    state = dataclasses.replace(state, action=latents[[0, 1, 2]][:, None].repeat(1, 2, 1))
+    other = dataclasses.replace(other, action=moves[:, None].repeat(1, 2, 1))
+    one, two = step(model, state, latents), step(adapted, other, moves)
+    assert torch.equal(one.frames, two.frames)
+    save(tmp_path / "adapted", adapted)
+    assert torch.equal(step(load(tmp_path / "adapted", PixelDiffusion), other, moves).frames, two.frames)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["two-hot", "adapted-already"])
+def test_only_a_world_of_latent_actions_is_adapted(again):
+    model = untrained(encoding="linear").adapted(3, AdapterConfig()) if again else untrained()
+    with pytest.raises(InputError, match="with an adapter" if again else "'two_hot' actions, expected one of latent"):
+        model.adapted(4, AdapterConfig())

@@ -24,7 +24,15 @@ from burnish.rewards import RewardConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.storage import read_json, write_json
 from burnish.training import TrainingConfig
-from burnish.world_models import Autoencoder, AutoencoderConfig, as_states, pooled_states, with_latents
+from burnish.world_models import (
+    Autoencoder,
+    AutoencoderConfig,
+    HistoryConfig,
+    PixelHistoryConfig,
+    as_states,
+    pooled_states,
+    with_latents,
+)
 
 SCALING_FILE = "scaling.json"
 """Beside a data set whose actions are in units of their own; there is none beside what was recorded in [-1, 1]."""
@@ -76,6 +84,11 @@ class Recorded:
 def coarse(data: Reading, pool: int) -> Reading:
     """The same reading, with pictures of `pool` by `pool` pixels in the place of states."""
     return replace(data, settings={**data.settings, "pool": pool})
+
+
+def with_states(data: Reading) -> Reading:
+    """The same reading, with the state vectors beside the pictures: what is stored again has to have them."""
+    return replace(data, settings={**data.settings, "states": True})
 
 
 def whole(folder: Path, cameras: Sequence[str], states: bool, reward: RewardConfig, pool: int | None = None) -> Dataset:
@@ -182,6 +195,18 @@ def check_cameras(cameras: Sequence[str], image_size: int, simulator: SimulatorC
             f"{', '.join(simulator.cameras) or 'no camera'} in {simulator.image_size}; set config.simulator.cameras "
             "and config.simulator.image_size to the same"
         )
+
+
+def sized(config: Any, history: HistoryConfig | PixelHistoryConfig) -> Any:
+    """A policy's or classifier's configuration with the sizes of the pictures that it reads."""
+    if not isinstance(history, PixelHistoryConfig):
+        return config
+    pictures = {
+        "frames": history.feature_frames,
+        "channels": 3 * len(history.cameras),
+        "image_size": history.image_size,
+    }
+    return replace(config, **pictures)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

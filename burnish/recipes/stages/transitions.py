@@ -83,7 +83,8 @@ def take_over_world_model(
         raise InputError(f"{source}: this world model knows actions that were scaled otherwise than this run's data")
     if found.history.config != history:
         raise InputError(f"{source}: this world model sees {found.history.config}, expected config.history, {history}")
-    same = PixelDiffusion(found.history, replace(found.config, speed=model.speed))
+    faster = replace(found.config, speed=model.speed)
+    same = PixelDiffusion(found.history, faster, found.adapter, found.latent_dim)
     same.load_state_dict(found.state_dict())
     return same
 

@@ -58,8 +58,8 @@ def follow_labelled(
         InputError: the model of video knows actions or sees other pictures, or there are not that many steps.
     """
     episodes, held_out = data
-    if model.adapter is None:
-        raise InputError("config.world_model.adapter: found none, expected the size of the modules that follow actions")
+    if model.modules is None:
+        raise InputError("config.world_model.modules: found none, expected the size of the modules that follow actions")
     labelled = episodes if steps is None else labelled_steps(episodes, steps, seed)
     torch.manual_seed(seed)
     world = PixelDiffusion.following_actions(video, PixelHistory(episodes.action_dim, history), model)

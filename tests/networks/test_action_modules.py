@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from burnish.networks import ActionBlock, AdapterConfig, DiT, DiTConfig, UNet, UNetConfig, follow_actions
+from burnish.networks import ActionBlock, ActionModulesConfig, DiT, DiTConfig, UNet, UNetConfig, follow_actions
 
 FRAMES, CHANNELS, SIZE, ACTION = 2, 3, 8, 5
 NETWORKS = {
@@ -26,7 +26,7 @@ def of_video(name):
 
 
 def followed(name, **settings):
-    return follow_actions(of_video(name), FRAMES, ACTION + 1, AdapterConfig(width=8, **settings))
+    return follow_actions(of_video(name), FRAMES, ACTION + 1, ActionModulesConfig(width=8, **settings))
 
 
 def inputs(seed=1):

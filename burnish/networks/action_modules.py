@@ -18,7 +18,7 @@ from burnish.networks.unet import ResidualBlock, UNet, groups_of
 
 
 @dataclass(frozen=True)
-class AdapterConfig:
+class ActionModulesConfig:
     """Size of the modules, and whether the network of video learns along."""
 
     width: int = within(64, 1)
@@ -96,7 +96,7 @@ def of_video(condition: Tensor, split: int) -> Tensor:
     return condition[..., :split].contiguous()
 
 
-def follow_actions(network: UNet | DiT, frames: int, action_dim: int, config: AdapterConfig) -> UNet | DiT:
+def follow_actions(network: UNet | DiT, frames: int, action_dim: int, config: ActionModulesConfig) -> UNet | DiT:
     """Wrap, in place, every block of a network of video that was built for actions without a dimension.
 
     `action_dim` counts what its `embed` is told of each of the `frames` steps, the flag of real frames last.
