@@ -4,8 +4,8 @@
 
 Refines the policy of a finished run, judgements included, in a process of its own: with one lane and one thread, with a
 lane for each core, and with as many threads of PyTorch's; alone, and beside one busy process for each core. `--trees`
-are checkouts to compare, measured in turns. Writes `benchmarks/results/busy_machine.md`; CPU seconds of an iteration hardly
-depend on who else is at work, iterations per second do.
+are checkouts to compare, measured in turns. Writes `benchmarks/results/busy_machine.md`; CPU seconds of an iteration
+hardly depend on who else is at work, iterations per second do.
 """
 
 import argparse
