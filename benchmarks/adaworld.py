@@ -92,9 +92,9 @@ class Study:
         """Whether actions are one-hot moves."""
         return self.args.set is None
 
-    def latent(self, beta: float | None = None) -> LatentActions:
+    def latent(self, chosen: float | None = None) -> LatentActions:
         """The latent actions of the whole video."""
-        beta = self.args.beta if beta is None else beta
+        beta: float = self.args.beta if chosen is None else chosen
         folder = self.out / f"latent_{beta:g}"
 
         def train() -> LatentActions:
@@ -144,7 +144,7 @@ class Study:
                 # A code of its own for each action, at random: what it means is learned from the labelled frames alone.
                 codes = torch.randn(actions.shape[1], latents.shape[1], generator=torch.Generator().manual_seed(0))
                 latents = actions @ (0.3 * codes)
-            world.encode.tell(actions, latents)
+            world.encode.tell(actions, latents)  # type: ignore[operator]
             if arm == "adaworld" and kind == "mlp":
                 how = TrainingConfig(1000, 64, 3e-3, ema_decay=None)
                 self.fit(world.encode, Pairs(actions, latents), how, folder / "adapter")
@@ -177,7 +177,9 @@ def probe(study: Study, latent: LatentActions) -> dict[str, Any]:
     """Of held-out episodes, by regressions that were fitted on the others."""
     (actions, said), (held_actions, held_said) = (labelled_pairs(p, latent) for p in (study.training, study.held_out))
     nats = [json.loads(line) for line in (study.out / f"latent_{latent.config.beta:g}/metrics.jsonl").open()][-5:]
-    told = {name: float(np.mean([row[name] for row in nats])) for name in ("unexplained", "nats", "used")}
+    told: dict[str, Any] = {
+        name: float(np.mean([row[name] for row in nats])) for name in ("unexplained", "nats", "used")
+    }
     if not study.discrete:
         told["latent"] = linear_probe(said, actions, held_said, held_actions)
         if STATE in study.training.observations:

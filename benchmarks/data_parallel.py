@@ -73,9 +73,9 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        found = train(args.run, int(args.child[0]), args.child[1], args.steps)
-        if found is not None:
-            print(json.dumps(found), flush=True)
+        one = train(args.run, int(args.child[0]), args.child[1], args.steps)
+        if one is not None:
+            print(json.dumps(one), flush=True)
         return
     lines = [
         "| world model | weights | rows | processes | ms a step | processor ms a step, all processes | of which the "

@@ -6,7 +6,8 @@
 One model of video learns from the set's pictures without actions. Then, of the same labelled steps and as many
 training steps each: DWS's modules on the frozen model of video, with the motion-weighted loss and without it; the same
 modules on a network that saw no video, which learns along (`modules from scratch`); and the plain world model, which
-hears actions from the start (`world model from scratch`). `no modules` is the model of video itself. Measured on
+hears actions from the start (`world model from scratch`); and the modules on the model of video, which learns along.
+`no modules` is the model of video itself. Measured on
 episodes that none of them saw: the share of windows whose imagined future is nearer to their own recorded one under
 their own actions than under another window's (½ where actions are ignored), and the PSNR of moving pixels beside
 holding the present frame.
@@ -76,6 +77,9 @@ def arms(
         ).fit(labelled),
         "modules from scratch": lambda: PixelDiffusion(own(), replace(ADAPTED, modules=ALONG)).fit(labelled),
         "world model from scratch": lambda: PixelDiffusion(own(), replace(MODEL, motion_weight=1.0)).fit(labelled),
+        "dws, the network of video learns along": lambda: PixelDiffusion.following_actions(
+            video, own(), replace(ADAPTED, modules=ALONG)
+        ).fit(labelled),
     }
 
 

@@ -16,7 +16,7 @@ How your own data set is read (docs/own-data.md):
   --success-column NAME, --success-above NAME=VALUE, --success-on-termination, --failed-episodes N [N], --labels CSV,
   --success-last-frames N  how success is told (default next.success or success), and how many frames at the end show it
   --state-key NAME [NAME], --action-key NAME, --action-units own|unit|auto, --action-targets recorded|absolute|relative,
-  --fps N                  columns, their units, and whether actions are learned as places or as the way there
+  --binary-actions recorded|rounded, --fps N    columns, their units, and how actions are learned and executed
   --skip-bad, --stride N, --stride-actions last|sum, --picture-size N, --crop centre|T,L,H,W    which frames, and how"""
 
 _DATA = """\

@@ -23,14 +23,24 @@ from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
 from burnish.masks import MaskConfig, mask_camera
 from burnish.pipeline import Reading, Stage, StageContext, stage
-from burnish.policies import PicturePolicyConfig, TwoStreamPolicyConfig
+from burnish.policies import GaussianPolicyConfig, PicturePolicyConfig, TwoStreamPolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RunSpec
 from burnish.recipes.stages.cloning import starting
 from burnish.recipes.stages.data import Recorded, encoder_of, own_data, seen_by
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.masking import add_masks
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.world4rl import FRAMES, World4RL, cloning, image_size, models, of_another_kind, pixels, pretrained
+from burnish.recipes.world4rl import (
+    FRAMES,
+    World4RL,
+    cloning,
+    image_size,
+    models,
+    of_another_kind,
+    pixels,
+    pretrained,
+    transition_model,
+)
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
@@ -45,6 +55,7 @@ from burnish.world_models import (
 class TPM(World4RL):
     """Every setting of the method; what `collect` says is of no account, since data are brought along."""
 
+    policy: GaussianPolicyConfig | TwoStreamPolicyConfig = GaussianPolicyConfig()
     camera: str = "table"
     """Whose pictures are masked."""
     mask_data: bool = False
@@ -79,16 +90,16 @@ def recipe(c: TPM, run: RunSpec) -> Plan:
     encoder = encoded(c, data, run.seed)
     recorded = seen_by(c, encoder, data)
     # The policy, cloned from demonstrations.
-    policy = pretrained(c, run, recorded, encoder)
+    policy = pretrained(c, run, data, recorded, encoder)
     # Beyond the paper: what actions do to colours and masks, and a policy that gets better in it.
-    imagined = models(c, recorded.split(c.held_out), run.seed, policy)
+    imagined = models(c, recorded.split(c.held_out), run.seed, policy, transition_model)
     starts = starting(c, run, policy, recorded.whole, imagined, cloning(c))
     settings = {"imagination": c.imagination, "learner": c.ppo, "refinement": c.refine, "seed": run.seed}
     inputs = {"policy": starts.chosen, "data": recorded.whole, "models": imagined}
     refined = stage(refine_policy, "refined", **inputs, **settings)
 
     def held_out(config: TPM, fold: Reading, seed: int) -> Models:
-        return models(of_another_kind(config), fold, seed, policy)
+        return models(of_another_kind(config), fold, seed, policy, transition_model)
 
     return finish(run, c, held_out, Parts(data, recorded, policy, imagined, refined, encoder, starts))
 

@@ -85,7 +85,7 @@ class GeneratedExperience:
             "next_features": after,
         }
         filled = _filled(columns, gone, generator)
-        rows = {name: values.transpose(0, 1).contiguous() for name, values in filled.items()}
+        rows: dict[str, Any] = {name: values.transpose(0, 1).contiguous() for name, values in filled.items()}
         flat = rows["features"].flatten(0, 1), rows["trace"].flatten(0, 1)
         return Rollout(**rows, log_prob=policy.log_prob(*flat).unflatten(0, (steps, -1)))
 
