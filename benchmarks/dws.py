@@ -4,13 +4,12 @@
     python -m benchmarks.dws --video runs/video --camera corner3 --out runs/dws
 
 One model of video learns from the set's pictures without actions. Then, of the same labelled steps and as many
-training steps each: DWS's modules on the frozen model of video, with the motion-weighted loss and without it; the same
-modules on a network that saw no video, which learns along (`modules from scratch`); and the plain world model, which
-hears actions from the start (`world model from scratch`); and the modules on the model of video, which learns along.
-`no modules` is the model of video itself. Measured on
-episodes that none of them saw: the share of windows whose imagined future is nearer to their own recorded one under
-their own actions than under another window's (½ where actions are ignored), and the PSNR of moving pixels beside
-holding the present frame.
+training steps each: DWS's modules on the model of video, which learns along; the same with the model of video frozen,
+with the motion-weighted loss and without it; the same modules on a network that saw no video (`modules from scratch`);
+and the plain world model, which hears actions from the start (`world model from scratch`). `no modules` is the model of
+video itself. Measured on episodes that none of them saw: the share of windows whose imagined future is nearer to their
+own recorded one under their own actions than under another window's (½ where actions are ignored), and the PSNR of
+moving pixels beside holding the present frame.
 
 Resumable; writes OUT/dws.json and pictures (recorded, then each model's imagination, under each other).
 """
@@ -37,8 +36,8 @@ from burnish.world_models import PixelDiffusion, PixelDiffusionConfig, PixelHist
 
 HORIZON = 8
 MODEL = PixelDiffusionConfig(preset="xs", sampler=SamplerConfig(steps=3, sigma_min=2e-3))
-ADAPTED = replace(MODEL, modules=ActionModulesConfig(), motion_weight=1.0)
-ALONG = ActionModulesConfig(train_base=True)
+ALONG, FROZEN = ActionModulesConfig(), ActionModulesConfig(train_base=False)
+ADAPTED = replace(MODEL, modules=ALONG, motion_weight=1.0)
 
 
 def trained(model: PixelDiffusion, data: Dataset, args: argparse.Namespace, steps: int, folder: Path) -> PixelDiffusion:
@@ -70,16 +69,18 @@ def arms(
         torch.manual_seed(seed)
         return PixelHistory(labelled.action_dim, history)
 
+    def after(**settings: Any) -> PixelDiffusion:
+        return PixelDiffusion.following_actions(video, own(), replace(ADAPTED, **settings)).fit(labelled)
+
+    def alone(**settings: Any) -> PixelDiffusion:
+        return PixelDiffusion(own(), replace(ADAPTED, **settings)).fit(labelled)
+
     return {
-        "dws": lambda: PixelDiffusion.following_actions(video, own(), ADAPTED).fit(labelled),
-        "dws, without the motion loss": lambda: PixelDiffusion.following_actions(
-            video, own(), replace(ADAPTED, motion_weight=0.0)
-        ).fit(labelled),
-        "modules from scratch": lambda: PixelDiffusion(own(), replace(ADAPTED, modules=ALONG)).fit(labelled),
-        "world model from scratch": lambda: PixelDiffusion(own(), replace(MODEL, motion_weight=1.0)).fit(labelled),
-        "dws, the network of video learns along": lambda: PixelDiffusion.following_actions(
-            video, own(), replace(ADAPTED, modules=ALONG)
-        ).fit(labelled),
+        "dws": after,
+        "dws, the network of video frozen": lambda: after(modules=FROZEN),
+        "dws, frozen, without the motion loss": lambda: after(modules=FROZEN, motion_weight=0.0),
+        "modules from scratch": alone,
+        "world model from scratch": lambda: alone(modules=None),
     }
 
 

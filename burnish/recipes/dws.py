@@ -7,7 +7,7 @@ refines a policy from start states that are drawn the more often the more the cr
 
 Everything else is World4RL's method on frames (`world4rl`, preset frames): data, cloning, the classifier of frames in
 the place of the paper's reward head, pessimism and gate. Ours, since the paper's code and most of its numbers are not
-known: the network of video stays frozen (accounts disagree), modules come after each block instead of inside its
+known: the network of video learns along (accounts disagree), modules come after each block instead of inside its
 feed-forward part (so that they fit a U-Net as well), a start's error is the mean over decisions from it and fades.
 Where no model of video is brought along, one learns from the run's own pictures.
 """
@@ -98,7 +98,7 @@ RECIPE = Recipe(
     system="DWS: a model of video learns to follow actions; PPO in it, from starts where the critic errs",
     paper="arXiv 2502.07825",
     needs="a task with an expert, or your own data with pictures; default: a GPU",
-    status="all stages run on pictures; no gain shown (benchmarks/results/dws.md)",
+    status="all stages run on pictures; video helps few labels, no refinement measured (benchmarks/results/dws.md)",
     build=recipe,
     presets=PRESETS,
 )

@@ -20,7 +20,7 @@ from tests.world_models.moving_dot import CAMERA, KEY, SIZE, moving_dot
 
 HISTORY = PixelHistoryConfig((CAMERA,), SIZE, frames=2, bins=5)
 VIDEO = PixelDiffusionConfig(preset="custom", unet=UNetConfig((16, 32), (1, 1), (False, False), 32))
-FOLLOWS = dataclasses.replace(VIDEO, modules=ActionModulesConfig(width=8), motion_weight=1.0)
+FOLLOWS = dataclasses.replace(VIDEO, modules=ActionModulesConfig(width=8, train_base=False), motion_weight=1.0)
 TRAINING = TrainingConfig(steps=6, batch_size=4, learning_rate=1e-3, log_every=1, checkpoint_seconds=0.0)
 
 

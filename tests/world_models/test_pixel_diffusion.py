@@ -365,7 +365,7 @@ def of_video(backbone="unet", **settings):
     return model.eval()
 
 
-ADAPTED = dataclasses.replace(SMALL, modules=ActionModulesConfig(width=8))
+ADAPTED = dataclasses.replace(SMALL, modules=ActionModulesConfig(width=8, train_base=False))
 
 
 def with_actions(frames=2):
