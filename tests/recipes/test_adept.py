@@ -102,7 +102,7 @@ def test_the_worst_that_goes_on_for_ever(data):
         ({"reward": False}, [], r"reward"),
         ({}, ["--config.policy.chunk", "2"], r"policy\.chunk is 2, expected 1"),
         ({}, ["--config.imagination.pessimism.use", "distance"], r"pessimism\.use.*deviation"),
-        ({}, ["--policy", "nowhere"], r"--policy: this recipe's policies read what its own models learn"),
+        ({}, ["--policy", "nowhere"], r"--policy: this recipe takes no policy that was made elsewhere"),
     ],
     ids=["constant-reward", "no-reward", "chunk", "other-uncertainty", "given-policy"],
 )

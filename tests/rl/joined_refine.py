@@ -39,7 +39,8 @@ def part_of(rollout, processes):
     """The process's share of the environments."""
     share = ENVS // processes.count
     mine = slice(processes.rank * share, (processes.rank + 1) * share)
-    return Rollout(**{f.name: getattr(rollout, f.name)[:, mine] for f in dataclasses.fields(Rollout)})
+    named = {f.name: getattr(rollout, f.name) for f in dataclasses.fields(Rollout)}
+    return Rollout(**{name: rows if rows is None else rows[:, mine] for name, rows in named.items()})
 
 
 def updated(processes: Processes, config=UPDATE, rollout=None):

@@ -197,6 +197,7 @@ def test_pictures_reach_the_recorder_and_the_online_environment():
     class Bar:
         progress = __enter__ = lambda self, *_: self
         set = __exit__ = record = lambda self, *_: None
+        spread = None
 
     simulator = SimulatorConfig(action_repeat=2, max_steps=3, cameras=("corner2",), image_size=16)
     recorder = Recorder(TASK, 0, simulator, WorkerPool(0))
