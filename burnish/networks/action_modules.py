@@ -24,8 +24,8 @@ class ActionModulesConfig:
     width: int = within(64, 1)
     """Numbers in which the actions are told to every block."""
     train_base: bool = True
-    """Whether the network of video learns on beside the modules. The accounts of the paper disagree; at our size it is
-    better by far (benchmarks/results/dws.md)."""
+    """Whether the network of video learns on beside the modules. The accounts of the paper disagree; in our one
+    comparison it follows actions better (benchmarks/results/dws.md)."""
 
 
 class ActionBeside(nn.Module):

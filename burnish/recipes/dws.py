@@ -98,7 +98,7 @@ RECIPE = Recipe(
     system="DWS: a model of video learns to follow actions; PPO in it, from starts where the critic errs",
     paper="arXiv 2502.07825",
     needs="a task with an expert, or your own data with pictures; default: a GPU",
-    status="all stages run on pictures; video helps few labels, no refinement measured (benchmarks/results/dws.md)",
+    status="all stages run on pictures; one seed of its parts, no refinement measured (benchmarks/results/dws.md)",
     build=recipe,
     presets=PRESETS,
 )
