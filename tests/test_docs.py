@@ -101,3 +101,10 @@ def test_links_lead_somewhere(page):
 
 def test_the_readme_is_one_page():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_nobody_is_told_to_install_from_an_index():
+    """Burnish is in none; extras are installed from a clone: `pip install -e '.[export]'`."""
+    texts = [*PAGES, *(ROOT / "plugins").rglob("*.md"), *(ROOT / "burnish").rglob("*.py")]
+    told = re.compile(r"pip install (?:-U )?['\"]?(?:burnish|lerobot_policy_burnish)\b")
+    assert [path.relative_to(ROOT).as_posix() for path in texts if told.search(path.read_text())] == []

@@ -156,5 +156,5 @@ def _h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise InputError("HDF5 files need the extra 'hdf5': pip install 'burnish[hdf5]'") from error
+        raise InputError("HDF5 files need the extra 'hdf5': pip install -e '.[hdf5]'") from error
     return h5py

@@ -246,7 +246,7 @@ def import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise InputError("videos need PyAV: install the package `av`, or Burnish with `burnish[metaworld]`") from error
+        raise InputError("videos need PyAV: pip install -e '.[metaworld]'") from error
     return av
 
 

@@ -187,5 +187,5 @@ def _numcodecs() -> Any:
     try:
         import numcodecs
     except ImportError as error:
-        raise InputError("zarr data sets need the extra 'zarr': pip install 'burnish[zarr]'") from error
+        raise InputError("zarr data sets need the extra 'zarr': pip install -e '.[zarr]'") from error
     return numcodecs

@@ -166,4 +166,4 @@ def _library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(f"export to ONNX needs the extra export: pip install 'burnish[export]' ({error})") from error
+        raise InputError(f"export to ONNX needs the extra export: pip install -e '.[export]' ({error})") from error

@@ -42,7 +42,7 @@ class GroundedMasks:
         try:
             import transformers  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise InputError("masks of the kind 'grounded' need transformers: pip install 'burnish[masks]'") from None
+            raise InputError("masks of the kind 'grounded' need transformers: pip install -e '.[masks]'") from None
         self._detector = self._loaded(transformers, "AutoModelForZeroShotObjectDetection", config.detector)
         self._segmenter = self._loaded(transformers, "SamModel", config.segmenter)
         self._words = self._loaded(transformers, "AutoProcessor", config.detector)

@@ -152,5 +152,5 @@ def _import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise InputError("videos need PyAV: install Burnish with the extra `burnish[metaworld]`") from error
+        raise InputError("videos need PyAV: pip install -e '.[metaworld]'") from error
     return av

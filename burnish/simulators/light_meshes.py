@@ -62,7 +62,7 @@ def _simplify(vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.n
         library = importlib.import_module("fast_simplification")
     except ModuleNotFoundError as error:
         raise InputError(
-            f"Meta-World's camera pictures need '{error.name}', which is missing: pip install 'burnish[metaworld]'"
+            f"Meta-World's camera pictures need '{error.name}', which is missing: pip install -e '.[metaworld]'"
         ) from error
     fewer, triangles = library.simplify(vertices.copy(), faces.copy(), target_count=count, agg=_CAREFUL)
     return np.asarray(fewer, np.float32), np.asarray(triangles, np.int32)

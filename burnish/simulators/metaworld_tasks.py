@@ -14,7 +14,7 @@ def _env_classes() -> dict[str, Any]:
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.split(".")[0] in ("metaworld", "mujoco"):
             raise InputError(
-                f"Meta-World is not installed (no module '{error.name}'): pip install 'burnish[metaworld]'"
+                f"Meta-World is not installed (no module '{error.name}'): pip install -e '.[metaworld]'"
             ) from error
         raise
     return dict(ENV_CLS_MAP)

@@ -86,11 +86,11 @@ def test_no_h5py(tmp_path, monkeypatch):
 
     path = robomimic(tmp_path / "d", recorded())
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InputError, match=r"pip install 'burnish\[hdf5\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[hdf5\]'"):
         format_of(path)
     path = zarr(tmp_path / "z", recorded())
     monkeypatch.setitem(sys.modules, "numcodecs", None)
-    with pytest.raises(InputError, match=r"pip install 'burnish\[zarr\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[zarr\]'"):
         format_of(path).read(path, RULE)
 
 

@@ -14,7 +14,7 @@ INSTALLED = importlib.util.find_spec("transformers") is not None
 
 @pytest.mark.skipif(INSTALLED, reason="transformers is installed")
 def test_without_the_library_it_is_named():
-    with pytest.raises(InputError, match=r"need transformers: pip install 'burnish\[masks\]'"):
+    with pytest.raises(InputError, match=r"need transformers: pip install -e '\.\[masks\]'"):
         MaskConfig(provider="grounded").make()
 
 

@@ -236,7 +236,7 @@ def test_what_is_missing_is_named(monkeypatch):
     painting.close_painters()
     with monkeypatch.context() as missing:
         missing.setitem(sys.modules, "fast_simplification", None)
-        with pytest.raises(InputError, match=r"pip install 'burnish\[metaworld\]'"):
+        with pytest.raises(InputError, match=r"pip install -e '\.\[metaworld\]'"):
             collect(TASK, jobs, settings, workers=0)
     with monkeypatch.context() as missing:
         missing.delenv("MUJOCO_GL", raising=False)

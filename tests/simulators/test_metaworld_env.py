@@ -166,7 +166,7 @@ def test_a_task_like_none_lists_all():
 
 def test_missing_metaworld_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "metaworld.env_dict", None)
-    with pytest.raises(InputError, match=r"pip install 'burnish\[metaworld\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[metaworld\]'"):
         task_class("drawer-open-v3")
 
 

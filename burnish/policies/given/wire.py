@@ -18,7 +18,7 @@ def library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(f"serving a policy needs the extra serve: pip install 'burnish[serve]' ({error})") from error
+        raise InputError(f"serving a policy needs the extra serve: pip install -e '.[serve]' ({error})") from error
 
 
 def pack(message: Any) -> bytes:
