@@ -184,7 +184,7 @@ def _sentence(box: str, options: Any, args: Sequence[str]) -> str:
     plain = " ".join(re.sub(r"[│╭╮╰╯|+]", " ", box).split())
     # The first part is the box's title, those behind the message repeat the help.
     _, message, *_ = [*(part.strip() for part in re.split(r"[─-]{4,}", plain)), plain]
-    named = re.search(r"(?:Error parsing|argument) '?(--[a-z][\w.-]*)", plain)
+    named = re.search(r"(?:Error parsing|[Aa]rgument) '?(--[a-z][\w.-]*)", plain)
     setting = next((s for s in settings(options) if named and s.flag == named[1]), None)
     if setting is None:
         return message

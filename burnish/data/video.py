@@ -229,7 +229,8 @@ class _ToRGB:
 
     def _made(self, frame: Any) -> Any:
         graph = self._av.filter.Graph()
-        graph.threads = 1
+        if hasattr(graph, "threads"):  # since PyAV 18; LeRobot's environments have older ones
+            graph.threads = 1
         size = {"width": frame.width, "height": frame.height, "format": frame.format, "time_base": self._time_base}
         steps = [graph.add(name, settings) for name, settings in self._filters.items()]
         graph.link_nodes(graph.add_buffer(**size), *steps, graph.add("format", "rgb24"), graph.add("buffersink"))
