@@ -2,9 +2,10 @@
 
     python scripts/soak.py --runs 200 --out runs/soak
 
-Small runs of the recipes take turns. Each is hit one to three times, at random moments, by one of: kill -9, SIGTERM,
-SIGINT, SIGSTOP for a while, a second process on the same folder, a disk that is full (a small tmpfs, where one may
-mount), a folder that may not be written (where one is not root), a clock that jumped (files a day older or younger).
+Small runs of all recipes take turns; those that learn from data which are there find them in the folder `data`. Each
+is hit one to three times, at random moments, by one of: kill -9, SIGTERM, SIGINT, SIGSTOP for a while, a second process
+on the same folder, a disk that is full (a small tmpfs, where one may mount), a folder that may not be written (a
+read-only mount, or without permission where one may not mount), a clock that jumped (files a day older or younger).
 Then the same command has to end it. `soak.jsonl` in the folder has a line for every run, and what is there is not done
 again; the table comes last.
 """
@@ -27,12 +28,15 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.recipes.small_runs import command, finish, start, weights  # noqa: E402
+from tests.recipes.small_runs import ON_DATA, RUNS, command, finish, own_data_command, start, weights  # noqa: E402
 
-RECIPES = ("world4rl", "diwa", "s5wm", "pixels")
+RECIPES = tuple(name for name in RUNS if name != "frames")
+"""All, World4RL's with pictures that are encoded; on frames it is DWS that runs."""
 FULL = 0.4
 """Of the size that a run needs: where the disk is full at first."""
 DAY = 86_400.0
+MOUNTS = os.geteuid() == 0 and sys.platform == "linux"
+"""Whether one may mount; who may, also writes where there is no permission."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,25 @@ class Reference:
     size: int
 
 
+def arguments(name: str, folder: Path) -> list[str]:
+    """The command of a run; its data are written when they are first asked for."""
+    if name not in ON_DATA:
+        return command(folder, name=name)
+    data = folder.parent / "data" / ON_DATA[name].__name__
+    if not data.exists():
+        shutil.rmtree(making := data.with_suffix(".making"), ignore_errors=True)
+        ON_DATA[name](making)
+        making.rename(data)
+    return own_data_command(data, folder, name=name)
+
+
 def reference(name: str, out: Path) -> Reference:
     """Do it once."""
     folder = out / f"reference-{name}"
     begun = time.monotonic()
     if not (folder / "report.json").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        code, output = finish(start(command(folder, name=name)), 3600)
+        code, output = finish(start(arguments(name, folder)), 3600)
         if code:
             sys.exit(f"{name}: the undisturbed run failed\n{output[-2000:]}")
         (folder / "soak-seconds").write_text(str(time.monotonic() - begun))
@@ -78,7 +94,7 @@ def stopped(process: subprocess.Popen[str], rng: random.Random, **_: Any) -> str
 
 def doubled(process: subprocess.Popen[str], folder: Path, name: str, **_: Any) -> str:
     """A second one on the same folder; it has to be refused, or to wait, and to harm nothing."""
-    second = finish(start(command(folder, name=name)), 3600)[1]
+    second = finish(start(arguments(name, folder)), 3600)[1]
     return finish(process, 3600)[1] + second
 
 
@@ -98,12 +114,12 @@ def disturb(name: str, known: Reference, folder: Path, rng: random.Random) -> li
         done.append(kind)
         if kind == "full disk":
             bad += on_a_full_disk(name, known, folder)
-        elif kind == "no permission":
-            bad += without_permission(name, folder)
+        elif kind == "read-only":
+            bad += read_only(name, folder)
         elif kind == "clock":
             jump(folder, rng)
         else:
-            process = start(command(folder, name=name))
+            process = start(arguments(name, folder))
             time.sleep(rng.uniform(0.1, 0.9) * known.seconds)
             bad += faults(HITS[kind](process, folder=folder, name=name, rng=rng))
     return [*done, *(f"! {line}" for line in bad)]
@@ -111,7 +127,7 @@ def disturb(name: str, known: Reference, folder: Path, rng: random.Random) -> li
 
 def environment() -> list[str]:
     """What else can be tried on this machine."""
-    return ["clock", "full disk" if os.geteuid() == 0 and sys.platform == "linux" else "no permission"]
+    return ["clock", "read-only", *["full disk"] * MOUNTS]
 
 
 def on_a_full_disk(name: str, known: Reference, folder: Path) -> list[str]:
@@ -124,7 +140,7 @@ def on_a_full_disk(name: str, known: Reference, folder: Path) -> list[str]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={used + int(FULL * known.size)}", "none", folder], check=True)
     try:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
-        output = finish(start(command(folder, name=name)), 3600)[1]
+        output = finish(start(arguments(name, folder)), 3600)[1]
         shutil.rmtree(kept)
         shutil.copytree(folder, kept)
     finally:
@@ -134,14 +150,23 @@ def on_a_full_disk(name: str, known: Reference, folder: Path) -> list[str]:
     return faults(output)
 
 
-def without_permission(name: str, folder: Path) -> list[str]:
+def read_only(name: str, folder: Path) -> list[str]:
     """One sentence, and nothing is done."""
     folder.mkdir(exist_ok=True)
-    folder.chmod(0o555)
+    over = (folder / "report.json").exists()
+    if MOUNTS:
+        subprocess.run(["mount", "--bind", folder, folder], check=True)
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+    else:
+        folder.chmod(0o555)
     try:
-        return faults(finish(start(command(folder, name=name)), 3600)[1])
+        code, output = finish(start(arguments(name, folder)), 3600)
     finally:
-        folder.chmod(0o755)
+        if MOUNTS:
+            subprocess.run(["umount", folder], check=True)
+        else:
+            folder.chmod(0o755)
+    return faults(output) + ["it did not mind that nothing may be written"] * (code == 0 and not over)
 
 
 def jump(folder: Path, rng: random.Random) -> None:
@@ -163,7 +188,7 @@ def one(number: int, name: str, known: Reference, out: Path, seed: int) -> dict[
     rng, folder, begun = random.Random(f"{seed}-{number}"), out / f"{number:03d}-{name}", time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     done = disturb(name, known, folder, rng)
-    code, output = finish(start(command(folder, name=name)), 3600)
+    code, output = finish(start(arguments(name, folder)), 3600)
     same = code == 0 and weights(folder) == known.weights and not (folder / ".partial").exists()
     good = same and not any(each.startswith("!") for each in done)
     if good:
@@ -180,7 +205,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         for kind in ("all", row["run"], *{each for each in row["hits"] if not each.startswith("!")}):
             total[kind] += 1
             same[kind] += row["good"]
-    order = ["all", *RECIPES, *HITS, "clock", "full disk", "no permission"]
+    order = ["all", *RECIPES, *HITS, "clock", "full disk", "read-only"]
     return "\n".join([*lines, *(f"| {kind} | {total[kind]} | {same[kind]} |" for kind in order if total[kind])])
 
 
@@ -195,10 +220,9 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     log = args.out / "soak.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    known = {name: reference(name, args.out) for name in args.recipes}
     for number in range(len(rows), args.runs):
         name = args.recipes[number % len(args.recipes)]
-        row = one(number, name, known[name], args.out, args.seed)
+        row = one(number, name, reference(name, args.out), args.out, args.seed)
         rows.append(row)
         with log.open("a") as file:
             file.write(json.dumps(row) + "\n")

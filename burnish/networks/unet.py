@@ -153,8 +153,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "B i h w"], condition: Float[Tensor, "B cond"]) -> Float[Tensor, "B o h w"]:
         """Map (B, ins, h, w) to (B, outs, h, w)."""
-        h = self.conv_in(functional.silu(self.norm_in(x, condition)))
-        h = self.conv_out(functional.silu(self.norm_out(h, condition)))
+        h = self.conv_in(self.norm_in.activated(x, condition))
+        h = self.conv_out(self.norm_out.activated(h, condition))
         return self.attention(self.shortcut(x) + h)
 
 
@@ -165,11 +165,30 @@ class AdaptiveGroupNorm(nn.Module):
         super().__init__()
         self.groups = groups_of(channels)
         self.modulation = nn.Linear(condition, 2 * channels)
+        self.one_pass = False
+        """Whether compiled code for a CPU reads pictures once for the statistics and once for all the rest."""
 
     def forward(self, x: Float[Tensor, "B c h w"], condition: Float[Tensor, "B cond"]) -> Float[Tensor, "B c h w"]:
         """Normalise and modulate."""
         scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
         return torch.addcmul(shift, functional.group_norm(x, self.groups), 1 + scale)
+
+    def activated(self, x: Float[Tensor, "B c h w"], condition: Float[Tensor, "B cond"]) -> Float[Tensor, "B c h w"]:
+        """Normalise, modulate, and SiLU."""
+        if not self.one_pass:
+            return functional.silu(self(x, condition))
+        channels, height, width = x.shape[1:]
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2).float()
+        member = torch.eye(self.groups, device=x.device).repeat_interleave(channels // self.groups, dim=1)
+        share = member.T * (self.groups / (channels * height * width))
+        mean, square = pixels.sum(1) @ share, pixels.square().sum(1) @ share
+        # Products with `member` give each channel its group's numbers, and keep the root out of the loop over pixels,
+        # into which the compiler moves all that is no product.
+        inverse = torch.rsqrt(square - mean.square() + 1e-5) @ member
+        scale, shift = self.modulation(condition).float().chunk(2, dim=1)
+        factor = inverse * (1 + scale)
+        modulated = pixels * factor.unsqueeze(1) + (shift - (mean @ member) * factor).unsqueeze(1)
+        return functional.silu(modulated).to(x.dtype).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
 class PixelAttention(nn.Module):

@@ -133,11 +133,12 @@ def picture_section(fidelity: Mapping[str, Any]) -> Section:
 
     Args:
         fidelity: "horizon" and "sources"; each source has "windows" and, by metric, the means of "model" and
-            "hold_last" by horizon; optionally "action_following".
+            "hold_last" by horizon; optionally "action_following", which may say why it is "missing".
     """
     sources = fidelity["sources"]
     measured = [name for name in _PICTURES if any(name in source for source in sources.values())]
-    own, words = fidelity.get("action_following", {}).get("own_future", {}), ()
+    following, words = fidelity.get("action_following", {}), ()
+    own, missing = following.get("own_future", {}), following.get("missing")
     if own.get("rate") is not None:
         words = (
             f"In {percent(own['rate'], 0)} of {own['windows']} held-out windows the recorded actions bring imagination "
@@ -152,7 +153,7 @@ def picture_section(fidelity: Mapping[str, Any]) -> Section:
     for metric in measured:
         title, unit = _PICTURES[metric]
         plots.append(Plot("line", title, _pictures(fidelity, metric), _HORIZON, Axis(unit), caption))
-    return world_model_section(plots=tuple(plots), words=words)
+    return world_model_section(plots=tuple(plots), words=words, missing=(missing,) if missing else ())
 
 
 def failure_section(failures: Mapping[str, Any]) -> Section:

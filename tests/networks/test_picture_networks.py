@@ -184,6 +184,19 @@ def test_adaptive_group_norm_by_hand():
     torch.testing.assert_close(out.flatten(), torch.tensor([-1.5, 2.5]), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_one_pass_over_the_pixels_is_the_same(dtype, tolerance):
+    """Two groups of 32 channels far from zero: as group_norm in float64, and in the same layout."""
+    torch.manual_seed(0)
+    norm = disturbed(AdaptiveGroupNorm(64, 8))
+    x, condition = (3 + torch.randn(2, 64, 6, 10)).to(dtype, memory_format=torch.channels_last), torch.randn(2, 8)
+    expected = nn.functional.silu(norm.double()(x.double(), condition.to(dtype).double()))
+    norm.to(dtype).one_pass = True
+    found = norm.activated(x, condition.to(dtype))
+    assert found.dtype == dtype and found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
+
+
 def test_groups():
     assert [groups_of(c) for c in (8, 32, 64, 80, 96, 112, 1024)] == [1, 1, 2, 2, 3, 2, 32]
 

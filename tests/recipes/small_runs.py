@@ -15,8 +15,11 @@ import pytest
 import torch
 
 from burnish.data import STATE, DatasetInfo, Episode, image_key, write_dataset
+from tests.recipes.small_data import write_named_data, write_rewarded_data
 
 TASK = "drawer-open-v3"
+DENSE_TASK = "tests.recipes.toy_env:make_dense"
+"""Whose rewards `write_rewarded_data` records."""
 
 # Checkpoints are written ten times a second, so that a kill in a stage of two seconds finds one.
 # The margin makes the last judged iterate the chosen one: otherwise so short a refinement may keep the pretrained
@@ -121,6 +124,77 @@ COUPLED = {
     "refine.evaluate-every": 4,
     "learner.policy.critic-warmup": 1,
 }
+RETURNS = {
+    **SHARED,
+    "pretraining.steps": 60,
+    "classifier-training.steps": 60,
+    "refine.evaluate-every": 2,
+    "evaluation.episodes": 6,
+    "evaluation.curve-points": 0,
+    "gate.episodes": 8,
+}
+RWM = {**RETURNS, "world-model-training.steps": 60, "refine.iterations": 4, "ppo.critic-warmup": 1}
+ADEPT = {
+    **RETURNS,
+    "world-model-training.steps": 60,
+    "behaviour-training.steps": 60,
+    "behaviour-training.validate-every": 20,
+    "refine.iterations": 6,
+    "refine.evaluate-every": 3,
+    "learner.sac.critic-warmup": 1,
+    "learner.every": 2,
+}
+POLYGRAD = {
+    **{name: value for name, value in RETURNS.items() if not name.startswith("classifier")},
+    "world-model-training.steps": 100,
+    "refine.iterations": 4,
+    "refine.margin": -1e9,
+    "a2c.critic-warmup": 1,
+}
+DAWM = {
+    "classifier-training.steps": 30,
+    "evaluation.episodes": 6,
+    "evaluation.curve-points": 0,
+    "gate.episodes": 8,
+    "learners.training.checkpoint-seconds": 0.1,
+    "world-model-training.checkpoint-seconds": 0.1,
+}
+ADAWORLD = {
+    **SHARED,
+    "history.cameras": "view",
+    "latent-actions.cameras": "view",
+    "latent-action-training.steps": 40,
+    "latent-action-training.checkpoint-seconds": 0.1,
+    "world-model-training.steps": 20,
+    "adaptation.steps": 8,
+    "pretraining.steps": 20,
+    "classifier-training.steps": 15,
+    "labelled-steps": 50,
+    "imagination.num-envs": 4,
+    "imagination.horizon": 6,
+    "refine.iterations": 2,
+    "refine.imagined-episodes": 4,
+    "gate.worlds": 0,
+    "evaluation.picture-windows": 4,
+}
+TPM = {
+    **SHARED,
+    "pretraining.steps": 30,
+    "world-model.width": 32,
+    "world-model-training.steps": 20,
+    "ensemble.members": 2,
+    "ensemble-training.steps": 10,
+    "classifier-training.steps": 20,
+    "imagination.num-envs": 16,
+    "refine.iterations": 2,
+    "refine.evaluate-every": 1,
+    "refine.imagined-episodes": 8,
+    "ppo.critic-warmup": 1,
+    "ppo.rollout-steps": 4,
+    "gate.worlds": 0,
+    "evaluation.episodes": 4,
+    "evaluation.curve-points": 0,
+}
 RUNS = {
     "world4rl": ("world4rl", "tiny", WORLD4RL),
     "pixels": ("world4rl", "pixels-tiny", PIXELS),
@@ -129,14 +203,21 @@ RUNS = {
     "s5wm": ("s5wm", "tiny", S5WM),
     "dws": ("dws", "tiny", DWS),
     "coupled": ("coupled", "tiny", COUPLED),
+    "rwm": ("rwm", "tiny", RWM),
+    "adept": ("adept", "tiny", ADEPT),
+    "polygrad": ("polygrad", "tiny", POLYGRAD),
+    "dawm": ("dawm", "tiny", DAWM),
+    "adaworld": ("adaworld", "tiny", ADAWORLD),
+    "tpm": ("tpm", "tiny", TPM),
 }
 LONG = ("frames", "s5wm", "dws", "coupled")
 """Runs of more than half a minute; continuous integration does them once more from the command line."""
 
 
 def names(*chosen: str) -> list[Any]:
-    """Of runs, as parameters of a test; the long ones are slow."""
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in chosen or RUNS]
+    """Of runs in the simulator, as parameters of a test; the long ones are slow."""
+    chosen = chosen or tuple(name for name in RUNS if name not in ON_DATA)
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in chosen]
 
 
 def flags(settings: Mapping[str, object]) -> list[str]:
@@ -152,10 +233,11 @@ def command(out: Path, *more: str, task: str = TASK, seed: int = 0, name: str = 
 
 
 def own_data_command(data: Path, out: Path, *more: str, name: str = "world4rl") -> list[str]:
-    """The arguments of a small run on a data set of the user's own."""
+    """The arguments of a small run on a data set of the user's own; of those `ON_DATA` with their task."""
     recipe, preset, settings = RUNS[name]
     given = ["--dataset", str(data), "--preset", preset, "--threads", "1", "--out", str(out)]
-    return ["run", recipe, *given, *flags(settings), *more]
+    task = ["--task", DENSE_TASK] * (ON_DATA.get(name) is write_rewarded_data)
+    return ["run", recipe, *given, *task, *flags(settings), *more]
 
 
 def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
@@ -280,3 +362,24 @@ def replace_by_pickle(path: Path, sprung: Path, same_size: bool) -> None:
     if same_size:
         with path.open("ab") as file:
             file.write(b"\0" * (size - path.stat().st_size))
+
+
+def write_masked_data(folder: Path) -> Path:
+    """A red square that is brought to a green one, with masks of both."""
+    return write_named_data(folder, masks=True)
+
+
+def write_viewed_data(folder: Path) -> Path:
+    """The point of `write_point_data`, seen by a camera."""
+    return write_point_data(folder, camera="view", strays=4)
+
+
+ON_DATA: dict[str, Callable[[Path], Path]] = {
+    "rwm": write_rewarded_data,
+    "adept": write_rewarded_data,
+    "polygrad": write_rewarded_data,
+    "dawm": write_rewarded_data,
+    "adaworld": write_viewed_data,
+    "tpm": write_masked_data,
+}
+"""Runs that learn from data which are there, and what writes those."""

@@ -13,24 +13,16 @@ from burnish.data import STATE, DatasetInfo, Episode, image_key, read_dataset, w
 from burnish.networks import ActionAdapter
 from burnish.policies import Agent
 from burnish.world_models import LatentActions, PixelDiffusion
-from tests.recipes.small_runs import write_point_data
-
-_SMALL = """
-    --preset tiny --threads 1 --config.history.cameras view --config.latent-actions.cameras view
-    --config.latent-action-training.steps 40 --config.world-model-training.steps 20 --config.adaptation.steps 8
-    --config.pretraining.steps 20 --config.classifier-training.steps 15 --config.refine.iterations 2
-    --config.refine.margin=-1 --config.gate.worlds 0 --config.evaluation.picture-windows 4 --config.labelled-steps 50
-    --config.imagination.num-envs 4 --config.refine.imagined-episodes 4 --config.imagination.horizon 6
-"""
+from tests.recipes.small_runs import own_data_command, write_viewed_data
 
 
 def command(data, out, *more):
-    return ["run", "adaworld", "--dataset", str(data), "--out", str(out), *_SMALL.split(), *more]
+    return own_data_command(data, out, *more, name="adaworld")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_point_data(tmp_path_factory.mktemp("adaworld") / "data", camera="view", strays=4)
+    return write_viewed_data(tmp_path_factory.mktemp("adaworld") / "data")
 
 
 @pytest.fixture(scope="module")

@@ -13,24 +13,17 @@ from burnish.policies import Agent, SquashedPolicy
 from burnish.recipes.stages.adapting import ADAPTED, endless_worst
 from burnish.rl import Adapting
 from burnish.world_models import GuidedDiffusion
-from tests.recipes.test_rwm import TASK, written
-
-_SMALL = """
-    --preset tiny --threads 1 --config.world-model-training.steps 60 --config.pretraining.steps 60
-    --config.classifier-training.steps 60 --config.behaviour-training.steps 60
-    --config.behaviour-training.validate-every 20 --config.refine.iterations 6 --config.refine.evaluate-every 3
-    --config.refine.margin=-1 --config.evaluation.episodes 6 --config.evaluation.curve-points 0
-    --config.gate.episodes 8 --config.learner.sac.critic-warmup 1 --config.learner.every 2
-"""
+from tests.recipes.small_data import write_rewarded_data
+from tests.recipes.small_runs import own_data_command
 
 
 def command(data, out, *more):
-    return ["run", "adept", "--dataset", str(data), "--task", TASK, "--out", str(out), *_SMALL.split(), *more]
+    return own_data_command(data, out, *more, name="adept")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("adept") / "data")
+    return write_rewarded_data(tmp_path_factory.mktemp("adept") / "data")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +100,7 @@ def test_the_worst_that_goes_on_for_ever(data):
     ids=["constant-reward", "no-reward", "chunk", "other-uncertainty", "given-policy"],
 )
 def test_what_teaches_nothing_is_refused_before_training(made, more, told, tmp_path, capsys):
-    data = written(tmp_path / "data", **made)
+    data = write_rewarded_data(tmp_path / "data", **made)
     assert main(command(data, tmp_path / "run", *more)) == 2
     assert re.search(told, capsys.readouterr().err, re.S)
     assert not list((tmp_path / "run").rglob("metrics.jsonl"))

@@ -17,24 +17,28 @@ from burnish.recipes.stages.synthesis import TRANSITIONS_FILE, as_transitions
 from burnish.rl import TransitionBatch
 from burnish.storage import load_tensors
 from burnish.world_models import InverseDynamics, InverseDynamicsConfig, ReturnDiffusion, Trajectory
-from tests.recipes.small_runs import finish, redone, stage_files, start, wait_for, weights
-from tests.recipes.test_rwm import written
-
-TASK = "toy_env:make_dense"
-_SMALL = """
-    --preset tiny --threads 1 --config.classifier-training.steps 30
-    --config.evaluation.episodes 6 --config.evaluation.curve-points 0 --config.gate.episodes 8
-    --config.learners.training.checkpoint-seconds 0.1 --config.world-model-training.checkpoint-seconds 0.1
-"""
+from tests.recipes.small_data import write_rewarded_data
+from tests.recipes.small_runs import (
+    DAWM,
+    DENSE_TASK,
+    finish,
+    flags,
+    own_data_command,
+    redone,
+    stage_files,
+    start,
+    wait_for,
+    weights,
+)
 
 
 def command(data, out, *more):
-    return ["run", "dawm", "--dataset", str(data), "--task", TASK, "--out", str(out), *_SMALL.split(), *more]
+    return own_data_command(data, out, *more, name="dawm")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("dawm") / "data", episodes=40)
+    return write_rewarded_data(tmp_path_factory.mktemp("dawm") / "data", episodes=40)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +121,8 @@ def test_the_unit_of_advantages(data):
 @pytest.mark.slow
 def test_kill_9_changes_no_bits(data, tmp_path):
     """The learner goes on from its checkpoint, on the same mixed batches; without a simulator."""
-    given = ["run", "dawm", "--dataset", str(data), *_SMALL.split(), "--config.learners.training.steps", "900"]
+    settings = {**DAWM, "learners.training.steps": 900}
+    given = ["run", "dawm", "--dataset", str(data), "--preset", "tiny", "--threads", "1", *flags(settings)]
     whole, out = tmp_path / "whole", tmp_path / "parts"
     process = start([*given, "--out", str(out)])
     try:
@@ -144,12 +149,12 @@ def test_kill_9_changes_no_bits(data, tmp_path):
     ids=["constant-reward", "no-reward", "long-horizon", "all-synthetic", "negative-share"],
 )
 def test_what_teaches_nothing_is_refused_before_training(made, more, told, tmp_path, capsys):
-    source = written(tmp_path / "data", **made)
+    source = write_rewarded_data(tmp_path / "data", **made)
     assert main(command(source, tmp_path / "run", *more)) == 2
     assert re.search(told, capsys.readouterr().err, re.S)
     assert not list((tmp_path / "run").rglob("metrics.jsonl"))
 
 
 def test_without_data_there_is_one_sentence(tmp_path, capsys):
-    assert main(["run", "dawm", "--task", TASK, "--out", str(tmp_path / "run")]) == 2
+    assert main(["run", "dawm", "--task", DENSE_TASK, "--out", str(tmp_path / "run")]) == 2
     assert "--dataset" in capsys.readouterr().err

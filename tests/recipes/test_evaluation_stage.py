@@ -3,10 +3,11 @@
 import torch
 
 from burnish.imagination import Models, Pessimism
-from burnish.recipes.stages.evaluation import measure_models
+from burnish.recipes.stages.evaluation import measure_models, measure_pictures
 from burnish.report.section import merged
 from burnish.storage import read_json
 from burnish.world_models import DisagreementEnsemble, EnsembleConfig
+from tests.evaluation.moving_square import SquareWorld, squares
 from tests.evaluation.test_prediction import Exact, constant_motion
 from tests.world_models.linear_system import fitted_space
 
@@ -41,3 +42,12 @@ def test_too_few_episodes_are_said(tmp_path):
     section, found = measured(constant_motion(episodes=3, length=40), tmp_path)
     assert section.missing == (found["missing"],) and len(section.plots) == 2
     assert found["missing"].endswith("found 3 held-out episodes that are long enough, expected 4.")
+
+
+def test_one_window_of_pictures_is_enough_for_the_rest(tmp_path):
+    """One held-out episode that is as long as the horizon: nothing to swap actions with, and no reason to stop."""
+    section = measure_pictures(squares([("policy", 12, [1] * 3)]), SquareWorld(), 0, tmp_path, windows=8)
+    found = read_json(tmp_path / "fidelity.json")
+    assert found["sources"]["policy"]["windows"] == 1 and len(section.plots) > 0
+    assert section.missing == (found["action_following"]["missing"],)
+    assert "found one window of 4 frames" in section.missing[0]

@@ -20,23 +20,17 @@ from burnish.recipes.stages.refining import experience_of, start_states
 from burnish.rl import A2C, A2CConfig, GeneratedExperience
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import TrajectoryConfig, TrajectoryDenoiser, TrajectoryWindows
-from tests.recipes.test_rwm import TASK, written
-
-_SMALL = """
-    --preset tiny --threads 1 --config.world-model-training.steps 100 --config.pretraining.steps 60
-    --config.refine.iterations 4 --config.refine.evaluate-every 2 --config.a2c.critic-warmup 1
-    --config.refine.margin=-1e9 --config.evaluation.episodes 6 --config.evaluation.curve-points 0
-    --config.gate.episodes 8
-"""
+from tests.recipes.small_data import write_rewarded_data
+from tests.recipes.small_runs import DENSE_TASK, own_data_command
 
 
 def command(data: Path, out: Path, *more: str) -> list[str]:
-    return ["run", "polygrad", "--dataset", str(data), "--task", TASK, "--out", str(out), *_SMALL.split(), *more]
+    return own_data_command(data, out, *more, name="polygrad")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("polygrad") / "data")
+    return write_rewarded_data(tmp_path_factory.mktemp("polygrad") / "data")
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +129,12 @@ def test_refinement_that_was_stopped_goes_on_to_the_same_bits(run, data, tmp_pat
     ids=["no-reward", "constant-reward", "long-windows", "success", "chunk", "rollout", "guidance"],
 )
 def test_what_cannot_be_learned_is_refused_before_training(made, more, told, tmp_path, capsys):
-    data = written(tmp_path / "data", **made)
+    data = write_rewarded_data(tmp_path / "data", **made)
     assert main(command(data, tmp_path / "run", *more)) == 2
     assert re.search(told, capsys.readouterr().err, re.S)
     assert not list((tmp_path / "run").rglob("metrics.jsonl"))
 
 
 def test_without_data_there_is_one_sentence(tmp_path, capsys):
-    assert main(["run", "polygrad", "--task", TASK, "--out", str(tmp_path / "other")]) == 2
+    assert main(["run", "polygrad", "--task", DENSE_TASK, "--out", str(tmp_path / "other")]) == 2
     assert "--dataset" in capsys.readouterr().err

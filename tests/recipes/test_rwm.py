@@ -4,13 +4,12 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from burnish.cli import main
 from burnish.components import load
-from burnish.data import STATE, DatasetInfo, Episode, read_dataset, write_dataset
+from burnish.data import read_dataset
 from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig
 from burnish.policies import Agent
 from burnish.recipes.base import Models
@@ -19,46 +18,17 @@ from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import start_states
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import Forecasts, GRUEnsemble
-
-TASK = "toy_env:make_dense"
-_SMALL = """
-    --preset tiny --threads 1 --config.world-model-training.steps 60 --config.pretraining.steps 60
-    --config.classifier-training.steps 60 --config.refine.iterations 4 --config.refine.evaluate-every 2
-    --config.ppo.critic-warmup 1 --config.refine.margin=-1 --config.evaluation.episodes 6
-    --config.evaluation.curve-points 0 --config.gate.episodes 8
-"""
-
-
-def written(folder: Path, episodes: int = 16, length: int = 16, constant: bool = False, reward: bool = True) -> Path:
-    """A point that is pulled to the origin more or less; an episode ends by itself where it leaves the square."""
-    generator, made = np.random.default_rng(0), []
-    for index in range(episodes):
-        position, states, actions = generator.uniform(-1, 1, 2), [], []
-        for _ in range(length):
-            action = np.clip((index % 3 - 1) * 0.5 * position + generator.normal(0, 0.4, 2), -1, 1)
-            states.append(np.append(position, actions[-1] if actions else [0, 0]))
-            actions.append(action)
-            if np.abs(position).max() > 1.5 and not constant:
-                break
-            position = position + 0.2 * action
-        state = np.array(states, np.float32)
-        ended = (np.abs(state[:, :2]).max(1) > 1.5) & (not constant)
-        earned = np.append(0, np.ones(len(state) - 1) if constant else -np.linalg.norm(state[1:, :2], axis=1))
-        rewards = {"reward": earned.astype(np.float32), "terminated": ended} if reward else {}
-        never = np.zeros(len(state), bool)
-        made.append(Episode({STATE: state}, np.array(actions, np.float32), never, "play", index, "center", **rewards))
-    names = tuple(f"state.{index}" for index in range(4))
-    write_dataset(folder, made, DatasetInfo(fps=30, simulator="gym", max_steps=16, state_names=names))
-    return folder
+from tests.recipes.small_data import write_rewarded_data
+from tests.recipes.small_runs import DENSE_TASK, own_data_command
 
 
 def command(data: Path, out: Path, *more: str) -> list[str]:
-    return ["run", "rwm", "--dataset", str(data), "--task", TASK, "--out", str(out), *_SMALL.split(), *more]
+    return own_data_command(data, out, *more, name="rwm")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("rwm") / "data")
+    return write_rewarded_data(tmp_path_factory.mktemp("rwm") / "data")
 
 
 @pytest.fixture(scope="module")
@@ -143,15 +113,15 @@ def test_two_steps_killed_and_resumed_are_two_steps(data, tmp_path):
     ids=["constant-reward", "long-forecast"],
 )
 def test_data_that_teach_nothing_are_refused_before_training(made, more, told, tmp_path, capsys):
-    data = written(tmp_path / "data", **made)
+    data = write_rewarded_data(tmp_path / "data", **made)
     assert main(command(data, tmp_path / "run", *more)) == 2
     assert re.search(told, capsys.readouterr().err, re.S)
     assert not list((tmp_path / "run").rglob("metrics.jsonl"))
 
 
 def test_without_rewards_or_data_there_is_one_sentence(tmp_path, capsys):
-    data = written(tmp_path / "data", reward=False)
+    data = write_rewarded_data(tmp_path / "data", reward=False)
     assert main(command(data, tmp_path / "run")) == 2
     assert "reward" in capsys.readouterr().err
-    assert main(["run", "rwm", "--task", TASK, "--out", str(tmp_path / "other")]) == 2
+    assert main(["run", "rwm", "--task", DENSE_TASK, "--out", str(tmp_path / "other")]) == 2
     assert "--dataset" in capsys.readouterr().err

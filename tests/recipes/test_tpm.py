@@ -4,13 +4,12 @@ import json
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from burnish.cli import main
 from burnish.components import load
-from burnish.data import STATE, DatasetInfo, Episode, image_key, read_dataset, write_dataset
+from burnish.data import image_key, read_dataset
 from burnish.errors import InputError
 from burnish.masks import MaskConfig
 from burnish.pipeline import SharedRun, execute
@@ -23,52 +22,12 @@ from burnish.recipes.tpm import CAMERAS, RECIPE, TPM
 from burnish.rl import PPO
 from burnish.simulators.experts import RandomActor
 from burnish.training import ALONE, TrainingConfig
-
-SENTENCE = "bring the red cube to the green pad"
-_SMALL = """
-    --preset tiny --threads 1 --config.pretraining.steps 30
-    --config.world-model.width 32 --config.world-model-training.steps 20 --config.ensemble-training.steps 10
-    --config.ensemble.members 2 --config.classifier-training.steps 20 --config.imagination.num-envs 16
-    --config.refine.iterations 2 --config.refine.evaluate-every 1 --config.refine.imagined-episodes 8
-    --config.refine.margin=-1 --config.ppo.critic-warmup 1 --config.ppo.rollout-steps 4 --config.gate.worlds 0
-    --config.evaluation.episodes 4 --config.evaluation.curve-points 0
-"""
-
-
-def square(row, column, colour, picture, size=5):
-    picture[round(row) : round(row) + size, round(column) : round(column) + size] = colour
-
-
-def written(folder, sentence=SENTENCE, hidden=0, masks=False, episodes=12, length=10):
-    """A red square that is brought to a green one, or not; in the last `hidden` frames it is not to be seen."""
-    generator, made = np.random.default_rng(0), []
-    for seed in range(episodes):
-        at, target = generator.uniform(2, 10, 2), np.array([20.0, 20.0])
-        frames, drawn, actions = [], [], []
-        for frame in range(length):
-            table, mask = np.full((32, 32, 3), 150, np.uint8), np.zeros((32, 32, 3), np.uint8)
-            square(*(target - 1), (50, 160, 70), table, size=7)
-            square(*(target - 1), (0, 255, 0), mask, size=7)
-            if frame < length - hidden:
-                square(*at, (205, 50, 45), table)
-                square(*at, (255, 0, 0), mask)
-            action = np.clip((target - at) / 4, -1, 1) * (1 if seed % 3 else -0.2)
-            frames.append(table)
-            drawn.append(mask)
-            actions.append(action)
-            at = (at + 2.5 * action).clip(0, 26)
-        success = np.zeros(length, bool)
-        success[-2:] = seed % 3 > 0
-        observation = {STATE: np.zeros((length, 1), np.float32), image_key("table"): np.stack(frames)}
-        observation |= {image_key("table_mask"): np.stack(drawn)} if masks else {}
-        source = "expert" if seed % 3 else "random"
-        made.append(Episode(observation, np.array(actions, np.float32), success, source, seed, sentence))
-    write_dataset(folder, made, DatasetInfo(fps=20, simulator=None, max_steps=length))
-    return folder
+from tests.recipes.small_data import SENTENCE, write_named_data
+from tests.recipes.small_runs import own_data_command
 
 
 def command(data, out, *more):
-    return ["run", "tpm", "--dataset", str(data), "--out", str(out), *_SMALL.split(), *more]
+    return own_data_command(data, out, *more, name="tpm")
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +94,8 @@ def test_a_killed_refinement_ends_with_the_same_bits(run, recorded, tmp_path, mo
 
 def test_masks_of_a_sentence_are_those_that_were_drawn(tmp_path):
     """The tracker's, in the run folder's own data set; the square is lost in the last two pictures of each episode."""
-    true = read_dataset(written(tmp_path / "true", masks=True, hidden=2), cameras=("table", "table_mask"))
-    data, out = written(tmp_path / "data", hidden=2), tmp_path / "run"
+    true = read_dataset(write_named_data(tmp_path / "true", masks=True, hidden=2), cameras=("table", "table_mask"))
+    data, out = write_named_data(tmp_path / "data", hidden=2), tmp_path / "run"
     config = small_frames()
     spec = RunSpec("tpm", SENTENCE, 0, OwnData.of(data), None)
     plan = RECIPE.build(config, spec)
@@ -179,7 +138,7 @@ def small_frames():
     ids=["invisible", "verb", "no-colour"],
 )
 def test_a_sentence_that_names_nothing_visible_is_refused_before_training(sentence, told, tmp_path, capsys):
-    data, out = written(tmp_path / "data", sentence), tmp_path / "run"
+    data, out = write_named_data(tmp_path / "data", sentence), tmp_path / "run"
     more = ["--config.mask-data", "--config.masks.provider", "colour", "--config.masks.skills", "bring", "clear"]
     assert main(command(data, out, *more)) == 2
     assert re.search(told, capsys.readouterr().err, re.S)
@@ -199,7 +158,7 @@ def test_a_sentence_that_names_nothing_visible_is_refused_before_training(senten
     ids=["no-data", "other-camera", "no-masks"],
 )
 def test_what_cannot_be_is_said(words, told, tmp_path, capsys):
-    data = written(tmp_path / "data")
+    data = write_named_data(tmp_path / "data")
     assert main([*words.format(data=data).split(), "--out", str(tmp_path / "run")]) == 2
     assert re.search(told, capsys.readouterr().err, re.S)
 

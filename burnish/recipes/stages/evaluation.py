@@ -152,8 +152,11 @@ def measure_pictures(held_out: Dataset, world: Any, seed: int, folder: Path, win
     """How true imagined pictures are, and whether they follow the actions; on held-out episodes, fidelity.json."""
     horizon = max(1, min(PICTURE_HORIZON, int(held_out.lengths.max()) - 1) // world.action_steps)
     fidelity = picture_fidelity(world, held_out, horizon, seed, limit=windows)
-    following = action_following(world, held_out, horizon, seed, limit=windows)
-    found = {**fidelity.summary(), "action_following": following.summary()}
+    try:
+        following = action_following(world, held_out, horizon, seed, limit=windows).summary()
+    except InputError as reason:  # one episode may be all that is held out, and one window long
+        following = {"missing": f"Whether imagination follows the actions was not measured: {reason}."}
+    found = {**fidelity.summary(), "action_following": following}
     write_json(folder / "fidelity.json", found)
     return picture_section(found)
 
