@@ -142,9 +142,11 @@ def changes(args: argparse.Namespace, clock: Callable[[], float]) -> list[str]:
     calls: dict[str, Callable[[], object]] = {}
     if args.diamond:
         calls["DIAMOND's code"] = diamond_sampler(args.diamond, args.batch, False, args.device)
+        if args.compiled_only:
+            calls.clear()
         if args.compile:
             calls["DIAMOND's code, compiled"] = diamond_sampler(args.diamond, args.batch, True, args.device)
-    for name, model in models.items():
+    for name, model in list(models.items())[-2 if args.compiled_only else 0 :]:
         calls[name] = lambda model=model: imagine(model)
     seconds = dict(zip(calls, best_seconds(list(calls.values()), clock, args.repetitions), strict=True))
     reference, first = imagine(models["float32, plain"]).float(), next(iter(seconds.values()))
@@ -240,6 +242,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--diamond", type=Path)
     parser.add_argument("--compile", action="store_true", help="also measure compiled networks (minutes)")
+    parser.add_argument(
+        "--compiled-only", action="store_true", help="with --compile: both compiled and our last row before; no file"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
@@ -257,6 +262,9 @@ def main() -> None:
             torch.cuda.synchronize()
             return time.perf_counter()
 
+    if args.compiled_only:
+        changes(args, clock)
+        return
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"{args.threads} CPU thread(s)"
     options = f"--batch {args.batch} --threads {args.threads} --budget {args.budget:g} --device {args.device}"

@@ -28,6 +28,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from burnish.recipes.catalogue import cards  # noqa: E402
 from tests.recipes.small_runs import ON_DATA, RUNS, command, finish, own_data_command, start, weights  # noqa: E402
 
 RECIPES = tuple(name for name in RUNS if name != "frames")
@@ -228,6 +229,8 @@ def main() -> int:
             file.write(json.dumps(row) + "\n")
         print(row, flush=True)
     print(table(rows))
+    if missing := {card.name for card in cards()} - {RUNS[name][0] for name in args.recipes}:
+        print(f"Not among them: {', '.join(sorted(missing))}")
     return int(not all(row["good"] for row in rows))
 
 

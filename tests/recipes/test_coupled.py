@@ -16,7 +16,8 @@ from burnish.recipes.stages.coupling import REFRESHED, as_features, earned
 from burnish.report.section import read_sections
 from burnish.rl import Refreshing
 from burnish.world_models import RSSM, LocalDynamics
-from tests.recipes.test_rwm import TASK, written
+from tests.recipes.small_data import write_rewarded_data
+from tests.recipes.small_runs import DENSE_TASK
 
 _SMALL = """
     --preset tiny --threads 1 --config.world-model.width 32 --config.world-model-training.steps 60
@@ -30,12 +31,12 @@ _SMALL = """
 
 
 def command(data, out, *more):
-    return ["run", "coupled", "--dataset", str(data), "--task", TASK, "--out", str(out), *_SMALL.split(), *more]
+    return ["run", "coupled", "--dataset", str(data), "--task", DENSE_TASK, "--out", str(out), *_SMALL.split(), *more]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("coupled") / "data")
+    return write_rewarded_data(tmp_path_factory.mktemp("coupled") / "data")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_a_latent_local_model(data, tmp_path):
     ids=["constant-reward", "no-reward", "groups", "capacity", "other-uncertainty"],
 )
 def test_what_teaches_nothing_is_refused_before_training(made, more, told, tmp_path, capsys):
-    data = written(tmp_path / "data", **made)
+    data = write_rewarded_data(tmp_path / "data", **made)
     assert main(command(data, tmp_path / "run", *more)) == 2
     assert re.search(told, capsys.readouterr().err, re.S)
     assert not list((tmp_path / "run").rglob("metrics.jsonl"))

@@ -222,6 +222,18 @@ def test_choices_of_speed_change_only_rounding(backbone):
     assert 0 < (rough - plain).square().mean().sqrt() < 0.02 * plain.square().mean().sqrt()
 
 
+@pytest.mark.slow
+@torch.no_grad()
+def test_compiled_code_changes_only_rounding():
+    """A minute of compilation; in bfloat16 its normalisation is written in another way."""
+    model = untrained()
+    state, action = some_states(model)
+    x = torch.randn(5, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    plain = numbers(model, state, action, SpeedConfig(), x)
+    rough = numbers(model, state, action, SpeedConfig(precision="bfloat16", compile=True), x)
+    assert 0 < (rough - plain).square().mean().sqrt() < 0.02 * plain.square().mean().sqrt()
+
+
 def test_rows_fit_the_cache():
     network = FrozenNetwork(untrained().network, SpeedConfig())
     fit_in = CACHE_BYTES // (4 * 2 * 16 * 64 * 64)
