@@ -93,5 +93,5 @@ def test_wrong_frames_are_refused(frames):
 
 def test_missing_pyav_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(InputError, match=r"burnish\[metaworld\]"):
+    with pytest.raises(InputError, match=r"pip install -e"):
         encode_mp4(clip(2), fps=10)
