@@ -3,8 +3,8 @@
 Two encoders tell, of a picture, where things are (geometry) and what they are (semantics). A latent diffusion model
 predicts what both will say of the next frames under a chunk of actions: each kind of features is denoised by a stream
 of its own, the streams meet in attention, and the last layer of each sees what the other has found (interactive
-diffusion). A diffusion policy, cloned from a few demonstrations, proposes a chunk, is told the features that the world model
-imagines to follow, and proposes again, several times; then it acts.
+diffusion). A diffusion policy, cloned from a few demonstrations, proposes a chunk, is told the features that the world
+model imagines to follow, and proposes again, several times; then it acts.
 
 The paper ends there. Beyond it, PPO refines the last proposal (DPPO) in episodes imagined by the same world model, with
 success by a classifier, pessimism and a trust gate, as everywhere here.

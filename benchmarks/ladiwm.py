@@ -1,0 +1,278 @@
+"""LaDi-WM's imagine-and-resample against the same policy without it, on Meta-World from pictures.
+
+    python benchmarks/video_set.py --tasks drawer-open-v3 reach-v3 door-open-v3 --frames 9000 --size 32
+        --cameras corner3 topview --action-repeat 5 --max-steps 40 --out runs/video
+    python -m benchmarks.ladiwm --video runs/video --seeds 0 1 2 --out runs/ladiwm
+
+Both encoders and one latent world model learn from the video set, all tasks together. Of each task and seed: ten
+demonstrations of the noisy script, and two policies cloned from them, alike in all but that one is told what the world
+model imagines (`guided`) and the other never is (`plain`). The guided one decides with 0, 1, … rounds; all play the
+same fresh starts. Beside success: how far proposals are from what the script did in demonstrations that nobody learned
+from, how far apart sampled proposals are, and seconds of a decision.
+
+Resumable: what lies under OUT is not made again; the table is printed at the end and after each policy.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.components import frozen, load, save
+from burnish.data import (
+    STATE,
+    Dataset,
+    DatasetInfo,
+    Episode,
+    Windows,
+    action_chunks,
+    is_image_key,
+    read_dataset,
+    write_dataset,
+)
+from burnish.evaluation.intervals import wilson_interval
+from burnish.evaluation.real import evaluation_seeds, play
+from burnish.policies import Agent, ImaginingPolicy, spread
+from burnish.recipes.ladiwm import CAMERAS, DEFAULT, SIZE, LaDiWM
+from burnish.recipes.stages.latent_actions import Pairs
+from burnish.simulators.collect import CollectJob, collect
+from burnish.simulators.experts import ExpertActor
+from burnish.simulators.settings import SimulatorConfig
+from burnish.storage import read_json, write_json
+from burnish.training import Sampler, TrainingConfig, fit
+from burnish.world_models import (
+    Autoencoder,
+    Encoded,
+    FeatureStreams,
+    LatentDiffusion,
+    ObservationHistory,
+    SelfSupervised,
+    as_states,
+    with_latents,
+)
+
+TASKS = ("drawer-open-v3", "reach-v3", "door-open-v3")
+SIMULATOR = SimulatorConfig(action_repeat=5, max_steps=40, cameras=CAMERAS, image_size=SIZE)
+DEMONSTRATIONS, HELD_OUT, NOISE = 10, 10, 0.3
+DRAWS, ROWS = 16, 64
+
+
+def trained(model: Any, sampler: Sampler, config: TrainingConfig, folder: Path, seed: int) -> Any:
+    """The model after training; resumable."""
+    if (folder / "model").exists():
+        return load(folder / "model")
+    began = time.process_time()
+
+    def say(step: int, metrics: dict[str, float]) -> None:
+        if step % 250 == 0:
+            print(folder.name, step, round(metrics["loss"], 4), f"{time.process_time() - began:.0f} s", flush=True)
+
+    fit(model, sampler, config, folder / "training", seed, on_step=say)
+    save(folder / "model", model)
+    return model
+
+
+def encoders(c: LaDiWM, video: Dataset, args: argparse.Namespace) -> FeatureStreams:
+    """Geometry and semantics of the video set."""
+    if (args.out / "encoder").exists():
+        return frozen(load(args.out / "encoder", FeatureStreams))
+    torch.manual_seed(0)
+    geometry = Autoencoder(video.action_dim, c.geometry).fit(video)  # type: ignore[arg-type]
+    windows = Windows(video, history=1, horizon=2)
+    geometry = trained(
+        geometry, windows, replace(c.geometry_training, steps=args.geometry_steps), args.out / "geometry", 0
+    )
+    semantics = SelfSupervised(c.semantics)  # type: ignore[arg-type]
+    training = replace(c.semantics_training, steps=args.semantics_steps)
+    semantics = trained(semantics, Windows(video, history=1, horizon=0), training, args.out / "semantics", 0)
+    joined = frozen(FeatureStreams({"geometry": geometry, "semantics": semantics})).fit(video)
+    save(args.out / "encoder", joined)
+    return joined
+
+
+def latents_of(encoder: FeatureStreams, data: Dataset) -> Dataset:
+    """The data set as models of latents read it."""
+    return as_states(with_latents(data, encoder.encode_dataset(data)))
+
+
+def world_model(c: LaDiWM, encoder: FeatureStreams, parts: tuple[Dataset, Dataset], args: Any) -> LatentDiffusion:
+    """One for all tasks of the set; what it is worth on held-out episodes is written beside it."""
+    torch.manual_seed(0)
+    seen = ObservationHistory(encoder.latent_dim, parts[0].action_dim, c.history)
+    world = LatentDiffusion(seen, encoder.streams, c.world_model).fit(parts[0])
+    windows = Windows(parts[0], history=c.history.frames, horizon=c.world_model.frames)
+    training = replace(c.world_model_training, steps=args.world_steps)
+    world = frozen(trained(world, windows, training, args.out / "world", 0))
+    if not (args.out / "world.json").exists():
+        write_json(args.out / "world.json", foresight(world, parts[1]))
+    return world
+
+
+@torch.no_grad()
+def foresight(world: LatentDiffusion, held_out: Dataset, rows: int = 1000) -> dict[str, list[float]]:
+    """The share of held-out change since the present that predictions explain, by frame: of all features, under the
+    recorded actions, and under another window's."""
+    windows = Windows(held_out, world.history.config.frames, world.config.frames)
+    generator = torch.Generator().manual_seed(0)
+    batch = windows.sample(rows, generator)
+    frames, h = batch.observation[STATE], world.history.config.frames
+    actions = batch.action[:, h - 1 : -1]
+    true = frames[:, h:] - frames[:, h - 1 : h]
+    found: dict[str, list[float]] = {}
+    for name, given in (("own actions", actions), ("another window's", actions.roll(1, 0))):
+        changes = world.foresee(frames[:, :h].flatten(1), given, deterministic=True)
+        ends = (changes * world.delta_std).cumsum(1)
+        found[name] = (1 - (ends - true).square().mean((0, 2)) / true.square().mean((0, 2))).tolist()
+    return found
+
+
+def demonstrations(task: str, seed: int, out: Path) -> Dataset:
+    """Successful episodes of the noisy script: those to learn from, then those that proposals are compared with."""
+    path = out / "demonstrations"
+    if not path.exists():
+        needed = DEMONSTRATIONS + HELD_OUT
+        first = 100_000 * (seed + 1)
+        jobs = [CollectJob("expert", ExpertActor, range(first, first + 2 * needed), {"task": task, "noise": NOISE})]
+        played: list[Episode] = collect(task, jobs, SIMULATOR, frames_after_success=6, workers=0)
+        kept = [episode for episode in played if episode.succeeded][:needed]
+        print(task, seed, f"{len(kept)} of {len(played)} scripted episodes kept", flush=True)
+        write_dataset(path, kept, DatasetInfo(fps=16, robot_type="sawyer", simulator="metaworld", max_steps=40))
+    return pictures(read_dataset(path, cameras=CAMERAS))
+
+
+def pictures(data: Dataset) -> Dataset:
+    """Without states: nothing here reads them."""
+    return replace(data, observations={key: each for key, each in data.observations.items() if is_image_key(key)})
+
+
+def policy_of(
+    kind: str, c: LaDiWM, world: LatentDiffusion, pairs: tuple[Tensor, Tensor], args: Any, place: Path, seed: int
+) -> ImaginingPolicy:
+    """A clone: `plain` is never told what is imagined."""
+    changed = replace(c.policy, proposal_noise=args.proposal_noise)
+    if kind == "plain":
+        changed = replace(changed, unguided_share=1.0, rounds=0)
+    torch.manual_seed(seed)
+    policy = ImaginingPolicy(world, changed)
+    training = replace(c.pretraining, steps=args.policy_steps)
+    policy = trained(policy, Pairs(*pairs), training, place / kind, seed)
+    policy.begin_refinement()
+    return policy.eval()
+
+
+@torch.no_grad()
+def measured(policy: ImaginingPolicy, pairs: tuple[Tensor, Tensor], seed: int) -> dict[str, float]:
+    """Error and spread of proposals on held-out demonstrations, and milliseconds of a decision of one robot."""
+    features, chunks = pairs
+    found = policy.denoiser.shape[0]
+    executed = policy.config.chunk
+    error = policy.act(features, True, None).action_chunk - chunks[:, :executed]
+    rows = features[:: -(-len(features) // ROWS)]
+    policy.act(features[:1], True, None)
+    began = time.process_time()
+    for row in features[:20]:
+        policy.act(row[None], True, None)
+    spent = (time.process_time() - began) / 20
+    return {
+        "rmse": float(error.square().mean().sqrt()),
+        "spread": float(spread(policy, rows, DRAWS, seed).mean()),
+        "ms": 1000 * spent,
+        "imagined": found,
+    }
+
+
+def study(task: str, seed: int, c: LaDiWM, models: tuple[FeatureStreams, LatentDiffusion], args: Any) -> None:
+    """One task and seed: clone, measure, play."""
+    encoder, world = models
+    place = args.out / f"{task}-{seed}"
+    data = demonstrations(task, seed, place)
+    latent = latents_of(encoder, data)
+    count = latent.num_episodes
+    parts = [latent.subset(range(DEMONSTRATIONS)), latent.subset(range(DEMONSTRATIONS, count))]
+    sets = []
+    for part in parts:
+        frames, chunks = action_chunks(part, c.policy.denoiser.chunk)
+        sets.append((world.features(world.recorded(part))[frames], chunks))
+    path = place / "results.json"
+    for name, kind, rounds in arms(args.rounds):
+        known: dict[str, Any] = read_json(path) if path.exists() else {}
+        row = known.setdefault(name, {})
+        if "rmse" in row and len(row.get("success", [])) >= args.starts:
+            continue
+        policy = policy_of(kind, c, world, sets[0], args, place, seed).with_rounds(rounds)
+        if "rmse" not in row:
+            row |= measured(policy, sets[1], seed)
+        agent, done = place / "agents" / name, len(row.get("success", []))
+        save(agent, Agent(Encoded(encoder, world), policy, task))
+        starts = evaluation_seeds(args.starts)[done:]
+        row["success"] = row.get("success", []) + [e.succeeded for e in play(agent, task, SIMULATOR, starts, 0)]
+        write_json(path, known)
+        print(task, seed, name, f"{sum(row['success'])}/{len(row['success'])}", row["rmse"], row["spread"], flush=True)
+
+
+def arms(rounds: int) -> Iterator[tuple[str, str, int]]:
+    """(name, kind of policy, rounds)."""
+    yield "plain", "plain", 0
+    for count in range(rounds + 1):
+        yield f"guided, {count} rounds", "guided", count
+
+
+def table(args: argparse.Namespace) -> Iterator[str]:
+    """Success by task, of all seeds together, and what proposals are like."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for path in sorted(args.out.glob("*/results.json")):
+        for name, row in read_json(path).items():
+            found.setdefault(name, {}).setdefault(path.parent.name.rsplit("-", 1)[0], []).append(row)
+    tasks = sorted({task for rows in found.values() for task in rows})
+    yield f"| | {' | '.join(tasks)} | all | error | spread | ms |"
+    yield f"|---|{'---|' * (len(tasks) + 4)}"
+    for name, by_task in found.items():
+        rows = [row for each in by_task.values() for row in each]
+        cells = [told([x for row in by_task.get(task, []) for x in row["success"]]) for task in tasks]
+        cells.append(told([x for row in rows for x in row["success"]]))
+        means = [np.mean([row[key] for row in rows]) for key in ("rmse", "spread", "ms")]
+        yield f"| {name} | {' | '.join(cells)} | {means[0]:.4f} | {means[1]:.4f} | {means[2]:.1f} |"
+
+
+def told(outcomes: list[bool]) -> str:
+    """A count, and its share's 95 % Wilson interval in percent."""
+    if not outcomes:
+        return "–"
+    low, high = wilson_interval(sum(outcomes), len(outcomes))
+    return f"{sum(outcomes)}/{len(outcomes)} ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def main() -> None:
+    """Make what is not there, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, required=True, help="a set of benchmarks/video_set.py")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--starts", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3, help="the most")
+    parser.add_argument("--geometry-steps", type=int, default=DEFAULT.geometry_training.steps)
+    parser.add_argument("--semantics-steps", type=int, default=DEFAULT.semantics_training.steps)
+    parser.add_argument("--world-steps", type=int, default=DEFAULT.world_model_training.steps)
+    parser.add_argument("--policy-steps", type=int, default=DEFAULT.pretraining.steps)
+    parser.add_argument("--proposal-noise", type=float, default=DEFAULT.policy.proposal_noise)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    video = pictures(read_dataset(args.video, cameras=CAMERAS))
+    learned, held_out = video.split(0.1, seed=0)
+    encoder = encoders(DEFAULT, learned, args)
+    world = world_model(DEFAULT, encoder, (latents_of(encoder, learned), latents_of(encoder, held_out)), args)
+    for seed in args.seeds:
+        for task in args.tasks:
+            study(task, seed, DEFAULT, (encoder, world), args)
+            print("\n".join(table(args)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
