@@ -40,7 +40,7 @@ from burnish.evaluation.intervals import wilson_interval
 from burnish.evaluation.real import evaluation_seeds, play
 from burnish.policies import Agent, ImaginingPolicy, spread
 from burnish.recipes.ladiwm import CAMERAS, DEFAULT, SIZE, LaDiWM
-from burnish.recipes.stages.latent_actions import Pairs
+from burnish.recipes.stages.foreseeing import Told
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.experts import ExpertActor
 from burnish.simulators.settings import SimulatorConfig
@@ -161,7 +161,7 @@ def policy_of(
     torch.manual_seed(seed)
     policy = ImaginingPolicy(world, changed)
     training = replace(c.pretraining, steps=args.policy_steps)
-    policy = trained(policy, Pairs(*pairs), training, place / kind, seed)
+    policy = trained(policy, Told(policy, *pairs), training, place / kind, seed)
     policy.begin_refinement()
     return policy.eval()
 

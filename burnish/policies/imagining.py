@@ -32,6 +32,9 @@ class ImaginingPolicyConfig:
     proposal_noise: float = within(0.05, 0)
     """Standard deviation of that, of actions in [-1, 1]: proposals are not exact (LaDi-WM: 0.05 of their mean)."""
 
+    versions: int = within(8, 0)
+    """Imaginations of each demonstrated chunk, drawn once before training; 0: fresh ones at every step, as published,
+    which takes the time of the world model's sampler."""
     feature_noise: float = within(0.1, 0)
     """Standard deviation of noise on the features while cloning."""
 
@@ -125,22 +128,35 @@ class ImaginingPolicy(Policy):
         """Zero: the noise of every step is fixed by the schedule."""
         return self.denoiser.entropy(features)
 
-    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    @torch.no_grad()
+    def versions(
+        self, features: Float[Tensor, "N F"], chunk: Float[Tensor, "N T A"], rows: int = 1024
+    ) -> list[Float[Tensor, "N told"]]:
+        """The configured number of imaginations of demonstrated chunks, each disturbed or not; `rows` at once."""
+        pairs = list(zip(features.split(rows), chunk.split(rows), strict=True))
+        return [torch.cat([self._demonstrated(*pair) for pair in pairs]) for _ in range(self.config.versions)]
+
+    def loss(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
         """The denoiser's, on proposals that were demonstrated, given what the world model says will follow from them.
 
-        Chunks are (B, T, A) with the denoiser's T, all that is proposed.
+        Chunks are (B, T, A) with the denoiser's T, all that is proposed; after features and chunks a batch may have
+        what is imagined of them.
         """
-        features, chunk = batch
-        c, rows, device = self.config, (len(chunk), 1), chunk.device
+        features, chunk, *imagined = batch
+        c = self.config
         disturbed = features + c.feature_noise * torch.randn_like(features)
         if c.unguided_share == 1:
             nothing = features.new_zeros(len(chunk), self.told_dim)
             return self.denoiser.loss((torch.cat([disturbed, nothing], dim=1), chunk))
-        noisy = (torch.rand(rows, device=device) < c.noisy_share).unsqueeze(-1)
-        proposal = (chunk + c.proposal_noise * noisy * torch.randn_like(chunk)).clamp(-1, 1)
-        seen = torch.rand(rows, device=device) >= c.unguided_share
-        told = self.foreseen(features, proposal) * seen
+        told = imagined[0] if imagined else self._demonstrated(features, chunk)
+        told = told * (torch.rand(len(chunk), 1, device=chunk.device) >= c.unguided_share)
         return self.denoiser.loss((torch.cat([disturbed, told], dim=1), chunk))
+
+    def _demonstrated(self, features: Tensor, chunk: Tensor) -> Float[Tensor, "B told"]:
+        """What follows from demonstrated chunks, some of them disturbed."""
+        c = self.config
+        noisy = torch.rand(len(chunk), 1, 1, device=chunk.device) < c.noisy_share
+        return self.foreseen(features, (chunk + c.proposal_noise * noisy * torch.randn_like(chunk)).clamp(-1, 1))
 
     def with_rounds(self, rounds: int) -> Self:
         """The same weights, with another number of rounds."""

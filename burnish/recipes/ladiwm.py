@@ -206,7 +206,7 @@ PUBLISHED = replace(
         steps=100_000, batch_size=12, learning_rate=5e-5, gradient_clip=10.0, checkpoint_seconds=300.0
     ),
     policy=ImaginingPolicyConfig(
-        DiffusionPolicyConfig(chunk=6, sampling_steps=2, fine_tuned_steps=2, width=1024, depth=6), rounds=2
+        DiffusionPolicyConfig(chunk=6, sampling_steps=2, fine_tuned_steps=2, width=1024, depth=6), rounds=2, versions=0
     ),
     pretraining=TrainingConfig(steps=50_000, batch_size=48, learning_rate=5e-5, checkpoint_seconds=300.0),
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from burnish.components import Component, frozen, load
 from burnish.data import Dataset, Windows, action_chunks, require_motion
@@ -13,7 +14,6 @@ from burnish.pipeline import StageContext
 from burnish.policies import Agent, ImaginingPolicy, ImaginingPolicyConfig, spread
 from burnish.recipes.stages.cloning import cloned_episodes
 from burnish.recipes.stages.data import Split
-from burnish.recipes.stages.latent_actions import Pairs
 from burnish.recipes.stages.training import recorded_features, train, validation
 from burnish.training import TrainingConfig
 from burnish.world_models import (
@@ -116,9 +116,28 @@ def clone_imagining(
     chosen = cloned_episodes(data, best_share)
     frames, chunks = action_chunks(chosen, model.denoiser.chunk)
     features = recorded_features(world, chosen)[frames]
-    train(context, policy, Pairs(features, chunks), training, seed)
+    train(context, policy, Told(policy, features, chunks), training, seed)
     policy.begin_refinement()
     rows, rounds = features[:: -(-len(features) // _SPREAD_ROWS)], range(max(model.rounds, 1) + 1)
     found = [float(spread(policy.with_rounds(each), rows, _SPREAD_DRAWS, seed).mean()) for each in rounds]
     context.record("spread_by_rounds", found)
     return Agent(Encoded(encoder, world), policy, run["task"], data.info.scaling)
+
+
+class Told:
+    """Uniform batches of features and chunks, with a version of what is imagined of each, where there are versions."""
+
+    def __init__(self, policy: ImaginingPolicy, features: Tensor, chunks: Tensor) -> None:
+        self.features, self.chunks = features, chunks
+        guided = policy.config.versions > 0 and policy.config.unguided_share < 1
+        self.imagined = torch.stack(policy.versions(features, chunks)) if guided else None
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Draw rows, with replacement."""
+        device = self.features.device
+        index = torch.randint(len(self.features), (batch_size,), generator=generator, device=device)
+        rows = self.features[index], self.chunks[index]
+        if self.imagined is None:
+            return rows
+        version = torch.randint(len(self.imagined), (batch_size,), generator=generator, device=device)
+        return *rows, self.imagined[version, index]
