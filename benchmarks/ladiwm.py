@@ -59,7 +59,7 @@ from burnish.world_models import (
 
 TASKS = ("drawer-open-v3", "reach-v3", "door-open-v3")
 SIMULATOR = SimulatorConfig(action_repeat=5, max_steps=40, cameras=CAMERAS, image_size=SIZE)
-DEMONSTRATIONS, HELD_OUT, NOISE = 10, 10, 0.3
+HELD_OUT, NOISE = 5, 0.1
 DRAWS, ROWS = 16, 64
 
 
@@ -132,17 +132,23 @@ def foresight(world: LatentDiffusion, held_out: Dataset, rows: int = 1000) -> di
     return found
 
 
-def demonstrations(task: str, seed: int, out: Path) -> Dataset:
+def demonstrations(task: str, seed: int, count: int, out: Path) -> Dataset:
     """Successful episodes of the noisy script: those to learn from, then those that proposals are compared with."""
     path = out / "demonstrations"
     if not path.exists():
-        needed = DEMONSTRATIONS + HELD_OUT
+        needed = count + HELD_OUT
+        kept: list[Episode] = []
         first = 100_000 * (seed + 1)
-        jobs = [CollectJob("expert", ExpertActor, range(first, first + 2 * needed), {"task": task, "noise": NOISE})]
-        played: list[Episode] = collect(task, jobs, SIMULATOR, frames_after_success=6, workers=0)
-        kept = [episode for episode in played if episode.succeeded][:needed]
-        print(task, seed, f"{len(kept)} of {len(played)} scripted episodes kept", flush=True)
-        write_dataset(path, kept, DatasetInfo(fps=16, robot_type="sawyer", simulator="metaworld", max_steps=40))
+        while len(kept) < needed:
+            starts = range(first, first + needed)
+            jobs = [CollectJob("expert", ExpertActor, starts, {"task": task, "noise": NOISE})]
+            played = collect(task, jobs, SIMULATOR, frames_after_success=6, workers=0)
+            kept += [episode for episode in played if episode.succeeded]
+            first += needed
+        print(task, seed, f"{len(kept)} of {first - 100_000 * (seed + 1)} scripted episodes succeed", flush=True)
+        write_dataset(
+            path, kept[:needed], DatasetInfo(fps=16, robot_type="sawyer", simulator="metaworld", max_steps=40)
+        )
     return pictures(read_dataset(path, cameras=CAMERAS))
 
 
@@ -170,7 +176,6 @@ def policy_of(
 def measured(policy: ImaginingPolicy, pairs: tuple[Tensor, Tensor], seed: int) -> dict[str, float]:
     """Error and spread of proposals on held-out demonstrations, and milliseconds of a decision of one robot."""
     features, chunks = pairs
-    found = policy.denoiser.shape[0]
     executed = policy.config.chunk
     error = policy.act(features, True, None).action_chunk - chunks[:, :executed]
     rows = features[:: -(-len(features) // ROWS)]
@@ -181,9 +186,8 @@ def measured(policy: ImaginingPolicy, pairs: tuple[Tensor, Tensor], seed: int) -
     spent = (time.process_time() - began) / 20
     return {
         "rmse": float(error.square().mean().sqrt()),
-        "spread": float(spread(policy, rows, DRAWS, seed).mean()),
+        "spread": float(spread(policy.with_rounds(policy.config.rounds, exploring=False), rows, DRAWS, seed).mean()),
         "ms": 1000 * spent,
-        "imagined": found,
     }
 
 
@@ -191,10 +195,9 @@ def study(task: str, seed: int, c: LaDiWM, models: tuple[FeatureStreams, LatentD
     """One task and seed: clone, measure, play."""
     encoder, world = models
     place = args.out / f"{task}-{seed}"
-    data = demonstrations(task, seed, place)
+    data = demonstrations(task, seed, args.demonstrations, place)
     latent = latents_of(encoder, data)
-    count = latent.num_episodes
-    parts = [latent.subset(range(DEMONSTRATIONS)), latent.subset(range(DEMONSTRATIONS, count))]
+    parts = [latent.subset(range(args.demonstrations)), latent.subset(range(args.demonstrations, latent.num_episodes))]
     sets = []
     for part in parts:
         frames, chunks = action_chunks(part, c.policy.denoiser.chunk)
@@ -254,6 +257,7 @@ def main() -> None:
     parser.add_argument("--video", type=Path, required=True, help="a set of benchmarks/video_set.py")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--demonstrations", type=int, default=10)
     parser.add_argument("--starts", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3, help="the most")
     parser.add_argument("--geometry-steps", type=int, default=DEFAULT.geometry_training.steps)

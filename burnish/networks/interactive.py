@@ -97,12 +97,13 @@ class InteractiveDiT(nn.Module):
         for block in self.blocks:
             h = block(h, condition, memory)
         parts = h.split(self.tokens, dim=2)
-        read = [head.read(part, condition) for head, part in zip(self.heads, parts, strict=True)]
-        first = [head.first(part) for head, part in zip(self.heads, read, strict=True)]
+        heads = [head for head in self.heads if isinstance(head, _Head)]
+        read = [head.read(part, condition) for head, part in zip(heads, parts, strict=True)]
+        first = [head.first(part) for head, part in zip(heads, read, strict=True)]
         # Each stream's last layer sees what the others have found.
         seen = [see(part) for see, part in zip(self.see, first, strict=True)]
         outputs = []
-        for index, (head, part) in enumerate(zip(self.heads, read, strict=True)):
+        for index, (head, part) in enumerate(zip(heads, read, strict=True)):
             others = [_as_many(each, part.shape[2]) for number, each in enumerate(seen) if number != index]
             outputs.append(head.last(part, sum(others, torch.zeros_like(part))))
         clean = [one + change for one, (change, _) in zip(first, outputs, strict=True)]
@@ -125,16 +126,16 @@ class _Block(nn.Module):
         self.mix = nn.Linear(width, width)
 
     def forward(self, h: Float[Tensor, "B T N W"], condition: Float[Tensor, "B T W"], memory: Tensor) -> Tensor:
-        parts = h.split(self.tokens, dim=2)
-        changes = [layers.changes(condition) for layers in self.streams]
-        pairs = list(zip(self.streams, parts, changes, strict=True))
+        streams = [layers for layers in self.streams if isinstance(layers, _StreamLayers)]
+        changes = [layers.changes(condition) for layers in streams]
+        pairs = list(zip(streams, h.split(self.tokens, dim=2), changes, strict=True))
         qkv = torch.cat([layers.qkv(_modulated(part, c[0], c[1])) for layers, part, c in pairs], dim=2)
         mixed = self._attend(qkv).split(self.tokens, dim=2)
         parts = [part + c[2] * layers.mix(m) for (layers, part, c), m in zip(pairs, mixed, strict=True)]
         h = torch.cat(parts, dim=2)
         h = h + self._look_back(h, memory)
         found = []
-        for layers, part, c in zip(self.streams, h.split(self.tokens, dim=2), changes, strict=True):
+        for layers, part, c in zip(streams, h.split(self.tokens, dim=2), changes, strict=True):
             found.append(part + c[5] * layers.mlp(_modulated(part, c[3], c[4])))
         return torch.cat(found, dim=2)
 

@@ -158,9 +158,14 @@ class ImaginingPolicy(Policy):
         noisy = torch.rand(len(chunk), 1, 1, device=chunk.device) < c.noisy_share
         return self.foreseen(features, (chunk + c.proposal_noise * noisy * torch.randn_like(chunk)).clamp(-1, 1))
 
-    def with_rounds(self, rounds: int) -> Self:
-        """The same weights, with another number of rounds."""
-        other = type(self)(self.world, replace(self.config, rounds=rounds))
+    def with_rounds(self, rounds: int, exploring: bool = True) -> Self:
+        """The same weights, with another number of rounds; not `exploring`, it samples with the schedule's noise alone.
+
+        Else no step's noise is below the configured least one, for refinement's sake.
+        """
+        least = self.config.denoiser.min_sampling_std if exploring else 0.0
+        denoiser = replace(self.config.denoiser, min_sampling_std=least)
+        other = type(self)(self.world, replace(self.config, denoiser=denoiser, rounds=rounds))
         other.load_state_dict(self.state_dict())
         return other.to(next(self.parameters()).device).train(self.training)
 

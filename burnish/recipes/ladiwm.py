@@ -71,7 +71,7 @@ class LaDiWM(RecipeConfig):
 
     simulator: SimulatorConfig = SimulatorConfig(action_repeat=5, max_steps=40, cameras=CAMERAS, image_size=SIZE)
     """Frames far enough apart that an action shows in 32 pixels."""
-    collect: PlayConfig = PlayConfig(demonstrations=10, play_episodes=150)
+    collect: PlayConfig = PlayConfig(demonstrations=10, demonstration_noise=0.1, play_episodes=150)
     """Ten demonstrations, as published; play teaches the encoders, the world model and the classifier."""
     geometry: AutoencoderConfig | TransformersFeaturesConfig = AutoencoderConfig(
         cameras=CAMERAS, image_size=SIZE, latent_dim=32, width=16

@@ -1,6 +1,7 @@
 """An encoder of pictures that learned without labels and without drawing: VICReg (arXiv 2105.04906)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -127,9 +128,7 @@ def checked_pictures(observation: dict[str, Tensor], shapes: dict[str, tuple[int
 
 
 @torch.no_grad()
-def encoded_in_parts(
-    encoder: "SelfSupervised | Component", dataset: Dataset, rows: int = _ENCODE_BATCH
-) -> Float[Tensor, "F Z"]:
+def encoded_in_parts(encoder: Any, dataset: Dataset, rows: int = _ENCODE_BATCH) -> Float[Tensor, "F Z"]:
     """What `encoder.encode` says of every frame, some rows at a time."""
     pictures = {key: dataset.observations[key] for key in encoder.observation_shapes if key in dataset.observations}
     chunks = torch.arange(dataset.num_frames, device=dataset.device).split(rows)

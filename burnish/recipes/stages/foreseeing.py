@@ -119,7 +119,9 @@ def clone_imagining(
     train(context, policy, Told(policy, features, chunks), training, seed)
     policy.begin_refinement()
     rows, rounds = features[:: -(-len(features) // _SPREAD_ROWS)], range(max(model.rounds, 1) + 1)
-    found = [float(spread(policy.with_rounds(each), rows, _SPREAD_DRAWS, seed).mean()) for each in rounds]
+    found = [
+        float(spread(policy.with_rounds(each, exploring=False), rows, _SPREAD_DRAWS, seed).mean()) for each in rounds
+    ]
     context.record("spread_by_rounds", found)
     return Agent(Encoded(encoder, world), policy, run["task"], data.info.scaling)
 
