@@ -10,7 +10,8 @@ model imagines (`guided`) and the other never is (`plain`). The guided one decid
 same fresh starts. Beside success: how far proposals are from what the script did in demonstrations that nobody learned
 from, how far apart sampled proposals are, and seconds of a decision.
 
-Resumable: what lies under OUT is not made again; the table is printed at the end and after each policy.
+Resumable: what lies under OUT is not made again; the table is printed after each task. OUT/filmstrip.png shows what the
+world model imagines beside what was recorded.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from burnish.components import frozen, load, save
@@ -32,10 +34,12 @@ from burnish.data import (
     Episode,
     Windows,
     action_chunks,
+    image_key,
     is_image_key,
     read_dataset,
     write_dataset,
 )
+from burnish.evaluation.imagined_pictures import draw_windows
 from burnish.evaluation.intervals import wilson_interval
 from burnish.evaluation.real import evaluation_seeds, play
 from burnish.policies import Agent, ImaginingPolicy, spread
@@ -132,6 +136,25 @@ def foresight(world: LatentDiffusion, held_out: Dataset, rows: int = 1000) -> di
     return found
 
 
+@torch.no_grad()
+def filmstrip(encoder: FeatureStreams, world: LatentDiffusion, held_out: Dataset, path: Path, length: int = 8) -> None:
+    """Three windows, three rows each: recorded, as the geometry stream draws that, and what is imagined from the first
+    frame on under the recorded actions, frame by frame."""
+    latent, key = latents_of(encoder, held_out), image_key(CAMERAS[0])
+    present = draw_windows(latent, length, 3, torch.Generator().manual_seed(3))
+    states, generator = world.recorded(latent).rows(present), torch.Generator().manual_seed(5)
+    imagined = [states]
+    for step in range(length):
+        imagined.append(world.imagine(imagined[-1], latent.actions[present + step], generator))
+    frames = present[:, None] + torch.arange(length + 1)
+    drawn = [encoder.decode(latent.observations[STATE][column])[key] for column in frames.T]
+    told = [encoder.decode(state.observation[:, -1])[key] for state in imagined]
+    real = [held_out.observations[key][column] for column in frames.T]
+    rows = [torch.cat([each[number] for each in line], dim=1) for number in range(3) for line in (real, drawn, told)]
+    strip = torch.cat(rows).repeat_interleave(3, 0).repeat_interleave(3, 1)
+    Image.fromarray(strip.numpy()).save(path)
+
+
 def demonstrations(task: str, seed: int, count: int, out: Path) -> Dataset:
     """Successful episodes of the noisy script: those to learn from, then those that proposals are compared with."""
     path = out / "demonstrations"
@@ -214,7 +237,8 @@ def study(task: str, seed: int, c: LaDiWM, models: tuple[FeatureStreams, LatentD
         agent, done = place / "agents" / name, len(row.get("success", []))
         save(agent, Agent(Encoded(encoder, world), policy, task))
         starts = evaluation_seeds(args.starts)[done:]
-        row["success"] = row.get("success", []) + [e.succeeded for e in play(agent, task, SIMULATOR, starts, 0)]
+        played = play(agent, task, SIMULATOR, starts, 0) if starts else []
+        row["success"] = row.get("success", []) + [episode.succeeded for episode in played]
         write_json(path, known)
         print(task, seed, name, f"{sum(row['success'])}/{len(row['success'])}", row["rmse"], row["spread"], flush=True)
 
@@ -258,7 +282,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--demonstrations", type=int, default=10)
-    parser.add_argument("--starts", type=int, default=100)
+    parser.add_argument("--starts", type=int, default=100, help="0: nothing is played")
     parser.add_argument("--rounds", type=int, default=3, help="the most")
     parser.add_argument("--geometry-steps", type=int, default=DEFAULT.geometry_training.steps)
     parser.add_argument("--semantics-steps", type=int, default=DEFAULT.semantics_training.steps)
@@ -272,6 +296,8 @@ def main() -> None:
     learned, held_out = video.split(0.1, seed=0)
     encoder = encoders(DEFAULT, learned, args)
     world = world_model(DEFAULT, encoder, (latents_of(encoder, learned), latents_of(encoder, held_out)), args)
+    if not (args.out / "filmstrip.png").exists():
+        filmstrip(encoder, world, held_out, args.out / "filmstrip.png")
     for seed in args.seeds:
         for task in args.tasks:
             study(task, seed, DEFAULT, (encoder, world), args)
