@@ -39,9 +39,10 @@ from burnish.data import (
     read_dataset,
     write_dataset,
 )
+from burnish.evaluation.actor import PolicyActor
 from burnish.evaluation.imagined_pictures import draw_windows
 from burnish.evaluation.intervals import wilson_interval
-from burnish.evaluation.real import evaluation_seeds, play
+from burnish.evaluation.real import evaluation_seeds, play_job
 from burnish.policies import Agent, ImaginingPolicy, spread
 from burnish.recipes.ladiwm import CAMERAS, DEFAULT, SIZE, LaDiWM
 from burnish.recipes.stages.foreseeing import Told
@@ -225,22 +226,23 @@ def study(task: str, seed: int, c: LaDiWM, models: tuple[FeatureStreams, LatentD
     for part in parts:
         frames, chunks = action_chunks(part, c.policy.denoiser.chunk)
         sets.append((world.features(world.recorded(part))[frames], chunks))
-    path = place / "results.json"
+    path, outcomes = place / "results.json", f"success {args.disturbance}"
     for name, kind, rounds in arms(args.rounds):
         known: dict[str, Any] = read_json(path) if path.exists() else {}
         row = known.setdefault(name, {})
-        if "rmse" in row and len(row.get("success", [])) >= args.starts:
+        if "rmse" in row and len(row.get(outcomes, [])) >= args.starts:
             continue
         policy = policy_of(kind, c, world, sets[0], args, place, seed).with_rounds(rounds)
         if "rmse" not in row:
             row |= measured(policy, sets[1], seed)
-        agent, done = place / "agents" / name, len(row.get("success", []))
+        agent, known_outcomes = place / "agents" / name, row.get(outcomes, [])
         save(agent, Agent(Encoded(encoder, world), policy, task))
-        starts = evaluation_seeds(args.starts)[done:]
-        played = play(agent, task, SIMULATOR, starts, 0) if starts else []
-        row["success"] = row.get("success", []) + [episode.succeeded for episode in played]
+        if starts := evaluation_seeds(args.starts)[len(known_outcomes) :]:
+            job = CollectJob("policy", PolicyActor, starts, {"folder": agent.absolute(), "noise": args.disturbance})
+            played = play_job(job, task, SIMULATOR, 0)
+            row[outcomes] = known_outcomes + [episode.succeeded for episode in played]
         write_json(path, known)
-        print(task, seed, name, f"{sum(row['success'])}/{len(row['success'])}", row["rmse"], row["spread"], flush=True)
+        print(task, seed, name, told(row.get(outcomes, [])), row["rmse"], row["spread"], flush=True)
 
 
 def arms(rounds: int) -> Iterator[tuple[str, str, int]]:
@@ -251,20 +253,19 @@ def arms(rounds: int) -> Iterator[tuple[str, str, int]]:
 
 
 def table(args: argparse.Namespace) -> Iterator[str]:
-    """Success by task, of all seeds together, and what proposals are like."""
-    found: dict[str, dict[str, list[Any]]] = {}
+    """For each task and way to decide, over the seeds that are there: success, and what proposals are like."""
+    found: dict[tuple[str, str], list[Any]] = {}
     for path in sorted(args.out.glob("*/results.json")):
         for name, row in read_json(path).items():
-            found.setdefault(name, {}).setdefault(path.parent.name.rsplit("-", 1)[0], []).append(row)
-    tasks = sorted({task for rows in found.values() for task in rows})
-    yield f"| | {' | '.join(tasks)} | all | error | spread | ms |"
-    yield f"|---|{'---|' * (len(tasks) + 4)}"
-    for name, by_task in found.items():
-        rows = [row for each in by_task.values() for row in each]
-        cells = [told([x for row in by_task.get(task, []) for x in row["success"]]) for task in tasks]
-        cells.append(told([x for row in rows for x in row["success"]]))
-        means = [np.mean([row[key] for row in rows]) for key in ("rmse", "spread", "ms")]
-        yield f"| {name} | {' | '.join(cells)} | {means[0]:.4f} | {means[1]:.4f} | {means[2]:.1f} |"
+            found.setdefault((path.parent.name.rsplit("-", 1)[0], name), []).append(row)
+    kinds = sorted({key for rows in found.values() for row in rows for key in row if key.startswith("success")})
+    yield f"| task | decides | {' | '.join(kinds)} | error | spread | ms | seeds |"
+    yield f"|---|---|{'---|' * len(kinds)}---|---|---|---|"
+    for (task, name), rows in found.items():
+        means = [float(np.mean([row[key] for row in rows])) for key in ("rmse", "spread", "ms")]
+        success = " | ".join(told([outcome for row in rows for outcome in row.get(kind, [])]) for kind in kinds)
+        numbers = f"{means[0]:.3f} | {means[1]:.3f} | {means[2]:.0f} | {len(rows)}"
+        yield f"| {task} | {name} | {success} | {numbers} |"
 
 
 def told(outcomes: list[bool]) -> str:
@@ -283,6 +284,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--demonstrations", type=int, default=10)
     parser.add_argument("--starts", type=int, default=100, help="0: nothing is played")
+    parser.add_argument(
+        "--disturbance", type=float, default=0.0, help="noise on actions, as on the script's"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="the most")
     parser.add_argument("--geometry-steps", type=int, default=DEFAULT.geometry_training.steps)
     parser.add_argument("--semantics-steps", type=int, default=DEFAULT.semantics_training.steps)

@@ -244,7 +244,7 @@ RECIPE = Recipe(
     system="LaDi-WM: features of two encoders, denoised together; a policy that imagines, then proposes again; PPO",
     paper="arXiv 2505.11528",
     needs="a task with an expert, or your own data with pictures; published: a GPU and weights of DINOv2 and SigLIP",
-    status="all stages run; nothing measured yet",
+    status="all stages run; one seed: no gain from rounds shown (benchmarks/results/ladiwm.md), no refinement measured",
     build=recipe,
     presets=PRESETS,
 )
