@@ -284,9 +284,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--demonstrations", type=int, default=10)
     parser.add_argument("--starts", type=int, default=100, help="0: nothing is played")
-    parser.add_argument(
-        "--disturbance", type=float, default=0.0, help="noise on actions, as on the script's"
-    )
+    parser.add_argument("--disturbance", type=float, default=0.0, help="noise on actions, as on the script's")
     parser.add_argument("--rounds", type=int, default=3, help="the most")
     parser.add_argument("--geometry-steps", type=int, default=DEFAULT.geometry_training.steps)
     parser.add_argument("--semantics-steps", type=int, default=DEFAULT.semantics_training.steps)
