@@ -11,6 +11,7 @@ from burnish.networks.edm import denoising_error, preconditioning
 from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.frame_change import FrameChange
 from burnish.networks.gru import GRUTrunks
+from burnish.networks.interactive import Denoised, InteractiveDiT, InteractiveDiTConfig, straight_levels
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
 from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
 from burnish.networks.recurrent import (
@@ -44,12 +45,15 @@ __all__ = [
     "CausalResidualMLP",
     "ConditionalResidualMLP",
     "ContextEmbedding",
+    "Denoised",
     "DiT",
     "DiTConfig",
     "EnsembleMLP",
     "FourierFeatures",
     "FrameChange",
     "GRUTrunks",
+    "InteractiveDiT",
+    "InteractiveDiTConfig",
     "LatentCell",
     "LatentDecoder",
     "LatentEncoder",
@@ -82,6 +86,7 @@ __all__ = [
     "random_shift",
     "resnet",
     "sample_one_hot",
+    "straight_levels",
     "straight_through",
     "swap",
     "symexp",

@@ -5,6 +5,7 @@ from burnish.policies.base import Decision, Policy
 from burnish.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from burnish.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from burnish.policies.given import GivenConfig
+from burnish.policies.imagining import ImaginingPolicy, ImaginingPolicyConfig, spread
 from burnish.policies.pictures import PicturePolicy, PicturePolicyConfig
 from burnish.policies.robot import RobotPolicy, observation_shapes
 from burnish.policies.squashed import SquashedPolicy, SquashedPolicyConfig
@@ -19,6 +20,8 @@ __all__ = [
     "GaussianPolicy",
     "GaussianPolicyConfig",
     "GivenConfig",
+    "ImaginingPolicy",
+    "ImaginingPolicyConfig",
     "PicturePolicy",
     "PicturePolicyConfig",
     "Policy",
@@ -32,4 +35,5 @@ __all__ = [
     "check_same_features",
     "load_agent",
     "observation_shapes",
+    "spread",
 ]

@@ -6,6 +6,7 @@ from burnish.world_models.bodies import BodyDifferences, position_differences
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
 from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConfig
 from burnish.world_models.encoded import LATENT, Encoded, as_states, with_latents
+from burnish.world_models.feature_streams import FeatureStreams
 from burnish.world_models.forecasts import Forecasts, GRUEnsembleConfig
 from burnish.world_models.gru_ensemble import GRUEnsemble, GRUState
 from burnish.world_models.guided_diffusion import GuidedDiffusion, GuidedDiffusionConfig, WeightedWindows
@@ -19,6 +20,7 @@ from burnish.world_models.history import (
 )
 from burnish.world_models.inverse_dynamics import InverseDynamics, InverseDynamicsConfig, RecordedActions
 from burnish.world_models.latent_actions import LatentActionConfig, LatentActions, with_latent_actions
+from burnish.world_models.latent_diffusion import LatentDiffusion, LatentDiffusionConfig
 from burnish.world_models.latent_ensemble import BootstrapTransitions, LatentEnsemble, LatentEnsembleConfig
 from burnish.world_models.local_dynamics import LocalDynamics, LocalDynamicsConfig, LocalState
 from burnish.world_models.mask_moments import MaskMoments, MaskMomentsConfig
@@ -30,9 +32,11 @@ from burnish.world_models.return_diffusion import ReturnDiffusion, ReturnDiffusi
 from burnish.world_models.return_windows import ReturnWindows, window_return
 from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
+from burnish.world_models.self_supervised import SelfSupervised, SelfSupervisedConfig
 from burnish.world_models.several import SeveralWorlds
 from burnish.world_models.support import DataSupport, SupportConfig
 from burnish.world_models.trajectories import TrajectoryConfig, TrajectoryDenoiser, TrajectoryState, TrajectoryWindows
+from burnish.world_models.transformers_features import TransformersFeatures, TransformersFeaturesConfig
 
 __all__ = [
     "LATENT",
@@ -49,6 +53,7 @@ __all__ = [
     "DisagreementEnsemble",
     "Encoded",
     "EnsembleConfig",
+    "FeatureStreams",
     "Forecasts",
     "GRUEnsemble",
     "GRUEnsembleConfig",
@@ -61,6 +66,8 @@ __all__ = [
     "InverseDynamicsConfig",
     "LatentActionConfig",
     "LatentActions",
+    "LatentDiffusion",
+    "LatentDiffusionConfig",
     "LatentEnsemble",
     "LatentEnsembleConfig",
     "LocalDynamics",
@@ -84,6 +91,8 @@ __all__ = [
     "ReturnDiffusionConfig",
     "ReturnWindows",
     "SamplerConfig",
+    "SelfSupervised",
+    "SelfSupervisedConfig",
     "SeveralWorlds",
     "SpeedConfig",
     "State",
@@ -93,6 +102,8 @@ __all__ = [
     "TrajectoryDenoiser",
     "TrajectoryState",
     "TrajectoryWindows",
+    "TransformersFeatures",
+    "TransformersFeaturesConfig",
     "TransitionSpace",
     "WeightedWindows",
     "WorldModel",

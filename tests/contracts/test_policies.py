@@ -6,12 +6,15 @@ from checkpoints import policy_of
 
 from burnish.components import families, save
 from burnish.data import STATE
+from burnish.networks import InteractiveDiTConfig
 from burnish.policies import (
     Agent,
     DiffusionPolicy,
     DiffusionPolicyConfig,
     GaussianPolicy,
     GaussianPolicyConfig,
+    ImaginingPolicy,
+    ImaginingPolicyConfig,
     PicturePolicy,
     PicturePolicyConfig,
     Policy,
@@ -26,7 +29,7 @@ from burnish.policies import (
 from burnish.policies.given import AroundPolicy, ChainPolicy, FeatureView, GivenConfig
 from burnish.rl import PPO, PPOConfig, Rollout
 from burnish.training import TrainingConfig, fit
-from burnish.world_models import HistoryConfig, ObservationHistory
+from burnish.world_models import HistoryConfig, LatentDiffusion, LatentDiffusionConfig, ObservationHistory
 
 ACTIONS, CHUNK, ROWS = 2, 2, 6
 FEATURES, PIXELS = 3, 3 * 32**2
@@ -35,6 +38,18 @@ FEATURES, PIXELS = 3, 3 * 32**2
 def _denoising(process):
     config = DiffusionPolicyConfig(chunk=CHUNK, denoising_steps=6, fine_tuned_steps=3, width=16, process=process)
     return lambda: DiffusionPolicy(FEATURES, ACTIONS, config)
+
+
+def _imagining():
+    """It asks a world model of two streams, with arbitrary weights, twice a decision."""
+    history = ObservationHistory(FEATURES, ACTIONS, HistoryConfig(frames=2, feature_frames=2, inertia=False))
+    network = InteractiveDiTConfig(width=8, depth=2, heads=2)
+    world = LatentDiffusion(history, ((1, 1), (1, 2)), LatentDiffusionConfig(frames=CHUNK, network=network))
+    with torch.no_grad():
+        for parameter in world.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    denoiser = DiffusionPolicyConfig(chunk=CHUNK, denoising_steps=6, fine_tuned_steps=3, width=16)
+    return ImaginingPolicy(world, ImaginingPolicyConfig(denoiser, rounds=2))
 
 
 def _given(kind, family, **config):
@@ -48,6 +63,7 @@ FAMILIES = {
     "around": lambda: _given("act", AroundPolicy),
     "residual": lambda: _given("act", AroundPolicy, refine="residual", reach=2.0, hidden=(16,)),
     "chain": lambda: _given("diffusion", ChainPolicy),
+    "imagining": _imagining,
     "gaussian": lambda: GaussianPolicy(FEATURES, ACTIONS, GaussianPolicyConfig(chunk=CHUNK, hidden=(16,))),
     "squashed": lambda: SquashedPolicy(FEATURES, ACTIONS, SquashedPolicyConfig(chunk=CHUNK, hidden=(16,))),
     "tanh": lambda: TanhPolicy(FEATURES, ACTIONS, TanhPolicyConfig(chunk=CHUNK, hidden=(16,))),
