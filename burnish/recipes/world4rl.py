@@ -145,8 +145,13 @@ Transition = Callable[[Any, dict[str, Any], int], Stage]
 """The stage of a world model, of configuration, what it reads, and seed."""
 
 
-def recipe(c: World4RL, run: RunSpec, transition: Transition | None = None) -> Plan:
-    """The method in its order; with `transition` another world model takes the place of D_θ."""
+Encoding = Callable[[Any, Stage, int], Stage | None]
+"""The stage of what makes latents, of configuration, the stage that left the data, and seed."""
+
+
+def recipe(c: World4RL, run: RunSpec, transition: Transition | None = None, encoded: Encoding = encoder_of) -> Plan:
+    """The method in its order; with `transition` another world model takes the place of D_θ, with `encoded` another
+    encoder that of the autoencoder of pictures."""
     transition = transition or transition_model
     if c.cameras and run.simulator is not None:
         check_cameras(c.cameras, image_size(c), c.simulator)
@@ -154,7 +159,7 @@ def recipe(c: World4RL, run: RunSpec, transition: Transition | None = None) -> P
         real = run.real(c)
         real.check_expert()
         demonstrations = stage(record_demonstrations, "demonstrations", alone=True, real=real, collect=c.collect)
-        encoder = encoder_of(c, demonstrations, run.seed)
+        encoder = encoded(c, demonstrations, run.seed)
         seen = seen_by(c, encoder, demonstrations, "demonstration_latents")
         policy = pretrained(c, run, demonstrations, seen, encoder)
         data = stage(
@@ -170,7 +175,7 @@ def recipe(c: World4RL, run: RunSpec, transition: Transition | None = None) -> P
         )
     else:
         data = own_data(run.own, run.task, c.cameras, c.reward, image_size(c) if c.cameras else None)
-        encoder = encoder_of(c, data, run.seed)
+        encoder = encoded(c, data, run.seed)
         policy = pretrained(c, run, data, seen_by(c, encoder, data), encoder)
     recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed, policy, transition)

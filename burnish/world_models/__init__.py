@@ -30,8 +30,11 @@ from burnish.world_models.return_diffusion import ReturnDiffusion, ReturnDiffusi
 from burnish.world_models.return_windows import ReturnWindows, window_return
 from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
+from burnish.world_models.scene_autoencoder import SceneAutoencoder, SceneAutoencoderConfig
+from burnish.world_models.scenes import SceneConfig, Scenes
 from burnish.world_models.several import SeveralWorlds
 from burnish.world_models.support import DataSupport, SupportConfig
+from burnish.world_models.token_diffusion import TokenDiffusion, TokenDiffusionConfig
 from burnish.world_models.trajectories import TrajectoryConfig, TrajectoryDenoiser, TrajectoryState, TrajectoryWindows
 
 __all__ = [
@@ -84,10 +87,16 @@ __all__ = [
     "ReturnDiffusionConfig",
     "ReturnWindows",
     "SamplerConfig",
+    "SceneAutoencoder",
+    "SceneAutoencoderConfig",
+    "SceneConfig",
+    "Scenes",
     "SeveralWorlds",
     "SpeedConfig",
     "State",
     "SupportConfig",
+    "TokenDiffusion",
+    "TokenDiffusionConfig",
     "Trajectory",
     "TrajectoryConfig",
     "TrajectoryDenoiser",
