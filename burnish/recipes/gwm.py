@@ -29,6 +29,7 @@ from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
     AutoencoderConfig,
+    HistoryConfig,
     PixelHistoryConfig,
     SamplerConfig,
     SceneAutoencoderConfig,
@@ -41,6 +42,7 @@ from burnish.world_models import (
 class GWM(World4RL):
     """World4RL's settings on latents, which are those of sets of Gaussians."""
 
+    history: HistoryConfig | PixelHistoryConfig = HistoryConfig(feature_frames=2, inertia=False)
     autoencoder: SceneAutoencoderConfig = SceneAutoencoderConfig()  # type: ignore[assignment]
     autoencoder_training: TrainingConfig = TrainingConfig(steps=1500, batch_size=12, learning_rate=2e-3)
     """A batch is that many windows of three frames."""

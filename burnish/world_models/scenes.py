@@ -144,8 +144,10 @@ class Scenes(nn.Module):
             )
         if box is None:
             moving = moving[:: 1 + len(moving) // 1_000_000]
-            self.low.copy_(moving.quantile(0.002, dim=0))
-            self.high.copy_(moving.quantile(0.998, dim=0))
+            low, high = moving.quantile(torch.tensor([0.002, 0.998], device=moving.device), dim=0)
+            margin = (0.05 * (high - low).max()).clamp(min=self.config.tolerance)
+            self.low.copy_(low - margin)
+            self.high.copy_(high + margin)
         return holes
 
     def read(self, observation: Mapping[str, Tensor]) -> tuple[Gaussians, Bool[Tensor, "B N"], Bool[Tensor, "B V S S"]]:

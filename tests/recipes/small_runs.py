@@ -104,6 +104,15 @@ S5WM = {
     "dreamer.critic-warmup": 1,
 }
 DWS = {**FRAMES, "video-training.steps": 20, "labelled-steps": 40}
+GWM = {
+    **WORLD4RL,
+    "collect.noisy-expert-episodes": 3,
+    "autoencoder-training.steps": 30,
+    "autoencoder-training.checkpoint-seconds": 0.1,
+    "world-model-training.steps": 40,
+    "evaluation.picture-windows": 4,
+}
+GWM.pop("world-model.width")
 COUPLED = {
     **IN_STATES,
     "reward.kind": "success",
@@ -129,8 +138,9 @@ RUNS = {
     "s5wm": ("s5wm", "tiny", S5WM),
     "dws": ("dws", "tiny", DWS),
     "coupled": ("coupled", "tiny", COUPLED),
+    "gwm": ("gwm", "tiny", GWM),
 }
-LONG = ("frames", "s5wm", "dws", "coupled")
+LONG = ("frames", "s5wm", "dws", "coupled", "gwm")
 """Runs of more than half a minute; continuous integration does them once more from the command line."""
 
 

@@ -1,0 +1,211 @@
+"""What a world of 3-D Gaussians foresees: sets, pictures, and pictures of a view that the data never had.
+
+    burnish run gwm --task drawer-open-v3 --seed 0 --out runs/gwm
+    python -m benchmarks.gwm --run runs/gwm --out runs/gwm_study
+
+Records fresh episodes (of the noisy script and of uniform motion) that no model of the run has seen, with one camera
+more. From each fourth frame the run's world model imagines HORIZON steps under the recorded actions. Measured at each
+step: the Chamfer distance of the imagined set to the true one, beside the set of the present frame kept as it is, and
+the set that the autoencoder makes of the true one; the PSNR of the drawn picture beside holding the present picture;
+and the same from the further camera, where the sets with the background's Gaussians are drawn: imagined, true, and
+kept. Intervals are over episodes. Writes OUT/gwm.json and pictures: recorded above imagined, for both cameras.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from burnish.components import load
+from burnish.data import STATE, Dataset, image_key, view_tensors
+from burnish.evaluation.intervals import mean_interval
+from burnish.networks import Gaussians, View, chamfer, render
+from burnish.pipeline.run import read_settings
+from burnish.recipes.recording import Recorder
+from burnish.recipes.runs import reopen
+from burnish.recipes.stages.recording import Real
+from burnish.recipes.stages.scenes import simulated_cameras
+from burnish.simulators.collect import CollectJob, collect
+from burnish.simulators.experts import ExpertActor, RandomActor
+from burnish.simulators.parallel import shared_pool
+from burnish.simulators.vector import EVALUATION_SEEDS
+from burnish.world_models import DiffusionWorldModel, Encoded, SceneAutoencoder
+
+HORIZON = 8
+EVERY = 4
+"""A window begins at each fourth frame."""
+FIRST = EVALUATION_SEEDS + 500_000
+"""Seeds of episodes that neither runs nor their evaluations play."""
+
+
+class Study:
+    """A run's encoder and world model, and fresh episodes."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        resolved = reopen(args.run)
+        c, run = resolved.config, resolved.run
+        self.c, self.camera, self.view_name = c, args.camera, c.autoencoder.scene.views[0]
+        simulator = Recorder(run.task, run.seed, c.simulator, shared_pool()).simulator
+        jobs = [
+            CollectJob(
+                "noisy_expert", ExpertActor, range(FIRST, FIRST + args.episodes), {"task": run.task, "noise": 0.4}
+            ),
+            CollectJob("random", RandomActor, range(FIRST + 1000, FIRST + 1000 + args.episodes // 3)),
+        ]
+        seen = type(simulator)(**{**vars(simulator), "cameras": (*simulator.cameras, args.camera)})
+        episodes = collect(run.task, jobs, seen, workers=0)
+        self.data = Dataset.from_episodes(episodes, Recorder(run.task, run.seed, seen, shared_pool()).info)
+        self.sets = load(args.run / "autoencoder", SceneAutoencoder).eval()
+        self.world = load(args.run / "world_model", DiffusionWorldModel).eval()
+        self.views = {
+            self.view_name: self.sets.scenes.view(0),
+            args.camera: View(*view_tensors(simulated_cameras(Real(run.task, run.seed, seen), (args.camera,))[0])),
+        }
+        present = [
+            torch.arange(start, start + length - HORIZON, EVERY)
+            for start, length in zip(self.data.starts.tolist(), self.data.lengths.tolist(), strict=True)
+            if length > HORIZON
+        ]
+        self.present = torch.cat(present)
+        self.episode = self.data.episode_of_frame[self.present]
+
+    def observed(self, frames: Tensor) -> Mapping[str, Tensor]:
+        """What the encoder sees of frames."""
+        return {key: self.data.observations[key][frames] for key in self.sets.observation_shapes}
+
+    @torch.no_grad()
+    def imagined(self, seed: int = 0) -> list[Tensor]:
+        """The latents after 1 to HORIZON steps from every window's present."""
+        model = Encoded(self.sets, self.world)
+        state, generator = model.recorded(self.data).rows(self.present), torch.Generator().manual_seed(seed)
+        found = []
+        for step in range(HORIZON):
+            state = model.imagine(state, self.data.actions[self.present + step], generator)
+            found.append(self.world.decode(state)[STATE])
+        return found
+
+    def interval(self, values: Tensor) -> tuple[float, float, float]:
+        """Mean and 95 % interval over the episodes' means."""
+        means = [float(values[self.episode == each].mean()) for each in self.episode.unique()]
+        return mean_interval(means)
+
+    @torch.no_grad()
+    def measured(self) -> dict[str, Any]:
+        """The tables."""
+        now = self.sets.scenes.read(self.observed(self.present))
+        rows: dict[str, Any] = {"windows": len(self.present), "episodes": len(self.episode.unique()), "steps": {}}
+        for step, latents in enumerate(self.imagined(), start=1):
+            seen = self.observed(self.present + step)
+            then = self.sets.scenes.read(seen)
+            true, there = then[0].position, then[1]
+            imagined = self.sets.moving(latents)
+            again = self.sets.moving(self.sets.encode(seen))
+            foreseen = chamfer(imagined.position, true, there=there)
+            kept = chamfer(now[0].position, true, now[1], there)
+            ratio = [
+                float(foreseen[self.episode == e].mean() / kept[self.episode == e].mean())
+                for e in self.episode.unique()
+            ]
+            rows["steps"][step] = {
+                "imagined": self.interval(foreseen),
+                "kept": self.interval(kept),
+                "encoded": self.interval(chamfer(again.position, true, there=there)),
+                "ratio": mean_interval(ratio),
+                "ratio_of_means": float(foreseen.mean() / kept.mean()),
+            }
+            if step in (1, HORIZON):
+                rows["steps"][step]["pictures"] = self.pictures(step, imagined, again, now, then)
+        return rows
+
+    def pictures(self, step: int, imagined: Gaussians, again: Gaussians, now: Any, then: Any) -> dict[str, Any]:
+        """PSNR in dB of whole pictures, and of the pixels that differ between the present frame and the later one."""
+        found: dict[str, Any] = {}
+        sets = {"imagined": imagined, "encoded": again, "true set": then[0], "kept set": now[0]}
+        for camera in self.views:
+            before = self.data.observations[image_key(camera)][self.present]
+            after = self.data.observations[image_key(camera)][self.present + step]
+            changed = (before.int() - after.int()).abs().amax(-1) > 25
+            drawn = {name: self.drawn(scene, camera) for name, scene in sets.items()} | {"held picture": before}
+            found[camera] = {
+                name: {
+                    "whole": self.interval(psnr(picture, after)),
+                    "moving": self.interval(psnr(picture, after, changed)),
+                }
+                for name, picture in drawn.items()
+            }
+        return found
+
+    def drawn(self, scene: Gaussians, camera: str) -> Tensor:
+        """Sets as pictures, uint8: before the data's own background where there is one, else with its Gaussians."""
+        size, made = self.c.autoencoder.image_size, []
+        still = self.sets.scenes.background().numbers
+        for rows in scene.numbers.split(4):
+            if camera == self.view_name:
+                picture = self.sets._before(render(Gaussians(rows), self.views[camera], size), 0)
+            else:
+                whole = torch.cat([rows, still.expand(len(rows), -1, -1)], 1)
+                picture = render(Gaussians(whole), self.views[camera], size).colour.clamp(0, 1)
+            made.append((255 * picture).round().to(torch.uint8))
+        return torch.cat(made)
+
+    @torch.no_grad()
+    def film(self, path: Path, windows: int = 2) -> None:
+        """For some windows: recorded, imagined, and both from the further camera."""
+        steps = (0, 2, 4, 6, HORIZON)
+        latents = self.imagined()
+        moved = chamfer(
+            *(
+                self.sets.scenes.read(self.observed(frames))[0].position
+                for frames in (self.present, self.present + HORIZON)
+            )
+        )
+        for number, row in enumerate(moved.argsort(descending=True)[:: max(1, len(moved) // 12)][:windows].tolist()):
+            one = self.present[row : row + 1]
+            strips = []
+            for camera in self.views:
+                recorded = [self.data.observations[image_key(camera)][one + step][0] for step in steps]
+                sets = [
+                    self.sets.moving(
+                        self.sets.encode(self.observed(one)) if step == 0 else latents[step - 1][row : row + 1]
+                    )
+                    for step in steps
+                ]
+                strips += [torch.cat(recorded, 1), torch.cat([self.drawn(each, camera)[0] for each in sets], 1)]
+            whole = torch.cat(strips).numpy()
+            Image.fromarray(whole).resize((3 * whole.shape[1], 3 * whole.shape[0]), 0).save(path / f"film-{number}.png")
+
+
+def psnr(drawn: Tensor, true: Tensor, where: Tensor | None = None) -> Tensor:
+    """Of each row's picture, in dB; of some pixels. A row without any is left out of means as 40 dB."""
+    square = (drawn.float() - true.float()).square().mean(-1)
+    where = torch.ones_like(square, dtype=torch.bool) if where is None else where
+    mean = (square * where).sum((1, 2)) / where.sum((1, 2)).clamp(min=1)
+    return 10 * (255**2 / mean.clamp(min=6.5)).log10()
+
+
+def main() -> None:
+    """Record, imagine, measure, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="a run of gwm in Meta-World")
+    parser.add_argument("--camera", default="corner4", help="a view that the run's data never had")
+    parser.add_argument("--episodes", type=int, default=15)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    assert read_settings(args.run)["recipe"] == "gwm", "expected a run of gwm"
+    args.out.mkdir(parents=True, exist_ok=True)
+    study = Study(args)
+    rows = study.measured()
+    (args.out / "gwm.json").write_text(json.dumps(rows, indent=1))
+    print(json.dumps(rows, indent=1))
+    study.film(args.out)
+
+
+if __name__ == "__main__":
+    np.random.seed(0)
+    main()
