@@ -53,10 +53,8 @@ class Study:
         self.c, self.camera, self.view_name = c, args.camera, c.autoencoder.scene.views[0]
         simulator = Recorder(run.task, run.seed, c.simulator, shared_pool()).simulator
         jobs = [
-            CollectJob(
-                "noisy_expert", ExpertActor, range(FIRST, FIRST + args.episodes), {"task": run.task, "noise": 0.4}
-            ),
-            CollectJob("random", RandomActor, range(FIRST + 1000, FIRST + 1000 + args.episodes // 3)),
+            CollectJob("noisy_expert", ExpertActor, seeds(0, args.episodes), {"task": run.task, "noise": 0.4}),
+            CollectJob("random", RandomActor, seeds(1000, args.episodes // 3)),
         ]
         seen = type(simulator)(**{**vars(simulator), "cameras": (*simulator.cameras, args.camera)})
         episodes = collect(run.task, jobs, seen, workers=0)
@@ -108,10 +106,8 @@ class Study:
             again = self.sets.moving(self.sets.encode(seen))
             foreseen = chamfer(imagined.position, true, there=there)
             kept = chamfer(now[0].position, true, now[1], there)
-            ratio = [
-                float(foreseen[self.episode == e].mean() / kept[self.episode == e].mean())
-                for e in self.episode.unique()
-            ]
+            own = [self.episode == each for each in self.episode.unique()]
+            ratio = [float(foreseen[rows_of].mean() / kept[rows_of].mean()) for rows_of in own]
             rows["steps"][step] = {
                 "imagined": self.interval(foreseen),
                 "kept": self.interval(kept),
@@ -158,27 +154,24 @@ class Study:
     def film(self, path: Path, windows: int = 2) -> None:
         """For some windows: recorded, imagined, and both from the further camera."""
         steps = (0, 2, 4, 6, HORIZON)
-        latents = self.imagined()
-        moved = chamfer(
-            *(
-                self.sets.scenes.read(self.observed(frames))[0].position
-                for frames in (self.present, self.present + HORIZON)
-            )
-        )
+        latents = [self.world.decode(Encoded(self.sets, self.world).recorded(self.data).rows(self.present))[STATE]]
+        latents += self.imagined()
+        ends = [self.sets.scenes.read(self.observed(self.present + step)) for step in (0, HORIZON)]
+        moved = chamfer(ends[0][0].position, ends[1][0].position, ends[0][1], ends[1][1])
         for number, row in enumerate(moved.argsort(descending=True)[:: max(1, len(moved) // 12)][:windows].tolist()):
             one = self.present[row : row + 1]
             strips = []
             for camera in self.views:
                 recorded = [self.data.observations[image_key(camera)][one + step][0] for step in steps]
-                sets = [
-                    self.sets.moving(
-                        self.sets.encode(self.observed(one)) if step == 0 else latents[step - 1][row : row + 1]
-                    )
-                    for step in steps
-                ]
+                sets = [self.sets.moving(latents[step][row : row + 1]) for step in steps]
                 strips += [torch.cat(recorded, 1), torch.cat([self.drawn(each, camera)[0] for each in sets], 1)]
             whole = torch.cat(strips).numpy()
             Image.fromarray(whole).resize((3 * whole.shape[1], 3 * whole.shape[0]), 0).save(path / f"film-{number}.png")
+
+
+def seeds(first: int, count: int) -> range:
+    """Of fresh episodes."""
+    return range(FIRST + first, FIRST + first + count)
 
 
 def psnr(drawn: Tensor, true: Tensor, where: Tensor | None = None) -> Tensor:

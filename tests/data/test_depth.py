@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from burnish.data import Camera, check_depth, depth_camera, pack_depth, read_cameras, unpack_depth
+from burnish.data.framing import Framing
 from burnish.errors import InputError
 
 STRAIGHT = {"focal": [1.0, 1.0], "centre": [0.5, 0.5], "rotation": [1, 0, 0, 0, 1, 0, 0, 0, 1], "position": [0, 0, 0]}
@@ -76,5 +77,9 @@ def test_cameras_without_intrinsics_are_refused(content, told, tmp_path):
         read_cameras(path, ("front",))
 
 
-def test_depth_has_a_camera_of_its_own():
-    assert depth_camera("front") == "front_depth"
+def test_depth_is_chosen_and_not_averaged_where_pictures_are_made_smaller():
+    depth = np.array([[1.0, 2.0], [1.0, 2.0]])
+    packed = np.repeat(np.repeat(pack_depth(depth), 3, 0), 3, 1)
+    view = Framing.told(2, ()).of(depth_camera("front"))
+    assert np.array_equal(view.apply(packed), pack_depth(depth))
+    assert not Framing.told(2, ()).of("front").chosen
