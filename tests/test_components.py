@@ -63,6 +63,14 @@ def scene_autoencoder():
     return made
 
 
+def token_diffusion():
+    config = world_models.HistoryConfig(frames=3)
+    return world_models.TokenDiffusion(
+        world_models.TransitionSpace(DIM, ACTIONS, tuple(range(DIM)), config),
+        world_models.TokenDiffusionConfig(transformer=TokenDiTConfig(tokens=2, width=8, depth=1, heads=2)),
+    )
+
+
 def gaussian(features=DIM):
     return policies.GaussianPolicy(features, ACTIONS, policies.GaussianPolicyConfig(hidden=(8,), max_std=0.8))
 
@@ -97,6 +105,7 @@ EXAMPLES = {
     ),
     "Autoencoder": autoencoder,
     "ContrastiveClassifier": lambda: rewards.ContrastiveClassifier(5, rewards.ContrastiveConfig(8, 4)),
+    "DenoisedFeatures": lambda: world_models.DenoisedFeatures(token_diffusion(), token_diffusion()),
     "DataSupport": lambda: world_models.DataSupport(space(), world_models.SupportConfig(references=7)),
     "DiffusionPolicy": lambda: policies.DiffusionPolicy(
         5, ACTIONS, policies.DiffusionPolicyConfig(denoising_steps=4, fine_tuned_steps=2, width=8, process="flow")
@@ -149,10 +158,7 @@ EXAMPLES = {
     "SeveralWorlds": lambda: world_models.SeveralWorlds(
         tuple(world_models.DiffusionWorldModel(space(), world_models.DiffusionConfig(8, 1)) for _ in range(2))
     ),
-    "TokenDiffusion": lambda: world_models.TokenDiffusion(
-        world_models.TransitionSpace(DIM, ACTIONS, tuple(range(DIM)), world_models.HistoryConfig(frames=3)),
-        world_models.TokenDiffusionConfig(transformer=TokenDiTConfig(tokens=2, width=8, depth=1, heads=2)),
-    ),
+    "TokenDiffusion": token_diffusion,
     "TrajectoryDenoiser": lambda: world_models.TrajectoryDenoiser(
         4, 2, world_models.TrajectoryConfig(horizon=3, width=8, depth=2)
     ),

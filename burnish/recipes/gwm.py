@@ -7,13 +7,15 @@ so that imagined scenes are sets again and can be drawn from anywhere. Policy, r
 
 Everything else is World4RL's method (`world4rl`): data, cloning, PPO in imagination, pessimism, gate. Ours, where the
 paper or its code says otherwise or nothing: learned queries on both sides of the autoencoder in the place of points
-that are drawn from the set; cameras that stand still, and their background; changes of standardised latents are
-predicted (σ_data 1); a success classifier, or a learned reward (`reward.kind`), each ends episodes; PPO in the place of
-MBPO. The paper's refinement was never released.
+that are drawn from the set; policies read the tokens, or beside them the first denoising step (`features`); cameras
+that stand still, and their background; changes of standardised latents are predicted (σ_data 1); a success classifier,
+or a learned reward (`reward.kind`), each ends episodes; PPO in the place of MBPO. The paper's refinement was never
+released.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from burnish.components import allow
 from burnish.data import read_cameras
@@ -23,8 +25,9 @@ from burnish.pipeline import External, Stage, stage
 from burnish.recipes import world4rl
 from burnish.recipes.base import Plan, Recipe, RunSpec
 from burnish.recipes.stages.data import Recorded
-from burnish.recipes.stages.scenes import train_scene_autoencoder
-from burnish.recipes.world4rl import World4RL, pixels
+from burnish.recipes.stages.scenes import clone_denoised, train_denoised_world, train_scene_autoencoder
+from burnish.recipes.stages.transitions import train_world_model
+from burnish.recipes.world4rl import World4RL, cloning, pixels
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
@@ -47,6 +50,9 @@ class GWM(World4RL):
     autoencoder_training: TrainingConfig = TrainingConfig(steps=1500, batch_size=12, learning_rate=2e-3)
     """A batch is that many windows of three frames."""
     world_model: TokenDiffusionConfig = TokenDiffusionConfig()
+    features: Literal["tokens", "denoised"] = "tokens"
+    """What policies read: the tokens, or beside them what the first denoising step of a world model makes of them. That
+    world model learns from what there is before the policy."""
     calibration: str | None = None
     """A JSON file that tells where the cameras of the data stand, {camera: {focal, centre, rotation, position}}, in
     metres and widths and heights of a picture (`burnish.data.Camera`); a simulator may know it itself."""
@@ -61,6 +67,8 @@ class GWM(World4RL):
         latent, transformer = self.autoencoder, self.world_model.transformer
         if isinstance(self.history, PixelHistoryConfig) or self.history.inertia:
             raise InputError("config.history: models of GWM see latents, expected no frames and no inertia")
+        if self.features == "denoised" and (self.worlds > 1 or self.world_model_from is not None):
+            raise InputError("config.features: denoised ones need a world model of their own, expected worlds of 1")
         if latent.tokens != transformer.tokens:
             raise InputError(
                 f"config.world_model.transformer.tokens is {transformer.tokens}, expected the {latent.tokens} of "
@@ -93,7 +101,25 @@ def recipe(c: GWM, run: RunSpec) -> Plan:
             seed=seed,
         )
 
-    return world4rl.recipe(c, run, encoded=scenes)
+    if c.features == "tokens":
+        return world4rl.recipe(c, run, encoded=scenes)
+    if run.policy is not None:
+        raise InputError("--policy: a policy that was brought along reads no denoised features (config.features)")
+    return world4rl.recipe(c, run, denoised_world, scenes, denoised_policy)
+
+
+def denoised_policy(c: GWM, run: RunSpec, recorded: Stage, data: Recorded, encoder: Stage | None) -> Stage:
+    """A world model first, then a policy cloned on its first denoising step."""
+    settings = {"history": c.history, "model": c.world_model, "training": c.world_model_training, "seed": run.seed}
+    source = stage(train_world_model, "feature_world", data=data.split(c.held_out), policy=None, **settings)
+    how = {"how": cloning(c), "seed": run.seed, "task": run.task, "encoder": encoder}
+    return stage(clone_denoised, "policy", data=data.whole, world=source, **how)
+
+
+def denoised_world(c: GWM, space: dict[str, Any], seed: int) -> Stage:
+    """What imagines, with the policy's features."""
+    settings = {"model": c.world_model, "training": c.world_model_training, "seed": seed}
+    return stage(train_denoised_world, "world_model", **space, **settings)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -161,7 +187,12 @@ PUBLISHED = replace(
     ),
 )
 """Published sizes, for a GPU. Not run here."""
-PRESETS = {"default": DEFAULT, "tiny": TINY, "published": PUBLISHED}
+PRESETS = {
+    "default": DEFAULT,
+    "denoised": replace(DEFAULT, features="denoised"),
+    "tiny": TINY,
+    "published": PUBLISHED,
+}
 
 RECIPE = Recipe(
     name="gwm",

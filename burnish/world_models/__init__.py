@@ -3,6 +3,7 @@
 from burnish.world_models.autoencoder import Autoencoder, AutoencoderConfig
 from burnish.world_models.base import Observer, State, WorldModel
 from burnish.world_models.bodies import BodyDifferences, position_differences
+from burnish.world_models.denoised_features import DenoisedFeatures
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
 from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConfig
 from burnish.world_models.encoded import LATENT, Encoded, as_states, with_latents
@@ -47,6 +48,7 @@ __all__ = [
     "BodyDifferences",
     "BootstrapTransitions",
     "DataSupport",
+    "DenoisedFeatures",
     "DiffusionConfig",
     "DiffusionWorldModel",
     "DisagreementEnsemble",

@@ -180,6 +180,11 @@ def test_settings_that_make_no_sense():
         dataclasses.replace(DEFAULT, autoencoder=dataclasses.replace(DEFAULT.autoencoder, tokens=9))
 
 
+def test_denoised_features_need_one_world():
+    with pytest.raises(InputError, match=r"config\.features"):
+        dataclasses.replace(PRESETS["denoised"], worlds=2)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_record_what_they_look_at(name):
     c = PRESETS[name]

@@ -12,6 +12,7 @@ from burnish.errors import InputError
 from burnish.networks import TokenDiTConfig, chamfer
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import (
+    DenoisedFeatures,
     Encoded,
     HistoryConfig,
     SceneAutoencoder,
@@ -116,7 +117,7 @@ def test_an_empty_scene_has_a_code(data):
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     """Some seconds of learning."""
-    made, config = autoencoder(data), TrainingConfig(steps=150, batch_size=12, learning_rate=5e-3, log_every=50)
+    made, config = autoencoder(data), TrainingConfig(steps=250, batch_size=16, learning_rate=5e-3, log_every=50)
     before = made.distance(moving_block(3, seed=5))
     fit(made, Windows(data, history=1, horizon=2), config, tmp_path_factory.mktemp("sets"), 0)
     return before, made.eval().requires_grad_(False)
@@ -170,7 +171,7 @@ def test_pushes_are_foreseen(trained, tmp_path):
     """On pushes that nobody has seen: less than half of the distance of a set that is taken to stay where it is."""
     made, seen = trained[1], moving_block(40, seed=1)
     world, states = latent_world(made, seen)
-    config = TrainingConfig(steps=150, batch_size=64, learning_rate=5e-3, log_every=50)
+    config = TrainingConfig(steps=250, batch_size=64, learning_rate=3e-3, log_every=50)
     fit(world, Windows(states, history=2, horizon=2), config, tmp_path, 0)
     world.requires_grad_(False)
     fresh = moving_block(10, seed=9)
@@ -204,6 +205,30 @@ def test_at_birth_nothing_is_predicted_and_actions_are_looked_at(trained, data):
             parameter.add_(0.3 * torch.randn_like(parameter))
     assert not torch.allclose(found(torch.zeros(4, 2)), found(torch.ones(4, 2)))
     assert found(torch.zeros(4, 2)).shape == (4, 6)
+
+
+def test_policies_may_read_the_first_denoising_step(trained, data, tmp_path):
+    """The features stay those of the source, whatever world imagines; they come from the state alone."""
+    source, states = latent_world(trained[1], data)
+    world, _ = latent_world(trained[1], data)
+    with torch.no_grad():
+        for network in (source.network, world.network):
+            for parameter in network.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    both, alone = DenoisedFeatures(world, source), DenoisedFeatures(source, source)
+    state = both.recorded(states).rows(torch.arange(4))
+    features = both.features(state)
+    assert features.shape == (4, both.feature_dim) == (4, world.feature_dim + 32)
+    assert torch.equal(features, alone.features(state)) and torch.equal(features, both.features(state))
+    assert torch.equal(features[:, : world.feature_dim], world.features(state))
+    imagined = both.imagine(state, states.actions[:4], torch.Generator().manual_seed(0))
+    expected = world.imagine(state, states.actions[:4], torch.Generator().manual_seed(0))
+    assert torch.equal(imagined.observation, expected.observation)
+    save(tmp_path, Encoded(trained[1], both))
+    model = load(tmp_path, Encoded)
+    assert torch.equal(model.features(state), features)
+    shown = model.shown(features)[COLOURS]
+    assert shown.shape == (4, 1, SIZE, SIZE, 3)
 
 
 def test_tokens_have_to_fit(trained, data):

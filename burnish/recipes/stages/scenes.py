@@ -1,18 +1,28 @@
 """Bodies that make sets of 3-D Gaussians of pictures with depth."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from burnish.components import build
-from burnish.data import Camera, Windows, read_cameras
+from burnish.data import Camera, Dataset, Windows, read_cameras
 from burnish.errors import InputError
 from burnish.pipeline import StageContext
+from burnish.policies import Agent
+from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes
 from burnish.recipes.stages.data import Split
 from burnish.recipes.stages.recording import Real
-from burnish.recipes.stages.training import train
+from burnish.recipes.stages.training import recorded_features, train
+from burnish.recipes.stages.transitions import train_world_model
 from burnish.training import TrainingConfig
-from burnish.world_models import SceneAutoencoder, SceneAutoencoderConfig
+from burnish.world_models import (
+    DenoisedFeatures,
+    Encoded,
+    SceneAutoencoder,
+    SceneAutoencoderConfig,
+    TokenDiffusion,
+)
 
 
 def train_scene_autoencoder(
@@ -47,6 +57,24 @@ def train_scene_autoencoder(
     context.record("held_out_chamfer", autoencoder.distance(held_out))
     context.record("held_out_psnr", autoencoder.psnr(held_out))
     return autoencoder
+
+
+def clone_denoised(
+    context: StageContext, data: Dataset, world: TokenDiffusion, how: Cloning, seed: int, task: str, encoder: Any
+) -> Agent:
+    """Behaviour cloning on latents and on what the first denoising step of a world model makes of them."""
+    observer = DenoisedFeatures(world, world)
+    torch.manual_seed(seed)
+    policy = build(how.policy, observer.feature_dim, data.action_dim).to(context.device)
+    chosen = cloned_episodes(data, how.best_share)
+    clone(context, how, policy, [recorded_features(observer, chosen)], chosen, seed)
+    return Agent(Encoded(encoder, observer), policy, task, data.info.scaling)
+
+
+def train_denoised_world(context: StageContext, policy: Agent, **settings: Any) -> DenoisedFeatures:
+    """A world model whose features are those that the policy was cloned on."""
+    world = train_world_model(context, policy=policy, **settings)
+    return DenoisedFeatures(world, policy.observer.inner.source)
 
 
 def simulated_cameras(real: Real, views: tuple[str, ...]) -> tuple[Camera, ...]:
