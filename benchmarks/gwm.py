@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from burnish.components import load
-from burnish.data import STATE, Dataset, image_key, view_tensors
+from burnish.data import STATE, image_key, read_dataset, view_tensors, write_dataset
 from burnish.evaluation.intervals import mean_interval
 from burnish.networks import Gaussians, View, chamfer, render
 from burnish.pipeline.run import read_settings
@@ -38,6 +38,8 @@ from burnish.simulators.vector import EVALUATION_SEEDS
 from burnish.world_models import DiffusionWorldModel, Encoded, SceneAutoencoder
 
 HORIZON = 8
+PICTURES = 40
+"""Windows whose pictures are drawn, at the first and the last step."""
 EVERY = 4
 """A window begins at each fourth frame."""
 FIRST = EVALUATION_SEEDS + 500_000
@@ -57,8 +59,10 @@ class Study:
             CollectJob("random", RandomActor, seeds(1000, args.episodes // 3)),
         ]
         seen = type(simulator)(**{**vars(simulator), "cameras": (*simulator.cameras, args.camera)})
-        episodes = collect(run.task, jobs, seen, workers=0)
-        self.data = Dataset.from_episodes(episodes, Recorder(run.task, run.seed, seen, shared_pool()).info)
+        if not (args.out / "fresh").exists():
+            info = Recorder(run.task, run.seed, seen, shared_pool()).info
+            write_dataset(args.out / "fresh", collect(run.task, jobs, seen, workers=0), info)
+        self.data = read_dataset(args.out / "fresh", cameras=seen.cameras)
         self.sets = load(args.run / "autoencoder", SceneAutoencoder).eval()
         self.world = load(args.run / "world_model", DiffusionWorldModel).eval()
         self.views = {
@@ -88,10 +92,10 @@ class Study:
             found.append(self.world.decode(state)[STATE])
         return found
 
-    def interval(self, values: Tensor) -> tuple[float, float, float]:
-        """Mean and 95 % interval over the episodes' means."""
-        means = [float(values[self.episode == each].mean()) for each in self.episode.unique()]
-        return mean_interval(means)
+    def interval(self, values: Tensor, windows: Tensor | None = None) -> tuple[float, float, float]:
+        """Mean and 95 % interval over the episodes' means; of some `windows`."""
+        episode = self.episode if windows is None else self.episode[windows]
+        return mean_interval([float(values[episode == each].mean()) for each in episode.unique()])
 
     @torch.no_grad()
     def measured(self) -> dict[str, Any]:
@@ -116,22 +120,25 @@ class Study:
                 "ratio_of_means": float(foreseen.mean() / kept.mean()),
             }
             if step in (1, HORIZON):
-                rows["steps"][step]["pictures"] = self.pictures(step, imagined, again, now, then)
+                some = torch.arange(0, len(self.present), -(-len(self.present) // PICTURES))
+                sets = {"imagined": imagined, "encoded": again, "true set": then[0], "kept set": now[0]}
+                drawn = {name: Gaussians(scene.numbers[some]) for name, scene in sets.items()}
+                rows["steps"][step]["pictures"] = self.pictures(step, drawn, some)
         return rows
 
-    def pictures(self, step: int, imagined: Gaussians, again: Gaussians, now: Any, then: Any) -> dict[str, Any]:
+    def pictures(self, step: int, sets: dict[str, Gaussians], some: Tensor) -> dict[str, Any]:
         """PSNR in dB of whole pictures, and of the pixels that differ between the present frame and the later one."""
         found: dict[str, Any] = {}
-        sets = {"imagined": imagined, "encoded": again, "true set": then[0], "kept set": now[0]}
         for camera in self.views:
-            before = self.data.observations[image_key(camera)][self.present]
-            after = self.data.observations[image_key(camera)][self.present + step]
+            before = self.data.observations[image_key(camera)][self.present[some]]
+            after = self.data.observations[image_key(camera)][self.present[some] + step]
             changed = (before.int() - after.int()).abs().amax(-1) > 25
+            moves = changed.flatten(1).any(1)
             drawn = {name: self.drawn(scene, camera) for name, scene in sets.items()} | {"held picture": before}
             found[camera] = {
                 name: {
-                    "whole": self.interval(psnr(picture, after)),
-                    "moving": self.interval(psnr(picture, after, changed)),
+                    "whole": self.interval(psnr(picture, after), some),
+                    "moving": self.interval(psnr(picture, after, changed)[moves], some[moves]),
                 }
                 for name, picture in drawn.items()
             }
@@ -175,7 +182,7 @@ def seeds(first: int, count: int) -> range:
 
 
 def psnr(drawn: Tensor, true: Tensor, where: Tensor | None = None) -> Tensor:
-    """Of each row's picture, in dB; of some pixels. A row without any is left out of means as 40 dB."""
+    """Of each row's picture, in dB; of some pixels."""
     square = (drawn.float() - true.float()).square().mean(-1)
     where = torch.ones_like(square, dtype=torch.bool) if where is None else where
     mean = (square * where).sum((1, 2)) / where.sum((1, 2)).clamp(min=1)

@@ -22,6 +22,8 @@ from burnish.world_models.scenes import SceneConfig, Scenes
 
 _ENCODE_BATCH = 128
 _DRAW_BATCH = 4
+_MOVING = 10.0
+"""How much more a pixel of a drawn picture counts that shows what moves: most show the background."""
 _LEAST_OPACITY = 0.3
 """Of a pixel that something drawn covers: below it shows the background's depth."""
 
@@ -44,8 +46,9 @@ class SceneAutoencoderConfig:
     prediction_weight: float = within(0.5, 0)
     """Weight of the next set, from the latents that are predicted for it."""
     render_weight: float = within(1.0, 0)
-    """Weight of the mean absolute error of pictures in [0, 1], beside Chamfer distances in half the scene's size."""
-    drawn: int = within(2, 0)
+    """Weight of the mean absolute error of pictures in [0, 1], where what moves counts more; Chamfer distances are in
+    half the scene's size."""
+    drawn: int = within(4, 0)
     """Scenes of a batch that are drawn in training, all in one view, drawn by lot."""
     drawn_size: int = within(24, 4)
     """Pixels of these pictures; a divisor of the views' own."""
@@ -182,12 +185,14 @@ class SceneAutoencoder(Component):
         number = int(torch.randint(len(self.config.scene.views), ()))
         some = torch.randint(len(rows), (self.config.drawn,), device=rows.device)
         picture = flat[image_key(self.config.scene.views[number])][rows[some]].float() / 255
-        true = torch.where(moving[rows[some], number].unsqueeze(-1), picture, self.scenes.still[number, ..., 10:13])
+        shown = moving[rows[some], number].unsqueeze(-1)
+        true = torch.where(shown, picture, self.scenes.still[number, ..., 10:13])
         coarse = self.config.image_size // self.config.drawn_size
-        true = _pooled(true, coarse)
+        true, weight = _pooled(true, coarse), 1 + _MOVING * _pooled(shown.float(), coarse)
         drawn = render(Gaussians(decoded.numbers[some]), self.scenes.view(number), true.shape[1])
         behind = _pooled(self.scenes.still[number, ..., 10:13].unsqueeze(0), coarse)
-        return (drawn.colour + (1 - drawn.opacity).unsqueeze(-1) * behind - true).abs().mean()
+        wrong = (drawn.colour + (1 - drawn.opacity).unsqueeze(-1) * behind - true).abs()
+        return (weight * wrong).mean() / weight.mean()
 
     def _before(self, drawn: Picture, number: int) -> Float[Tensor, "B S S 3"]:
         """What is drawn, before the background of a view."""
