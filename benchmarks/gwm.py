@@ -2,6 +2,7 @@
 
     burnish run gwm --task drawer-open-v3 --seed 0 --out runs/gwm
     python -m benchmarks.gwm --run runs/gwm --out runs/gwm_study
+    python -m benchmarks.gwm --run runs/gwm --out runs/gwm_study --play 50
 
 Records fresh episodes (of the noisy script and of uniform motion) that no model of the run has seen, with one camera
 more. From each fourth frame the run's world model imagines HORIZON steps under the recorded actions. Measured at each
@@ -14,6 +15,7 @@ kept. Intervals are over episodes. Writes OUT/gwm.json and pictures: recorded ab
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ from torch import Tensor
 
 from burnish.components import load
 from burnish.data import STATE, image_key, read_dataset, view_tensors, write_dataset
-from burnish.evaluation.intervals import mean_interval
+from burnish.evaluation.intervals import mean_interval, paired_difference, wilson_interval
+from burnish.evaluation.real import evaluation_seeds, play
 from burnish.networks import Gaussians, View, chamfer, render
 from burnish.pipeline.run import read_settings
 from burnish.recipes.recording import Recorder
@@ -44,6 +47,10 @@ EVERY = 4
 """A window begins at each fourth frame."""
 FIRST = EVALUATION_SEEDS + 500_000
 """Seeds of episodes that neither runs nor their evaluations play."""
+
+
+POLICIES = ("policy", "filtered", "refined")
+"""The clone of the demonstrations, that of all successes, and the refined one: folders of a run."""
 
 
 class Study:
@@ -69,6 +76,9 @@ class Study:
             self.view_name: self.sets.scenes.view(0),
             args.camera: View(*view_tensors(simulated_cameras(Real(run.task, run.seed, seen), (args.camera,))[0])),
         }
+        with torch.no_grad():
+            still = render(self.sets.scenes.background(), self.views[args.camera], c.autoencoder.image_size)
+        self.behind = {args.camera: still}
         present = [
             torch.arange(start, start + length - HORIZON, EVERY)
             for start, length in zip(self.data.starts.tolist(), self.data.lengths.tolist(), strict=True)
@@ -101,6 +111,7 @@ class Study:
     def measured(self) -> dict[str, Any]:
         """The tables."""
         now = self.sets.scenes.read(self.observed(self.present))
+        kept_sets: dict[int, tuple[dict[str, Gaussians], Tensor]] = {}
         rows: dict[str, Any] = {"windows": len(self.present), "episodes": len(self.episode.unique()), "steps": {}}
         for step, latents in enumerate(self.imagined(), start=1):
             seen = self.observed(self.present + step)
@@ -119,11 +130,12 @@ class Study:
                 "ratio": mean_interval(ratio),
                 "ratio_of_means": float(foreseen.mean() / kept.mean()),
             }
-            if step in (1, HORIZON):
-                some = torch.arange(0, len(self.present), -(-len(self.present) // PICTURES))
-                sets = {"imagined": imagined, "encoded": again, "true set": then[0], "kept set": now[0]}
-                drawn = {name: Gaussians(scene.numbers[some]) for name, scene in sets.items()}
-                rows["steps"][step]["pictures"] = self.pictures(step, drawn, some)
+            print(step, json.dumps(rows["steps"][step]), flush=True)
+            some = torch.arange(0, len(self.present), -(-len(self.present) // PICTURES))
+            sets = {"imagined": imagined, "encoded": again, "true set": then[0], "kept set": now[0]}
+            kept_sets[step] = {name: Gaussians(scene.numbers[some]) for name, scene in sets.items()}, some
+        for step in (1, HORIZON):
+            rows["steps"][step]["pictures"] = self.pictures(step, *kept_sets[step])
         return rows
 
     def pictures(self, step: int, sets: dict[str, Gaussians], some: Tensor) -> dict[str, Any]:
@@ -145,16 +157,18 @@ class Study:
         return found
 
     def drawn(self, scene: Gaussians, camera: str) -> Tensor:
-        """Sets as pictures, uint8: before the data's own background where there is one, else with its Gaussians."""
-        size, made = self.c.autoencoder.image_size, []
-        still = self.sets.scenes.background().numbers
-        for rows in scene.numbers.split(4):
-            if camera == self.view_name:
-                picture = self.sets._before(render(Gaussians(rows), self.views[camera], size), 0)
+        """Sets as pictures, uint8: before the data's own background where there is one, else before that of the
+        background's Gaussians, drawn once and hiding what is behind it."""
+        made, behind = [], self.behind.get(camera)
+        for rows in scene.numbers.split(8):
+            picture = render(Gaussians(rows), self.views[camera], self.c.autoencoder.image_size)
+            if behind is None:
+                colours = self.sets._before(picture, 0)
             else:
-                whole = torch.cat([rows, still.expand(len(rows), -1, -1)], 1)
-                picture = render(Gaussians(whole), self.views[camera], size).colour.clamp(0, 1)
-            made.append((255 * picture).round().to(torch.uint8))
+                nearer = picture.depth < behind.depth / behind.opacity.clamp(min=1e-3) * picture.opacity
+                there = (picture.opacity * nearer).unsqueeze(-1)
+                colours = (picture.colour * nearer.unsqueeze(-1) + (1 - there) * behind.colour).clamp(0, 1)
+            made.append((255 * colours).round().to(torch.uint8))
         return torch.cat(made)
 
     @torch.no_grad()
@@ -174,6 +188,22 @@ class Study:
                 strips += [torch.cat(recorded, 1), torch.cat([self.drawn(each, camera)[0] for each in sets], 1)]
             whole = torch.cat(strips).numpy()
             Image.fromarray(whole).resize((3 * whole.shape[1], 3 * whole.shape[0]), 0).save(path / f"film-{number}.png")
+
+
+def played(run: Path, out: Path, episodes: int) -> dict[str, Any]:
+    """Real success of the run's policies within its time limit, from the same fresh starts; ten more at a time."""
+    resolved, path = reopen(run), out / "played.json"
+    found: dict[str, list[bool]] = json.loads(path.read_text()) if path.exists() else {name: [] for name in POLICIES}
+    for first in range(0, episodes, 10):
+        for name, outcomes in found.items():
+            if len(outcomes) <= first:
+                starts = evaluation_seeds(10, offset=first)
+                made = play(run / name, resolved.run.task, resolved.config.simulator, starts, 0)
+                outcomes += [episode.succeeded for episode in made]
+                path.write_text(json.dumps(found))
+    rates = {name: (sum(each), len(each), wilson_interval(sum(each), len(each))) for name, each in found.items()}
+    pairs = {name: asdict(paired_difference(found[name], found["refined"])) for name in POLICIES if name != "refined"}
+    return {"success": rates, "refined against": pairs}
 
 
 def seeds(first: int, count: int) -> range:
@@ -196,9 +226,13 @@ def main() -> None:
     parser.add_argument("--camera", default="corner4", help="a view that the run's data never had")
     parser.add_argument("--episodes", type=int, default=15)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--play", type=int, default=0, help="only play the run's policies, from so many starts")
     args = parser.parse_args()
     assert read_settings(args.run)["recipe"] == "gwm", "expected a run of gwm"
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.play:
+        print(json.dumps(played(args.run, args.out, args.play), indent=1))
+        return
     study = Study(args)
     rows = study.measured()
     (args.out / "gwm.json").write_text(json.dumps(rows, indent=1))
