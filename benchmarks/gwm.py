@@ -78,7 +78,10 @@ class Study:
         }
         with torch.no_grad():
             still = render(self.sets.scenes.background(), self.views[args.camera], c.autoencoder.image_size)
-        self.behind = {args.camera: still}
+        known = still.opacity > 0.5
+        far = torch.where(known, still.depth / still.opacity.clamp(min=1e-3), torch.inf)
+        self.behind = {args.camera: (still.colour, far)}
+        self.known = {self.view_name: torch.ones_like(known), args.camera: known}
         present = [
             torch.arange(start, start + length - HORIZON, EVERY)
             for start, length in zip(self.data.starts.tolist(), self.data.lengths.tolist(), strict=True)
@@ -139,17 +142,19 @@ class Study:
         return rows
 
     def pictures(self, step: int, sets: dict[str, Gaussians], some: Tensor) -> dict[str, Any]:
-        """PSNR in dB of whole pictures, and of the pixels that differ between the present frame and the later one."""
+        """PSNR in dB of whole pictures (where the background's Gaussians show something), and of the pixels that differ
+        between the present frame and the later one."""
         found: dict[str, Any] = {}
         for camera in self.views:
             before = self.data.observations[image_key(camera)][self.present[some]]
             after = self.data.observations[image_key(camera)][self.present[some] + step]
-            changed = (before.int() - after.int()).abs().amax(-1) > 25
+            known = self.known[camera].expand(len(some), -1, -1)
+            changed = ((before.int() - after.int()).abs().amax(-1) > 25) & known
             moves = changed.flatten(1).any(1)
             drawn = {name: self.drawn(scene, camera) for name, scene in sets.items()} | {"held picture": before}
             found[camera] = {
                 name: {
-                    "whole": self.interval(psnr(picture, after), some),
+                    "whole": self.interval(psnr(picture, after, known), some),
                     "moving": self.interval(psnr(picture, after, changed)[moves], some[moves]),
                 }
                 for name, picture in drawn.items()
@@ -165,9 +170,9 @@ class Study:
             if behind is None:
                 colours = self.sets._before(picture, 0)
             else:
-                nearer = picture.depth < behind.depth / behind.opacity.clamp(min=1e-3) * picture.opacity
-                there = (picture.opacity * nearer).unsqueeze(-1)
-                colours = (picture.colour * nearer.unsqueeze(-1) + (1 - there) * behind.colour).clamp(0, 1)
+                nearer = (picture.depth / picture.opacity.clamp(min=1e-3) < behind[1]).unsqueeze(-1)
+                there = picture.opacity.unsqueeze(-1) * nearer
+                colours = (picture.colour * nearer + (1 - there) * behind[0]).clamp(0, 1)
             made.append((255 * colours).round().to(torch.uint8))
         return torch.cat(made)
 
@@ -211,10 +216,9 @@ def seeds(first: int, count: int) -> range:
     return range(FIRST + first, FIRST + first + count)
 
 
-def psnr(drawn: Tensor, true: Tensor, where: Tensor | None = None) -> Tensor:
+def psnr(drawn: Tensor, true: Tensor, where: Tensor) -> Tensor:
     """Of each row's picture, in dB; of some pixels."""
     square = (drawn.float() - true.float()).square().mean(-1)
-    where = torch.ones_like(square, dtype=torch.bool) if where is None else where
     mean = (square * where).sum((1, 2)) / where.sum((1, 2)).clamp(min=1)
     return 10 * (255**2 / mean.clamp(min=6.5)).log10()
 

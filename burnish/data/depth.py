@@ -42,6 +42,12 @@ class Camera:
     """R, from the camera's axes to the world's, row by row."""
     position: tuple[float, float, float]
 
+    @classmethod
+    def of(cls, focal: tuple[float, float], rotation: np.ndarray, position: np.ndarray) -> "Camera":
+        """One that looks through the picture's middle, of a matrix (3, 3) and a vector (3,)."""
+        nine, three = rotation.ravel().tolist(), position.tolist()
+        return cls(focal, (0.5, 0.5), tuple(nine), tuple(three))  # pyright: ignore[reportArgumentType]
+
     def __post_init__(self) -> None:
         numbers = (*self.focal, *self.centre, *self.rotation, *self.position)
         if not all(map(math.isfinite, numbers)) or 0 in self.focal:

@@ -244,8 +244,7 @@ def calibrate(env: MetaWorldEnv, camera: str) -> Camera:
     # MuJoCo's cameras look along -z, with y up.
     rotation = model.cam_mat0[number].reshape(3, 3) * [1, -1, -1]
     turned = -1 if camera in UPSIDE_DOWN else 1
-    position = tuple(map(float, model.cam_pos[number]))
-    return Camera((focal, turned * focal), (0.5, 0.5), tuple(map(float, rotation.ravel())), position)
+    return Camera.of((focal, turned * focal), rotation, model.cam_pos[number])
 
 
 SPEC = TaskSpec(

@@ -73,7 +73,7 @@ def clone_denoised(
 
 def train_denoised_world(context: StageContext, policy: Agent, **settings: Any) -> DenoisedFeatures:
     """A world model whose features are those that the policy was cloned on."""
-    world = train_world_model(context, policy=policy, **settings)
+    world: Any = train_world_model(context, policy=policy, **settings)
     return DenoisedFeatures(world, policy.observer.inner.source)
 
 
