@@ -199,7 +199,7 @@ RECIPE = Recipe(
     system="GWM: scenes as 3-D Gaussians, imagined by a latent diffusion transformer; PPO in them",
     paper="arXiv 2508.17600",
     needs="a task with an expert and depth (Meta-World), or your own data with depth; published: a GPU",
-    status="all stages run",
+    status="all stages run; sets are foreseen, refinement did worse than filtered cloning (benchmarks/results/gwm.md)",
     build=recipe,
     presets=PRESETS,
 )
