@@ -27,7 +27,7 @@ from burnish.recipes.base import Plan, Recipe, RunSpec
 from burnish.recipes.stages.data import Recorded
 from burnish.recipes.stages.scenes import clone_denoised, train_denoised_world, train_scene_autoencoder
 from burnish.recipes.stages.transitions import train_world_model
-from burnish.recipes.world4rl import World4RL, cloning, pixels
+from burnish.recipes.world4rl import CollectConfig, World4RL, cloning, pixels
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
@@ -148,17 +148,24 @@ def preset(like: World4RL, latent: SceneAutoencoderConfig, steps: int) -> GWM:
 TABLE = (-0.6, 0.6, 0.25, 1.1, -0.1, 0.6)
 """Where things happen in Meta-World: its table, without most of the arm."""
 DEFAULT = preset(world4rl.DEFAULT, SceneAutoencoderConfig(scene=SceneConfig(workspace=TABLE)), 1500)
-TINY = preset(
-    world4rl.TINY,
-    SceneAutoencoderConfig(
-        scene=SceneConfig(image_size=32, points=96, workspace=TABLE),
-        gaussians=48,
-        tokens=4,
-        width=32,
-        drawn=2,
-        drawn_size=16,
+TINY = replace(
+    preset(
+        world4rl.TINY,
+        SceneAutoencoderConfig(
+            scene=SceneConfig(image_size=32, points=96, workspace=TABLE),
+            gaussians=48,
+            tokens=4,
+            width=32,
+            drawn=2,
+            drawn_size=16,
+        ),
+        60,
     ),
-    60,
+    collect=CollectConfig(3, policy_episodes=12, random_episodes=3, noisy_expert_episodes=6),
+    world_model_training=TrainingConfig(steps=60, batch_size=64, learning_rate=2e-3),
+    imagination=replace(world4rl.TINY.imagination, num_envs=64, horizon=20),
+    refine=replace(world4rl.TINY.refine, iterations=6, imagined_episodes=32, evaluate_every=3),
+    evaluation=world4rl.FRAMES_TINY.evaluation,
 )
 PUBLISHED = replace(
     DEFAULT,
