@@ -110,6 +110,7 @@ GWM = {
     "autoencoder-training.steps": 30,
     "autoencoder-training.checkpoint-seconds": 0.1,
     "world-model-training.steps": 40,
+    "evaluation.videos": 1,
     "evaluation.picture-windows": 4,
 }
 GWM.pop("world-model.width")

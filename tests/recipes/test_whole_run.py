@@ -164,7 +164,7 @@ def test_imagined_pictures_are_compared_and_shown(name, runs):
     assert videos == {"evaluation_before_after_1.mp4", "evaluation_real_imagined_1.mp4"}
     # Failures are only asked of frames, errors of states only where there are some.
     assert (run / "evaluation/failure_fidelity.json").exists() == (name == "frames")
-    assert (run / "evaluation/prediction.json").exists() == (name == "pixels")
+    assert (run / "evaluation/prediction.json").exists() == (name != "frames")
 
 
 @pytest.mark.parametrize("name", names("pixels", "frames"))
