@@ -130,10 +130,10 @@ def test_cameras_that_nobody_knows(task, view, told):
 # Commands -------------------------------------------------------------------------------------------------------------
 
 
-def written(folder):
+def written(folder, count=6):
     episodes = [
         dataclasses.replace(each, success=np.arange(len(each)) >= (8 if k % 2 else 99), source="expert")
-        for k, each in enumerate(moving_block(6).to_episodes())
+        for k, each in enumerate(moving_block(count).to_episodes())
     ]
     write_dataset(folder, episodes, DatasetInfo(fps=10))
     return folder
@@ -155,6 +155,25 @@ def test_cameras_without_intrinsics_are_refused_at_once(tmp_path, capsys):
     assert main(command(data, tmp_path / "run", "--config.calibration", str(cameras))) == 2
     assert "found cameras side, expected one of the name 'front'" in capsys.readouterr().err
     assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+@pytest.mark.slow
+def test_own_data_with_depth_and_a_calibration_are_refined(tmp_path):
+    cameras = tmp_path / "cameras.json"
+    cameras.write_text(json.dumps({VIEW: dataclasses.asdict(CAMERA)}))
+    steps = " ".join(
+        f"--config.{name}.steps 20"
+        for name in ("autoencoder-training", "pretraining", "world-model-training", "ensemble-training")
+    )
+    more = f"{steps} --config.classifier-training.steps 20 --config.refine.margin=-1 --config.gate.worlds 0"
+    more += f" --config.calibration {cameras} --config.refine.iterations 2 --config.refine.evaluate-every 1"
+    more += " --config.refine.no-preflight --config.autoencoder.scene.workspace None"
+    out = tmp_path / "run"
+    assert main(command(written(tmp_path / "data", 24), out, *more.split())) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["recipe"] == "gwm" and report["success"] is None
+    said = json.loads((out / "autoencoder/stage.json").read_text())["outputs"]
+    assert said["depth_holes"] == 0 and said["held_out_chamfer"] > 0
 
 
 def test_a_folder_that_names_code_is_not_opened(tmp_path, capsys):
