@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import os
 import typing
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -26,6 +27,8 @@ from burnish.storage import load_tensors, read_json, save_tensors, write_json
 _FAMILIES: dict[str, type["Component"]] = {}
 _SLACK = 2**24
 """Numbers that a constructor may allocate beyond twice those in the file: schedules, buffers that are not saved."""
+_ALLOWED = "BURNISH_ALLOWED_POLICIES"
+"""The environment variable that names, between spaces, what may be called; child processes inherit it."""
 _LEAST = 256
 """What each allocation counts at least, so that very many small ones are noticed as well."""
 _SIZED = {"empty", "full", "ones", "rand", "randn", "zeros"}
@@ -163,6 +166,27 @@ def build(config: Any, *arguments: Any) -> Any:
         names = ", ".join(family.__name__ for family in found) or "no component"
         raise TypeError(f"{names} takes a {type(config).__name__} as `config`, expected exactly one")
     return found[0](*arguments, config)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Code of the user's own that a component names.
+
+
+def allow(source: str) -> None:
+    """Let components call `source` (module:factory, or a server), here and in later processes of this one.
+
+    What a file names is never imported or connected to by itself.
+    """
+    os.environ[_ALLOWED] = " ".join({*os.environ.get(_ALLOWED, "").split(), source})
+
+
+def check_allowed(source: str) -> None:
+    """Raise InputError where nobody has said that `source` may be called."""
+    if source not in os.environ.get(_ALLOWED, "").split():
+        raise InputError(
+            f"this model is '{source}', outside of its files; where it is yours, allow it: --trust-code, or "
+            f"burnish.components.allow('{source}')"
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from torch import nn
 
 from burnish import policies, rewards, world_models
 from burnish.components import _FAMILIES, Component, _parts, _tensors, build, families, frozen, load, notes, save
-from burnish.data import STATE, image_key
+from burnish.data import STATE, Camera, image_key
 from burnish.errors import InputError
 from burnish.imagination import LocalModel
-from burnish.networks import TrajectoryNetworkConfig, UNetConfig
+from burnish.networks import TokenDiTConfig, TrajectoryNetworkConfig, UNetConfig
 from burnish.networks.conditional_unet import ConditionalUNetConfig
 from burnish.policies import Agent, load_agent
 from burnish.storage import load_tensors, read_json, save_tensors, write_json
@@ -47,6 +47,28 @@ def rssm(dim=DIM):
 def autoencoder():
     config = world_models.AutoencoderConfig(cameras=("front",), image_size=SIZE, latent_dim=3, width=4, hidden=8)
     return world_models.Autoencoder(ACTIONS, config)
+
+
+def scene_autoencoder():
+    scene = world_models.SceneConfig(("front",), SIZE, points=9)
+    made = world_models.SceneAutoencoder(
+        ACTIONS,
+        world_models.SceneAutoencoderConfig(
+            scene=scene, gaussians=3, tokens=2, token_dim=2, width=8, heads=2, drawn_size=SIZE
+        ),
+    )
+    made.scenes.place((Camera((1.0, 1.0), (0.5, 0.5), (1, 0, 0, 0, 1, 0, 0, 0, 1), (0, 0, 0)),))
+    made.scenes.low.fill_(-100)
+    made.scenes.high.fill_(100)
+    return made
+
+
+def token_diffusion():
+    config = world_models.HistoryConfig(frames=3)
+    return world_models.TokenDiffusion(
+        world_models.TransitionSpace(DIM, ACTIONS, tuple(range(DIM)), config),
+        world_models.TokenDiffusionConfig(transformer=TokenDiTConfig(tokens=2, width=8, depth=1, heads=2)),
+    )
 
 
 def gaussian(features=DIM):
@@ -83,6 +105,7 @@ EXAMPLES = {
     ),
     "Autoencoder": autoencoder,
     "ContrastiveClassifier": lambda: rewards.ContrastiveClassifier(5, rewards.ContrastiveConfig(8, 4)),
+    "DenoisedFeatures": lambda: world_models.DenoisedFeatures(token_diffusion(), token_diffusion()),
     "DataSupport": lambda: world_models.DataSupport(space(), world_models.SupportConfig(references=7)),
     "DiffusionPolicy": lambda: policies.DiffusionPolicy(
         5, ACTIONS, policies.DiffusionPolicyConfig(denoising_steps=4, fine_tuned_steps=2, width=8, process="flow")
@@ -131,9 +154,11 @@ EXAMPLES = {
     ),
     "RewardAndSuccess": lambda: rewards.RewardAndSuccess(reward_head(), EXAMPLES["SuccessClassifier"]()),
     "RewardHead": reward_head,
+    "SceneAutoencoder": scene_autoencoder,
     "SeveralWorlds": lambda: world_models.SeveralWorlds(
         tuple(world_models.DiffusionWorldModel(space(), world_models.DiffusionConfig(8, 1)) for _ in range(2))
     ),
+    "TokenDiffusion": token_diffusion,
     "TrajectoryDenoiser": lambda: world_models.TrajectoryDenoiser(
         4, 2, world_models.TrajectoryConfig(horizon=3, width=8, depth=2)
     ),
@@ -194,6 +219,9 @@ def behaviour(component):
         return torch.stack([component.act(STATES), component.act(STATES)])
     if isinstance(component, world_models.Autoencoder | world_models.MaskMoments):
         return component.encode(PICTURES)
+    if isinstance(component, world_models.SceneAutoencoder):
+        latents = component.encode({**PICTURES, image_key("front_depth"): PICTURES[image_key("front")]})
+        return torch.cat([latents.flatten(), component.moving(latents).numbers.flatten()])
     if isinstance(component, world_models.LatentActions):
         latent = component.between(PICTURES, {key: each.flip(1) for key, each in PICTURES.items()})
         drawn = [each.float().flatten() for each in component.draw(PICTURES, latent).values()]

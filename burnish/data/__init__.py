@@ -14,6 +14,16 @@ from burnish.data.dataset import (
     check_real,
     imagined_task,
 )
+from burnish.data.depth import (
+    Camera,
+    check_depth,
+    coloured_camera,
+    depth_camera,
+    pack_depth,
+    read_cameras,
+    unpack_depth,
+    view_tensors,
+)
 from burnish.data.episodes import ACTION, IMAGES, STATE, Episode, image_key, is_image_key
 from burnish.data.folds import folds
 from burnish.data.joining import joined
@@ -39,6 +49,7 @@ __all__ = [
     "STATE",
     "UNLABELLED",
     "ActionScaling",
+    "Camera",
     "Dataset",
     "DatasetInfo",
     "Episode",
@@ -52,8 +63,11 @@ __all__ = [
     "about_to_succeed",
     "action_chunks",
     "best_episodes",
+    "check_depth",
     "check_real",
     "check_unit",
+    "coloured_camera",
+    "depth_camera",
     "folds",
     "image_key",
     "imagined_task",
@@ -61,11 +75,15 @@ __all__ = [
     "is_image_key",
     "joined",
     "labelled_steps",
+    "pack_depth",
+    "read_cameras",
     "read_dataset",
     "require_motion",
     "require_outcomes",
     "require_successes",
     "store_dataset",
     "unlabelled_video",
+    "unpack_depth",
+    "view_tensors",
     "write_dataset",
 ]

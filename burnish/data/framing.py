@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from burnish.data.depth import coloured_camera
 from burnish.data.lerobot_format import ColumnError
 from burnish.errors import InputError
 
@@ -23,10 +24,12 @@ class View:
     Attributes:
         size: (height, width) that they are brought to; None for that of the region.
         crop: the region that is kept; "centre" for the largest square in the middle, None for all.
+        chosen: whether pixels are chosen: the mean of two depths, byte by byte, is none.
     """
 
     size: tuple[int, int] | None = None
     crop: Crop = None
+    chosen: bool = False
 
     def region(self, height: int, width: int) -> Region:
         """What is kept of a picture of this size; ColumnError where it has no such region."""
@@ -58,7 +61,8 @@ class View:
         top, left, high, wide = self.region(height, width)
         part = Image.fromarray(np.ascontiguousarray(picture[top : top + high, left : left + wide]))
         rows, columns = self.shape(height, width)
-        return np.asarray(part.resize((columns, rows), Image.Resampling.BOX))
+        how = Image.Resampling.NEAREST if self.chosen else Image.Resampling.BOX
+        return np.asarray(part.resize((columns, rows), how))
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Framing:
     def of(self, camera: str) -> View:
         """What becomes of one camera's."""
         crops = dict(self.crops)
-        return View(self.size, crops.get(camera, crops.get("")))
+        return View(self.size, crops.get(camera, crops.get("")), coloured_camera(camera) is not None)
 
     @classmethod
     def told(cls, size: int | None, crops: tuple[str, ...]) -> Framing:

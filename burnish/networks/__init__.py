@@ -3,6 +3,7 @@
 from burnish.networks.action_adapting import ActionAdapter, AdapterConfig, action_adapter
 from burnish.networks.action_encoding import ActionEncoding, action_encoding
 from burnish.networks.action_modules import ActionBlock, ActionModulesConfig, follow_actions
+from burnish.networks.attention import CrossAttention, SetDecoder, SetEncoder
 from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_widths, picture_channels
 from burnish.networks.causal import CausalResidualMLP
 from burnish.networks.conditioning import ContextEmbedding, StepCondition
@@ -10,6 +11,7 @@ from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.edm import denoising_error, preconditioning
 from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.frame_change import FrameChange
+from burnish.networks.gaussians import NUMBERS, Gaussians, activated, chamfer
 from burnish.networks.gru import GRUTrunks
 from burnish.networks.interactive import Denoised, InteractiveDiT, InteractiveDiTConfig, straight_levels
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
@@ -26,7 +28,9 @@ from burnish.networks.recurrent import (
 from burnish.networks.resnet import ResNet, load_torchvision, resnet
 from burnish.networks.s5 import S5, S5Config
 from burnish.networks.simnorm import SimNorm
+from burnish.networks.splatting import Picture, View, render
 from burnish.networks.swap import swap
+from burnish.networks.token_dit import TokenDiT, TokenDiTConfig
 from burnish.networks.trajectory import TrajectoryNetwork, TrajectoryNetworkConfig
 from burnish.networks.two_hot import SymlogTwoHot, symexp, symlog
 from burnish.networks.two_stream import TwoStreamNetwork
@@ -35,6 +39,7 @@ from burnish.networks.unet import UNET_PRESETS, UNet, UNetConfig
 __all__ = [
     "DIT_PRESETS",
     "MLP",
+    "NUMBERS",
     "S5",
     "UNET_PRESETS",
     "ActionAdapter",
@@ -45,6 +50,7 @@ __all__ = [
     "CausalResidualMLP",
     "ConditionalResidualMLP",
     "ContextEmbedding",
+    "CrossAttention",
     "Denoised",
     "DiT",
     "DiTConfig",
@@ -52,29 +58,38 @@ __all__ = [
     "FourierFeatures",
     "FrameChange",
     "GRUTrunks",
+    "Gaussians",
     "InteractiveDiT",
     "InteractiveDiTConfig",
     "LatentCell",
     "LatentDecoder",
     "LatentEncoder",
+    "Picture",
     "PictureEncoder",
     "PictureNetwork",
     "RSSMCell",
     "ResNet",
     "S5Cell",
     "S5Config",
+    "SetDecoder",
+    "SetEncoder",
     "SimNorm",
     "StepCondition",
     "SymlogTwoHot",
+    "TokenDiT",
+    "TokenDiTConfig",
     "TrajectoryNetwork",
     "TrajectoryNetworkConfig",
     "TwoStreamNetwork",
     "UNet",
     "UNetConfig",
     "Unrolled",
+    "View",
     "action_adapter",
     "action_encoding",
+    "activated",
     "categorical_kl",
+    "chamfer",
     "denoising_error",
     "follow_actions",
     "group_norm",
@@ -84,6 +99,7 @@ __all__ = [
     "picture_shape",
     "preconditioning",
     "random_shift",
+    "render",
     "resnet",
     "sample_one_hot",
     "straight_levels",

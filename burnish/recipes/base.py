@@ -38,6 +38,11 @@ class RecipeConfig:
     gate: GateConfig = GateConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    @property
+    def code(self) -> str | None:
+        """`module:name` outside of Burnish that these settings have it import and call; None: nothing."""
+        return None
+
 
 Config = TypeVar("Config", bound=RecipeConfig)
 

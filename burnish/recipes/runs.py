@@ -195,13 +195,19 @@ def reopen(folder: Path, trust_code: bool = False) -> Resolved:
         own = OwnData.from_plain(data, f"{source}: field 'config.{_RUN}.dataset'")
     policy = None if said.get("policy") is None else Source(str(said["policy"]))
     named = _code(settings["recipe"], said["simulator"]) or (policy.code if policy is not None else None)
+    _require_trust(source, named, trust_code)
+    recipe = entry(settings["recipe"])
+    run = RunSpec(settings["recipe"], settings["task"], settings["seed"], own, said["simulator"], policy)
+    resolved = from_dict(recipe.config_class, config, source)
+    _require_trust(source, resolved.code, trust_code)
+    return Resolved(run, resolved)
+
+
+def _require_trust(source: str, named: str | None, trust_code: bool) -> None:
     if named is not None and not trust_code:
         raise InputError(
             f"{source}: names code to be imported, '{named}'; where this folder is yours, add --trust-code"
         )
-    recipe = entry(settings["recipe"])
-    run = RunSpec(settings["recipe"], settings["task"], settings["seed"], own, said["simulator"], policy)
-    return Resolved(run, from_dict(recipe.config_class, config, source))
 
 
 def _code(recipe: str, simulator: str | None) -> str | None:

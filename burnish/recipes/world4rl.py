@@ -145,18 +145,33 @@ Transition = Callable[[Any, dict[str, Any], int], Stage]
 """The stage of a world model, of configuration, what it reads, and seed."""
 
 
-def recipe(c: World4RL, run: RunSpec, transition: Transition | None = None) -> Plan:
-    """The method in its order; with `transition` another world model takes the place of D_θ."""
-    transition = transition or transition_model
+Encoding = Callable[[Any, Stage, int], Stage | None]
+"""The stage of what makes latents, of configuration, the stage that left the data, and seed."""
+
+
+Pretraining = Callable[[Any, RunSpec, Stage, Recorded, Stage | None], Stage]
+"""The stage of the policy, of configuration, run, the stage that left the data, how models see them, and encoder."""
+
+
+def recipe(
+    c: World4RL,
+    run: RunSpec,
+    transition: Transition | None = None,
+    encoded: Encoding = encoder_of,
+    policy_of: Pretraining | None = None,
+) -> Plan:
+    """The method in its order; with `transition` another world model takes the place of D_θ, with `encoded` another
+    encoder that of the autoencoder of pictures, and with `policy_of` another policy that of `pretrained`."""
+    transition, policy_of = transition or transition_model, policy_of or pretrained
     if c.cameras and run.simulator is not None:
         check_cameras(c.cameras, image_size(c), c.simulator)
     if run.own is None:
         real = run.real(c)
         real.check_expert()
         demonstrations = stage(record_demonstrations, "demonstrations", alone=True, real=real, collect=c.collect)
-        encoder = encoder_of(c, demonstrations, run.seed)
+        encoder = encoded(c, demonstrations, run.seed)
         seen = seen_by(c, encoder, demonstrations, "demonstration_latents")
-        policy = pretrained(c, run, demonstrations, seen, encoder)
+        policy = policy_of(c, run, demonstrations, seen, encoder)
         data = stage(
             record_rollouts,
             "dataset",
@@ -170,8 +185,8 @@ def recipe(c: World4RL, run: RunSpec, transition: Transition | None = None) -> P
         )
     else:
         data = own_data(run.own, run.task, c.cameras, c.reward, image_size(c) if c.cameras else None)
-        encoder = encoder_of(c, data, run.seed)
-        policy = pretrained(c, run, data, seen_by(c, encoder, data), encoder)
+        encoder = encoded(c, data, run.seed)
+        policy = policy_of(c, run, data, seen_by(c, encoder, data), encoder)
     recorded = seen_by(c, encoder, data)
     imagined = models(c, recorded.split(c.held_out), run.seed, policy, transition)
     starts = starting(c, run, policy, recorded.whole, imagined, cloning(c))

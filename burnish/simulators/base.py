@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from burnish.data.dataset import Dataset
+from burnish.data.depth import Camera
 from burnish.data.episodes import STATE
 from burnish.data.scaling import ActionScaling
 from burnish.errors import InputError
@@ -273,6 +274,8 @@ class Suite:
         make_renderer: (env, size in pixels, camera or None for the default) to a renderer: pictures for people.
         make_painter: (any environment of the task, size in pixels) to a painter: pictures for learning. Where a
             simulator has a faster way of drawing that looks slightly different, this is it.
+        calibrate: (any environment of the task, camera) to where a camera that stands still is, for pictures of the
+            painter; raises InputError for one that moves.
     """
 
     name: str
@@ -288,6 +291,7 @@ class Suite:
     make_play: Callable[[str, int, float], Expert] | None = None
     make_renderer: Callable[[Any, int | tuple[int, int], str | None], Renderer] | None = None
     make_painter: Callable[[Any, int], Painter] | None = None
+    calibrate: Callable[[Any, str], Camera] | None = None
 
     @property
     def abilities(self) -> tuple[str, ...]:
@@ -297,6 +301,7 @@ class Suite:
             "play": self.make_play,
             "videos": self.make_renderer,
             "pictures": self.make_painter,
+            "depth": self.calibrate,
         }
         return tuple(word for word, ability in words.items() if ability is not None)
 

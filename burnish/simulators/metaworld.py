@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import math
 import warnings
 from typing import Any
 
 import numpy as np
 
+from burnish.data.depth import Camera, depth_camera
+from burnish.errors import InputError
 from burnish.simulators.base import (
     STATE,
     ControlStep,
@@ -39,6 +42,9 @@ STATE_NAMES: tuple[str, ...] = (
 """Names of the 21 state values. The order inside a quaternion is the task's own (most give w, x, y, z)."""
 ACTION_NAMES: tuple[str, ...] = ("delta_x", "delta_y", "delta_z", "gripper_effort")
 CAMERAS = ("corner2", "corner", "corner3", "corner4", "topview", "behindGripper", "gripperPOV")
+_STILL = CAMERAS[:5]
+UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
+"""Cameras whose pictures Meta-World turns over."""
 
 # The scripted policies say this whenever they ask for full speed.
 warnings.filterwarnings("ignore", message="Constant\\(s\\) may be too high")
@@ -224,12 +230,29 @@ def _make_painter(env: MetaWorldEnv, size: int) -> Painter:
     return MetaWorldPainter(env, size)
 
 
+def calibrate(env: MetaWorldEnv, camera: str) -> Camera:
+    """A camera that stands still, as its pictures show it: right side up.
+
+    Raises:
+        InputError: there is none of this name, or it moves with the robot.
+    """
+    if camera not in _STILL:
+        raise InputError(f"Meta-World's camera '{camera}' does not stand still, expected one of {', '.join(_STILL)}")
+    model = env.simulator.model
+    number = model.camera(camera).id
+    focal = 0.5 / math.tan(math.radians(float(model.cam_fovy[number])) / 2)
+    # MuJoCo's cameras look along -z, with y up.
+    rotation = model.cam_mat0[number].reshape(3, 3) * [1, -1, -1]
+    turned = -1 if camera in UPSIDE_DOWN else 1
+    return Camera.of((focal, turned * focal), rotation, model.cam_pos[number])
+
+
 SPEC = TaskSpec(
     action_names=ACTION_NAMES,
     state_names=STATE_NAMES,
     control_rate=80,
     robot_type="sawyer",
-    cameras=CAMERAS,
+    cameras=(*CAMERAS, *map(depth_camera, _STILL)),
     action_repeat=2,
     max_steps=100,
     control_step_limit=CONTROL_STEP_LIMIT,
@@ -246,4 +269,5 @@ METAWORLD = Suite(
     make_play=_make_expert,
     make_renderer=_make_renderer,
     make_painter=_make_painter,
+    calibrate=calibrate,
 )

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from burnish.data.depth import coloured_camera, pack_depth
 from burnish.errors import InputError, RunError
 from burnish.simulators.light_meshes import with_light_meshes
-from burnish.simulators.metaworld import CAMERAS, MetaWorldEnv
+from burnish.simulators.metaworld import CAMERAS, UPSIDE_DOWN, MetaWorldEnv
 from burnish.simulators.off_screen import PACKAGES, choose_backend
 
-_UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
 SUPERSAMPLING = 2
 
 
@@ -82,10 +82,22 @@ class MetaWorldPainter:
         self._renderer = _make_renderer(with_light_meshes(env.simulator.model), drawn, drawn)
 
     def draw(self, env: MetaWorldEnv, camera: str) -> np.ndarray:
-        """What `env` shows now, right side up: uint8 (size, size, 3)."""
+        """What `env` shows now, right side up: uint8 (size, size, 3); of a camera `NAME_depth` its depth, packed."""
+        coloured = coloured_camera(camera)
+        if coloured is not None:
+            return self._depth(env, coloured)
         fine = _picture(self._renderer, env, camera).astype(np.uint16)
         fine = fine.reshape(self._size, SUPERSAMPLING, self._size, SUPERSAMPLING, 3)
         return ((fine.sum((1, 3)) + SUPERSAMPLING**2 // 2) // SUPERSAMPLING**2).astype(np.uint8)
+
+    def _depth(self, env: MetaWorldEnv, camera: str) -> np.ndarray:
+        # The nearest of the four: a mean of two surfaces is none.
+        self._renderer.enable_depth_rendering()
+        try:
+            fine = _picture(self._renderer, env, camera)
+        finally:
+            self._renderer.disable_depth_rendering()
+        return pack_depth(fine.reshape(self._size, SUPERSAMPLING, self._size, SUPERSAMPLING).min((1, 3)))
 
     def close(self) -> None:
         """Release the OpenGL context."""
@@ -95,7 +107,7 @@ class MetaWorldPainter:
 def _picture(renderer: Any, env: MetaWorldEnv, camera: str) -> np.ndarray:
     renderer.update_scene(env.simulator.data, camera=camera)
     picture = renderer.render()
-    return np.ascontiguousarray(picture[::-1] if camera in _UPSIDE_DOWN else picture)
+    return np.ascontiguousarray(picture[::-1] if camera in UPSIDE_DOWN else picture)
 
 
 def _make_renderer(model: Any, height: int, width: int) -> Any:

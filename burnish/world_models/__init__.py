@@ -3,6 +3,7 @@
 from burnish.world_models.autoencoder import Autoencoder, AutoencoderConfig
 from burnish.world_models.base import Observer, State, WorldModel
 from burnish.world_models.bodies import BodyDifferences, position_differences
+from burnish.world_models.denoised_features import DenoisedFeatures
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
 from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConfig
 from burnish.world_models.encoded import LATENT, Encoded, as_states, with_latents
@@ -32,9 +33,12 @@ from burnish.world_models.return_diffusion import ReturnDiffusion, ReturnDiffusi
 from burnish.world_models.return_windows import ReturnWindows, window_return
 from burnish.world_models.rssm import RSSM, RSSM_PRESETS, RSSMConfig, RSSMState
 from burnish.world_models.sampler import SamplerConfig
+from burnish.world_models.scene_autoencoder import SceneAutoencoder, SceneAutoencoderConfig
+from burnish.world_models.scenes import SceneConfig, Scenes
 from burnish.world_models.self_supervised import SelfSupervised, SelfSupervisedConfig
 from burnish.world_models.several import SeveralWorlds
 from burnish.world_models.support import DataSupport, SupportConfig
+from burnish.world_models.token_diffusion import TokenDiffusion, TokenDiffusionConfig
 from burnish.world_models.trajectories import TrajectoryConfig, TrajectoryDenoiser, TrajectoryState, TrajectoryWindows
 from burnish.world_models.transformers_features import TransformersFeatures, TransformersFeaturesConfig
 
@@ -48,6 +52,7 @@ __all__ = [
     "BodyDifferences",
     "BootstrapTransitions",
     "DataSupport",
+    "DenoisedFeatures",
     "DiffusionConfig",
     "DiffusionWorldModel",
     "DisagreementEnsemble",
@@ -91,12 +96,18 @@ __all__ = [
     "ReturnDiffusionConfig",
     "ReturnWindows",
     "SamplerConfig",
+    "SceneAutoencoder",
+    "SceneAutoencoderConfig",
+    "SceneConfig",
+    "Scenes",
     "SelfSupervised",
     "SelfSupervisedConfig",
     "SeveralWorlds",
     "SpeedConfig",
     "State",
     "SupportConfig",
+    "TokenDiffusion",
+    "TokenDiffusionConfig",
     "Trajectory",
     "TrajectoryConfig",
     "TrajectoryDenoiser",

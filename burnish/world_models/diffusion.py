@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -45,7 +46,12 @@ class DiffusionWorldModel(Observed):
         super().__init__()
         self.space, self.config = space, config
         self.feature_dim, self.observation_dim = space.feature_dim, space.observation_dim
-        self.network = ConditionalResidualMLP(len(space.learned_dims), space.context_dim, config.width, config.depth)
+        self.network = self._network()
+
+    def _network(self) -> Any:
+        """F_θ, which also embeds contexts."""
+        space, config = self.space, self.config
+        return ConditionalResidualMLP(len(space.learned_dims), space.context_dim, config.width, config.depth)
 
     @property
     def observer(self) -> TransitionSpace:

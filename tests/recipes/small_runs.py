@@ -107,6 +107,16 @@ S5WM = {
     "dreamer.critic-warmup": 1,
 }
 DWS = {**FRAMES, "video-training.steps": 20, "labelled-steps": 40}
+GWM = {
+    **WORLD4RL,
+    "collect.noisy-expert-episodes": 3,
+    "autoencoder-training.steps": 30,
+    "autoencoder-training.checkpoint-seconds": 0.1,
+    "world-model-training.steps": 40,
+    "evaluation.videos": 1,
+    "evaluation.picture-windows": 4,
+}
+GWM.pop("world-model.width")
 COUPLED = {
     **IN_STATES,
     "reward.kind": "success",
@@ -209,8 +219,9 @@ RUNS = {
     "dawm": ("dawm", "tiny", DAWM),
     "adaworld": ("adaworld", "tiny", ADAWORLD),
     "tpm": ("tpm", "tiny", TPM),
+    "gwm": ("gwm", "tiny", GWM),
 }
-LONG = ("frames", "s5wm", "dws", "coupled")
+LONG = ("frames", "s5wm", "dws", "coupled", "gwm")
 """Runs of more than half a minute; continuous integration does them once more from the command line."""
 
 

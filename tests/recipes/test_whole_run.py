@@ -51,6 +51,7 @@ CAMERA = image_key("corner3")
 EXPECTED = {
     "world4rl": (ObservationHistory, GaussianPolicy, 8 * 16 * 32, {"expert": 3, "random": 2, "policy": 6}),
     "pixels": (Encoded, GaussianPolicy, 8 * 16 * 32, {"expert": 3, "random": 2, "noisy_expert": 3, "policy": 6}),
+    "gwm": (Encoded, GaussianPolicy, 8 * 16 * 32, {"expert": 3, "random": 2, "noisy_expert": 3, "policy": 6}),
     "frames": (PixelHistory, PicturePolicy, 2 * 8 * 16, {"expert": 2, "random": 2, "policy": 2}),
     "dws": (PixelHistory, PicturePolicy, 2 * 8 * 16, {"expert": 2, "random": 2, "policy": 2}),
     "diwa": (RSSM, DiffusionPolicy, 6 * 8 * 32 * 4, {"expert": 3, "noisy_expert": 8, "random": 2}),
@@ -153,7 +154,7 @@ def test_the_page_shows_what_there_is(name, words, runs):
     assert [word for word in words if word not in page] == []
 
 
-@pytest.mark.parametrize("name", names("pixels", "frames"))
+@pytest.mark.parametrize("name", names("pixels", "frames", "gwm"))
 def test_imagined_pictures_are_compared_and_shown(name, runs):
     run = runs(name)
     fidelity = json.loads((run / "evaluation/fidelity.json").read_text())
@@ -163,7 +164,7 @@ def test_imagined_pictures_are_compared_and_shown(name, runs):
     assert videos == {"evaluation_before_after_1.mp4", "evaluation_real_imagined_1.mp4"}
     # Failures are only asked of frames, errors of states only where there are some.
     assert (run / "evaluation/failure_fidelity.json").exists() == (name == "frames")
-    assert (run / "evaluation/prediction.json").exists() == (name == "pixels")
+    assert (run / "evaluation/prediction.json").exists() == (name != "frames")
 
 
 @pytest.mark.parametrize("name", names("pixels", "frames"))

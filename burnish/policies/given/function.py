@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,29 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.components import check_allowed
 from burnish.errors import InputError
 from burnish.policies.given.base import Given
 
-_ALLOWED = "BURNISH_ALLOWED_POLICIES"
-"""The environment variable that names, between spaces, what may be called; child processes inherit it."""
 _MADE: dict[str, Any] = {}
-
-
-def allow(source: str) -> None:
-    """Let policies call `source`, here and in later processes of this one.
-
-    What a file names is never imported or connected to by itself.
-    """
-    os.environ[_ALLOWED] = " ".join({*os.environ.get(_ALLOWED, "").split(), source})
-
-
-def check_allowed(source: str) -> None:
-    """Raise InputError where nobody has said that `source` may be called."""
-    if source not in os.environ.get(_ALLOWED, "").split():
-        raise InputError(
-            f"this policy is '{source}', outside of its files; where it is yours, allow it: --trust-code, or "
-            f"burnish.policies.given.allow('{source}')"
-        )
 
 
 def as_chunks(found: Any, rows: int, place: str) -> Float[Tensor, "B T A"]:

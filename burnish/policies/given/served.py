@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from burnish.components import check_allowed
 from burnish.errors import InputError, RunError
 from burnish.policies.given.base import Given
-from burnish.policies.given.function import as_chunks, check_allowed
+from burnish.policies.given.function import as_chunks
 from burnish.policies.given.wire import library, pack, unpack
 
 ACTIONS = "actions"

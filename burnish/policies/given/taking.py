@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from burnish.components import allow
 from burnish.data import STATE, Dataset, is_image_key
 from burnish.errors import InputError
 from burnish.policies.agent import Agent, load_agent
@@ -15,7 +16,7 @@ from burnish.policies.given.around import AroundPolicy, GivenConfig
 from burnish.policies.given.base import Given
 from burnish.policies.given.chain import ChainPolicy
 from burnish.policies.given.checkpoint import is_checkpoint, read_checkpoint
-from burnish.policies.given.function import FunctionPolicy, allow, source_file
+from burnish.policies.given.function import FunctionPolicy, source_file
 from burnish.policies.given.lerobot import LeRobotDiffusion
 from burnish.policies.given.own import OwnPolicy
 from burnish.policies.given.served import ServedPolicy

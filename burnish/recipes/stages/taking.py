@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from burnish.components import frozen
+from burnish.components import build, frozen
 from burnish.data import STATE, Dataset, Windows
 from burnish.errors import InputError
 from burnish.pipeline import External, Reading, Stage, StageContext, stage
@@ -27,7 +27,6 @@ from burnish.policies.given.taking import (
 )
 from burnish.world_models import (
     RSSM,
-    Autoencoder,
     Encoded,
     HistoryConfig,
     ObservationHistory,
@@ -181,7 +180,7 @@ def check_given(source: Source, config: Any, data: Dataset | None = None, column
 def untrained(config: Any, data: Dataset) -> Any:
     """The observer of a run's models before anything is learned: it has the shapes."""
     with torch.random.fork_rng(devices=[]):
-        encoder = None if config.autoencoder is None else Autoencoder(data.action_dim, config.autoencoder)
+        encoder = None if config.autoencoder is None else build(config.autoencoder, data.action_dim)
         history = getattr(config, "history", None)
         if isinstance(history, PixelHistoryConfig):
             return PixelHistory(data.action_dim, history)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from burnish.components import load, notes
+from burnish.components import build, load, notes
 from burnish.config import to_dict
 from burnish.data import Dataset, WindowBatch, Windows
 from burnish.errors import InputError
@@ -53,7 +53,7 @@ def train_world_model(
         world = PixelDiffusion(PixelHistory(episodes.action_dim, history), model).fit(episodes)
     else:
         assert isinstance(history, HistoryConfig)
-        world = DiffusionWorldModel(transition_space(history, episodes, policy), model)
+        world = build(model, transition_space(history, episodes, policy))
     windows = windows_for(episodes, history.frames, model.rollout_steps, context.device)
     validate = validation(world, episodes, held_out, training, seed)
     return train(context, world.to(context.device), windows, training, seed, validate)
