@@ -98,7 +98,11 @@ class JudgedReward:
 
     def __call__(self, state: Any, action: Tensor, following: Any) -> Outcome:
         """The outcome of a transition."""
-        over = following.age >= self.judge.limit
+        return self.judged(state, action, following, following.age < 0)
+
+    def judged(self, state: Any, action: Tensor, following: Any, over: Bool[Tensor, " B"]) -> Outcome:
+        """The same where some episodes end before their time is up: those are `over`."""
+        over = over | (following.age >= self.judge.limit)
         success, unknown = torch.zeros_like(over), torch.zeros_like(over)
         # Once an episode: that this waits for the device is nothing beside what it asks for.
         rows = torch.nonzero(over).flatten()

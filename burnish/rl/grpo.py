@@ -38,7 +38,7 @@ class GRPOConfig:
     """World-Gymnast: 5e-6, for a policy of 7 B weights."""
     gradient_clip: float = within(1.0, 0, open_low=True)
     patience: int = within(10, 1)
-    """Iterations in a row without any group to learn from, after which refinement stops."""
+    """Iterations at the beginning without any group to learn from, after which refinement stops."""
 
     def __post_init__(self) -> None:
         if self.filter_low > self.filter_high:
@@ -79,7 +79,7 @@ class GRPO:
         self.config, self.processes, self.policy = config, processes, policy
         self.minibatch_size = processes.share(config.minibatch_size, "learner.minibatch_size")
         policy.begin_refinement()
-        self.decisions, self.idle, self.unanswered = 1, 0, 0.0
+        self.decisions, self.idle, self.taught = 1, 0, False
         trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0, fused=True)
 
@@ -92,7 +92,7 @@ class GRPO:
         """One iteration on fresh groups.
 
         Raises:
-            RunError: no group was of use for `patience` iterations.
+            RunError: no group was of use in the first `patience` iterations.
         """
         rollout = experience.rollout(self.policy, self.decisions, generator)
         alive, returns, known = episodes_of(rollout)
@@ -117,14 +117,15 @@ class GRPO:
         return told | self.learn(flat, generator)
 
     def _watch(self, told: dict[str, float]) -> None:
-        """Count iterations without a group to learn from."""
-        self.idle = 0 if told["groups/used"] else self.idle + 1
-        self.unanswered = told["groups/unanswered"]
-        if self.idle < self.config.patience:
+        """Count iterations without a group to learn from; later on there may be none because all succeed."""
+        self.taught = self.taught or told["groups/used"] > 0
+        self.idle += 1
+        if self.taught or self.idle < self.config.patience:
             return
-        mute = f"; {self.unanswered:.0%} of the verdicts were missing" if self.unanswered else ""
+        missing = told["groups/unanswered"]
+        mute = f"; {missing:.0%} of the verdicts were missing" if missing else ""
         raise RunError(
-            f"GRPO: in {self.idle} iterations no group had a success rate from {self.config.filter_low:g} to "
+            f"GRPO: in the first {self.idle} iterations no group had a success rate from {self.config.filter_low:g} to "
             f"{self.config.filter_high:g} (the last ones' mean return is {told['groups/return']:.3g}){mute}; let the "
             "policy explore more (policy.temperature), begin from a better clone, or form larger groups "
             "(learner.members)"
@@ -182,13 +183,13 @@ class GRPO:
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed refinement needs from here."""
         own = {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return {**own, "idle": self.idle}
+        return {**own, "idle": self.idle, "taught": int(self.taught)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.idle = int(state["idle"])
+        self.idle, self.taught = int(state["idle"]), bool(state["taught"])
 
 
 def episodes_of(rollout: Rollout) -> tuple[Bool[Tensor, "T N"], Float[Tensor, " N"], Bool[Tensor, " N"]]:

@@ -48,7 +48,7 @@ def data():
     success = torch.zeros(found.num_frames, dtype=torch.bool)
     for number, task in enumerate(tasks):
         last = 12 * number + 11
-        success[last] = bool((position[last, 0] < 0) == (task == "left"))
+        success[last] = bool((position[last, 1] < 0) == (task == "left"))
     pictures = {key: picture(position, SIZE) for key in found.observations if "images" in key}
     found = dataclasses.replace(found, observations=pictures, success=success, tasks=tasks, sources=("policy",) * 12)
     assert {tasks[i] for i in range(12) if success[12 * i + 11]} == {"left", "right"}
@@ -96,7 +96,7 @@ def test_success_so_far_is_each_episodes_own(data):
 def test_a_judge_is_measured_by_labels_before_it_is_used(data, world, tmp_path):
     found = judged(data, world, tmp_path, SEES, 0.5)
     kept = read_json(tmp_path / "judge.json")
-    assert kept["recorded"]["kappa"] == 1.0 and kept["use"]["asked"] == 4 and found.limit == 12 - 0
+    assert kept["recorded"]["kappa"] == 1.0 and kept["use"]["asked"] == 4 and found.limit == 11
     with pytest.raises(RunError, match=r"the judge is not to be trusted: .*κ = -.*expected 0.5 or more"):
         judged(data, world, tmp_path, ScriptedConfig(f"{__name__}:the_contrary"), 0.5)
 
@@ -115,8 +115,8 @@ def test_a_judge_that_cannot_be_reached(data, world, tmp_path):
 
 
 def test_episodes_must_last_until_they_are_judged(data, world, tmp_path):
-    with pytest.raises(InputError, match="horizon is 11, expected the data's time limit or more, 12"):
-        judged(data, world, tmp_path, SEES, horizon=11)
+    with pytest.raises(InputError, match="horizon is 10, expected the data's time limit or more, 11"):
+        judged(data, world, tmp_path, SEES, horizon=10)
 
 
 def refined(data, agent, world, judge, folder):

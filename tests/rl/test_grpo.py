@@ -1,6 +1,7 @@
 """GRPO: advantages and clipping by hand, groups from one start, verdicts that are missing, and a world to solve."""
 
 import dataclasses
+import importlib
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def learner(**changes):
 
 
 def environment(num_envs=16, **more):
-    starts = start_states([0.0, 0.5, 1.0], [0.25, 0.5, 1.0], [0.5, 0.75, 1.0])
+    starts = start_states([0.4, 0.5, 1.0], [0.5, 0.5, 1.0], [0.6, 0.75, 1.0])
     return make_env(num_envs=num_envs, horizon=6, starts=starts, uncertainties=(), rule="none", **more)
 
 
@@ -64,7 +65,7 @@ def test_the_clip_is_wider_above_than_below(ratio, advantage, expected):
     old = now - torch.tensor(ratio).log()
     batch = {"features": features, "trace": trace, "log_prob": old, "advantage": torch.tensor([advantage])}
     loss, metrics = found.policy_loss(batch)
-    assert float(loss) == pytest.approx(-expected, abs=1e-5)
+    assert float(loss.detach()) == pytest.approx(-expected, abs=1e-5)
     assert float(metrics["clipped"]) == (not 0.8 <= ratio <= 1.28)
 
 
@@ -106,7 +107,7 @@ def test_verdicts_that_are_missing_change_nothing_and_are_told():
     told = found.update(experience, generator)
     assert told["groups/unanswered"] == 1 and told["groups/used"] == 0 and same(before, weights(found.policy))
     with pytest.raises(
-        RunError, match=r"in 2 iterations no group had a success rate .* 100% of the verdicts were missing"
+        RunError, match=r"in the first 2 iterations no group had a success rate .* 100% of the verdicts were missing"
     ):
         found.update(experience, generator)
     with pytest.raises(RunError, match="the judge did not answer about any of 16"):
@@ -128,7 +129,7 @@ def test_groups_whose_returns_never_vary_are_said():
 
 def refined(folder, iterations=12, checkpoint_seconds=1e9):
     found, env, scored_in = learner(), environment(), environment(num_envs=12)
-    starts = at(*[0.0, 0.25, 0.5] * 4)
+    starts = at(*[0.2, 0.4, 0.6] * 4)
 
     def score(policy):
         return Judgement.of(imagined_evaluation(scored_in, policy, starts, 6, 0))
@@ -148,9 +149,7 @@ class Killed(Exception):
 
 def test_killed_after_two_iterations_it_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     _, whole = refined(tmp_path / "whole")
-    from burnish.rl import refine as refining_module  # the function hides the module's name
-
-    module = __import__(refining_module.__module__, fromlist=["save_state"])
+    module = importlib.import_module("burnish.rl.refine")
     save_state, count = module.save_state, []
 
     def stopping(*arguments, **more):

@@ -15,7 +15,7 @@ from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes
 from burnish.recipes.stages.data import Split
 from burnish.recipes.stages.latent import PlayConfig, record_play
 from burnish.recipes.stages.recording import Real, noted
-from burnish.recipes.stages.refining import simulator_steps, time_limit
+from burnish.recipes.stages.refining import simulator_steps
 from burnish.recipes.stages.training import recorded_features, train
 from burnish.recipes.stages.transitions import windows_for
 from burnish.report.section import save_sections
@@ -150,7 +150,8 @@ def fit_judge(
         InputError: nobody answers at the endpoint's address.
     """
     episodes, held_out = (part.judged for part in data)
-    observer, limit = world.history, time_limit(episodes)
+    # The longest recording has one transition less than frames.
+    observer, limit = world.history, episodes.info.max_steps or int(episodes.lengths.max()) - 1
     if horizon < limit:
         raise InputError(
             f"config.imagination.horizon is {horizon}, expected the data's time limit or more, {limit}: episodes are "
