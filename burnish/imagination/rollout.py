@@ -119,10 +119,10 @@ def rollout(
 
 def _outcome(reward: Reward, state: State, action: Tensor, following: Any, over: Tensor | None) -> Outcome:
     """What the reward says; a judge of whole episodes is told which end here, where each has a limit of its own."""
-    judged = getattr(reward, "judged", None)
-    if judged is None or over is None:
+    at_end = getattr(reward, "at_end", None)
+    if at_end is None or over is None:
         return reward(state, action, following)
-    return judged(state, action, following, over)
+    return at_end(state, action, following, over)
 
 
 def _transition(

@@ -98,9 +98,9 @@ class JudgedReward:
 
     def __call__(self, state: Any, action: Tensor, following: Any) -> Outcome:
         """The outcome of a transition."""
-        return self.judged(state, action, following, following.age < 0)
+        return self.at_end(state, action, following, following.age < 0)
 
-    def judged(self, state: Any, action: Tensor, following: Any, over: Bool[Tensor, " B"]) -> Outcome:
+    def at_end(self, state: Any, action: Tensor, following: Any, over: Bool[Tensor, " B"]) -> Outcome:
         """The same where some episodes end before their time is up: those are `over`."""
         over = over | (following.age >= self.judge.limit)
         success, unknown = torch.zeros_like(over), torch.zeros_like(over)

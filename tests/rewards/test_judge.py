@@ -70,7 +70,7 @@ def test_the_reward_asks_only_where_an_episode_is_over():
     assert outcome.success is not None and outcome.success.tolist() == [False, True, False, False]
     assert outcome.unknown is not None and outcome.unknown.tolist() == [False, False, False, True]
     assert (judge.use.asked, judge.use.unanswered) == (3, 1)
-    ended = reward.judged(None, torch.zeros(4, 1), following, torch.tensor([True, False, False, False]))
+    ended = reward.at_end(None, torch.zeros(4, 1), following, torch.tensor([True, False, False, False]))
     assert ended.reward.tolist() == [1, 1, 0, 0] and ended.terminated.all()
 
 
