@@ -1,16 +1,17 @@
 """World-Gymnast: its stages by themselves, on moving dots that two sentences send to different sides."""
 
 import dataclasses
+import importlib
 
 import pytest
 import torch
 
-from burnish.components import save
+from burnish.components import load, save
 from burnish.errors import InputError, RunError
 from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
 from burnish.networks import FrameDiTConfig, InstructedConfig
 from burnish.pipeline import StageContext
-from burnish.policies import TokenPolicyConfig
+from burnish.policies import Agent, TokenPolicyConfig
 from burnish.recipes.base import Models
 from burnish.recipes.stages.cloning import Cloning
 from burnish.recipes.stages.films import clone_instructed, encoded_text, fit_judge, success_so_far, train_forcing
@@ -20,9 +21,11 @@ from burnish.rewards import EndpointConfig, ScriptedConfig, VideoJudgeConfig, Vo
 from burnish.rl import GRPOConfig, RefineConfig
 from burnish.storage import read_json
 from burnish.training import TrainingConfig
+from burnish.training import loop as training_loop
 from burnish.world_models import DiffusionForcingConfig, FilmConfig, PatchLatentsConfig, with_instructions
 from tests.world_models.moving_dot import CAMERA, moving_dot, picture
 
+refining = importlib.import_module("burnish.rl.refine")
 SIZE = 32
 FILM = FilmConfig((CAMERA,), SIZE, frames=2, film=3, every=4)
 FORCING = DiffusionForcingConfig(FrameDiTConfig(width=16, depth=1, heads=2), steps=2)
@@ -123,9 +126,6 @@ def refined(data, agent, world, judge, folder):
     imagination = ImaginationConfig(8, 12, starts=StartConfig(1.0), pessimism=PessimismConfig("none"))
     learner = GRPOConfig(members=4, minibatch_size=16, filter_low=0.0, filter_high=1.0, patience=50)
     settings = RefineConfig(4, 8, 2, margin=-1.0, checkpoint_seconds=0.0)
-    from burnish.components import load
-    from burnish.policies import Agent
-
     save(folder / "agent", agent)
     fresh = load(folder / "agent", Agent)
     here = context(folder / "refined")
@@ -140,6 +140,41 @@ def test_grpo_in_the_world_says_what_the_judge_was_asked(data, agent, world, tmp
     assert set(here.outputs["imagined"]) == {"success"} and here.outputs["simulator_steps"] == 0
     pairs = zip(after.policy.parameters(), agent.policy.parameters(), strict=True)
     assert any(not torch.equal(one, other) for one, other in pairs)
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("stage", ["world", "judge", "refined"])
+def test_a_killed_stage_ends_with_the_same_bits(stage, data, agent, world, tmp_path, monkeypatch):
+    judge = judged(data, world, tmp_path / "eyes", SEES)
+
+    def work(folder):
+        folder.mkdir(exist_ok=True)
+        if stage == "world":
+            parts = data.split(0.34, 0)
+            return train_forcing(context(folder), parts, agent, PatchLatentsConfig(16, 24), FORCING, TRAINING, 0)
+        if stage == "judge":
+            return judged(data, world, folder, VideoJudgeConfig((8, 8), 16, (16,)))
+        return refined(data, agent, world, judge, folder)[1].policy
+
+    whole = work(tmp_path / "whole").state_dict()
+    module = refining if stage == "refined" else training_loop
+    save_state, count = module.save_state, []
+
+    def stopping(*arguments, **more):
+        save_state(*arguments, **more)
+        count.append(1)
+        if len(count) == 2:
+            raise Killed
+
+    monkeypatch.setattr(module, "save_state", stopping)
+    with pytest.raises(Killed):
+        work(tmp_path / "killed")
+    monkeypatch.undo()
+    again = work(tmp_path / "killed").state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
 
 
 def sentences_as_numbers(sentences):
