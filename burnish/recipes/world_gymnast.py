@@ -32,7 +32,7 @@ from burnish.recipes.stages.films import AnyJudge, clone_instructed, fit_judge, 
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.latent import PlayConfig
 from burnish.recipes.stages.refining import refine_policy
-from burnish.rewards import VideoJudgeConfig, VotesConfig
+from burnish.rewards import ScriptedConfig, TruthConfig, VideoJudgeConfig, VotesConfig
 from burnish.rl import GRPOConfig, RefineConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
@@ -146,6 +146,10 @@ def models(c: WorldGymnast, data: Reading, seed: int, policy: Stage, least_kappa
 DEFAULT = WorldGymnast()
 VOTES = replace(DEFAULT, judge=VotesConfig())
 """Five votes of a vision-language model behind an OpenAI-compatible endpoint; for larger pictures than 32 pixels."""
+TRUTH = replace(DEFAULT, judge=TruthConfig())
+"""The same model's log-probability of "True"."""
+SCRIPTED = replace(DEFAULT, judge=ScriptedConfig())
+"""A function of your own (`judge.function`)."""
 PUBLISHED = replace(
     VOTES,
     simulator=replace(DEFAULT.simulator, image_size=256),
@@ -187,7 +191,14 @@ TINY = replace(
     evaluation=EvaluationConfig(episodes=4, curve_points=1, curve_episodes=2, videos=1, picture_windows=6),
 )
 """Every stage for real, in a minute or two: for tests, not for good policies."""
-PRESETS = {"default": DEFAULT, "votes": VOTES, "tiny": TINY, "published": PUBLISHED}
+PRESETS = {
+    "default": DEFAULT,
+    "votes": VOTES,
+    "truth": TRUTH,
+    "scripted": SCRIPTED,
+    "tiny": TINY,
+    "published": PUBLISHED,
+}
 
 RECIPE = Recipe(
     name="world-gymnast",

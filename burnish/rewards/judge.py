@@ -69,6 +69,9 @@ class Judge(Component, register=False):
         self.shape, self.instructions, self.limit = shape, instructions, limit  # type: ignore[assignment]
         self.config, self.use = config, JudgeUse()
 
+    def check(self) -> None:
+        """Make sure, before anything depends on it, that it can be asked; InputError where it cannot."""
+
     def forward(self, film: Film, instruction: Int[Tensor, " B"]) -> Verdicts:
         """Did each episode do what its instruction asks for?"""
         verdicts = self.judged(film, instruction)
@@ -179,7 +182,10 @@ class ScriptedJudge(Judge):
         self, shape: tuple[int, ...], instructions: tuple[str, ...], limit: int, config: ScriptedConfig
     ) -> None:
         super().__init__(shape, instructions, limit, config)
-        self.function = own_function(config.function, "config.judge.function")
+
+    def check(self) -> None:
+        """InputError where there is no such function."""
+        own_function(self.config.function, "config.judge.function")
 
     def judged(self, film: Film, instruction: Tensor) -> Verdicts:
         """What the function says.
@@ -187,7 +193,8 @@ class ScriptedJudge(Judge):
         Raises:
             InputError: it says something else than so many of True, False and None.
         """
-        said = list(self.function(film, [sentence_of(self.instructions[number]) for number in instruction.tolist()]))
+        function = own_function(self.config.function, "config.judge.function")
+        said = list(function(film, [sentence_of(self.instructions[number]) for number in instruction.tolist()]))
         if len(said) != len(film) or not all(each is None or each in (True, False) for each in said):
             raise InputError(
                 f"{self.config.function}: found {said[:3]} …, expected True, False or None for each of "

@@ -78,7 +78,7 @@ def test_a_function_that_is_none_or_says_nonsense():
     with pytest.raises(InputError, match="expected True, False or None for each of 1 films"):
         scripted("wrong")(films(0), torch.tensor([0]))
     with pytest.raises(InputError, match=r"config\.judge\.function: found 'nowhere:at_all'"):
-        ScriptedJudge(SHAPE, TASKS, 4, ScriptedConfig("nowhere:at_all"))
+        ScriptedJudge(SHAPE, TASKS, 4, ScriptedConfig("nowhere:at_all")).check()
 
 
 def test_names_of_tasks_as_words():

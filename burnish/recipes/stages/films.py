@@ -161,6 +161,7 @@ def fit_judge(
     size, film = observer.config.image_size, observer.config.film
     shape = (film, observer.channels, size, size)
     made: Judge = build(judge, shape, observer.instructions, limit).to(context.device)
+    made.check()
     found = {"kind": type(made).__name__, "least_kappa": least_kappa}
     if isinstance(made, VideoJudge):
         world = frozen(world)
@@ -171,8 +172,6 @@ def fit_judge(
         made.eval()
         if imagined_share:
             found["imagined"] = agreement(made, *imagined_films(world, held_out, seed, ends=True)).numbers()
-    elif isinstance(made, EndpointJudge):
-        made.check()
     recorded_ones = agreement(made, *recorded_films(observer, held_out, ends=True))
     found |= {"recorded": recorded_ones.numbers(), "use": made.use.numbers()}
     if isinstance(made, EndpointJudge):
