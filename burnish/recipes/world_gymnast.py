@@ -28,7 +28,14 @@ from burnish.policies import TokenPolicyConfig
 from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning, starting
 from burnish.recipes.stages.data import Instructed, check_cameras, own_data, sized
-from burnish.recipes.stages.films import AnyJudge, clone_instructed, fit_judge, record_tasks, train_forcing
+from burnish.recipes.stages.films import (
+    AnyJudge,
+    clone_instructed,
+    fit_judge,
+    reach_judge,
+    record_tasks,
+    train_forcing,
+)
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.latent import PlayConfig
 from burnish.recipes.stages.refining import refine_policy
@@ -100,6 +107,8 @@ def recipe(c: WorldGymnast, run: RunSpec) -> Plan:
     # One policy for all of them, cloned.
     how = Cloning(sized(c.policy, c.film), c.pretraining, noise=0.0, best_share=c.reward.best_share)
     settings = {"film": c.film, "how": how, "text": c.text_encoder, "task": task, "seed": run.seed}
+    if not isinstance(c.judge, VideoJudgeConfig):
+        settings["reached"] = stage(reach_judge, "reached", judge=c.judge).folder
     policy = stage(clone_instructed, "policy", data=seen.whole, **settings)
     # The world model, the judge, and whether that one can be trusted.
     imagined = models(c, seen.split(c.held_out), run.seed, policy, c.least_kappa)

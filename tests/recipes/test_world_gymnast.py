@@ -10,19 +10,28 @@ from burnish.components import load, save
 from burnish.errors import InputError, RunError
 from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
 from burnish.networks import FrameDiTConfig, InstructedConfig
-from burnish.pipeline import StageContext
+from burnish.pipeline import StageContext, ordered
 from burnish.policies import Agent, TokenPolicyConfig
-from burnish.recipes.base import Models
+from burnish.recipes.base import Models, RunSpec
+from burnish.recipes.own_data import OwnData
 from burnish.recipes.stages.cloning import Cloning
-from burnish.recipes.stages.films import clone_instructed, encoded_text, fit_judge, success_so_far, train_forcing
+from burnish.recipes.stages.films import (
+    clone_instructed,
+    encoded_text,
+    fit_judge,
+    reach_judge,
+    success_so_far,
+    train_forcing,
+)
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.world_gymnast import DEFAULT, PRESETS, WorldGymnast
+from burnish.recipes.world_gymnast import DEFAULT, PRESETS, WorldGymnast, recipe
 from burnish.rewards import EndpointConfig, ScriptedConfig, VideoJudgeConfig, VotesConfig
 from burnish.rl import GRPOConfig, RefineConfig
 from burnish.storage import read_json
 from burnish.training import TrainingConfig
 from burnish.training import loop as training_loop
 from burnish.world_models import DiffusionForcingConfig, FilmConfig, PatchLatentsConfig, with_instructions
+from tests.recipes.small_runs import write_point_data
 from tests.world_models.moving_dot import CAMERA, moving_dot, picture
 
 refining = importlib.import_module("burnish.rl.refine")
@@ -111,10 +120,18 @@ def test_a_video_judge_learns_from_recorded_and_imagined_films(data, world, tmp_
     assert {"recorded", "imagined"} <= set(kept) and kept["recorded"]["unanswered"] == 0
 
 
-def test_a_judge_that_cannot_be_reached(data, world, tmp_path):
-    gone = VotesConfig(EndpointConfig(url="http://127.0.0.1:9/v1", timeout=2.0))
-    with pytest.raises(InputError, match="cannot be reached"):
-        judged(data, world, tmp_path, gone)
+@pytest.mark.parametrize("judge", ["votes", "scripted"])
+def test_a_judge_that_cannot_be_asked_stops_a_run_before_anything_trains(judge, data, tmp_path):
+    gone = VotesConfig(EndpointConfig(url="http://127.0.0.1:9/v1", timeout=2.0)), ScriptedConfig("no:where")
+    chosen = gone[judge == "scripted"]
+    with pytest.raises(InputError, match=r"cannot be reached|expected module:function"):
+        reach_judge(context(tmp_path), chosen)
+    own = OwnData.of(write_point_data(tmp_path / "data", 2, 6, camera=CAMERA))
+    film = dataclasses.replace(DEFAULT.film, cameras=(CAMERA,))
+    c = dataclasses.replace(DEFAULT, judge=chosen, film=film)
+    plan = recipe(c, RunSpec("world-gymnast", "center", 0, own))
+    order = [each.name for each in ordered([plan.refined])]
+    assert order.index("reached") < order.index("policy") < order.index("judge")
 
 
 def test_episodes_must_last_until_they_are_judged(data, world, tmp_path):

@@ -1,5 +1,6 @@
 """Bodies of systems with instructions, frame latents and a judge (World-Gymnast)."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,10 +59,25 @@ def record_tasks(context: StageContext, reals: tuple[Real, ...], collect: PlayCo
     return noted(context, Recording(episodes, recorded_ones[0].info))
 
 
+def reach_judge(context: StageContext, judge: AnyJudge) -> None:
+    """Make sure that a judge can be asked, before anything trains; InputError where it cannot."""
+    build(judge, (1, 3, 32, 32), ("",), 1).check()
+
+
 def clone_instructed(
-    context: StageContext, data: Dataset, film: FilmConfig, how: Cloning, text: str | None, task: str, seed: int
+    context: StageContext,
+    data: Dataset,
+    film: FilmConfig,
+    how: Cloning,
+    text: str | None,
+    task: str,
+    seed: int,
+    reached: Path | None = None,
 ) -> Agent:
-    """One policy for all instructions of the data, cloned from the best episodes of each; the agent is told `task`."""
+    """One policy for all instructions of the data, cloned from the best episodes of each; the agent is told `task`.
+
+    Nothing is read of `reached`, the stage that comes before.
+    """
     names = instructions_of(data)
     vectors = None if text is None else encoded_text(text, names)
     observer = FilmHistory(data.action_dim, film, names, task, None if vectors is None else vectors.shape[1])
@@ -147,7 +163,7 @@ def fit_judge(
 
     Raises:
         RunError: Cohen's κ is below `least_kappa`.
-        InputError: nobody answers at the endpoint's address.
+        InputError: episodes last longer than imagination's horizon.
     """
     episodes, held_out = (part.judged for part in data)
     # The longest recording has one transition less than frames.
@@ -161,7 +177,6 @@ def fit_judge(
     size, film = observer.config.image_size, observer.config.film
     shape = (film, observer.channels, size, size)
     made: Judge = build(judge, shape, observer.instructions, limit).to(context.device)
-    made.check()
     found = {"kind": type(made).__name__, "least_kappa": least_kappa}
     if isinstance(made, VideoJudge):
         world = frozen(world)
