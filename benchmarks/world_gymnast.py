@@ -176,7 +176,7 @@ def main() -> None:
     run = args.out / "run"
     execute_targets(run, resolved, (plan.models.reward, *stages.values()), How(threads=1))
     data = whole(run / plan.data.name, **SEES)
-    models = Models(*(load(run / each.name) for each in (plan.models.world, plan.models.reward)))
+    models = Models(load(run / plan.models.world.name), load(run / plan.models.reward.name))
     path = args.out / "results.json"
     found: dict[str, Any] = read_json(path) if path.exists() else {}
     for name, each in stages.items():

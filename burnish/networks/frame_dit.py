@@ -87,6 +87,7 @@ class FrameDiT(nn.Module):
         seen = (seen | (own.tril(before) & own.triu(before)))[:, None]
         kept, places = list[Kept](), iter(past)
         for block in self.blocks:
+            assert isinstance(block, _Block)
             if block.over_time:
                 h, keys = block.back_in_time(h, condition, seen, next(places, None))
                 kept.append(keys)

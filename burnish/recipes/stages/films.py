@@ -238,7 +238,7 @@ def imagined_films(
     state = world.recorded(dataset).rows(dataset.starts)
     limits = dataset.lengths - 1
     for now in rollout(Models(world), state, recorded(dataset, dataset.starts), limits, generator):
-        over = now.step == limits - 1
+        over = limits == now.step + 1
         wanted = over if ends else over | (now.alive & (now.step % _FILM_EVERY == _FILM_EVERY - 1))
         rows = torch.nonzero(wanted).flatten()
         label = so_far[(dataset.starts + now.step + 1)[rows]]
