@@ -42,8 +42,8 @@ WAYS = {"go left": (0, -1), "go right": (0, 1), "go up": (1, -1), "go down": (1,
 def picture(position: Tensor) -> Tensor:
     """A bright dot at (…, 2) column and row in [-1, 1]: uint8 (…, S, S, 3)."""
     grid = torch.linspace(-1, 1, SIZE)
-    column = torch.exp(-((grid - position[..., :1]) ** 2) / 0.03)
-    row = torch.exp(-((grid - position[..., 1:]) ** 2) / 0.03)
+    column = torch.exp(-((grid - position[..., :1]) ** 2) / 0.1)
+    row = torch.exp(-((grid - position[..., 1:]) ** 2) / 0.1)
     dot = row.unsqueeze(-1) * column.unsqueeze(-2)
     return (40 + 200 * dot.unsqueeze(-1) * torch.tensor([1.0, 0.7, 0.2])).round().to(torch.uint8)
 
@@ -103,8 +103,9 @@ def settings(args: argparse.Namespace) -> WorldGymnast:
         film=FilmConfig((CAMERA,), SIZE, frames=3, film=3, every=6),
         policy=TokenPolicyConfig(chunk=3, bins=9, network=InstructedConfig(patch=16, width=48, depth=2, heads=4)),
         pretraining=replace(c.pretraining, steps=args.cloning_steps, batch_size=64),
-        latents=PatchLatentsConfig(patch=16, latent_dim=48),
-        world_model=DiffusionForcingConfig(FrameDiTConfig(width=48, depth=2, heads=4), steps=args.denoising),
+        # One token a frame: a dot that is cut by patches takes longer to learn than there is time here.
+        latents=PatchLatentsConfig(patch=SIZE, latent_dim=48),
+        world_model=DiffusionForcingConfig(FrameDiTConfig(width=64, depth=2, heads=4), steps=args.denoising),
         world_model_training=replace(c.world_model_training, steps=args.world_steps, batch_size=64, learning_rate=3e-3),
         judge=VideoJudgeConfig(widths=(16, 32, 32), embedding=64, hidden=(64,)),
         judge_training=replace(c.judge_training, steps=args.judge_steps, learning_rate=2e-3),

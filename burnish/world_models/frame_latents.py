@@ -70,13 +70,20 @@ class PatchLatents(Component):
 
     @torch.no_grad()
     def fit(self, frames: UInt8[Tensor, "F C S S"]) -> Self:
-        """Mean picture, components and scale from at most 2,000 of the frames, evenly spread."""
+        """Mean picture, components and scale from at most 2,000 of the frames, evenly spread.
+
+        Raises:
+            InputError: they have fewer patches than components are wanted.
+        """
         seen = signed(frames[:: -(-len(frames) // _SAMPLE)])
         self.mean.copy_(seen.mean(0))
         patches = self._patches(seen - self.mean).flatten(0, 1)
-        # The eigenvectors of a small matrix: patches have a few hundred numbers, and there are many of them.
-        _, vectors = torch.linalg.eigh(patches.T @ patches)
-        self.components.copy_(vectors.flip(1).T[: self.latent_dim])
+        # A randomised decomposition finds the first few without the rest: whole pictures have thousands of numbers.
+        wanted = min(self.latent_dim + 8, *patches.shape)
+        if wanted < self.latent_dim:
+            raise InputError(f"patch latents: found {len(patches)} patches, expected {self.latent_dim} or more")
+        _, _, vectors = torch.svd_lowrank(patches, wanted, niter=4)
+        self.components.copy_(vectors.T[: self.latent_dim])
         self.scale.copy_((patches @ self.components.T).std().clamp(min=1e-6))
         return self
 
