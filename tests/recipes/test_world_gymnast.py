@@ -26,7 +26,7 @@ from burnish.recipes.stages.films import (
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.world_gymnast import DEFAULT, PRESETS, WorldGymnast, recipe
 from burnish.rewards import EndpointConfig, ScriptedConfig, VideoJudgeConfig, VotesConfig
-from burnish.rl import GRPOConfig, RefineConfig
+from burnish.rl import GRPOConfig, PPOConfig, RefineConfig
 from burnish.storage import read_json
 from burnish.training import TrainingConfig
 from burnish.training import loop as training_loop
@@ -157,6 +157,15 @@ def test_grpo_in_the_world_says_what_the_judge_was_asked(data, agent, world, tmp
     assert set(here.outputs["imagined"]) == {"success"} and here.outputs["simulator_steps"] == 0
     pairs = zip(after.policy.parameters(), agent.policy.parameters(), strict=True)
     assert any(not torch.equal(one, other) for one, other in pairs)
+
+
+def test_only_grpo_learns_from_a_judge_that_may_not_answer(data, agent, world, tmp_path):
+    judge = judged(data, world, tmp_path / "judge", SEES)
+    imagination = ImaginationConfig(8, 12, starts=StartConfig(1.0), pessimism=PessimismConfig("none"))
+    with pytest.raises(InputError, match="found ScriptedJudge with PPOConfig, expected GRPO"):
+        refine_policy(
+            context(tmp_path / "x"), agent, data, Models(world, judge), imagination, PPOConfig(), RefineConfig(), 0
+        )
 
 
 class Killed(Exception):

@@ -26,7 +26,7 @@ from burnish.report.compose import read_rows
 from burnish.report.section import Section, save_sections
 from burnish.report.sections_models import judge_use
 from burnish.report.sections_policies import refinement_section
-from burnish.rewards import JudgedReward
+from burnish.rewards import Judge, JudgedReward, VideoJudge
 from burnish.rl import (
     A2C,
     GRPO,
@@ -77,6 +77,11 @@ def refine_policy(
     if imagination.starts.priority and not isinstance(learner, PPOConfig):
         found = f"{imagination.starts.priority} with {type(learner).__name__}"
         raise InputError(f"imagination.starts.priority: found {found}, expected 0: only PPO tells its TD errors")
+
+    may_be_mute = isinstance(models.reward, Judge) and not isinstance(models.reward, VideoJudge)
+    if may_be_mute and not isinstance(learner, GRPOConfig):
+        found = f"{type(models.reward).__name__} with {type(learner).__name__}"
+        raise InputError(f"a judge that may not answer: found {found}, expected GRPO, which leaves such episodes out")
 
     def make(policy: Policy, env: ImaginedEnv) -> Learner:
         return _LEARNERS[type(learner)](policy, env.feature_dim, learner, current())
