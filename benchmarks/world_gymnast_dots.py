@@ -5,8 +5,9 @@
 All tasks have the same pictures: without the sentence nobody can do better than one in four. The data are a few noisy
 demonstrations of each task, and play in all directions with outcomes. Everything else is the recipe: a clone of the
 demonstrations, the world model on frame latents, a video judge that learns from the outcomes, filtered cloning, GRPO,
-and PPO for as many imagined steps. The true world is a line of code; it has no part in learning, and says in the end
-what each policy is worth from 100 new starts a task. What is there is not made again.
+and PPO for as many imagined steps. Both refine a clone that was stopped early (`--early`): one that is done leaves
+nothing to gain. The true world is a line of code; it has no part in learning, and says in the end what each policy is
+worth from 100 new starts a task. What is there is not made again.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from benchmarks.world_gymnast import arms, in_imagination, rate, told
 from burnish.components import load
 from burnish.data import DatasetInfo, Episode, image_key, write_dataset
 from burnish.networks import FrameDiTConfig, InstructedConfig
+from burnish.pipeline import Stage
 from burnish.policies import Agent, TokenPolicyConfig, load_agent
 from burnish.recipes.base import Models, RunSpec
 from burnish.recipes.how import How
@@ -121,6 +123,19 @@ def settings(args: argparse.Namespace) -> WorldGymnast:
     )
 
 
+def early(stages: dict[str, Stage], steps: int) -> dict[str, Stage]:
+    """The same, refined from a clone that was stopped after `steps` updates."""
+    whole_clone = stages["cloned"]
+    how = whole_clone.arguments["how"]
+    how = replace(how, training=replace(how.training, steps=steps))
+    clone = replace(whole_clone, name="early", arguments={**whole_clone.arguments, "how": how})
+    found = {"cloned": whole_clone, "filtered cloning": stages["filtered cloning"], "cloned, stopped early": clone}
+    for name in ("GRPO", "PPO"):
+        one = stages[name]
+        found[name] = replace(one, name=f"{one.name}_early", arguments={**one.arguments, "policy": clone})
+    return found
+
+
 def in_truth(agent: Agent, sentence: str, task: str, count: int) -> list[int]:
     """Successes at `task` from new starts, told `sentence`, and how many there were."""
     generator = torch.Generator().manual_seed(10_000)
@@ -140,6 +155,7 @@ def main() -> None:
     parser.add_argument("--demonstrations", type=int, default=4)
     parser.add_argument("--play", type=int, default=240)
     parser.add_argument("--cloning-steps", type=int, default=200)
+    parser.add_argument("--early", type=int, default=25, help="updates of the clone that is refined")
     parser.add_argument("--world-steps", type=int, default=1200)
     parser.add_argument("--denoising", type=int, default=4)
     parser.add_argument("--judge-steps", type=int, default=300)
@@ -157,7 +173,7 @@ def main() -> None:
     if not video.exists():
         record(video, args.seed, args.demonstrations, args.play)
     resolved = Resolved(RunSpec("world-gymnast", "go left", args.seed, OwnData.of(video.absolute())), c)
-    stages, plan = arms(c, resolved, args), resolved.plan
+    stages, plan = early(arms(c, resolved, args), args.early), resolved.plan
     execute_targets(run, resolved, (plan.models.reward, *stages.values()), How(threads=1))
     data = whole(run / plan.data.name, (CAMERA,), False, RewardConfig(), instructed=True)
     models = Models(load(run / plan.models.world.name), load(run / plan.models.reward.name))
