@@ -57,7 +57,7 @@ def settings(args: argparse.Namespace) -> WorldGymnast:
         least_kappa=args.least_kappa,
         imagination=replace(c.imagination, num_envs=args.envs),
         policy=replace(c.policy, temperature=args.temperature),
-        learner=replace(c.learner, learning_rate=args.rate),
+        learner=replace(c.learner, learning_rate=args.rate, minibatch_size=args.minibatch, epochs=args.epochs),
         refine=replace(
             c.refine,
             iterations=args.iterations,
@@ -87,7 +87,10 @@ def arms(c: WorldGymnast, resolved: Resolved, args: argparse.Namespace) -> dict[
     plan = resolved.plan
     decisions = c.imagination.horizon // c.policy.chunk
     ppo = PPOConfig(
-        rollout_steps=decisions, critic_warmup=args.warmup, minibatch_size=256, policy_learning_rate=args.rate
+        rollout_steps=decisions,
+        critic_warmup=args.warmup,
+        minibatch_size=args.minibatch,
+        policy_learning_rate=args.rate,
     )
     other = replace(plan.refined, name="refined_ppo", arguments={**plan.refined.arguments, "learner": ppo})
     return {"cloned": plan.policy, "filtered cloning": plan.starts.filtered, "GRPO": plan.refined, "PPO": other}
@@ -160,7 +163,9 @@ def main() -> None:
     parser.add_argument("--least-kappa", type=float, default=0.4)
     parser.add_argument("--envs", type=int, default=64)
     parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--minibatch", type=int, default=160, help="decisions of one gradient step")
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=3, help="iterations in which only PPO's critic learns")
     parser.add_argument("--every", type=int, default=5)

@@ -112,7 +112,7 @@ def settings(args: argparse.Namespace) -> WorldGymnast:
         judge=VideoJudgeConfig(widths=(16, 32, 32), embedding=64, hidden=(64,)),
         judge_training=replace(c.judge_training, steps=args.judge_steps, learning_rate=2e-3),
         imagination=replace(c.imagination, num_envs=args.envs, horizon=LENGTH - 1),
-        learner=replace(c.learner, learning_rate=args.rate),
+        learner=replace(c.learner, learning_rate=args.rate, minibatch_size=args.minibatch, epochs=args.epochs),
         refine=replace(
             c.refine,
             iterations=args.iterations,
@@ -155,15 +155,17 @@ def main() -> None:
     parser.add_argument("--demonstrations", type=int, default=4)
     parser.add_argument("--play", type=int, default=240)
     parser.add_argument("--cloning-steps", type=int, default=200)
-    parser.add_argument("--early", type=int, default=25, help="updates of the clone that is refined")
-    parser.add_argument("--world-steps", type=int, default=1200)
+    parser.add_argument("--early", type=int, default=60, help="updates of the clone that is refined")
+    parser.add_argument("--world-steps", type=int, default=800)
     parser.add_argument("--denoising", type=int, default=4)
     parser.add_argument("--judge-steps", type=int, default=300)
     parser.add_argument("--envs", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=3e-4)
-    parser.add_argument("--iterations", type=int, default=24)
-    parser.add_argument("--warmup", type=int, default=4, help="iterations in which only PPO's critic learns")
-    parser.add_argument("--every", type=int, default=6)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--minibatch", type=int, default=64, help="decisions of one gradient step")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--iterations", type=int, default=16)
+    parser.add_argument("--warmup", type=int, default=2, help="iterations in which only PPO's critic learns")
+    parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--scored", type=int, default=64, help="imagined episodes that score an iterate")
     parser.add_argument("--episodes", type=int, default=100, help="in the true world, of each task")
     args = parser.parse_args()
