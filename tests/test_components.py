@@ -15,7 +15,7 @@ from burnish.components import _FAMILIES, Component, _parts, _tensors, build, fa
 from burnish.data import STATE, Camera, image_key
 from burnish.errors import InputError
 from burnish.imagination import LocalModel
-from burnish.networks import TokenDiTConfig, TrajectoryNetworkConfig, UNetConfig
+from burnish.networks import FrameDiTConfig, InstructedConfig, TokenDiTConfig, TrajectoryNetworkConfig, UNetConfig
 from burnish.networks.conditional_unet import ConditionalUNetConfig
 from burnish.policies import Agent, load_agent
 from burnish.storage import load_tensors, read_json, save_tensors, write_json
@@ -99,6 +99,23 @@ def on_pixels():
     return world_models.DisagreementEnsemble(coarse, world_models.EnsembleConfig(members=2, hidden=(8,)))
 
 
+NOWHERE = rewards.EndpointConfig(url="http://127.0.0.1:9/v1", tries=1, timeout=2.0)
+"""Nobody is there: a judge that asks has no verdict."""
+
+
+def bright(films, sentences):
+    return (films.float().mean((1, 2, 3, 4)) > 100).tolist()
+
+
+def film_history():
+    config = world_models.FilmConfig(("front",), image_size=SIZE, frames=2, film=2)
+    return world_models.FilmHistory(ACTIONS, config, ("close it", "open it"), "open it")
+
+
+def patch_latents():
+    return world_models.PatchLatents(3, SIZE, world_models.PatchLatentsConfig(latent_dim=12))
+
+
 EXAMPLES = {
     "Agent": lambda: Agent(
         world_models.ObservationHistory(DIM, ACTIONS, world_models.HistoryConfig()), gaussian(), "t"
@@ -144,6 +161,26 @@ EXAMPLES = {
     ),
     "PixelDiffusion": pixel_diffusion,
     "PixelHistory": lambda: world_models.PixelHistory(ACTIONS, PIXELS),
+    "DiffusionForcing": lambda: world_models.DiffusionForcing(
+        film_history(),
+        patch_latents(),
+        world_models.DiffusionForcingConfig(FrameDiTConfig(width=8, depth=1, heads=2), steps=2),
+    ),
+    "FilmHistory": lambda: film_history(),
+    "PatchLatents": lambda: patch_latents(),
+    "ScriptedJudge": lambda: rewards.ScriptedJudge(
+        (2, 3, SIZE, SIZE), ("open it",), 4, rewards.ScriptedConfig(f"{__name__}:bright")
+    ),
+    "TokenPolicy": lambda: policies.TokenPolicy(
+        3 * SIZE**2 + 2,
+        ACTIONS,
+        policies.TokenPolicyConfig(bins=5, image_size=SIZE, network=InstructedConfig(width=8, depth=1, heads=2)),
+    ),
+    "TruthJudge": lambda: rewards.TruthJudge((2, 3, SIZE, SIZE), ("open it",), 4, rewards.TruthConfig(NOWHERE)),
+    "VideoJudge": lambda: rewards.VideoJudge(
+        (2, 3, SIZE, SIZE), ("open it",), 4, rewards.VideoJudgeConfig(widths=(8, 8), embedding=8, hidden=(8,))
+    ),
+    "VotesJudge": lambda: rewards.VotesJudge((2, 3, SIZE, SIZE), ("open it",), 4, rewards.VotesConfig(NOWHERE)),
     "RSSM": rssm,
     "ReturnDiffusion": lambda: world_models.ReturnDiffusion(
         DIM,
@@ -190,7 +227,9 @@ def learned(name):
 
 
 def observation(component):
-    pictures = isinstance(component, (world_models.PixelDiffusion, world_models.PixelHistory, world_models.Encoded))
+    of_pictures = (world_models.PixelDiffusion, world_models.PixelHistory, world_models.Encoded)
+    of_films = (world_models.DiffusionForcing, world_models.FilmHistory)
+    pictures = isinstance(component, (*of_pictures, *of_films))
     return PICTURES if pictures or isinstance(component, world_models.Autoencoder) else STATES
 
 
@@ -200,6 +239,14 @@ def behaviour(component):
     generator = torch.Generator().manual_seed(0)
     if isinstance(component, policies.Policy):
         return component.act(torch.linspace(-1, 1, component.feature_dim).repeat(2, 1), False, generator).action_chunk
+    if isinstance(component, rewards.Judge):
+        film = PICTURES[image_key("front")].movedim(-1, 1).unsqueeze(1).expand(-1, 2, -1, -1, -1)
+        told = torch.zeros(len(film), dtype=torch.long)
+        found = component(film, told)
+        scores = [component.probability(film, told)] if isinstance(component, rewards.VideoJudge) else []
+        return torch.cat([found.success.float(), found.answered.float(), *scores])
+    if isinstance(component, world_models.PatchLatents):
+        return component.encode(PICTURES[image_key("front")].movedim(-1, 1))
     if isinstance(component, rewards.RewardAndSuccess):
         return torch.cat([behaviour(component.dense), behaviour(component.classifier)])
     if isinstance(component, rewards.WrittenReward):

@@ -50,9 +50,10 @@ class ImaginedEnv(VectorEnv):
 
     Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`). `info["final_obs"]` then holds the last
     features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["halted"]` and,
-    where the reward knows of it, `info["success"]` are (num_envs,) booleans. Each uncertainty is there by its name,
-    (num_envs,): in thresholds, on average over the decision's transitions. Each entry has its mask, as Gymnasium has
-    it: `info["_success"]` says for which environments it holds. For code that wants arrays, wrap it in
+    where the reward knows of them, `info["success"]` and `info["unknown"]` are (num_envs,) booleans. Each uncertainty
+    is there by its name, (num_envs,): in thresholds, on average over the decision's transitions. Each entry has its
+    mask, as Gymnasium has it: `info["_success"]` says for which environments it holds. For code that wants arrays, wrap
+    it in
     `gymnasium.wrappers.vector.ArrayConversion(env, env_xp=torch, target_xp=numpy)`.
 
     Gradients flow from actions that require them to rewards and features, and on into the next step until `detach`.
@@ -128,6 +129,7 @@ class ImaginedEnv(VectorEnv):
         terminated = torch.zeros_like(self._everywhere)
         reward, halted = torch.zeros(self.num_envs, device=self.device), terminated
         success: Tensor | None = None
+        unknown: Tensor | None = None
         uncertainty: dict[str, Tensor] = {}
         following = self._model if self.config.member_share > 0 else None
         every = count if self.config.reward_at == "decision" else 1
@@ -137,6 +139,8 @@ class ImaginedEnv(VectorEnv):
             terminated, halted = terminated | now.outcome.terminated, halted | now.halted
             if now.outcome.success is not None:
                 success = now.outcome.success if success is None else success | now.outcome.success
+            if now.outcome.unknown is not None:
+                unknown = now.outcome.unknown if unknown is None else unknown | now.outcome.unknown
             for name, value in now.uncertainty.items():
                 uncertainty[name] = uncertainty.get(name, 0) + value / count
         self.imagined_steps += self.num_envs * self.config.chunk
@@ -145,7 +149,8 @@ class ImaginedEnv(VectorEnv):
         done = terminated | truncated
         features = world_model.features(state)
         info: dict[str, Any] = {"final_obs": features, "_final_obs": done}
-        told = {"halted": halted, **uncertainty} | ({} if success is None else {"success": success})
+        known = {"success": success, "unknown": unknown}
+        told = {"halted": halted, **uncertainty} | {name: each for name, each in known.items() if each is not None}
         if self.starts.priorities is not None:
             told["start"] = self._start
         for name, value in told.items():

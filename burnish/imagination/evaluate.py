@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from burnish.errors import RunError
 from burnish.imagination.env import ImaginedEnv
 from burnish.imagination.rollout import Models, rollout, transitions
 from burnish.world_models.base import State
@@ -51,6 +52,8 @@ class ImaginedEvaluation:
         uncertainty: by name, the mean on the way, in thresholds.
         worst: by name, the largest on the way.
         lived: decisions or transitions that each episode had.
+        unknown: of which a judge did not say how they went; they count for nothing in `score`. None where none is
+            asked.
     """
 
     outcome: Float[Tensor, " N"]
@@ -60,11 +63,19 @@ class ImaginedEvaluation:
     uncertainty: dict[str, Float[Tensor, " N"]] = field(default_factory=dict)
     worst: dict[str, Float[Tensor, " N"]] = field(default_factory=dict)
     lived: Float[Tensor, " N"] | None = None
+    unknown: Bool[Tensor, " N"] | None = None
 
     @property
     def score(self) -> float:
-        """Pessimistic success rate, or mean return where there is no success."""
-        return float(self.outcome.mean())
+        """Pessimistic success rate, or mean return where there is no success; of the episodes whose outcome is known.
+
+        Raises:
+            RunError: a judge was asked about all of them and answered nothing.
+        """
+        known = self.outcome if self.unknown is None else self.outcome[~self.unknown]
+        if not len(known):
+            raise RunError(f"the judge did not answer about any of {len(self.outcome)} imagined episodes")
+        return float(known.mean())
 
     @property
     def hopeful(self) -> Float[Tensor, " N"]:
@@ -99,7 +110,7 @@ def imagined_evaluation(
     """
     features, _ = env.reset(seed=seed, options={"states": starts})
     alive = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
-    halted, success, known = ~alive, ~alive, False
+    halted, success, known, unknown = ~alive, ~alive, False, None
     returns, lived = (torch.zeros(env.num_envs, device=env.device) for _ in range(2))
     way = _Way()
     for step in range(steps):
@@ -108,6 +119,8 @@ def imagined_evaluation(
         returns = returns + torch.where(alive, reward, 0)
         if "success" in info:
             success, known = success | (alive & info["success"]), True
+        if "unknown" in info:
+            unknown = _either(unknown, alive & info["unknown"])
         halted = halted | (alive & info["halted"])
         lived = lived + alive
         way.add(alive, {each.name: info[each.name] for each in env.models.pessimism.uncertainties})
@@ -115,7 +128,8 @@ def imagined_evaluation(
         if step % check_every == check_every - 1 and not bool(alive.any()):
             break
     outcome = success.float() if known else returns
-    return ImaginedEvaluation(outcome, success if known else None, returns, halted, *way.mean_and_worst(lived), lived)
+    told = success if known else None
+    return ImaginedEvaluation(outcome, told, returns, halted, *way.mean_and_worst(lived), lived, unknown)
 
 
 @torch.no_grad()
@@ -150,7 +164,7 @@ def imagined_play(
 
     halted, success = (torch.zeros(count, dtype=torch.bool, device=device) for _ in range(2))
     returns, cautious, lived = (torch.zeros(count, device=device) for _ in range(3))
-    known, way = False, _Way()
+    known, way, unknown = False, _Way(), None
     agent.begin(count)
     limit = transitions(world, steps)
     for now in rollout(models.hopeful(), starts, act, limit, generator, check_every=check_every):
@@ -161,9 +175,16 @@ def imagined_play(
         returns, lived = returns + now.outcome.reward, lived + now.alive
         if now.outcome.success is not None:
             success, known = success | now.outcome.success, True
+        if now.outcome.unknown is not None:
+            unknown = _either(unknown, now.outcome.unknown)
         way.add(now.alive, now.uncertainty)
     outcome = (success & ~halted).float() if known else cautious
-    return ImaginedEvaluation(outcome, success if known else None, returns, halted, *way.mean_and_worst(lived), lived)
+    told = success if known else None
+    return ImaginedEvaluation(outcome, told, returns, halted, *way.mean_and_worst(lived), lived, unknown)
+
+
+def _either(before: Tensor | None, now: Tensor) -> Tensor:
+    return now if before is None else before | now
 
 
 class _Way:

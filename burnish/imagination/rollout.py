@@ -104,7 +104,8 @@ def rollout(
         outcome, halted = None, torch.zeros_like(now)
         if models.reward is not None:
             if step % reward_every == reward_every - 1:
-                outcome = models.reward(state, action, following)
+                over = None if limits is None else limits - 1 == step
+                outcome = _outcome(models.reward, state, action, following, over)
             else:
                 outcome = Outcome(torch.zeros_like(action[:, 0]), halted)
             outcome, halted = models.pessimism.apply(outcome, uncertainty)
@@ -114,6 +115,14 @@ def rollout(
         state = following
         if outcome is not None and check_every and step % check_every == check_every - 1 and not bool(alive.any()):
             return
+
+
+def _outcome(reward: Reward, state: State, action: Tensor, following: Any, over: Tensor | None) -> Outcome:
+    """What the reward says; a judge of whole episodes is told which end here, where each has a limit of its own."""
+    at_end = getattr(reward, "at_end", None)
+    if at_end is None or over is None:
+        return reward(state, action, following)
+    return at_end(state, action, following, over)
 
 
 def _transition(

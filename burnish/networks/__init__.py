@@ -11,8 +11,10 @@ from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.edm import denoising_error, preconditioning
 from burnish.networks.ensemble import EnsembleMLP
 from burnish.networks.frame_change import FrameChange
+from burnish.networks.frame_dit import FrameDiT, FrameDiTConfig
 from burnish.networks.gaussians import NUMBERS, Gaussians, activated, chamfer
 from burnish.networks.gru import GRUTrunks
+from burnish.networks.instructed import InstructedConfig, InstructedTransformer
 from burnish.networks.interactive import Denoised, InteractiveDiT, InteractiveDiTConfig, straight_levels
 from burnish.networks.mlp import MLP, ConditionalResidualMLP, FourierFeatures
 from burnish.networks.pictures import PictureEncoder, PictureNetwork, group_norm, picture_shape, random_shift
@@ -57,8 +59,12 @@ __all__ = [
     "EnsembleMLP",
     "FourierFeatures",
     "FrameChange",
+    "FrameDiT",
+    "FrameDiTConfig",
     "GRUTrunks",
     "Gaussians",
+    "InstructedConfig",
+    "InstructedTransformer",
     "InteractiveDiT",
     "InteractiveDiTConfig",
     "LatentCell",

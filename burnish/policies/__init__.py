@@ -10,6 +10,7 @@ from burnish.policies.pictures import PicturePolicy, PicturePolicyConfig
 from burnish.policies.robot import RobotPolicy, observation_shapes
 from burnish.policies.squashed import SquashedPolicy, SquashedPolicyConfig
 from burnish.policies.tanh import TanhPolicy, TanhPolicyConfig
+from burnish.policies.tokens import TokenPolicy, TokenPolicyConfig
 from burnish.policies.two_stream import TwoStreamPolicy, TwoStreamPolicyConfig
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "SquashedPolicyConfig",
     "TanhPolicy",
     "TanhPolicyConfig",
+    "TokenPolicy",
+    "TokenPolicyConfig",
     "TwoStreamPolicy",
     "TwoStreamPolicyConfig",
     "check_same_features",

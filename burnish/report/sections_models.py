@@ -45,6 +45,38 @@ def calibration_section(calibration: Mapping[str, Any]) -> Section:
     return Section("success-classifier", "Success classifier", 50, plots=plots, missing=missing)
 
 
+def judge_section(found: Mapping[str, Any]) -> Section:
+    """How a judge of whole episodes agrees with labels, and what it was asked (`stages.films.fit_judge`)."""
+    kinds = {"recorded": "recorded, held out", "imagined": "the same, imagined under their actions"}
+    rows = tuple(
+        (
+            name,
+            *(str(found[key][each]) for each in ("both", "only_label", "only_judge", "neither", "unanswered")),
+            f"{found[key]['kappa']:.2f}",
+        )
+        for key, name in kinds.items()
+        if key in found
+    )
+    header = ("episodes", "success", "missed", "taken for one", "failure", "unanswered", "Cohen's κ")
+    table = Table(header, rows, "The judge against labels")
+    return Section(
+        "judge", "Judge of whole episodes", 50, (f"{found['kind']}. {judge_use(found['use'])}",), tables=(table,)
+    )
+
+
+def judge_use(use: Mapping[str, Any]) -> str:
+    """What a judge was asked and what came of it, in words (`JudgeUse`)."""
+    words = [f"asked about {use['asked']:,} episodes, {use['unanswered']} of them without a verdict"]
+    words += [f"{use['cached']} from its memory"] if use["cached"] else []
+    words += [f"{use['ties']} ties"] if use["ties"] else []
+    if use["requests"]:
+        tokens = f"{use['tokens_in']:,} and {use['tokens_out']:,} tokens in and out"
+        words.append(f"{use['requests']:,} requests with {tokens}")
+    words += [f"a cost of {use['cost']:.2f}"] if use.get("cost") else []
+    words += [f"{number} × {reason}" for reason, number in use["reasons"].items()]
+    return "The judge was " + "; ".join(words) + "."
+
+
 def reward_section(found: Mapping[str, Any]) -> Section:
     """How much of the held-out rewards a learned reward explains (`RewardHead.evaluate`)."""
     rows = [("recorded transitions", found["r2"], found["rmse"])]

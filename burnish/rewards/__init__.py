@@ -4,7 +4,18 @@ from burnish.rewards.base import CalibratedClassifier
 from burnish.rewards.calibration import Calibration, calibrate
 from burnish.rewards.chosen import RewardAndSuccess, RewardConfig, WorldReward, WrittenReward, as_reward, relabelled
 from burnish.rewards.contrastive import ContrastiveClassifier, ContrastiveConfig
+from burnish.rewards.endpoint import EndpointConfig, EndpointJudge, TruthConfig, TruthJudge, VotesConfig, VotesJudge
 from burnish.rewards.frame_classifier import FrameClassifier, FrameClassifierConfig
+from burnish.rewards.judge import (
+    Judge,
+    JudgeAgreement,
+    JudgedReward,
+    JudgeUse,
+    ScriptedConfig,
+    ScriptedJudge,
+    Verdicts,
+    own_function,
+)
 from burnish.rewards.outcome import (
     EndsWithWorld,
     ImaginedReward,
@@ -21,6 +32,7 @@ from burnish.rewards.success_classifier import (
     SuccessClassifier,
 )
 from burnish.rewards.terms import FunctionReward, RewardTerms, TermConfig, reward_function
+from burnish.rewards.video_judge import Films, VideoJudge, VideoJudgeConfig
 
 __all__ = [
     "BalancedFrames",
@@ -29,11 +41,18 @@ __all__ = [
     "ClassifierConfig",
     "ContrastiveClassifier",
     "ContrastiveConfig",
+    "EndpointConfig",
+    "EndpointJudge",
     "EndsWithWorld",
+    "Films",
     "FrameClassifier",
     "FrameClassifierConfig",
     "FunctionReward",
     "ImaginedReward",
+    "Judge",
+    "JudgeAgreement",
+    "JudgeUse",
+    "JudgedReward",
     "LearnedReward",
     "Outcome",
     "Reward",
@@ -43,15 +62,25 @@ __all__ = [
     "RewardHeadConfig",
     "RewardTerms",
     "RewardTransitions",
+    "ScriptedConfig",
+    "ScriptedJudge",
     "SuccessClassifier",
     "SuccessReward",
     "TermConfig",
     "TransitionSampler",
+    "TruthConfig",
+    "TruthJudge",
+    "Verdicts",
+    "VideoJudge",
+    "VideoJudgeConfig",
+    "VotesConfig",
+    "VotesJudge",
     "WorldReward",
     "WrittenReward",
     "as_reward",
     "calibrate",
     "expected",
+    "own_function",
     "relabelled",
     "reward_function",
 ]

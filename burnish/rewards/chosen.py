@@ -14,6 +14,7 @@ from burnish.config import within
 from burnish.data import ActionScaling, Dataset
 from burnish.errors import InputError
 from burnish.rewards.base import CalibratedClassifier
+from burnish.rewards.judge import Judge, JudgedReward
 from burnish.rewards.outcome import EndsWithWorld, Features, ImaginedReward, LearnedReward, Reward, SuccessReward
 from burnish.rewards.reward_head import RewardHead, RewardHeadConfig
 from burnish.rewards.terms import Function, FunctionReward, RewardTerms, reward_function, written_term
@@ -135,6 +136,8 @@ def _of_kept(world_model: Features, kept: Component) -> Reward:
         return FunctionReward(world_model, kept.function, kept.state_names, kept.scaling)
     if isinstance(kept, WorldReward):
         return ImaginedReward(world_model)  # type: ignore[arg-type]
+    if isinstance(kept, Judge):
+        return JudgedReward(kept)
     if isinstance(kept, RewardAndSuccess):
         return SuccessReward(world_model, kept.classifier, _of_kept(world_model, kept.dense))
     assert isinstance(kept, CalibratedClassifier)

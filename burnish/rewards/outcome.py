@@ -19,16 +19,19 @@ class Outcome:
         reward: what was earned.
         terminated: whether the episode ended by itself.
         success: whether the task is done; None where nobody can tell.
+        unknown: of which episodes nobody could say how they went, though a judge was asked: that is no failure. None
+            where there is no such doubt.
     """
 
     reward: Float[Tensor, " B"]
     terminated: Bool[Tensor, " B"]
     success: Bool[Tensor, " B"] | None = None
+    unknown: Bool[Tensor, " B"] | None = None
 
     def where(self, alive: Bool[Tensor, " B"], reward: Float[Tensor, ""] | float = 0.0) -> "Outcome":
         """The same where `alive`; elsewhere `reward`, and neither an end nor a success."""
-        success = None if self.success is None else self.success & alive
-        return Outcome(torch.where(alive, self.reward, reward), self.terminated & alive, success)
+        success, unknown = (None if each is None else each & alive for each in (self.success, self.unknown))
+        return Outcome(torch.where(alive, self.reward, reward), self.terminated & alive, success, unknown)
 
 
 class Reward(Protocol):

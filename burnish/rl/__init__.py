@@ -6,6 +6,7 @@ from burnish.rl.advantages import generalised_advantages
 from burnish.rl.differentiable import DifferentiableExperience
 from burnish.rl.dreamer import Dreamer, DreamerConfig
 from burnish.rl.generated import GeneratedExperience
+from burnish.rl.grpo import GRPO, GroupedExperience, GRPOConfig, group_advantages
 from burnish.rl.importance import WeightingConfig, importance_weights, log_ratios
 from burnish.rl.iql import IQL, IQLConfig
 from burnish.rl.learner import Experience, Judgement, Learner, Score
@@ -25,6 +26,7 @@ from burnish.rl.transitions import TransitionBatch, Transitions
 
 __all__ = [
     "A2C",
+    "GRPO",
     "IQL",
     "PPO",
     "SAC",
@@ -37,8 +39,10 @@ __all__ = [
     "DreamerConfig",
     "EnvExperience",
     "Experience",
+    "GRPOConfig",
     "GeneratedExperience",
     "GradientsAlong",
+    "GroupedExperience",
     "IQLConfig",
     "Judgement",
     "Known",
@@ -64,6 +68,7 @@ __all__ = [
     "Transitions",
     "WeightingConfig",
     "generalised_advantages",
+    "group_advantages",
     "importance_weights",
     "log_ratios",
     "refine",

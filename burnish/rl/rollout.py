@@ -9,7 +9,7 @@ from torch import Tensor
 
 from burnish.policies import Policy
 
-_TOLD = ("success", "halted", "start", "goes_on")
+_TOLD = ("success", "unknown", "halted", "start", "goes_on")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Rollout:
     """Where the step led, before any reset."""
     success: Tensor | None = None
     """None where nothing says what success is."""
+    unknown: Tensor | None = None
+    """Episodes of which a judge did not say how they went; None where none is asked."""
     halted: Tensor | None = None
     """Ended because imagination was not to be trusted; None where nothing halts."""
     start: Tensor | None = None

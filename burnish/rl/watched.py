@@ -68,7 +68,7 @@ class Watched:
         if not seen:
             return {}
         sums, range_ = zip(*(_summary(rollout) for rollout in seen), strict=True)
-        ended, terminated, reward, success, halted = processes.gather(torch.stack(sums)).sum(0).tolist()
+        ended, terminated, reward, success, halted, unknown = processes.gather(torch.stack(sums)).sum(0).tolist()
         lowest, highest = processes.gather(torch.stack(range_)).unbind(1)
         signal = self.signal
         signal.episodes += ended
@@ -78,14 +78,14 @@ class Watched:
         decisions = processes.count * sum(rollout.reward.numel() for rollout in seen)
         found = {"train/episodes": ended, "train/reward": reward / decisions}
         if seen[0].success is not None:
-            found["train/success"] = success / max(ended, 1)
+            found["train/success"] = success / max(ended - unknown, 1)
         if seen[0].halted is not None:
             found["train/halted"] = halted / max(ended, 1)
         return found
 
 
 def _summary(rollout: Rollout) -> tuple[Tensor, Tensor]:
-    """Numbers that are added up (ended, terminated, reward, success, halted), and the range of the reward."""
+    """Numbers that are added up (ended, terminated, reward, success, halted, unknown), and the range of the reward."""
     nothing = torch.zeros_like(rollout.terminated)
     columns = (
         rollout.terminated | rollout.truncated,
@@ -93,6 +93,7 @@ def _summary(rollout: Rollout) -> tuple[Tensor, Tensor]:
         rollout.reward.detach(),
         nothing if rollout.success is None else rollout.success,
         nothing if rollout.halted is None else rollout.halted,
+        nothing if rollout.unknown is None else rollout.unknown,
     )
     reward = rollout.reward.detach().float()
     return torch.stack([column.float().sum() for column in columns]), torch.stack([reward.min(), reward.max()])

@@ -17,9 +17,9 @@ from burnish.imagination import Models
 from burnish.policies import Agent, load_agent
 from burnish.recipes.loading import load
 from burnish.recipes.stages.refining import inside
-from burnish.rewards import SuccessReward
+from burnish.rewards import JudgedReward, SuccessReward, VideoJudge
 from burnish.studio.reality import Reality, action_names, available
-from burnish.world_models import State, learned_dimensions
+from burnish.world_models import FilmState, State, learned_dimensions
 
 ASIDE = -1
 """The number of the simulator that no lane has."""
@@ -115,6 +115,8 @@ class OpenedRun:
         found = {each.name: 1.0 for each in self.models.pessimism.uncertainties}
         if isinstance(reward, SuccessReward):
             found["probability"] = float(reward.classifier.threshold)
+        if isinstance(reward, JudgedReward) and isinstance(reward.judge, VideoJudge):
+            found["probability"] = reward.judge.config.threshold
         return found
 
     def agent(self, name: str) -> Agent:
@@ -181,8 +183,11 @@ class OpenedRun:
         return float(torch.cat(parts).square().mean().sqrt()) if parts else None
 
     def probability(self, state: State) -> float | None:
-        """Of success, by the classifier; None where the reward has none."""
+        """Of success, by the classifier, or of all so far by a judge of videos; None where the reward has neither."""
         reward = self.models.reward
+        if isinstance(reward, JudgedReward) and isinstance(reward.judge, VideoJudge):
+            assert isinstance(state, FilmState)
+            return float(reward.judge.probability(state.film, state.instruction))
         if not isinstance(reward, SuccessReward):
             return None
         return float(reward.classifier.probability(self.world.features(state)))

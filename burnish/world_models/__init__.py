@@ -5,10 +5,20 @@ from burnish.world_models.base import Observer, State, WorldModel
 from burnish.world_models.bodies import BodyDifferences, position_differences
 from burnish.world_models.denoised_features import DenoisedFeatures
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
+from burnish.world_models.diffusion_forcing import DiffusionForcing, DiffusionForcingConfig
 from burnish.world_models.disagreement import DisagreementEnsemble, EnsembleConfig
 from burnish.world_models.encoded import LATENT, Encoded, as_states, with_latents
 from burnish.world_models.feature_streams import FeatureStreams
+from burnish.world_models.film_history import (
+    INSTRUCTION,
+    FilmConfig,
+    FilmHistory,
+    FilmState,
+    instructions_of,
+    with_instructions,
+)
 from burnish.world_models.forecasts import Forecasts, GRUEnsembleConfig
+from burnish.world_models.frame_latents import FrameEncoder, PatchLatents, PatchLatentsConfig
 from burnish.world_models.gru_ensemble import GRUEnsemble, GRUState
 from burnish.world_models.guided_diffusion import GuidedDiffusion, GuidedDiffusionConfig, WeightedWindows
 from burnish.world_models.history import (
@@ -43,6 +53,7 @@ from burnish.world_models.trajectories import TrajectoryConfig, TrajectoryDenois
 from burnish.world_models.transformers_features import TransformersFeatures, TransformersFeaturesConfig
 
 __all__ = [
+    "INSTRUCTION",
     "LATENT",
     "RSSM",
     "RSSM_PRESETS",
@@ -54,12 +65,18 @@ __all__ = [
     "DataSupport",
     "DenoisedFeatures",
     "DiffusionConfig",
+    "DiffusionForcing",
+    "DiffusionForcingConfig",
     "DiffusionWorldModel",
     "DisagreementEnsemble",
     "Encoded",
     "EnsembleConfig",
     "FeatureStreams",
+    "FilmConfig",
+    "FilmHistory",
+    "FilmState",
     "Forecasts",
+    "FrameEncoder",
     "GRUEnsemble",
     "GRUEnsembleConfig",
     "GRUState",
@@ -84,6 +101,8 @@ __all__ = [
     "ObservationHistory",
     "Observer",
     "OnFrames",
+    "PatchLatents",
+    "PatchLatentsConfig",
     "PixelDiffusion",
     "PixelDiffusionConfig",
     "PixelHistory",
@@ -119,10 +138,12 @@ __all__ = [
     "WeightedWindows",
     "WorldModel",
     "as_states",
+    "instructions_of",
     "learned_dimensions",
     "pooled_states",
     "position_differences",
     "window_return",
+    "with_instructions",
     "with_latent_actions",
     "with_latents",
 ]

@@ -110,7 +110,7 @@ def _load(name: str) -> tuple[Any, Any]:
     try:
         import transformers  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise InputError("features of the kind 'transformers' need it: pip install 'burnish[masks]'") from None
+        raise InputError("features of the kind 'transformers' need it: pip install -e '.[masks]'") from None
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(name)
         # Foreign weights are never unpickled.

@@ -6,7 +6,7 @@ from checkpoints import policy_of
 
 from burnish.components import families, save
 from burnish.data import STATE
-from burnish.networks import InteractiveDiTConfig
+from burnish.networks import InstructedConfig, InteractiveDiTConfig
 from burnish.policies import (
     Agent,
     DiffusionPolicy,
@@ -22,6 +22,8 @@ from burnish.policies import (
     SquashedPolicyConfig,
     TanhPolicy,
     TanhPolicyConfig,
+    TokenPolicy,
+    TokenPolicyConfig,
     TwoStreamPolicy,
     TwoStreamPolicyConfig,
     load_agent,
@@ -73,6 +75,11 @@ FAMILIES = {
         PIXELS,
         ACTIONS,
         PicturePolicyConfig(chunk=CHUNK, image_size=32, widths=(8, 8), embedding=16, hidden=(16,), shift=2),
+    ),
+    "tokens": lambda: TokenPolicy(
+        PIXELS + 2,
+        ACTIONS,
+        TokenPolicyConfig(chunk=CHUNK, bins=11, network=InstructedConfig(width=16, depth=1, heads=2)),
     ),
     "two_stream": lambda: TwoStreamPolicy(
         2 * PIXELS,

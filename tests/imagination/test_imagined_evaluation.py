@@ -5,6 +5,7 @@ import torch
 
 from burnish.imagination import ImaginedEvaluation, imagined_evaluation
 from burnish.policies import Decision
+from burnish.rewards import Outcome
 from tests.imagination.counter_world import Distance, Doubt, at, make_env, start_states
 
 
@@ -93,3 +94,19 @@ def test_rates():
     outcome = torch.tensor([1.0, 0.0, 0.0, 0.0])
     found = ImaginedEvaluation(outcome, outcome > 0, outcome, torch.tensor([False, True, True, False]))
     assert found.score == 0.25 and found.halted_rate == 0.5
+
+
+class Reluctant:
+    """Success at position 1, and no word about what is left of 0."""
+
+    def __call__(self, state, action, following):
+        position = following.position[:, 0]
+        return Outcome(torch.zeros(len(action)), position >= 1, position >= 1, position < 0)
+
+
+def test_what_a_judge_does_not_answer_counts_for_nothing():
+    """Of four, two reach 1, one goes nowhere, and of one nobody says how it went: 2 of 3."""
+    env = make_env(num_envs=4, horizon=10**9, uncertainties=(), reward=Reluctant())
+    found = evaluate(env, lambda x: torch.where(x < 0.1, 0.0, 1.0), [0.25, 0.5, 0.05, -0.25], steps=4)
+    assert found.unknown is not None and found.unknown.tolist() == [False, False, False, True]
+    assert found.score == pytest.approx(2 / 3)

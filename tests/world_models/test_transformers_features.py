@@ -19,7 +19,7 @@ CONFIG = TransformersFeaturesConfig("missing", ("view",), image_size=16, resolut
 
 @pytest.mark.skipif(INSTALLED, reason="transformers is installed")
 def test_without_the_library_it_is_named():
-    with pytest.raises(InputError, match=r"pip install 'burnish\[masks\]'"):
+    with pytest.raises(InputError, match=r"pip install -e .\.\[masks\]"):
         TransformersFeatures(CONFIG).encode({VIEW: torch.zeros(1, 16, 16, 3, dtype=torch.uint8)})
 
 

@@ -193,7 +193,9 @@ def choose_start(
     before = simulator_steps()
     worlds = [imagined(models, pessimism, data)]
     played = {name: plays(inside(agent), worlds, data, episodes, seed)[0] for name, agent in candidates.items()}
-    found = {name: play.outcome.double() for name, play in played.items()}
+    unknown = [play.unknown for play in played.values() if play.unknown is not None]
+    known = ~torch.stack(unknown).any(0) if unknown else slice(None)
+    found = {name: play.outcome[known].double() for name, play in played.items()}
     lead = found["pretrained"] - found["filtered"]
     error = float(lead.std()) / len(lead) ** 0.5 if len(lead) > 1 else 0.0
     same = same_weights(candidates["pretrained"], candidates["filtered"])

@@ -25,12 +25,14 @@ from burnish.simulators.settings import SimulatorConfig
 from burnish.storage import read_json, write_json
 from burnish.training import TrainingConfig
 from burnish.world_models import (
+    INSTRUCTION,
     Autoencoder,
     AutoencoderConfig,
     HistoryConfig,
     PixelHistoryConfig,
     as_states,
     pooled_states,
+    with_instructions,
     with_latents,
 )
 
@@ -81,6 +83,15 @@ class Recorded:
         return self.stage.read(function, **how, **settings)
 
 
+@dataclass(frozen=True)
+class Instructed(Recorded):
+    """The same, with each frame's instruction among the observations."""
+
+    def _read(self, function: Callable[..., Any], **settings: Any) -> Reading:
+        read = super()._read(function, **settings)
+        return replace(read, settings={**read.settings, "instructed": True})
+
+
 def coarse(data: Reading, pool: int) -> Reading:
     """The same reading, with pictures of `pool` by `pool` pixels in the place of states."""
     return replace(data, settings={**data.settings, "pool": pool})
@@ -91,14 +102,23 @@ def with_states(data: Reading) -> Reading:
     return replace(data, settings={**data.settings, "states": True})
 
 
-def whole(folder: Path, cameras: Sequence[str], states: bool, reward: RewardConfig, pool: int | None = None) -> Dataset:
+def whole(
+    folder: Path,
+    cameras: Sequence[str],
+    states: bool,
+    reward: RewardConfig,
+    pool: int | None = None,
+    instructed: bool = False,
+) -> Dataset:
     """The data set, with actions in [-1, 1]; without its state vectors where models see pictures alone."""
     # Written rewards see the actions as they were recorded, to the last digit.
     dataset = read_dataset(folder, cameras=tuple(cameras), cache=folder / CACHE_FOLDER)
     dataset = reward.view(dataset).scaled(recorded_scaling(folder))
     if states:
         return dataset
-    pictures = {key: values for key, values in dataset.observations.items() if is_image_key(key)}
+    names = (INSTRUCTION,) if instructed else ()
+    dataset = with_instructions(dataset) if instructed else dataset
+    pictures = {key: values for key, values in dataset.observations.items() if is_image_key(key) or key in names}
     seen = replace(dataset, observations=pictures)
     return seen if pool is None else pooled_states(seen, pool)
 
@@ -219,8 +239,11 @@ def own_data(
     cameras: tuple[str, ...] = (),
     reward: RewardConfig | None = None,
     picture_size: int | None = None,
+    every_task: bool = False,
 ) -> Stage:
     """The stage that copies what a run reads of them into the run folder, pictures as large as the models see them.
+
+    With `every_task` the outcomes of other tasks' episodes are kept: there is one policy for all.
 
     Raises:
         InputError: pictures are asked for in another size.
@@ -238,6 +261,7 @@ def own_data(
         "task": task,
         "cameras": cameras,
         "reward": reward or RewardConfig(),
+        **({"every_task": True} if every_task else {}),
     }
     return stage(take_own_data, "dataset", alone=True, parts=own.parts(cameras), **settings)
 
@@ -251,6 +275,7 @@ def take_own_data(
     task: str,
     cameras: tuple[str, ...],
     reward: RewardConfig,
+    every_task: bool = False,
 ) -> Recording:
     """Keep this task's observations, actions, rewards and success, as they are, and how actions are scaled.
 
@@ -263,7 +288,9 @@ def take_own_data(
     scaling = own.scaling(dataset, cameras)
     chosen = own.read_task(task, reward, dataset)
     others = chosen.sources.count(UNLABELLED) - dataset.sources.count(UNLABELLED)
-    if others:
+    if every_task:
+        chosen = dataset
+    elif others:
         progress.say(f"{context.name}: the {others} episodes of other tasks teach the world model alone")
     sections = [findings_section(own.findings(chosen, reward), "data")]
     if scaling is not None:

@@ -5,7 +5,7 @@ from burnish.components import frozen
 from burnish.data import Dataset
 from burnish.imagination import Pessimism, PessimismConfig, with_own
 from burnish.recipes.base import Models
-from burnish.rewards import EndsWithWorld, SuccessReward, as_reward
+from burnish.rewards import EndsWithWorld, JudgedReward, SuccessReward, as_reward
 
 
 def imagined(
@@ -21,7 +21,7 @@ def imagined(
     uncertainties = with_own(world, tuple(frozen(each) for each in models.uncertainties))
     reward, worst = as_reward(world, frozen(models.reward)), 0.0
     told = reward.reward if isinstance(reward, EndsWithWorld) else reward
-    dense = not isinstance(told, SuccessReward) or told.dense is not None
+    dense = not isinstance(told, SuccessReward | JudgedReward) or getattr(told, "dense", None) is not None
     if dense and data is not None and data.reward is not None:
         worst = min(0.0, float(data.episode_return.min()))
     caution = Pessimism(uncertainties, halt_reward=worst)

@@ -23,10 +23,13 @@ from burnish.policies import Agent, Policy, check_same_features
 from burnish.recipes.base import Models
 from burnish.recipes.stages.imagining import imagined
 from burnish.report.compose import read_rows
-from burnish.report.section import save_sections
+from burnish.report.section import Section, save_sections
+from burnish.report.sections_models import judge_use
 from burnish.report.sections_policies import refinement_section
+from burnish.rewards import Judge, JudgedReward, VideoJudge
 from burnish.rl import (
     A2C,
+    GRPO,
     PPO,
     SAC,
     A2CConfig,
@@ -35,6 +38,7 @@ from burnish.rl import (
     EnvExperience,
     Experience,
     GeneratedExperience,
+    GRPOConfig,
     Judgement,
     Learner,
     PPOConfig,
@@ -53,6 +57,7 @@ _LEARNERS: dict[type, Any] = {
     A2CConfig: A2C,
     SACConfig: SAC,
     ShortHorizonConfig: ShortHorizon,
+    GRPOConfig: GRPO,
 }
 Makes = Callable[[Policy, ImaginedEnv], Learner]
 """The learner of a policy, before the first episode of the environment begins."""
@@ -64,7 +69,7 @@ def refine_policy(
     data: Dataset,
     models: Models,
     imagination: ImaginationConfig,
-    learner: PPOConfig | DreamerConfig | A2CConfig | SACConfig | ShortHorizonConfig,
+    learner: PPOConfig | DreamerConfig | A2CConfig | SACConfig | ShortHorizonConfig | GRPOConfig,
     refinement: RefineConfig,
     seed: int,
 ) -> Agent:
@@ -72,6 +77,11 @@ def refine_policy(
     if imagination.starts.priority and not isinstance(learner, PPOConfig):
         found = f"{imagination.starts.priority} with {type(learner).__name__}"
         raise InputError(f"imagination.starts.priority: found {found}, expected 0: only PPO tells its TD errors")
+
+    may_be_mute = isinstance(models.reward, Judge) and not isinstance(models.reward, VideoJudge)
+    if may_be_mute and not isinstance(learner, GRPOConfig):
+        found = f"{type(models.reward).__name__} with {type(learner).__name__}"
+        raise InputError(f"a judge that may not answer: found {found}, expected GRPO, which leaves such episodes out")
 
     def make(policy: Policy, env: ImaginedEnv) -> Learner:
         return _LEARNERS[type(learner)](policy, env.feature_dim, learner, current())
@@ -129,7 +139,12 @@ def refine_with(
         context.record(name, value)
     rows = read_rows(context.folder)
     section = refinement_section(rows, int(result["iteration"]), imagined_scores, result["stopped"])
-    save_sections(context.folder, [section])
+    sections, reward = [section], imagines.reward
+    if isinstance(reward, JudgedReward):
+        use = reward.judge.use.numbers()
+        context.record("judge", use)
+        sections.append(Section("judge", "Judge of whole episodes", 50, (f"In refinement: {judge_use(use)}",)))
+    save_sections(context.folder, sections)
     return policy
 
 
