@@ -15,7 +15,14 @@ from burnish.components import _FAMILIES, Component, _parts, _tensors, build, fa
 from burnish.data import STATE, Camera, image_key
 from burnish.errors import InputError
 from burnish.imagination import LocalModel
-from burnish.networks import FrameDiTConfig, InstructedConfig, TokenDiTConfig, TrajectoryNetworkConfig, UNetConfig
+from burnish.networks import (
+    FrameDiTConfig,
+    InstructedConfig,
+    InteractiveDiTConfig,
+    TokenDiTConfig,
+    TrajectoryNetworkConfig,
+    UNetConfig,
+)
 from burnish.networks.conditional_unet import ConditionalUNetConfig
 from burnish.policies import Agent, load_agent
 from burnish.storage import load_tensors, read_json, save_tensors, write_json
@@ -99,6 +106,19 @@ def on_pixels():
     return world_models.DisagreementEnsemble(coarse, world_models.EnsembleConfig(members=2, hidden=(8,)))
 
 
+def self_supervised():
+    return world_models.SelfSupervised(
+        world_models.SelfSupervisedConfig(("front",), image_size=SIZE, latent_dim=2, width=4, hidden=8, expanded=8)
+    )
+
+
+def latent_diffusion():
+    config = world_models.LatentDiffusionConfig(
+        frames=2, sampling_steps=2, network=InteractiveDiTConfig(width=8, depth=2, heads=2)
+    )
+    return world_models.LatentDiffusion(history(frames=2, feature_frames=2, inertia=False), ((1, 1), (1, 3)), config)
+
+
 NOWHERE = rewards.EndpointConfig(url="http://127.0.0.1:9/v1", tries=1, timeout=2.0)
 """Nobody is there: a judge that asks has no verdict."""
 
@@ -166,7 +186,15 @@ EXAMPLES = {
         patch_latents(),
         world_models.DiffusionForcingConfig(FrameDiTConfig(width=8, depth=1, heads=2), steps=2),
     ),
+    "FeatureStreams": lambda: world_models.FeatureStreams({"geometry": autoencoder(), "semantics": self_supervised()}),
     "FilmHistory": lambda: film_history(),
+    "ImaginingPolicy": lambda: policies.ImaginingPolicy(
+        latent_diffusion(),
+        policies.ImaginingPolicyConfig(
+            policies.DiffusionPolicyConfig(chunk=2, denoising_steps=4, fine_tuned_steps=2, width=8), rounds=1
+        ),
+    ),
+    "LatentDiffusion": latent_diffusion,
     "PatchLatents": lambda: patch_latents(),
     "ScriptedJudge": lambda: rewards.ScriptedJudge(
         (2, 3, SIZE, SIZE), ("open it",), 4, rewards.ScriptedConfig(f"{__name__}:bright")
@@ -192,6 +220,7 @@ EXAMPLES = {
     "RewardAndSuccess": lambda: rewards.RewardAndSuccess(reward_head(), EXAMPLES["SuccessClassifier"]()),
     "RewardHead": reward_head,
     "SceneAutoencoder": scene_autoencoder,
+    "SelfSupervised": self_supervised,
     "SeveralWorlds": lambda: world_models.SeveralWorlds(
         tuple(world_models.DiffusionWorldModel(space(), world_models.DiffusionConfig(8, 1)) for _ in range(2))
     ),
@@ -207,6 +236,9 @@ EXAMPLES = {
     ),
     "SquashedPolicy": lambda: policies.SquashedPolicy(5, ACTIONS, policies.SquashedPolicyConfig(hidden=(8,), chunk=2)),
     "TanhPolicy": lambda: policies.TanhPolicy(5, ACTIONS, policies.TanhPolicyConfig(hidden=(8,), chunk=2)),
+    "TransformersFeatures": lambda: world_models.TransformersFeatures(
+        world_models.TransformersFeaturesConfig(model="nowhere", resolution=28, width=4)
+    ),
     "TransitionSpace": space,
     "TwoStreamPolicy": lambda: policies.TwoStreamPolicy(
         6 * SIZE**2,
@@ -264,7 +296,10 @@ def behaviour(component):
     if isinstance(component, Agent):
         component.begin(3)
         return torch.stack([component.act(STATES), component.act(STATES)])
-    if isinstance(component, world_models.Autoencoder | world_models.MaskMoments):
+    if isinstance(component, world_models.TransformersFeatures):  # it knows a name; the library loads the rest
+        return torch.tensor([component.latent_dim, component.tokens])
+    encoders = world_models.Autoencoder | world_models.FeatureStreams | world_models.MaskMoments
+    if isinstance(component, encoders | world_models.SelfSupervised):
         return component.encode(PICTURES)
     if isinstance(component, world_models.SceneAutoencoder):
         latents = component.encode({**PICTURES, image_key("front_depth"): PICTURES[image_key("front")]})

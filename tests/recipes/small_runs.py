@@ -221,7 +221,7 @@ RUNS = {
     "tpm": ("tpm", "tiny", TPM),
     "gwm": ("gwm", "tiny", GWM),
 }
-LONG = ("frames", "s5wm", "dws", "coupled", "gwm")
+LONG = ("pixels", "frames", "s5wm", "dws", "coupled", "gwm")
 """Runs of more than half a minute; continuous integration does them once more from the command line."""
 
 
