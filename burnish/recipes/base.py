@@ -41,7 +41,7 @@ class RecipeConfig:
     @property
     def code(self) -> str | None:
         """`module:name` outside of Burnish that these settings have it import and call; None: nothing."""
-        return None
+        return self.reward.function or None
 
 
 Config = TypeVar("Config", bound=RecipeConfig)

@@ -60,7 +60,7 @@ class GWM(World4RL):
     @property
     def code(self) -> str | None:
         """What these settings make Burnish import."""
-        return self.autoencoder.scene.maker
+        return self.autoencoder.scene.maker or super().code
 
     def __post_init__(self) -> None:
         super().__post_init__()

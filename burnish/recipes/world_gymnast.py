@@ -84,6 +84,11 @@ class WorldGymnast(RecipeConfig):
     )
     gate: GateConfig = GateConfig(worlds=2, training_share=0.5)
 
+    @property
+    def code(self) -> str | None:
+        """What these settings make Burnish import."""
+        return self.text_encoder or getattr(self.judge, "function", None) or super().code
+
     def __post_init__(self) -> None:
         self.imagination.pessimism.check(())
         if self.imagination.starts.episode_start_share < 1:

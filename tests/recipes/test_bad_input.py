@@ -1,5 +1,6 @@
 """Bad input through the command line: one clear line, exit code 2 (or 1), and earlier results stay as they were."""
 
+import json
 import shutil
 
 import numpy as np
@@ -279,3 +280,20 @@ def test_labels_are_part_of_the_input(data, tmp_path, capfd, monkeypatch):
     (tmp_path / "labels.csv").write_text("".join(f"{number},{int(number > 9)}\n" for number in range(14)))
     assert main(["collect", str(tmp_path / "run"), "--threads", "1"]) == 0
     assert int(read_dataset(tmp_path / "run/dataset").episode_success.sum()) == 4
+
+
+@pytest.mark.parametrize(
+    ("recipe", "config"),
+    [
+        ("world4rl", {"reward": {"kind": "function", "function": "nowhere:name"}}),
+        ("gwm", {"reward": {"kind": "function", "function": "nowhere:name"}}),
+        ("world-gymnast", {"text_encoder": "nowhere:name"}),
+    ],
+    ids=["reward", "reward of scenes", "text encoder"],
+)
+def test_a_folder_that_names_code_is_not_opened(recipe, config, tmp_path, capsys):
+    run = {"simulator": "drawer-open-v3"}
+    saved = {"recipe": recipe, "task": "drawer-open-v3", "seed": 0, "config": {**config, "run": run}}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(saved))
+    assert main(["report", str(tmp_path)]) == 2
+    assert "names code to be imported, 'nowhere:name'" in capsys.readouterr().err
