@@ -44,11 +44,11 @@ def write_named_data(
         frames, drawn, actions = [], [], []
         for frame in range(length):
             table, mask = np.full((32, 32, 3), 150, np.uint8), np.zeros((32, 32, 3), np.uint8)
-            _square(*(target - 1), (50, 160, 70), table, size=7)
-            _square(*(target - 1), (0, 255, 0), mask, size=7)
+            _square(target - 1, (50, 160, 70), table, size=7)
+            _square(target - 1, (0, 255, 0), mask, size=7)
             if frame < length - hidden:
-                _square(*at, (205, 50, 45), table)
-                _square(*at, (255, 0, 0), mask)
+                _square(at, (205, 50, 45), table)
+                _square(at, (255, 0, 0), mask)
             action = np.clip((target - at) / 4, -1, 1) * (1 if seed % 3 else -0.2)
             frames.append(table)
             drawn.append(mask)
@@ -64,5 +64,6 @@ def write_named_data(
     return folder
 
 
-def _square(row: float, column: float, colour: tuple[int, int, int], picture: np.ndarray, size: int = 5) -> None:
-    picture[round(row) : round(row) + size, round(column) : round(column) + size] = colour
+def _square(at: np.ndarray, colour: tuple[int, int, int], picture: np.ndarray, size: int = 5) -> None:
+    row, column = (round(float(each)) for each in at)
+    picture[row : row + size, column : column + size] = colour
