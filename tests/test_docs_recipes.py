@@ -80,7 +80,7 @@ def point(path: Path) -> Path:
 def another_run(path: Path) -> Path:
     """One of DWS, whose video and whose data the next one has."""
     if not path.exists():
-        assert main(command(path, "--config.collect.random-episodes", "12", name="dws")) == 0
+        assert main(command(path, "--config.collect.random-episodes", "20", name="dws")) == 0
     return path
 
 
