@@ -23,10 +23,8 @@ KILLED = {
 }
 
 
-# Pictures take minutes, and nothing in them resumes in another way.
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("pixels", "frames"))) for n in KILLED]
-)
+# Nothing in the others resumes in another way, and each takes a minute or more.
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "world4rl")) for n in KILLED])
 def test_kill_9_changes_no_bits(name, runs, tmp_path):
     finished, out = runs(name), tmp_path / "run"
     order = [each.name for each in ordered([reopen(finished).plan.report])]

@@ -145,7 +145,11 @@ def test_every_command_for_a_stage_skips_a_finished_one(finished, capfd):
     ("name", "words"),
     [
         ("world4rl", ["No video was asked for"]),
-        ("pixels", ["Open-loop prediction error", "Imagined pictures: where something moves", ">Autoencoder<"]),
+        pytest.param(
+            "pixels",
+            ["Open-loop prediction error", "Imagined pictures: where something moves", ">Autoencoder<"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param("frames", ["Imagined pictures: where something moves", "The trust gate"], marks=pytest.mark.slow),
     ],
 )
