@@ -18,6 +18,7 @@ from torch import Tensor
 
 from burnish.config import from_dict
 from burnish.data.checks import bad_input
+from burnish.data.episodes import is_image_key
 from burnish.errors import InputError
 from burnish.storage import read_json
 
@@ -65,6 +66,11 @@ def depth_camera(camera: str) -> str:
 def coloured_camera(camera: str) -> str | None:
     """The camera whose depth this is; None where it is none."""
     return camera.removesuffix(_SUFFIX) if camera.endswith(_SUFFIX) else None
+
+
+def is_shown_key(key: str) -> bool:
+    """Whether an observation's key names pictures to look at: a camera's, and no depth, which is bytes of numbers."""
+    return is_image_key(key) and coloured_camera(key) is None
 
 
 def pack_depth(metres: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape 3"]:

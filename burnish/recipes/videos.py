@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.data import STATE, DatasetInfo, Episode, is_image_key
+from burnish.data import STATE, DatasetInfo, Episode, is_shown_key
 from burnish.evaluation.filming import film
 from burnish.evaluation.prediction import imagine_along
 from burnish.report.section import Video
@@ -45,7 +45,7 @@ def real_and_imagined(
     shown_to_it = {key: values.to(device) for key, values in observation.items()}
     imagined = imagine_along(world_model, shown_to_it, torch.from_numpy(real.action).to(device), seed)
     imagined = {key: values.cpu() for key, values in imagined.items()}
-    cameras = [key for key in imagined if is_image_key(key)]
+    cameras = [key for key in imagined if is_shown_key(key)]
     if cameras:
         clips = [_enlarged([frames[key] for key in cameras], size) for frames in (observation, imagined)]
         shown = "the cameras' pictures as the policy saw them"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from burnish.data import STATE, is_image_key
+from burnish.data import STATE, is_shown_key
 from burnish.errors import InputError
 from burnish.studio.lane import YOU, Lane
 from burnish.studio.opened import Beginning, OpenedRun
@@ -152,7 +152,7 @@ class Drive:
         for where, observation in (("imagined", seen), ("real", real)):
             if observation is None:
                 continue
-            keys = [key for key in observation if is_image_key(key)] if self.run.shows_pictures else []
+            keys = [key for key in observation if is_shown_key(key)] if self.run.shows_pictures else []
             shown[where] = {"pictures": list(range(len(pictures), len(pictures) + len(keys)))}
             pictures += [observation[key] for key in keys]
             if STATE in observation:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from burnish.data import STATE, is_image_key
+from burnish.data import STATE, is_shown_key
 from burnish.errors import InputError
 from burnish.evaluation.prediction import imagine_along
 from burnish.policies import load_agent
@@ -68,7 +68,7 @@ def played_again(run: OpenedRun, policy: str, seed: int, camera: bool) -> bytes:
         seen = {key: values[step] for key, values in imagined.items() if key in shown}
         frame: dict[str, Any] = {"gap": run.gap(seen, real[step]), "success": success[step]}
         for where, observation in (("real", real[step]), ("imagined", seen)):
-            keys = [key for key in observation if is_image_key(key)] if run.shows_pictures else []
+            keys = [key for key in observation if is_shown_key(key)] if run.shows_pictures else []
             frame[where] = {"pictures": list(range(len(pictures), len(pictures) + len(keys)))}
             pictures += [np.asarray(observation[key]) for key in keys]
             if STATE in observation:

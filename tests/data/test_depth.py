@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from burnish.data import Camera, check_depth, depth_camera, pack_depth, read_cameras, unpack_depth
+from burnish.data import (
+    STATE,
+    Camera,
+    check_depth,
+    depth_camera,
+    image_key,
+    is_shown_key,
+    pack_depth,
+    read_cameras,
+    unpack_depth,
+)
 from burnish.data.framing import Framing
 from burnish.errors import InputError
 
@@ -83,3 +93,8 @@ def test_depth_is_chosen_and_not_averaged_where_pictures_are_made_smaller():
     view = Framing.told(2, ()).of(depth_camera("front"))
     assert np.array_equal(view.apply(packed), pack_depth(depth))
     assert not Framing.told(2, ()).of("front").chosen
+
+
+def test_depth_is_not_looked_at():
+    keys = [STATE, image_key("top"), image_key(depth_camera("top"))]
+    assert [key for key in keys if is_shown_key(key)] == [image_key("top")]
