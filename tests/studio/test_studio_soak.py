@@ -19,6 +19,7 @@ def resident(pid: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * SECONDS + 600)  # the warm-up is counted in steps, so it takes what the machine needs
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_memory_is_flat(small_run, tmp_path):
     with serving(tmp_path, str(small_run)) as served, served.socket() as socket:
