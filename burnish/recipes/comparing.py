@@ -86,7 +86,7 @@ class NewComparison(Generic[Config]):
         )
         for column in found.columns:
             for recipe, settings in {self.recipe: config, **(others if own else {})}.items():
-                column.run(recipe, settings, self.seeds[0], found.reading)
+                _ = column.run(recipe, settings, self.seeds[0], found.reading).plan  # says what does not fit
         return found
 
     def _other(self, recipe: str) -> Any:
