@@ -14,9 +14,11 @@ from burnish.config import check, config_hash, from_dict, load_yaml, save_yaml, 
 from burnish.errors import BurnishError, InputError, RunError
 from burnish.evaluation.intervals import wilson_interval
 from burnish.exit_codes import run_command
-from burnish.pipeline import Run, SharedRun, Stage, execute, ordered
+from burnish.pipeline import ExecutorConfig, Run, SharedRun, Stage, execute, ordered
+from burnish.pipeline.executors import Kind, opened, wait
 from burnish.pipeline.manifest import versions
 from burnish.pipeline.side_by_side import Job, run_side_by_side
+from burnish.pipeline.worker import Asked, words_to
 from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
 from burnish.recipes.methods import BaselineConfig, check_method, default_methods, measured
@@ -28,6 +30,7 @@ from burnish.training import ALONE
 SETTINGS_FILE = "comparison.yaml"
 _RESULTS, _LOGS = "results", "logs"
 _RESULT_VERSION = 1
+_INTERVAL = 1.0
 _COLLECTING = ("demonstrations", "dataset")
 TABLE_II = tuple(f"{task}-v3" for task in PUBLISHED_TASKS)
 
@@ -53,6 +56,10 @@ class NewComparison(Generic[Config]):
     """Folder of the runs, the results and the table. The same command again does what is left to do."""
     workers: int = within(2, 1)
     """Pairs of a task and a seed that are worked on side by side, with one thread each."""
+    executor: Kind = "local"
+    """Where pairs are worked on: processes of this machine, jobs of Slurm, or tasks of Ray."""
+    executor_options: tuple[str, ...] = ()
+    """NAME=VALUE for the cluster (docs/clusters.md)."""
     baselines: BaselineConfig = field(default_factory=BaselineConfig)
     """Every setting of the baselines."""
 
@@ -97,8 +104,14 @@ class ResolvedComparison:
         return config_hash({**parts, "config": self.config, "baselines": self.baselines.of(name)})
 
 
-def compare(out: Path, comparison: ResolvedComparison, workers: int, command: str = "") -> Path:
+def compare(out: Path, comparison: ResolvedComparison, where: ExecutorConfig, command: str = "") -> Path:
     """Do what is left to do, write compare.md and compare.html, and return the former's path.
+
+    Args:
+        out: folder of the runs, the results and the tables.
+        comparison: what is compared.
+        where: pairs of a task and a seed are worked on, and how many of them at once.
+        command: as the user wrote it, for the table.
 
     Raises:
         RunError: some runs failed; the table has the others, and the same call again tries those anew.
@@ -107,14 +120,11 @@ def compare(out: Path, comparison: ResolvedComparison, workers: int, command: st
     waiting = [pair for pair in comparison.pairs if _missing(out, comparison, *pair)]
     done = len(comparison.pairs) - len(waiting)
     _say(f"{done} of {len(comparison.pairs)} pairs of a task and a seed are up to date")
-    jobs = [_job(out, *pair) for pair in waiting]
-
-    def ended(number: int, code: int) -> None:
-        task, seed = waiting[number]
-        _say(f"{task} {seed}: {'done' if code == 0 else f'exit code {code}, see {jobs[number].log}'}")
-
     try:
-        run_side_by_side(jobs, workers, ended)
+        if where.kind == "local":
+            _here(out, waiting, where.jobs)
+        else:
+            _there(out, waiting, where)
     finally:
         table = write_tables(out, comparison, command)
     failed = [f"{task} {seed}" for task, seed in comparison.pairs if _missing(out, comparison, task, seed)]
@@ -217,12 +227,57 @@ def _missing(out: Path, comparison: ResolvedComparison, task: str, seed: int) ->
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A process for each pair.
+# A process for each pair: of this machine, where what ails one leaves the others alone, or of a cluster.
+
+
+def _here(out: Path, pairs: list[tuple[str, int]], workers: int) -> None:
+    jobs = [_job(out, *pair) for pair in pairs]
+
+    def ended(number: int, code: int) -> None:
+        task, seed = pairs[number]
+        _say(f"{task} {seed}: {'done' if code == 0 else f'exit code {code}, see {jobs[number].log}'}")
+
+    run_side_by_side(jobs, workers, ended)
+
+
+def _there(out: Path, pairs: list[tuple[str, int]], where: ExecutorConfig) -> None:
+    with opened(where, out / _LOGS / "jobs") as executor:
+        asked = Asked.by_this_process(where)
+        calls = [(str(out.absolute()), task, seed, asked) for task, seed in pairs]
+        running = dict(zip(executor.submit(do_pair_there, calls), pairs, strict=True)) if calls else {}
+        while running:
+            for handle in wait(list(running), _INTERVAL):
+                task, seed = running.pop(handle)
+                try:
+                    handle.result()
+                except BurnishError as error:
+                    _say(f"{task} {seed}: {error}")
+                else:
+                    _say(f"{task} {seed}: done")
+
+
+def do_pair_there(out: str, task: str, seed: int, asked: Asked) -> None:
+    """`do_pair` in a worker, whose words go to the pair's log.
+
+    Raises:
+        InputError: this machine does not see the folder, or has other versions than the one that asks.
+        RunError: a method failed.
+    """
+    folder, log = Path(out), _log(Path(out), task, seed)
+    asked.prepare(folder)
+    with words_to(log):
+        code = run_command(lambda: do_pair(folder, read_comparison(folder), task, seed))
+    if code:
+        raise RunError(f"exit code {code}, see {log}")
+
+
+def _log(out: Path, task: str, seed: int) -> Path:
+    return out / _LOGS / f"{_folder(out, task, seed).name}.log"
 
 
 def _job(out: Path, task: str, seed: int) -> Job:
     arguments = (sys.executable, "-W", "ignore", "-m", __name__, str(out), task, str(seed))
-    return Job(arguments, out / _LOGS / f"{_folder(out, task, seed).name}.log")
+    return Job(arguments, _log(out, task, seed))
 
 
 def read_comparison(out: Path) -> ResolvedComparison:

@@ -208,15 +208,10 @@ LADIWM = {
 WORLD_GYMNAST = {
     **SHARED,
     "film.cameras": "view",
-    "pretraining.steps": 20,
-    "world-model-training.steps": 20,
-    "judge-training.steps": 15,
     "judge-training.checkpoint-seconds": 0.1,
-    "imagination.num-envs": 8,
     "refine.iterations": 2,
     "refine.evaluate-every": 1,
     "refine.imagined-episodes": 4,
-    "gate.episodes": 4,
     "evaluation.picture-windows": 4,
 }
 TPM = {
