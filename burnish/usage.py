@@ -103,7 +103,8 @@ Baselines, recipes, and a recipe without its safety parts, on the same data, as 
                            or any other recipe, with its own preset, on the same data
   --preset PRESET          where the settings start from: {presets}
   --out FOLDER             of the runs, the results and the table (default runs/compare); the same command goes on there
-  --workers N              pairs of a task and a seed worked on side by side, with one thread each (default 2)
+  --workers N              pairs of a column and a seed worked on side by side, with one thread each (default 2)
+  --executor KIND          local (default), slurm or ray; --executor-options NAME=VALUE (docs/clusters.md)
   --config.NAME VALUE      any setting of the recipe, --baselines.NAME VALUE of the baselines; --help-all lists them
 
 Example:

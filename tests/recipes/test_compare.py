@@ -22,7 +22,7 @@ from burnish.recipes.ablations import PARTS, without
 from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
 from burnish.recipes.columns import Column, columns
-from burnish.recipes.comparing import NewComparison, read_comparison
+from burnish.recipes.comparing import NewComparison
 from burnish.recipes.methods import (
     BASELINES,
     BaselineConfig,
@@ -32,6 +32,7 @@ from burnish.recipes.methods import (
     measured,
     method_names,
 )
+from burnish.recipes.pairs import read_comparison
 from burnish.rewards import SuccessReward
 from burnish.rl import PlanningConfig
 from burnish.storage import load_tensors, read_json
