@@ -42,6 +42,7 @@ class CalibratedClassifier(Component, register=False):
     @torch.no_grad()
     def calibrate(self, features: Float[Tensor, "N F"], success: Bool[Tensor, " N"]) -> Calibration:
         """Set the threshold on held-out frames and return the evidence."""
-        calibration = calibrate(self.probability(features), success, self.config.target_precision)
+        rule = getattr(self.config, "threshold", "lowest")
+        calibration = calibrate(self.probability(features), success, self.config.target_precision, rule=rule)
         self.threshold.fill_(calibration.threshold)
         return calibration

@@ -1,6 +1,7 @@
 """Calibration of a success classifier on held-out episodes."""
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,6 +9,8 @@ from torch import Tensor
 
 FEW = 20
 """Held-out frames of success below which a calibration says little."""
+KEPT = 0.9
+ThresholdRule = Literal["auto", "lowest", "highest"]
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,16 @@ def calibrate(
     target_precision: float,
     lowest: float = 0.5,
     least_recall: float = 0.5,
+    rule: ThresholdRule = "lowest",
 ) -> Calibration:
     """The lowest threshold, not below `lowest`, whose precision on these frames reaches `target_precision`.
 
     A threshold that finds less than `least_recall` of the successes is no reward to learn from, however precise.
     Where none has both, the threshold of the highest F1 score is taken; `reached` then tells whether its precision
     reaches the target all the same. A frame is predicted positive where probability ≥ threshold.
+
+    By the rule "highest", and by "auto" where fewer than `FEW` frames show success, it is the highest one that still
+    finds `KEPT` of what that one does: so few frames do not tell how far a near miss has to be kept off.
     """
     probability, success = probability.double().cpu(), success.cpu()
     candidates = torch.cat([torch.linspace(lowest, 0.99, 50, dtype=torch.float64), torch.tensor([0.995, 0.999])])
@@ -65,7 +72,8 @@ def calibrate(
     precise = [point for point in usable if point["precision"] >= target_precision]
     good = [point for point in precise if point["recall"] >= least_recall]
     if good:
-        chosen = good[0]
+        kept = [point for point in good if point["recall"] >= KEPT * good[0]["recall"]]
+        chosen = kept[-1] if rule == "highest" or (rule == "auto" and int(success.sum()) < FEW) else good[0]
     elif usable:
         chosen = max(usable, key=_f1)
     else:

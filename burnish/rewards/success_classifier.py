@@ -12,6 +12,7 @@ from burnish.config import within
 from burnish.data import Normaliser
 from burnish.networks import BodyDifferences, EnsembleMLP
 from burnish.rewards.base import CalibratedClassifier
+from burnish.rewards.calibration import ThresholdRule
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class ClassifierConfig:
     target_precision: float = within(0.95, 0, 1, open_low=True)
     grace_frames: int = within(3, 0)
     """Frames just before a success that calibration leaves out: to call success a moment early is no mistake."""
+    threshold: ThresholdRule = "auto"
+    """Of those that reach the precision. lowest: success is seen early. highest: of those that still find nine tenths
+    of what the lowest does; fewer false claims. auto: highest where few held-out frames show success, else lowest."""
     positive_share: float = within(0.3, 0, 1)
     """Share of successful frames in a training batch; they are rare in the data."""
     imagined_share: float = within(0.5, 0, 1)

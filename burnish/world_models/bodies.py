@@ -10,8 +10,8 @@ from torch import Tensor
 from burnish.data import STATE, Dataset
 
 MANY_BODIES = 5
-RELATED = 1 / 3
-LEAST_SUCCESSES = 8
+RELATED = 0.45
+LEAST_SUCCESSES = 12
 """Episodes of which fewer may agree by chance."""
 MOST_RELATIONS = 12
 

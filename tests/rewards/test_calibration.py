@@ -98,3 +98,13 @@ def test_properties(rows, target):
     assert sum(row["count"] for row in found.bins) == len(rows)
     recalls = [point["recall"] for point in found.curve]
     assert recalls == sorted(recalls, reverse=True)
+
+
+@pytest.mark.parametrize(("rule", "shown", "expected"), [
+    ("lowest", 10, 0.5), ("highest", 10, 0.89), ("auto", 10, 0.89), ("highest", 30, 0.89), ("auto", 30, 0.5)
+])  # fmt: skip
+def test_how_far_the_threshold_goes(rule, shown, expected):
+    """One success of ten at 0.6, nine at 0.9; failures at 0.1. Between 0.6 and 0.9 nine tenths are found."""
+    probability = torch.tensor([0.6] + [0.9] * 9).repeat(shown // 10)
+    probability, success = torch.cat([probability, torch.full((20,), 0.1)]), torch.arange(shown + 20) < shown
+    assert calibrate(probability, success, 0.95, rule=rule).threshold == pytest.approx(expected, abs=0.011)
