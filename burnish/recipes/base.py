@@ -127,7 +127,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A published system. A module of `burnish.recipes` that has a `RECIPE` is one, and so is `module:NAME` of yours.
+    """A published system: the `RECIPE` of each module of `burnish.recipes.presets`, and `module:NAME` of yours.
 
     Attributes:
         build: `build(config, run)` makes the graph.
