@@ -86,7 +86,7 @@ def wrong_imports(room: str, tree: ast.AST, package: list[str]) -> set[str]:
     if room in UNRESTRICTED:
         return set()
     if room in ROOTS:
-        return imported_rooms(tree, package) - set(ROOTS[: ROOTS.index(room)])
+        return imported_rooms(tree, package) - {room} - set(ROOTS[: ROOTS.index(room)])
     rooms = imported_rooms(tree, package) & (set(ALLOWED) | {"cli"})
     return rooms - {room} - ALLOWED[room]
 
