@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from burnish.config import to_dict
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
-from burnish.data.dataset import DatasetInfo, Recording, check_same_shapes
-from burnish.data.episodes import ACTION, STATE, Episode, is_image_key
+from burnish.data.episodes import ACTION, STATE, Episode, check_same_shapes, is_image_key
+from burnish.data.info import DatasetInfo, Recording
 from burnish.data.lerobot_format import Feature
 from burnish.data.parquet_shards import ParquetShards
 from burnish.data.png import encode_pictures
