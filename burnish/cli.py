@@ -205,14 +205,13 @@ def studio(args: list[str]) -> None:
     """`burnish studio [RUN ...]`."""
     from burnish.flags import parse
 
-    o, named = parse(StudioOptions(), args, "burnish studio")
-    if not 0 <= o.port <= 65535 or o.threads < 1:
+    options, named = parse(StudioOptions(), args, "burnish studio")
+    if not 0 <= options.port <= 65535 or options.threads < 1:
         raise InputError("expected a --port from 0 to 65535, and at least one of --threads")
 
-    from burnish.studio.serving import Where, serve
+    from burnish.studio.serving import serve
 
-    paths = tuple(map(Path, named)) or (Path("runs"),)
-    serve(Where(paths, o.dataset, o.out, o.drive, o.host, o.port, o.token, o.browser, o.threads))
+    serve(tuple(map(Path, named)) or (Path("runs"),), options)
 
 
 def recipes(args: list[str]) -> None:

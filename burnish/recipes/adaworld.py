@@ -26,9 +26,8 @@ from burnish.pipeline import Reading, stage
 from burnish.policies import PicturePolicyConfig
 from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning
-from burnish.recipes.stages.data import Recorded, check_cameras, own_data, sized, with_states
+from burnish.recipes.stages.data import Recorded, sized, with_states
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig, record_play
 from burnish.recipes.stages.latent_actions import (
     adapt_world_model,
     choose_labelled,
@@ -36,6 +35,7 @@ from burnish.recipes.stages.latent_actions import (
     train_latent_actions,
     train_on_latent_actions,
 )
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.training import reward_of
 from burnish.rewards import FrameClassifierConfig
@@ -118,13 +118,7 @@ class AdaWorld(RecipeConfig):
 
 def recipe(c: AdaWorld, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        check_cameras(c.cameras, c.history.image_size, c.simulator)
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(run.own, run.task, c.cameras, c.reward, c.history.image_size)
+    data = play_or_own(c, run, c.history.image_size)
     recorded = Recorded(data, c.cameras, states=False, reward=c.reward)
     split = recorded.split(c.held_out)
     # Latent actions, a world model on them, and the robot's actions in their place.

@@ -23,9 +23,9 @@ from burnish.policies import SquashedPolicyConfig
 from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.adapting import adapt_policy, fit_behaviour, train_guided
 from burnish.recipes.stages.cloning import SMALL, Cloning, clone_newest
-from burnish.recipes.stages.data import Recorded, own_data
+from burnish.recipes.stages.data import Recorded
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig, record_play
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.training import reward_of
 from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig
 from burnish.rl import AdaptingConfig, RefineConfig
@@ -72,12 +72,7 @@ class ADEPT(RecipeConfig):
 
 def recipe(c: ADEPT, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(run.own, run.task, (), c.reward)
+    data = play_or_own(c, run)
     recorded = Recorded(data, reward=c.reward)
     # The world model and the reward, all weights one.
     imagined = models(c, recorded.split(c.held_out), run.seed)

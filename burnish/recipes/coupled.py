@@ -30,9 +30,9 @@ from burnish.policies import GaussianPolicyConfig, SquashedPolicyConfig
 from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import SMALL, Cloning, clone_newest, starting
 from burnish.recipes.stages.coupling import refine_through_local, train_local
-from burnish.recipes.stages.data import Recorded, own_data
+from burnish.recipes.stages.data import Recorded
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig, record_play
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.training import reward_of
 from burnish.recipes.stages.transitions import fit_support, train_ensemble, train_world_model
 from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig
@@ -97,12 +97,7 @@ class Coupled(RecipeConfig):
 
 def recipe(c: Coupled, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(run.own, run.task, (), c.reward)
+    data = play_or_own(c, run)
     recorded = Recorded(data, reward=c.reward)
     split = recorded.split(c.held_out)
     # The global model and its reward.

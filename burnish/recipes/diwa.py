@@ -16,9 +16,10 @@ from burnish.policies import DiffusionPolicyConfig, GaussianPolicyConfig
 from burnish.policies.given import GivenConfig
 from burnish.recipes.base import Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning, starting
-from burnish.recipes.stages.data import Recorded, check_cameras, encoder_of, own_data, seen_by
+from burnish.recipes.stages.data import Recorded, encoder_of, seen_by
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig, clone_policy, latent_models, record_play
+from burnish.recipes.stages.latent import clone_policy, latent_models
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.taking import Seeing, taken
 from burnish.rewards import ContrastiveConfig
@@ -92,16 +93,7 @@ class DiWA(RecipeConfig):
 
 def recipe(c: DiWA, run: RunSpec) -> Plan:
     """The method in its order."""
-    if c.autoencoder is not None and run.simulator is not None:
-        check_cameras(c.cameras, c.autoencoder.image_size, c.simulator)
-    if run.own is None:
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(
-            run.own, run.task, c.cameras, c.reward, None if c.autoencoder is None else c.autoencoder.image_size
-        )
+    data = play_or_own(c, run, None if c.autoencoder is None else c.autoencoder.image_size)
     encoder = encoder_of(c, data, run.seed)
     recorded = seen_by(c, encoder, data)
     # The world model (section 3.1), priors that know where the data end, and the success classifier (section 3.3).

@@ -30,7 +30,7 @@ from burnish.imagination import ImaginationConfig
 from burnish.pipeline import External, Reading, Stage, stage
 from burnish.policies import DiffusionPolicyConfig, ImaginingPolicyConfig
 from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
-from burnish.recipes.stages.data import Recorded, check_cameras, encode, own_data, train_autoencoder
+from burnish.recipes.stages.data import Recorded, encode, train_autoencoder
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.foreseeing import (
     clone_imagining,
@@ -40,7 +40,7 @@ from burnish.recipes.stages.foreseeing import (
     train_latent_diffusion,
     train_self_supervised,
 )
-from burnish.recipes.stages.latent import PlayConfig, record_play
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.training import reward_of
 from burnish.recipes.stages.transitions import fit_support, train_ensemble
@@ -123,13 +123,7 @@ class LaDiWM(RecipeConfig):
 
 def recipe(c: LaDiWM, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        check_cameras(c.cameras, c.geometry.image_size, c.simulator)
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(run.own, run.task, c.cameras, c.reward, c.geometry.image_size)
+    data = play_or_own(c, run, c.geometry.image_size)
     # Features of every picture, once: all that follows reads them as latents.
     encoder = encoders(c, data, run.seed)
     latents = stage(encode, "latents", alone=True, data=Recorded(data, c.cameras).whole, encoder=encoder)

@@ -19,9 +19,10 @@ from burnish.pipeline import stage
 from burnish.policies import DiffusionPolicyConfig, GaussianPolicyConfig
 from burnish.recipes.base import Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning, starting
-from burnish.recipes.stages.data import Recorded, own_data
+from burnish.recipes.stages.data import Recorded
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig, clone_policy, latent_models, record_play
+from burnish.recipes.stages.latent import clone_policy, latent_models
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.refining import refine_policy
 from burnish.rewards import ContrastiveConfig
 from burnish.rl import DreamerConfig, RefineConfig
@@ -66,12 +67,7 @@ class S5WM(RecipeConfig):
 
 def recipe(c: S5WM, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(run.own, run.task, (), c.reward)
+    data = play_or_own(c, run)
     recorded = Recorded(data, reward=c.reward)
     # The world model, priors that know where the data end, and a reward on the world model's features.
     imagined = latent_models(c, recorded.split(c.held_out), run.seed)

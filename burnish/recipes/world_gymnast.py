@@ -35,7 +35,7 @@ from burnish.recipes.stages.films import (
     train_forcing,
 )
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig
+from burnish.recipes.stages.play import PlayConfig
 from burnish.recipes.stages.refining import refine_policy
 from burnish.rewards import VideoJudgeConfig
 from burnish.rl import GRPOConfig, RefineConfig

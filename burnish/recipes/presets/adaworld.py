@@ -7,7 +7,7 @@ from burnish.evaluation.settings import EvaluationConfig
 from burnish.networks import AdapterConfig
 from burnish.recipes.adaworld import AdaWorld, recipe
 from burnish.recipes.base import Recipe
-from burnish.recipes.stages.latent import PlayConfig
+from burnish.recipes.stages.play import PlayConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
     PixelDiffusionConfig,

@@ -8,7 +8,7 @@ from burnish.networks import InteractiveDiTConfig
 from burnish.policies import DiffusionPolicyConfig, ImaginingPolicyConfig
 from burnish.recipes.base import Recipe
 from burnish.recipes.ladiwm import CAMERAS, SIZE, LaDiWM, recipe
-from burnish.recipes.stages.latent import PlayConfig
+from burnish.recipes.stages.play import PlayConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
     AutoencoderConfig,

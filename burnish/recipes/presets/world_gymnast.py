@@ -7,7 +7,7 @@ from burnish.evaluation.settings import EvaluationConfig
 from burnish.networks import FrameDiTConfig, InstructedConfig
 from burnish.policies import TokenPolicyConfig
 from burnish.recipes.base import Recipe
-from burnish.recipes.stages.latent import PlayConfig
+from burnish.recipes.stages.play import PlayConfig
 from burnish.recipes.world_gymnast import CAMERAS, WorldGymnast, recipe
 from burnish.rewards import ScriptedConfig, TruthConfig, VideoJudgeConfig, VotesConfig
 from burnish.rl import GRPOConfig
