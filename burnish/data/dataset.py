@@ -120,11 +120,6 @@ class Dataset:
         sums = torch.zeros(self.num_episodes, dtype=torch.float64, device=self.device)
         return sums.index_add_(0, self.episode_of_frame, self.reward.double()).float()
 
-    @property
-    def episode_outcome(self) -> Tensor:
-        """float32 (E,): what an episode was worth: success as 0 or 1 where there is any, else its return."""
-        return self.episode_success.float() if self.has_success else self.episode_return
-
     def scaled(self, scaling: ActionScaling | None) -> Dataset:
         """The dataset with its actions in [-1, 1], as models learn from it; unchanged where there is no scaling."""
         if scaling is None:
