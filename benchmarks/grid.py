@@ -24,6 +24,7 @@ from pathlib import Path
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 
 RESULTS = Path(__file__).parent / "results"
+POLICIES = ("pretrained", "filtered", "refined")
 
 
 def main() -> None:
@@ -69,7 +70,7 @@ def _row(task: str, seed: int, args: argparse.Namespace, code: int) -> dict:
     row = {"task": task, "seed": seed, "exit_code": code}
     if code == 0:
         report = json.loads((args.out / f"{task}-{seed}" / "report.json").read_text())
-        row |= {key: report[key] for key in ("success", "imagined_success", "accepted", "seconds", "imagined_steps")}
+        row |= {key: report[key] for key in ("policies", "imagined_success", "accepted", "seconds", "imagined_steps")}
         row["imagined_steps_per_second"] = report["imagined_steps_per_second"]
         row["versions"] = report["versions"]
     return row
@@ -77,24 +78,38 @@ def _row(task: str, seed: int, args: argparse.Namespace, code: int) -> dict:
 
 def _line(row: dict) -> str:
     if row["exit_code"] != 0:
-        return f"| {row['task']} | {row['seed']} | failed with exit code {row['exit_code']} | | | | |"
-    before, after = row["success"]["pretrained"], row["success"]["refined"]
-    removed = _removed(row)
+        return f"| {row['task']} | {row['seed']} | failed with exit code {row['exit_code']} | | | | | |"
+    cells = " | ".join(_rate(row, name) for name in POLICIES)
     imagined = row["imagined_success"]
     return (
-        f"| {row['task']} | {row['seed']} | {_rate(before)} | {_rate(after)} | {removed} "
+        f"| {row['task']} | {row['seed']} | {cells} | {_removed(row)} "
         f"| {imagined['pretrained']:.2f} → {imagined['refined']:.2f} | {sum(row['seconds'].values()):.0f} |"
     )
 
 
-def _rate(count: dict) -> str:
+def _rate(row: dict, policy: str) -> str:
+    """Within the run's limit, and within the simulator's own."""
+    found = row["policies"].get(policy)
+    if found is None:
+        return "–"
+    count, own = found["success"], found.get("success_own_limit")
     low, high = count["ci95"]
-    return f"{count['successes']}/{count['episodes']} ({low:.2f}–{high:.2f})"
+    within = f" / {own['successes']}" if own else ""
+    return f"{count['successes']}{within} of {count['episodes']} ({low:.2f}–{high:.2f})"
+
+
+def _mean(rows: list[dict], policy: str) -> float | None:
+    known = [row["policies"][policy]["success"]["rate"] for row in rows if policy in row["policies"]]
+    return sum(known) / len(known) if known else None
 
 
 def _removed(row: dict) -> str:
-    before, after = row["success"]["pretrained"]["rate"], row["success"]["refined"]["rate"]
-    return "–" if before == 1 else f"{100 * (after - before) / (1 - before):.0f} %"
+    before, after = (_mean([row], name) for name in ("filtered", "refined"))
+    return _share(_mean([row], "pretrained") if before is None else before, after)
+
+
+def _share(before: float | None, after: float | None) -> str:
+    return "–" if before in (None, 1) or after is None else f"{100 * (after - before) / (1 - before):.0f} %"
 
 
 def write(name: str, rows: list[dict], extra: list[str], args: argparse.Namespace, seconds: float) -> None:
@@ -114,22 +129,22 @@ def write(name: str, rows: list[dict], extra: list[str], args: argparse.Namespac
         "",
         f"Commit {commit}, {platform.machine()}, {args.jobs} runs side by side with {args.threads} thread(s) each; "
         f"{seconds:.0f} s in this call. Real success: deterministic policy, unseen starts, 95 % Wilson intervals. "
-        "Failures removed: (refined − pretrained) / (1 − pretrained).",
+        "Within the run's limit / within the simulator's own. Failures removed: (refined − filtered) / (1 − filtered).",
         "",
-        "| task | seed | pretrained | refined | failures removed | imagined success | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| task | seed | cloned | filtered | refined | failures removed | imagined success | seconds |",
+        "|---|---|---|---|---|---|---|---|",
         *[_line(row) for row in rows],
         "",
-        "| task | pretrained, mean | refined, mean | failures removed |",
-        "|---|---|---|---|",
+        "| task | cloned, mean | filtered, mean | refined, mean | failures removed |",
+        "|---|---|---|---|---|",
     ]
     for task in [*args.tasks, None]:
         chosen = [row for row in done if task is None or row["task"] == task]
         if chosen:
-            before = sum(row["success"]["pretrained"]["rate"] for row in chosen) / len(chosen)
-            after = sum(row["success"]["refined"]["rate"] for row in chosen) / len(chosen)
-            removed = f"{100 * (after - before) / (1 - before):.0f} %" if before < 1 else "–"
-            lines.append(f"| {task or '**all**'} | {before:.2f} | {after:.2f} | {removed} |")
+            means = [_mean(chosen, each) for each in POLICIES]
+            cells = " | ".join("–" if each is None else f"{each:.2f}" for each in means)
+            before = means[0] if means[1] is None else means[1]
+            lines.append(f"| {task or '**all**'} | {cells} | {_share(before, means[2])} |")
     (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
     (RESULTS / f"{name}.json").write_text(json.dumps({"command": command, "commit": commit, "rows": rows}, indent=1))
 

@@ -26,8 +26,7 @@ from burnish.pipeline import SharedRun, Stage, StageContext, execute, naming, st
 from burnish.pipeline.run import Run
 from burnish.policies import Agent
 from burnish.recipes import base
-from burnish.recipes.comparing import BaselineConfig
-from burnish.recipes.methods import train_iql, train_td3_bc
+from burnish.recipes.methods import BaselineConfig, train_iql, train_td3_bc
 from burnish.recipes.own_data import OwnData
 from burnish.recipes.presets.rwm import RECIPE
 from burnish.recipes.runs import Resolved

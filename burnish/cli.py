@@ -102,6 +102,7 @@ def compare(args: list[str]) -> None:
     import shlex
 
     from burnish.flags import listing, parse
+    from burnish.pipeline import ExecutorConfig
     from burnish.recipes.catalogue import entry
     from burnish.recipes.comparing import NewComparison
     from burnish.recipes.comparing import compare as do_compare
@@ -116,7 +117,8 @@ def compare(args: list[str]) -> None:
         return
     new, rest = parse(default, args, "burnish compare", NewComparison[recipe.config_class])
     _nothing_more(rest)
-    table = do_compare(new.out, new.resolve(), new.workers, shlex.join(["burnish", "compare", *args]))
+    where = ExecutorConfig(new.executor, new.workers, options=new.executor_options)
+    table = do_compare(new.out, new.resolve(), where, shlex.join(["burnish", "compare", *args]))
     print(f"{table.read_text()}\n  {table}\n  {table.with_suffix('.html')}")
 
 

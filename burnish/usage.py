@@ -91,20 +91,25 @@ Every other option is one of burnish run, and all runs get it: --preset tiny --c
 _COMPARE = """\
 usage: burnish compare [OPTIONS]
 
-Baselines, a recipe, and the recipe without its safety parts, on the same data, as one table.
+Baselines, recipes, and a recipe without its safety parts, on the same data, as one table.
 
   --recipe RECIPE          whose runs give the data, the pretrained policy and the models (default world4rl)
   --tasks TASK [TASK]      columns (default the six of World4RL's Table II; burnish tasks lists more)
-  --seeds N [N]            runs of each task (default 0 1 2)
+  --datasets PATH [PATH]   columns instead: data sets of your own, from which every method learns; --tasks then says
+                           where policies are judged, one task for all of them or one for each
+  --seeds N [N]            runs of each column (default 0 1 2)
   --methods NAME [NAME]    rows: bc filtered_bc td3_bc iql planning, RECIPE, RECIPE-gated (what the gate lets pass) and
-                           RECIPE-no-PART, PART one of halting anchor disagreement distance members average choice
+                           RECIPE-no-PART, PART one of halting anchor disagreement distance members average choice;
+                           or any other recipe, with its own preset, on the same data
   --preset PRESET          where the settings start from: {presets}
   --out FOLDER             of the runs, the results and the table (default runs/compare); the same command goes on there
-  --workers N              pairs of a task and a seed worked on side by side, with one thread each (default 2)
+  --workers N              pairs of a column and a seed worked on side by side, with one thread each (default 2)
+  --executor KIND          local (default), slurm or ray; --executor-options NAME=VALUE (docs/clusters.md)
   --config.NAME VALUE      any setting of the recipe, --baselines.NAME VALUE of the baselines; --help-all lists them
 
 Example:
   burnish compare --tasks drawer-open-v3 reach-v3 --seeds 0 1 --methods bc world4rl
+  burnish compare --recipe rwm --datasets medium expert --tasks gym:HalfCheetah-v5 --methods bc iql rwm adept dawm
 
 {exit_codes}"""
 

@@ -1,26 +1,31 @@
 """Runs that are disturbed again and again must end with the bits of a run that nothing disturbed.
 
-    python scripts/soak.py --runs 200 --out runs/soak
+    python scripts/soak.py --runs 200 --lanes 2 --out runs/soak
 
 Small runs of all recipes take turns; those that learn from data which are there find them in the folder `data`. Each
 is hit one to three times, at random moments, by one of: kill -9, SIGTERM, SIGINT, SIGSTOP for a while, a second process
 on the same folder, a disk that is full (a small tmpfs, where one may mount), a folder that may not be written (a
 read-only mount, or without permission where one may not mount), a clock that jumped (files a day older or younger).
-Then the same command has to end it. `soak.jsonl` in the folder has a line for every run, and what is there is not done
-again; the table comes last.
+Then the same command has to end it. What hits a run, and when, is drawn from the run's number, so it does not depend on
+`--lanes`: so many runs go on side by side, each lane on a core of its own. `soak.jsonl` in the folder has a line for
+every run, and what is there is not done again; the table comes last.
 """
 
 import argparse
+import contextlib
+import itertools
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +34,21 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from burnish.recipes.catalogue import cards  # noqa: E402
-from tests.recipes.small_runs import ON_DATA, RUNS, command, finish, own_data_command, start, weights  # noqa: E402
+from tests.recipes.small_runs import (  # noqa: E402
+    ON_DATA,
+    RUNS,
+    command,
+    finish,
+    flags,
+    own_data_command,
+    start,
+    weights,
+)
 
 RECIPES = tuple(name for name in RUNS if name != "frames")
 """All, World4RL's with pictures that are encoded; on frames it is DWS that runs."""
+SHORTER = {"evaluation.episodes": 2, "evaluation.curve-points": 0, "gate.episodes": 8}
+"""Of every recipe: what is played at the end proves no more about a resume when it is longer."""
 FULL = 0.4
 """Of the size that a run needs: where the disk is full at first."""
 DAY = 86_400.0
@@ -49,27 +65,36 @@ class Reference:
     size: int
 
 
-def arguments(name: str, folder: Path) -> list[str]:
-    """The command of a run; its data are written when they are first asked for."""
-    if name not in ON_DATA:
-        return command(folder, name=name)
-    data = folder.parent / "data" / ON_DATA[name].__name__
-    if not data.exists():
+def data_of(name: str, out: Path) -> Path:
+    """Where the data of a run lie that learns from data which are there."""
+    return out / "data" / ON_DATA[name].__name__
+
+
+def write_data(name: str, out: Path) -> None:
+    """Once, for all runs that learn from the same."""
+    if name in ON_DATA and not (data := data_of(name, out)).exists():
         shutil.rmtree(making := data.with_suffix(".making"), ignore_errors=True)
         ON_DATA[name](making)
         making.rename(data)
-    return own_data_command(data, folder, name=name)
+
+
+def arguments(name: str, folder: Path) -> list[str]:
+    """The command of a run."""
+    shorter = flags(SHORTER)
+    if name not in ON_DATA:
+        return command(folder, *shorter, name=name)
+    return own_data_command(data_of(name, folder.parent), folder, *shorter, name=name)
 
 
 def reference(name: str, out: Path) -> Reference:
     """Do it once."""
     folder = out / f"reference-{name}"
     begun = time.monotonic()
-    if not (folder / "report.json").exists():
+    if not (folder / "soak-seconds").exists():
         shutil.rmtree(folder, ignore_errors=True)
         code, output = finish(start(arguments(name, folder)), 3600)
         if code:
-            sys.exit(f"{name}: the undisturbed run failed\n{output[-2000:]}")
+            raise SystemExit(f"{name}: the undisturbed run failed\n{output[-2000:]}")
         (folder / "soak-seconds").write_text(str(time.monotonic() - begun))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Reference(weights(folder), float((folder / "soak-seconds").read_text()), size)
@@ -184,12 +209,23 @@ def faults(output: str) -> list[str]:
     return [] if where < 0 else [f"traceback: {output[where : where + 3000]}"]
 
 
+def clear(folder: Path) -> None:
+    """Whatever a soak left there that was itself ended."""
+    for path in (folder, folder.with_suffix(".kept")):
+        if path.is_mount():
+            subprocess.run(["umount", path], check=True)
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def one(number: int, name: str, known: Reference, out: Path, seed: int) -> dict[str, Any]:
     """One run to its end, and whether it ended as it should."""
     rng, folder, begun = random.Random(f"{seed}-{number}"), out / f"{number:03d}-{name}", time.monotonic()
-    shutil.rmtree(folder, ignore_errors=True)
-    done = disturb(name, known, folder, rng)
-    code, output = finish(start(arguments(name, folder)), 3600)
+    clear(folder)
+    try:
+        done = disturb(name, known, folder, rng)
+        code, output = finish(start(arguments(name, folder)), 3600)
+    except subprocess.TimeoutExpired as error:
+        done, code, output = [f"! {error}"], -1, ""
     same = code == 0 and weights(folder) == known.weights and not (folder / ".partial").exists()
     good = same and not any(each.startswith("!") for each in done)
     if good:
@@ -210,24 +246,85 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, *(f"| {kind} | {total[kind]} | {same[kind]} |" for kind in order if total[kind])])
 
 
+def kept(log: Path) -> list[dict[str, Any]]:
+    """The results that are there; a last line that was not written to its end is taken away."""
+    if not log.exists():
+        return []
+    text = log.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        log.write_text(whole)
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+@contextlib.contextmanager
+def opened_lanes(count: int) -> Iterator[ThreadPoolExecutor]:
+    """So many runs side by side; a lane and all that it starts have one core, where there are several lanes."""
+    cores = itertools.cycle(sorted(os.sched_getaffinity(0)))
+
+    def keep_to_a_core() -> None:
+        os.sched_setaffinity(0, {next(cores)})  # of this thread, and of what it starts
+
+    pool = ThreadPoolExecutor(count, initializer=keep_to_a_core if count > 1 else None)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def soak(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """All runs that are not there yet; returns the results of all, by number."""
+    log, out = args.out / "soak.jsonl", args.out
+    rows = {row["number"]: row for row in kept(log)}
+    left = {number: args.recipes[number % len(args.recipes)] for number in range(args.runs) if number not in rows}
+    begun, before = time.monotonic(), len(rows)
+    with opened_lanes(args.lanes) as lanes:
+        recipes = list(dict.fromkeys(left.values()))
+        for name in recipes:
+            write_data(name, out)
+        known = dict(zip(recipes, lanes.map(lambda name: reference(name, out), recipes), strict=True))
+        print(f"the undisturbed runs: {time.monotonic() - begun:.0f} s", flush=True)
+        begun, used = time.monotonic(), processor_seconds()
+        waiting = [lanes.submit(one, number, name, known[name], out, args.seed) for number, name in left.items()]
+        for future in as_completed(waiting):
+            row = future.result()
+            rows[row["number"]] = row
+            with log.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(row, flush=True)
+            each = (processor_seconds() - used) / (len(rows) - before)
+            print(f"{len(rows)} runs; {time.monotonic() - begun:.0f} s, {each:.0f} processor seconds a run", flush=True)
+    return [rows[number] for number in sorted(rows)]
+
+
+def end(*_: Any) -> None:
+    """Leave at once, and nothing running; the next soak clears what this one was at."""
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int(pid), signal.SIGKILL)
+    os._exit(1)
+
+
+def processor_seconds() -> float:
+    """Of everything that was started and has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> int:
     """Exit code 0 where all ended as they should."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--lanes", type=int, default=1)
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=RECIPES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/soak"))
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    log = args.out / "soak.jsonl"
-    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    for number in range(len(rows), args.runs):
-        name = args.recipes[number % len(args.recipes)]
-        row = one(number, name, reference(name, args.out), args.out, args.seed)
-        rows.append(row)
-        with log.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(row, flush=True)
+    (args.out / "data").mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    rows = soak(args)
     print(table(rows))
     if missing := {card.name for card in cards()} - {RUNS[name][0] for name in args.recipes}:
         print(f"Not among them: {', '.join(sorted(missing))}")

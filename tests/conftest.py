@@ -31,3 +31,18 @@ def _another_run(item: pytest.Item) -> str | None:
 
 def _fixtures(item: pytest.Item) -> list[str]:
     return getattr(item, "fixturenames", [])
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A real cluster of Ray, whose nodes are processes of this machine; its first has one CPU."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    monkeypatch.setenv("RAY_ADDRESS", made.address)
+    try:
+        yield made
+    finally:
+        made.shutdown()

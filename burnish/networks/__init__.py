@@ -7,6 +7,7 @@ from burnish.networks.attention import CrossAttention, SetDecoder, SetEncoder
 from burnish.networks.autoencoding import LatentDecoder, LatentEncoder, level_widths, picture_channels
 from burnish.networks.causal import CausalResidualMLP
 from burnish.networks.conditioning import ContextEmbedding, StepCondition
+from burnish.networks.differences import BodyDifferences
 from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.edm import denoising_error, preconditioning
 from burnish.networks.ensemble import EnsembleMLP
@@ -49,6 +50,7 @@ __all__ = [
     "ActionEncoding",
     "ActionModulesConfig",
     "AdapterConfig",
+    "BodyDifferences",
     "CausalResidualMLP",
     "ConditionalResidualMLP",
     "ContextEmbedding",

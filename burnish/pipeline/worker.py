@@ -1,8 +1,9 @@
 """What a worker, here or on another machine, has to have before it does any work of a run."""
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -51,6 +52,14 @@ class Asked:
         # Lanes never hold up a neighbour, so on this machine they may use what other stages leave.
         offered = lanes.cores() if self.where.kind == "local" else self.where.cpus
         lanes.offer(1 if self.where.gpus else offered)
+
+
+@contextlib.contextmanager
+def words_to(path: Path) -> Iterator[None]:
+    """Append what this process prints to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", buffering=1) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield
 
 
 def _check_machine(run_folder: Path, expected: Mapping[str, str]) -> None:

@@ -11,9 +11,12 @@ from burnish.pipeline import Stage, StageContext, stage
 from burnish.policies import Agent, GaussianPolicyConfig, TanhPolicyConfig
 from burnish.recipes.ablations import PARTS, check_part, has_part, without
 from burnish.recipes.base import Plan, Recipe, RunSpec
+from burnish.recipes.catalogue import cards
 from burnish.recipes.stages.offline import OFFLINE, Offline, learn_iql, learn_td3_bc
+from burnish.recipes.stages.playing import compared_by, outcomes_of
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.refining import simulator_steps
+from burnish.rewards import RewardConfig
 from burnish.rl import IQLConfig, PlanningConfig, TD3BCConfig
 from burnish.storage import write_json
 from burnish.training import TrainingConfig
@@ -46,7 +49,16 @@ def baseline_preset(name: str | None) -> BaselineConfig:
     return BaselineConfig(td3_bc_training=short, iql_training=short, planning=planning)
 
 
+_BY_DEFAULT = RewardConfig()
 BASELINES = ("bc", "filtered_bc", "td3_bc", "iql", "planning")
+
+
+def other_recipe(name: str, recipe: str) -> str | None:
+    """The recipe other than `recipe` that a row is of (`NAME` or `NAME-gated`); None where it is none."""
+    if name in method_names(recipe):
+        return None
+    found, known = name.removesuffix("-gated"), {each.name for each in cards()}
+    return found if found in known and found != recipe else None
 
 
 def method_names(recipe: str) -> tuple[str, ...]:
@@ -63,8 +75,9 @@ def default_methods(recipe: str, config: Any) -> tuple[str, ...]:
 
 def check_method(name: str, recipe: str, config: Any) -> None:
     """InputError, which says what there is, where there is no such method or it makes no sense."""
-    if name not in method_names(recipe):
-        raise InputError(f"unknown method '{name}', expected some of: {', '.join(method_names(recipe))}")
+    if name not in method_names(recipe) and other_recipe(name, recipe) is None:
+        known = ", ".join(method_names(recipe))
+        raise InputError(f"unknown method '{name}', expected some of: {known}; or another recipe (burnish recipes)")
     if name == f"{recipe}-gated" and config.gate.worlds == 0:
         raise InputError(f"there is no '{name}' to compare: these settings have no trust gate")
     if name.startswith(f"{recipe}-no-"):
@@ -80,6 +93,8 @@ def measured(name: str, recipe: Recipe, config: Any, run: RunSpec, baselines: Ba
     check_method(name, recipe.name, config)
     plan, real = recipe.build(config, run), run.real(config)
     play = {"alone": True, "real": real, "episodes": config.evaluation.episodes}
+    if run.own is not None:  # what policies are compared by, and in which units they act, the data say
+        play |= {"reward": config.reward, "data": plan.seen.whole}
     result = f"{name.replace('-', '_')}_success"
     if name == "planning":
         models = {"world": plan.models.world.folder, "reward": plan.models.reward.folder}
@@ -134,11 +149,19 @@ _TRAINED: Mapping[str, Callable[..., Agent]] = {"td3_bc": train_td3_bc, "iql": t
 # The proof, the same for all of them.
 
 
-def measure(context: StageContext, real: Real, episodes: int, policy: Path) -> None:
-    """Success of a saved policy on the evaluation's starts; success.json holds every outcome."""
+def measure(
+    context: StageContext,
+    real: Real,
+    episodes: int,
+    policy: Path,
+    reward: RewardConfig = _BY_DEFAULT,
+    data: Dataset | None = None,
+) -> None:
+    """Success of a saved policy on the evaluation's starts, or its returns where nothing tells success or the data
+    show none; success.json holds every outcome."""
     from burnish.evaluation.actor import PolicyActor
 
-    play(context, real, PolicyActor, {"folder": policy}, range(episodes))
+    play(context, real, PolicyActor, {"folder": policy}, range(episodes), reward, data)
 
 
 def measure_planning(
@@ -148,19 +171,27 @@ def measure_planning(
     policy: Path,
     models: Mapping[str, Any],
     planning: PlanningConfig,
+    reward: RewardConfig = _BY_DEFAULT,
+    data: Dataset | None = None,
 ) -> None:
-    """Success of planning at every decision; its imagined steps are those of the decisions that were executed."""
+    """The same of planning at every decision; its imagined steps are those of the decisions that were executed."""
     from burnish.evaluation.actor import PlanningActor
 
     arguments = {"policy": policy, **models, "config": planning}
-    decisions = play(context, real, PlanningActor, arguments, range(episodes))
+    decisions = play(context, real, PlanningActor, arguments, range(episodes), reward, data)
     actor = PlanningActor(**arguments)
     imagined = actor.planner.steps_per_decision * (decisions // actor.agent.observer.action_steps)
     context.record("imagined_steps", imagined)
 
 
 def play(
-    context: StageContext, real: Real, actor: Callable[..., Any], arguments: Mapping[str, Any], starts: Sequence[int]
+    context: StageContext,
+    real: Real,
+    actor: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    starts: Sequence[int],
+    reward: RewardConfig = _BY_DEFAULT,
+    data: Dataset | None = None,
 ) -> int:
     """Play from the evaluation's starts, write success.json and return the number of executed actions."""
     from burnish.evaluation.real import evaluation_seeds, play_job
@@ -174,7 +205,9 @@ def play(
         recorder = real.recorder
         pool = pool_in(context, recorder.pool)
         played = play_job(job, real.task, recorder.simulator, pool, lambda done, total: bar.set(done))
-    outcomes = [bool(episode.success.any()) for episode in played]
-    write_json(context.folder / "success.json", {"seeds": seeds, "success": outcomes})
+    known, scaling = (reward, None) if data is None else (compared_by(reward, data), data.info.scaling)
+    found = outcomes_of(real, {"": played}, known, scaling)[""]
+    told = {"returns": found.returns} if found.returns else {}
+    write_json(context.folder / "success.json", {"seeds": seeds, "success": found.success, **told})
     context.record("simulator_steps", simulator_steps() - before)
     return sum(len(episode) - 1 for episode in played)

@@ -1,5 +1,6 @@
 """Recording episodes in the simulator for a recipe; only runs that have a simulator import this module."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,15 +120,26 @@ class Recorder:
         Raises:
             RunError: the expert with this noise fails too often.
         """
-        tries = 4 * count + 10
-        episodes = self.record([*self.expert(tries, noise), *others], frames_after_success, stage)
-        kept = [episode for episode in episodes if episode.source == "expert" and episode.succeeded][:count]
+        tries, at_once, before = 4 * count + 10, self.suite.chunk_episodes, simulator_use().control_steps
+        [expert] = self.expert(tries, noise)
+        left, kept, rest = list(expert.seeds) if count else [], list[Episode](), list[Episode]()
+        # No more tries than it takes. How many those are depends on the episodes alone, never on the workers.
+        while True:
+            now = at_once * math.ceil((count - len(kept)) / at_once)
+            played, left = left[:now], left[now:]
+            episodes = self.record([replace(expert, seeds=played), *others], frames_after_success, stage)
+            kept += [episode for episode in episodes[: len(played)] if episode.succeeded]
+            rest += episodes[len(played) :]
+            others = []
+            if len(kept) >= count or not left:
+                break
+        stage.record("simulator_steps", simulator_use().control_steps - before)
         if len(kept) < count:
             raise RunError(
                 f"{self.task}: the scripted expert with noise {noise} succeeded in {len(kept)} of {tries} episodes, "
                 f"{count} demonstrations are needed; lower collect.demonstration_noise"
             )
-        return kept + [episode for episode in episodes if episode.source != "expert"]
+        return kept[:count] + rest
 
     @property
     def info(self) -> DatasetInfo:

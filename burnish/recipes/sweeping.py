@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from burnish.pipeline import ExecutorConfig
 from burnish.pipeline.executors import Kind, opened, wait
 from burnish.pipeline.progress import Overview, say
 from burnish.pipeline.stages import PARTIAL
+from burnish.pipeline.worker import Asked, words_to
 from burnish.report.summary import read_report
 from burnish.report.sweep import Row, render_markdown
 from burnish.storage import read_json, write_bytes_atomic, write_json
@@ -179,30 +180,37 @@ def read_sweep(out: Path) -> Sweep:
 def _work(out: Path, cells: list[Cell], where: ExecutorConfig) -> None:
     overview = Overview()
     with opened(where, out / _LOGS / "jobs") as executor:
-        calls = [(cell, str(out.absolute()), where.cpus) for cell in cells]
+        asked = Asked.by_this_process(where)
+        calls = [(cell, str(out.absolute()), asked) for cell in cells]
         running = dict(zip(executor.submit(do_cell, calls), cells, strict=True))
         while running:
             for handle in wait(list(running), _INTERVAL):
                 cell = running.pop(handle)
                 overview.clear()
-                with contextlib.suppress(BurnishError):  # a worker that was lost: its run is not done
+                try:
                     handle.result()
-                say(f"{cell.name}: {_told(out, cell)}")
+                except BurnishError as error:  # no run began there, or its worker was lost
+                    say(f"{cell.name}: {error}")
+                else:
+                    say(f"{cell.name}: {_told(out, cell)}")
             overview.show(f"{len(cells) - len(running)} of {len(cells)} runs")
             if (out / CANCEL_FILE).exists():
                 break
     overview.clear()
 
 
-def do_cell(cell: Cell, out: str, threads: int) -> None:
-    """One run, in a worker; its words go to logs/NAME.log, its exit code to ended/NAME.json."""
+def do_cell(cell: Cell, out: str, asked: Asked) -> None:
+    """One run, in a worker; its words go to logs/NAME.log, its exit code to ended/NAME.json.
+
+    Raises:
+        InputError: this machine does not see the folder, or has other versions than the one that asks.
+    """
     folder = Path(out)
-    if not (folder / SWEEP_FILE).is_file():
-        raise InputError(f"this machine does not see {folder}; it must lie on a file system that all share")
+    asked.prepare(folder)
     if (folder / CANCEL_FILE).exists():
         return
     threading.Thread(target=_end_when_cancelled, args=(folder / CANCEL_FILE,), daemon=True).start()
-    with _words_to(folder / _LOGS / f"{cell.name}.log"):
+    with words_to(folder / _LOGS / f"{cell.name}.log"):
         code = run_command(lambda: _run(cell.arguments[1], cell))
     write_json(folder / _ENDED / f"{cell.name}.json", {"code": code, "arguments": list(cell.arguments)})
 
@@ -211,13 +219,6 @@ def _end_when_cancelled(path: Path) -> None:
     while not path.exists():
         time.sleep(_INTERVAL)
     os._exit(1)
-
-
-@contextlib.contextmanager
-def _words_to(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", buffering=1) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        yield
 
 
 def _state(out: Path, cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""A table of methods: rows are methods, columns are tasks, cells are mean ± spread over seeds; Markdown and HTML."""
+"""A table of methods: rows are methods, columns tasks or data sets, cells mean ± spread over seeds, as MD and HTML."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,9 @@ PUBLISHED = {
 }
 _HEADINGS = ("learning, s", "evaluation, s", "imagined steps", "real steps of the data")
 _NOTE = (
-    "Success of the deterministic policy in the real simulator, in per cent: mean ± sample standard deviation over "
-    "seeds. Within a task and a seed all methods have the same offline data and are measured from the same starts. "
+    "The deterministic policy in the real simulator: success in per cent, or the mean return where that is what the "
+    "data are about; mean ± sample standard deviation over seeds. Within a column and a seed all methods have the same "
+    "offline data and are measured from the same starts. "
     "Learning is the time of everything that a method needs after the data are recorded, as one run took it; a "
     "planner does its work during evaluation. Steps are those of one run, too. No run is left out."
 )
@@ -32,40 +33,49 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was asked for, and the results as they were stored (`success` is None where a run failed)."""
+    """What was asked for, and the results as they were stored: `success` or `return` has what was measured."""
 
     recipe: str
-    tasks: tuple[str, ...]
+    columns: tuple[str, ...]
     seeds: tuple[int, ...]
     methods: tuple[str, ...]
     results: Sequence[Mapping[str, Any]]
     command: str = ""
 
-    def of(self, method: str, task: str) -> list[Mapping[str, Any]]:
+    def of(self, method: str, column: str) -> list[Mapping[str, Any]]:
         """The results of one cell, in the order of the seeds."""
-        chosen = [row for row in self.results if (row["method"], row["task"]) == (method, task)]
+        chosen = [row for row in self.results if (row["method"], row["column"]) == (method, column)]
         return sorted(chosen, key=lambda row: row["seed"])
+
+    @property
+    def alike(self) -> bool:
+        """Whether a mean over the columns says anything: success everywhere, or returns of one task."""
+        done = [row for row in self.results if _level(row) is not None]
+        return len({row["task"] if row.get("return") else None for row in done}) < 2
+
+    @property
+    def digits(self) -> int:
+        """After the point: small returns have one."""
+        levels = [row["return"]["mean"] for row in self.results if row.get("return")]
+        return int(any(levels) and max(map(abs, levels)) < 100)
 
 
 def table_rows(comparison: Comparison) -> list[list[str]]:
-    """One row a method: its success on every task and on all of them, its time, and its steps."""
+    """One row a method: how good it is in every column and in all of them, its time, and its steps."""
     c, rows = comparison, []
     for method in c.methods:
-        cells = [c.of(method, task) for task in c.tasks]
-        everything = [row for cell in cells for row in cell if row["success"] is not None]
-        means = [_mean_over_tasks(c, cells, seed) for seed in c.seeds]
-        whole = [value for value in means if value is not None]
-        overall = cell_text(whole, len(c.seeds) - len(whole))
-        texts = [cell_text(_rates(cell), len(c.seeds) - len(_rates(cell))) for cell in cells]
-        rows.append([method, *texts, overall, *_costs(everything)])
+        cells = [c.of(method, column) for column in c.columns]
+        everything = [row for cell in cells for row in cell if _level(row) is not None]
+        texts = [cell_text(_levels(cell), len(c.seeds) - len(_levels(cell)), c.digits) for cell in cells]
+        rows.append([method, *texts, *([_overall(c, cells)] if c.alike else []), *_costs(everything)])
     return rows
 
 
-def cell_text(rates: Sequence[float], missing: int = 0) -> str:
-    """Rates in [0, 1] as "63 ± 12"; without a spread where there is one seed, and with what is missing."""
-    text = f"{100 * mean(rates):.0f}" if rates else "–"
-    if len(rates) > 1:
-        text += f" ± {100 * stdev(rates):.0f}"
+def cell_text(levels: Sequence[float], missing: int = 0, digits: int = 0) -> str:
+    """Levels as "63 ± 12"; without a spread where there is one seed, and with what is missing."""
+    text = f"{mean(levels):.{digits}f}" if levels else "–"
+    if len(levels) > 1:
+        text += f" ± {stdev(levels):.{digits}f}"
     return f"{text} ({missing} missing)" if missing else text
 
 
@@ -101,21 +111,33 @@ _PUBLISHED_NOTE = (
     "World4RL (arXiv 2509.19080, Table II), mean ± spread over three seeds. Other data, version 2 of the tasks, and "
     "baselines of the authors' own; to be read beside the table above, not against it."
 )
-_RUN_HEADER = ("task", "seed", "method", "success", "95 % interval", *_HEADINGS)
+_RUN_HEADER = ("data", "seed", "method", "success or return", "95 % interval", *_HEADINGS)
 
 
 def _header(comparison: Comparison) -> list[str]:
-    return ["method", *comparison.tasks, "mean", *_HEADINGS]
+    return ["method", *comparison.columns, *(["mean"] if comparison.alike else []), *_HEADINGS]
 
 
-def _rates(results: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [row["success"]["rate"] for row in results if row["success"] is not None]
+def _level(row: Mapping[str, Any]) -> float | None:
+    """Success in per cent, or the mean return; None where a run failed."""
+    if row.get("return"):
+        return row["return"]["mean"]
+    return 100 * row["success"]["rate"] if row["success"] else None
 
 
-def _mean_over_tasks(comparison: Comparison, cells: Sequence[Sequence[Mapping[str, Any]]], seed: int) -> float | None:
-    """The mean of one seed's rates; None where a task is missing, because the others say nothing about it."""
-    rates = [rate for cell in cells for rate in _rates([row for row in cell if row["seed"] == seed])]
-    return mean(rates) if len(rates) == len(comparison.tasks) else None
+def _levels(results: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [level for level in map(_level, results) if level is not None]
+
+
+def _overall(comparison: Comparison, cells: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    """The mean over columns, of the seeds that have them all: a missing one says nothing about the others."""
+    seeds = [[level for cell in cells for level in _levels(_of_seed(cell, seed))] for seed in comparison.seeds]
+    whole = [mean(levels) for levels in seeds if len(levels) == len(comparison.columns)]
+    return cell_text(whole, len(seeds) - len(whole), comparison.digits)
+
+
+def _of_seed(results: Sequence[Mapping[str, Any]], seed: int) -> list[Mapping[str, Any]]:
+    return [row for row in results if row["seed"] == seed]
 
 
 def _costs(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -128,18 +150,21 @@ def _costs(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _runs(comparison: Comparison) -> list[list[str]]:
     c, rows = comparison, []
-    for task in c.tasks:
+    for column in c.columns:
         for seed in c.seeds:
             for method in c.methods:
-                found = [row for row in c.of(method, task) if row["seed"] == seed]
-                rows.append([task, str(seed), method, *_run(found[0] if found else None)])
+                found = _of_seed(c.of(method, column), seed)
+                rows.append([column, str(seed), method, *_run(found[0] if found else None)])
     return rows
 
 
 def _run(row: Mapping[str, Any] | None) -> list[str]:
-    if row is None or row["success"] is None:
+    if row is None or _level(row) is None:
         reason = row["error"] if row is not None and row.get("error") else "did not end"
         return [f"failed: {reason}", *["–"] * (1 + len(_HEADINGS))]
+    if row.get("return"):
+        (low, high), returned = row["return"]["ci95"], row["return"]
+        return [f"{returned['mean']:.1f} in {returned['episodes']}", f"{low:.1f} to {high:.1f}", *_costs([row])]
     success = row["success"]
     low, high = success["ci95"]
     interval = f"{percent(low, 0)} to {percent(high, 0)}"
@@ -147,7 +172,7 @@ def _run(row: Mapping[str, Any] | None) -> list[str]:
 
 
 def _published(comparison: Comparison) -> tuple[list[str], list[list[str]]] | None:
-    stems = [task.rpartition("-v")[0] for task in comparison.tasks]
+    stems = [column.rpartition("-v")[0] for column in comparison.columns]
     known = [stem for stem in stems if stem in PUBLISHED_TASKS]
     if not known:
         return None

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from burnish.config import within
-from burnish.networks import EnsembleMLP
+from burnish.data import Normaliser
+from burnish.networks import BodyDifferences, EnsembleMLP
 from burnish.rewards.base import CalibratedClassifier
 
 
@@ -28,22 +30,43 @@ class ClassifierConfig:
 
 
 class SuccessClassifier(CalibratedClassifier):
-    """A small ensemble of MLPs with binary cross-entropy; its probability is the members' mean."""
+    """A small ensemble of MLPs with binary cross-entropy; its probability is the members' mean.
 
-    def __init__(self, feature_dim: int, config: ClassifierConfig) -> None:
+    `relations` are pairs of state dimensions (`world_models.relations`) where features are `frames` of states, the
+    newest last: the networks see their differences besides, which few successes would not teach them to form.
+    """
+
+    def __init__(
+        self, feature_dim: int, config: ClassifierConfig, relations: tuple[tuple[int, int], ...] = (), frames: int = 1
+    ) -> None:
         super().__init__(feature_dim, config)
         self.members = config.members
-        self.network = EnsembleMLP(config.members, feature_dim, config.hidden, 1)
+        self.related = BodyDifferences(relations) if relations else None
+        self.normaliser = Normaliser(feature_dim // frames) if relations else None
+        self.network = EnsembleMLP(config.members, feature_dim + 2 * len(relations), config.hidden, 1)
+
+    def relate(self, normaliser: Normaliser, frames: Float[Tensor, "N D"]) -> Self:
+        """Take the features' normalisation, and the relations' scale from frames in the data's units."""
+        assert self.related is not None and self.normaliser is not None
+        self.normaliser.load_state_dict(normaliser.state_dict())
+        self.related.fit(frames)
+        return self
 
     def probability(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
         """Probability that the features show success."""
-        return self.network(features).squeeze(-1).sigmoid().mean(0)
+        return self.network(self._read(features)).squeeze(-1).sigmoid().mean(0)
+
+    def _read(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B R"]:
+        if self.related is None or self.normaliser is None:
+            return features
+        newest = features[..., -len(self.normaliser.mean) :]
+        return torch.cat([features, self.related.magnified(self.normaliser.denormalise(newest))], dim=-1)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Binary cross-entropy on (features (B, F), success (B,)); members see different random orders of it."""
         features, success = batch
         members = self.config.members
-        logits = self.network(features.unflatten(0, (members, -1))).squeeze(-1)
+        logits = self.network(self._read(features).unflatten(0, (members, -1))).squeeze(-1)
         target = success.to(logits.dtype).unflatten(0, (members, -1))
         loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
         return loss, {"accuracy": ((logits.detach() > 0) == (target > 0.5)).float().mean()}

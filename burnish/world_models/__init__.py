@@ -2,7 +2,7 @@
 
 from burnish.world_models.autoencoder import Autoencoder, AutoencoderConfig
 from burnish.world_models.base import Observer, State, WorldModel
-from burnish.world_models.bodies import BodyDifferences, position_differences
+from burnish.world_models.bodies import position_differences, relations
 from burnish.world_models.denoised_features import DenoisedFeatures
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
 from burnish.world_models.diffusion_forcing import DiffusionForcing, DiffusionForcingConfig
@@ -60,7 +60,6 @@ __all__ = [
     "STATE_KEY",
     "Autoencoder",
     "AutoencoderConfig",
-    "BodyDifferences",
     "BootstrapTransitions",
     "DataSupport",
     "DenoisedFeatures",
@@ -142,6 +141,7 @@ __all__ = [
     "learned_dimensions",
     "pooled_states",
     "position_differences",
+    "relations",
     "window_return",
     "with_instructions",
     "with_latent_actions",

@@ -11,10 +11,9 @@ from burnish.components import Component
 from burnish.config import within
 from burnish.data import STATE as STATE_KEY
 from burnish.data import Dataset, Normaliser, WindowBatch, Windows
-from burnish.networks import action_encoding
+from burnish.networks import BodyDifferences, action_encoding
 from burnish.networks.action_encoding import ActionEncodingName
 from burnish.world_models.base import State
-from burnish.world_models.bodies import BodyDifferences
 from burnish.world_models.inertia import Inertia
 
 STD_FLOOR = 1.0

@@ -13,6 +13,7 @@ from burnish.data import Dataset, Normaliser, SequenceBatch, in_chunks
 from burnish.errors import InputError
 from burnish.networks import (
     MLP,
+    BodyDifferences,
     LatentCell,
     RSSMCell,
     S5Cell,
@@ -22,7 +23,6 @@ from burnish.networks import (
     swap,
 )
 from burnish.world_models.base import State
-from burnish.world_models.bodies import BodyDifferences
 from burnish.world_models.history import STATE_KEY, fit_normaliser
 
 

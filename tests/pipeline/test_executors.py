@@ -126,20 +126,6 @@ def test_without_slurm_it_is_said(tmp_path):
 # Ray. The cluster is real; its nodes are processes of this machine.
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    monkeypatch.setenv("RAY_ADDRESS", made.address)
-    try:
-        yield made
-    finally:
-        made.shutdown()
-
-
 @pytest.mark.slow
 def test_tasks_of_ray_are_one_after_the_other(tmp_path, cluster):
     cluster.add_node(num_cpus=1)

@@ -1,4 +1,4 @@
-"""Small data sets that recipes learn from: with dense rewards, and with things that a sentence names."""
+"""Small data sets that recipes learn from: with dense rewards, with things that sentences name, with two sentences."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import numpy as np
 from burnish.data import STATE, DatasetInfo, Episode, image_key, write_dataset
 
 SENTENCE = "bring the red cube to the green pad"
+SIDES = ("go to the left", "go to the right")
 
 
 def write_rewarded_data(
@@ -60,6 +61,29 @@ def write_named_data(
         observation |= {image_key("table_mask"): np.stack(drawn)} if masks else {}
         source = "expert" if seed % 3 else "random"
         made.append(Episode(observation, np.array(actions, np.float32), success, source, seed, sentence))
+    write_dataset(folder, made, DatasetInfo(fps=20, simulator=None, max_steps=length))
+    return folder
+
+
+def write_sided_data(folder: Path, episodes: int = 16, length: int = 10) -> Path:
+    """A red square that starts in the middle and goes to the side that the episode's sentence says, or not."""
+    generator, made = np.random.default_rng(0), []
+    for seed in range(episodes):
+        side, obeys = seed % 2, seed % 4 < 2
+        at, frames, actions = np.array([generator.uniform(8, 18), 13.0]), [], []
+        for _ in range(length):
+            table = np.full((32, 32, 3), 150, np.uint8)
+            _square(at, (205, 50, 45), table)
+            push = (1 if (side == 1) == obeys else -1) * 0.6
+            action = np.clip(np.array([generator.normal(0, 0.3), push + generator.normal(0, 0.3)]), -1, 1)
+            frames.append(table)
+            actions.append(action)
+            at = (at + 2.5 * action).clip(0, 26)
+        success = np.zeros(length, bool)
+        success[-1] = obeys
+        source = "expert" if obeys else "random"
+        observation = {image_key("view"): np.stack(frames)}
+        made.append(Episode(observation, np.array(actions, np.float32), success, source, seed, SIDES[side]))
     write_dataset(folder, made, DatasetInfo(fps=20, simulator=None, max_steps=length))
     return folder
 

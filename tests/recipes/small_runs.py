@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from burnish.data import STATE, DatasetInfo, Episode, image_key, write_dataset
-from tests.recipes.small_data import write_named_data, write_rewarded_data
+from tests.recipes.small_data import SIDES, write_named_data, write_rewarded_data, write_sided_data
 
 TASK = "drawer-open-v3"
 DENSE_TASK = "tests.recipes.toy_env:make_dense"
@@ -187,6 +187,33 @@ ADAWORLD = {
     "gate.worlds": 0,
     "evaluation.picture-windows": 4,
 }
+LADIWM = {
+    **SHARED,
+    "geometry.cameras": "view",
+    "geometry-training.steps": 20,
+    "geometry-training.checkpoint-seconds": 0.1,
+    "semantics.cameras": "view",
+    "semantics-training.steps": 20,
+    "world-model-training.steps": 30,
+    "pretraining.steps": 30,
+    "ensemble-training.steps": 10,
+    "classifier-training.steps": 15,
+    "imagination.num-envs": 4,
+    "imagination.horizon": 6,
+    "refine.iterations": 2,
+    "refine.imagined-episodes": 4,
+    "gate.worlds": 0,
+    "evaluation.picture-windows": 4,
+}
+WORLD_GYMNAST = {
+    **SHARED,
+    "film.cameras": "view",
+    "judge-training.checkpoint-seconds": 0.1,
+    "refine.iterations": 2,
+    "refine.evaluate-every": 1,
+    "refine.imagined-episodes": 4,
+    "evaluation.picture-windows": 4,
+}
 TPM = {
     **SHARED,
     "pretraining.steps": 30,
@@ -219,6 +246,8 @@ RUNS = {
     "dawm": ("dawm", "tiny", DAWM),
     "adaworld": ("adaworld", "tiny", ADAWORLD),
     "tpm": ("tpm", "tiny", TPM),
+    "ladiwm": ("ladiwm", "tiny", LADIWM),
+    "world-gymnast": ("world-gymnast", "tiny", WORLD_GYMNAST),
     "gwm": ("gwm", "tiny", GWM),
 }
 LONG = ("pixels", "frames", "s5wm", "dws", "coupled", "gwm")
@@ -247,7 +276,9 @@ def own_data_command(data: Path, out: Path, *more: str, name: str = "world4rl") 
     """The arguments of a small run on a data set of the user's own; of those `ON_DATA` with their task."""
     recipe, preset, settings = RUNS[name]
     given = ["--dataset", str(data), "--preset", preset, "--threads", "1", "--out", str(out)]
-    task = ["--task", DENSE_TASK] * (ON_DATA.get(name) is write_rewarded_data)
+    writer = ON_DATA.get(name)
+    task = ["--task", DENSE_TASK] * (writer is write_rewarded_data)
+    task += ["--data-task", SIDES[0]] * (writer is write_sided_data)
     return ["run", recipe, *given, *task, *flags(settings), *more]
 
 
@@ -260,13 +291,13 @@ def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=heed_interrupts,
+        preexec_fn=heed_interrupts if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else None,
     )
 
 
 def heed_interrupts() -> None:
     """What a shell starts in the background ignores Ctrl-C, and so do its children; ours are to hear it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool], seconds: float = 180) -> None:
@@ -392,5 +423,7 @@ ON_DATA: dict[str, Callable[[Path], Path]] = {
     "dawm": write_rewarded_data,
     "adaworld": write_viewed_data,
     "tpm": write_masked_data,
+    "ladiwm": write_viewed_data,
+    "world-gymnast": write_sided_data,
 }
 """Runs that learn from data which are there, and what writes those."""

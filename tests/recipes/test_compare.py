@@ -21,7 +21,8 @@ from burnish.policies import GaussianPolicy, TanhPolicy, load_agent
 from burnish.recipes.ablations import PARTS, without
 from burnish.recipes.base import RunSpec
 from burnish.recipes.catalogue import entry
-from burnish.recipes.comparing import NewComparison, read_comparison
+from burnish.recipes.columns import Column, columns
+from burnish.recipes.comparing import NewComparison
 from burnish.recipes.methods import (
     BASELINES,
     BaselineConfig,
@@ -31,11 +32,13 @@ from burnish.recipes.methods import (
     measured,
     method_names,
 )
+from burnish.recipes.pairs import read_comparison
 from burnish.rewards import SuccessReward
 from burnish.rl import PlanningConfig
-from burnish.storage import load_tensors
+from burnish.storage import load_tensors, read_json
 from burnish.world_models import DiffusionWorldModel
-from tests.recipes.small_runs import TASK, WORLD4RL, flags, start, wait_for
+from tests.recipes.small_data import write_rewarded_data
+from tests.recipes.small_runs import DENSE_TASK, RWM, TASK, WORLD4RL, flags, start, wait_for
 
 SMALL = ["--preset", "tiny", *flags(WORLD4RL)]
 METHODS = ("bc", "td3_bc")
@@ -113,9 +116,87 @@ def test_a_failure_is_shown_and_the_others_are_done(compared, tmp_path, capfd):
     assert "failed" not in (out / "compare.md").read_text()
 
 
+# -- data sets of one's own, and other recipes -------------------------------------------------------------------------
+
+
+OWN_METHODS = ("bc", "dawm")
+DENSE = ["compare", "--recipe", "rwm", "--preset", "tiny", *flags(RWM), "--seeds", "0", "--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def compared_sets(tmp_path_factory):
+    """Two data sets of one task; the comparison's folder."""
+    folder = tmp_path_factory.mktemp("sets")
+    sets = [write_rewarded_data(folder / "pulled" / name, episodes) for name, episodes in (("a", 16), ("b", 12))]
+    words = [*DENSE, "--datasets", *map(str, sets), "--tasks", DENSE_TASK, "--out", str(folder / "out")]
+    assert main([*words, "--methods", *OWN_METHODS]) == 0
+    return folder / "out", words
+
+
+def test_recipes_and_baselines_on_data_sets_of_ones_own(compared_sets):
+    out, _ = compared_sets
+    rows = {(data, name): json.loads((out / f"results/{data}-0-{name}.json").read_text())
+            for data in "ab" for name in OWN_METHODS}  # fmt: skip
+    for (data, name), row in rows.items():
+        assert (row["column"], row["task"], row["method"]) == (data, DENSE_TASK, name)
+        assert row["success"] is None and row["return"]["episodes"] == 6 and row["real_steps"] == 0
+        assert (row["imagined_steps"] > 0) == (name == "dawm"), "which alone imagines"
+    text = (out / "compare.md").read_text()
+    assert "| method | a | b | mean |" in text and f"{rows['a', 'dawm']['return']['mean']:.1f} in 6" in text
+    folders = {path.name for path in out.iterdir() if (path / "recipe.yaml").exists()}
+    assert folders == {f"{data}-0{recipe}" for data in "ab" for recipe in ("", "-dawm")}
+    levels = {data: read_json(out / f"{data}-0/bc_success/success.json")["returns"] for data in "ab"}
+    assert levels["a"] != levels["b"], "each from its own data"
+
+
+def test_data_that_changed_are_read_again(compared_sets, capfd):
+    out, words = compared_sets
+    assert main([*words, "--methods", *OWN_METHODS]) == 0
+    assert "2 of 2 pairs of a data set and a seed are up to date" in capfd.readouterr().err
+    with (out.parent / "pulled/b/meta/info.json").open("a") as file:
+        file.write(" ")
+    assert main([*words, "--methods", *OWN_METHODS]) == 0
+    assert "1 of 2 pairs of a data set and a seed are up to date" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_another_recipe_learns_from_what_the_first_one_recorded(compared, tmp_path):
+    out = shutil.copytree(compared, tmp_path / "out")
+    assert main(command(out, methods=("bc", "dawm"))) == 0
+    row = read_json(out / f"results/{TASK}-0-dawm.json")
+    assert row["success"]["episodes"] > 0 and row["real_steps"] == 0
+    assert (
+        read_json(out / f"{TASK}-0-dawm/dataset/meta/info.json")["total_frames"]
+        == (read_json(out / f"{TASK}-0/dataset/meta/info.json")["total_frames"])
+    )
+
+
+def test_names_of_columns(tmp_path):
+    """As short as they may be; one task for all data sets, or one for each."""
+    paths = [tmp_path / name for name in ("hopper/medium", "ant/medium", "ant/random")]
+    for path in paths:
+        path.mkdir(parents=True)
+    found = columns(["gym:Hopper-v5", "gym:Ant-v5", "gym:Ant-v5"], paths)
+    assert [(each.name, each.task) for each in found] == [
+        ("hopper/medium", "gym:Hopper-v5"), ("ant/medium", "gym:Ant-v5"), ("random", "gym:Ant-v5")
+    ]  # fmt: skip
+    assert [each.task for each in columns(["gym:Ant-v5"], paths)] == ["gym:Ant-v5"] * 3
+    assert [each.folder for each in found] == ["hopper-medium", "ant-medium", "random"]
+    for tasks, wrong, named in (
+        (["gym:Ant-v5", "gym:Hopper-v5"], paths, "found 2 for 3 data sets"),
+        (["gym:Ant-v5"], [paths[0], paths[0]], "named twice"),
+        (["gym:Ant-v5"], [tmp_path / "none"], "found no folder"),
+    ):
+        with pytest.raises(InputError, match=named):
+            columns(tasks, wrong)
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
+        (["--datasets", "nowhere"], "expected the one where policies are judged"),
+        (["--datasets", "nowhere", "--tasks", "gym:Ant-v5"], "found no folder"),
+        (["--recipe", "rwm", "--tasks", "drawer-open-v3"], "found no --dataset"),
         (["--methods", "bc", "cql"], "expected some of: bc, filtered_bc, td3_bc, iql, planning, world4rl"),
         (["--methods", "world4rl-no-luck"], "world4rl-no-halting"),
         (["--methods", "bc", "bc"], "twice"),
@@ -153,7 +234,7 @@ def test_kill_and_resume(compared, tmp_path):
 
 def test_what_is_noted_is_what_was_asked_for(compared):
     found = read_comparison(compared)
-    assert (found.tasks, found.seeds, found.methods) == ((TASK,), (0,), METHODS)
+    assert (found.columns, found.seeds, found.methods) == ((Column(TASK, TASK),), (0,), METHODS)
     assert found.config.evaluation.episodes == 4 and found.baselines.planning == baseline_preset("tiny").planning
 
 
@@ -161,7 +242,7 @@ def test_the_default_is_table_ii():
     new = NewComparison(config=entry("world4rl").preset("default"))
     resolved = new.resolve()
     assert resolved.methods == default_methods("world4rl", new.config) and set(BASELINES) < set(resolved.methods)
-    assert len(resolved.tasks) == 6 and len(resolved.pairs) == 18
+    assert len(resolved.columns) == 6 and len(resolved.pairs) == 18
     for recipe in ("world4rl", "diwa", "s5wm"):
         methods = default_methods(recipe, entry(recipe).preset())
         assert set(methods) < set(method_names(recipe))
@@ -180,7 +261,7 @@ def test_a_result_depends_on_its_own_settings():
 
 
 def _identity(comparison, name):
-    return comparison.identity(TASK, 0, name)
+    return comparison.identity(Column(TASK, TASK), 0, name)
 
 
 @pytest.mark.parametrize("recipe", ["world4rl", "diwa"])

@@ -10,25 +10,17 @@ from burnish.cli import main
 from burnish.components import load, save
 from burnish.policies import Agent, ImaginingPolicy
 from burnish.world_models import Encoded, FeatureStreams, LatentDiffusion, SelfSupervised, SelfSupervisedConfig
-from tests.recipes.small_runs import write_point_data
+from tests.recipes.small_runs import own_data_command, write_viewed_data
 from tests.recipes.test_adaworld import still
-
-_SMALL = """
-    --preset tiny --threads 1 --config.geometry.cameras view --config.semantics.cameras view
-    --config.geometry-training.steps 20 --config.semantics-training.steps 20 --config.world-model-training.steps 30
-    --config.pretraining.steps 30 --config.ensemble-training.steps 10 --config.classifier-training.steps 15
-    --config.refine.iterations 2 --config.refine.margin=-1 --config.gate.worlds 0 --config.evaluation.picture-windows 4
-    --config.imagination.num-envs 4 --config.refine.imagined-episodes 4 --config.imagination.horizon 6
-"""
 
 
 def command(data, out, *more):
-    return ["run", "ladiwm", "--dataset", str(data), "--out", str(out), *_SMALL.split(), *more]
+    return own_data_command(data, out, *more, name="ladiwm")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_point_data(tmp_path_factory.mktemp("ladiwm") / "data", camera="view", strays=4)
+    return write_viewed_data(tmp_path_factory.mktemp("ladiwm") / "data")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,16 @@
 """Episodes played by a cluster's workers: the same bits however they are divided, and none is played twice."""
 
+import json
+import os
+import signal
+
 import numpy as np
 import pytest
 
+from burnish.cli import main
 from burnish.errors import RunError
 from burnish.pipeline import ExecutorConfig, StageContext
-from burnish.pipeline.executors import LocalExecutor
+from burnish.pipeline.executors import LocalExecutor, RayExecutor
 from burnish.pipeline.spread import Spread
 from burnish.pipeline.worker import Asked
 from burnish.recipes.stages.shards import SpreadPool, pool_in
@@ -14,6 +19,8 @@ from burnish.simulators.counter import simulator_use
 from burnish.simulators.experts import RandomActor
 from burnish.simulators.parallel import WorkerPool
 from burnish.simulators.settings import SimulatorConfig
+from tests.recipes.small_runs import TASK as SMALL_TASK
+from tests.recipes.small_runs import WORLD4RL, flags, weights
 
 TASK = "tests.recipes.toy_env:make"
 JOBS = [CollectJob("random", RandomActor, range(34)), CollectJob("other", RandomActor, [40, 41])]  # five chunks
@@ -97,6 +104,60 @@ def test_a_lost_worker_costs_what_it_had_not_finished(tmp_path, executor):
     with pytest.raises(RunError, match="run the same command again to resume"):
         collect(TASK, [JOBS[1], CollectJob("dies", Dies, [1])], SETTINGS, workers=SpreadPool(work))
     assert len(list(work.folder.glob("*.safetensors"))) == 1
+
+
+class DiesOnce(RandomActor):
+    """Its first worker is killed; the marker says that there was one."""
+
+    def __init__(self, marker):
+        super().__init__()
+        self.marker = marker
+
+    def begin(self, env, seeds):
+        if not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().begin(env, seeds)
+
+
+@pytest.mark.slow
+def test_nodes_of_ray_play_the_same_bits(tmp_path, cluster):
+    """However the seeds are divided among its nodes, and where a worker is killed in between."""
+    cluster.add_node(num_cpus=1)
+    expected = collect(TASK, JOBS, SETTINGS, workers=0)
+    for shares in (1, 2, 3):
+        executor = RayExecutor(ExecutorConfig("ray", shares))
+        try:
+            pool = SpreadPool(spread(executor, tmp_path / str(shares), shares))
+            assert_same(collect(TASK, JOBS, SETTINGS, workers=pool), expected)
+        finally:
+            executor.close()
+    executor, marker = RayExecutor(ExecutorConfig("ray", 2)), tmp_path / "died"
+    fragile = CollectJob("other", DiesOnce, [40, 41], {"marker": marker})
+    try:
+        found = collect(
+            TASK, [JOBS[0], fragile], SETTINGS, workers=SpreadPool(spread(executor, tmp_path / "killed", 2))
+        )
+    finally:
+        executor.close()
+    assert marker.exists()
+    assert_same(found, expected)
+
+
+@pytest.mark.slow
+def test_a_run_on_ray_ends_with_the_bits_of_this_machine(tmp_path, cluster):
+    """Recorded, trained, refined, judged and evaluated: every weight and every outcome."""
+    cluster.add_node(num_cpus=1)
+    small = {**WORLD4RL, "evaluation.episodes": 12, "evaluation.curve-points": 0, "gate.episodes": 8}
+    common = ["run", "world4rl", "--task", SMALL_TASK, "--preset", "tiny", *flags(small)]
+    here, there = tmp_path / "here", tmp_path / "ray"
+    assert main([*common, "--threads", "1", "--jobs", "1", "--out", str(here)]) == 0
+    assert main([*common, "--executor", "ray", "--jobs", "2", "--out", str(there)]) == 0
+    assert weights(there) == weights(here) and len(weights(here)) > 8
+    outcomes = [(folder / "evaluation/outcomes.json").read_bytes() for folder in (here, there)]
+    assert outcomes[0] == outcomes[1]
+    steps = [json.loads((folder / "report.json").read_text())["simulator_steps"] for folder in (here, there)]
+    assert steps[0] == steps[1], "what the simulator did on other nodes is counted"
 
 
 def test_a_digest_tells_policies_in_one_place_apart(tmp_path):

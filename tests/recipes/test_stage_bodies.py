@@ -6,12 +6,16 @@ import torch
 from burnish.data import Dataset, DatasetInfo, about_to_succeed
 from burnish.errors import InputError
 from burnish.evaluation.gate import Recorded, RecordedReturn
+from burnish.pipeline import StageContext
 from burnish.recipes.stages.cloning import _Pairs, blindness, cloned_episodes
-from burnish.recipes.stages.training import held_out_error
+from burnish.recipes.stages.training import held_out_error, train_classifier
 from burnish.recipes.stages.transitions import transition_space
-from burnish.world_models import HistoryConfig
+from burnish.rewards import ClassifierConfig, SuccessClassifier
+from burnish.training import TrainingConfig
+from burnish.world_models import HistoryConfig, ObservationHistory
 from tests.evaluation.test_prediction import Exact, constant_motion, std_of
 from tests.world_models.linear_system import episode, fitted_space, linear_system
+from tests.world_models.test_bodies import reaching
 
 
 def recorded(*episodes) -> Dataset:
@@ -86,3 +90,19 @@ def test_data_in_which_nothing_moves_are_refused():
     still = linear_system(4, length=10, reach=0.0, noise=0.0)
     with pytest.raises(InputError, match="none of 4 observed dimensions changes within an episode"):
         transition_space(HistoryConfig(frames=3), still, None)
+
+
+@pytest.mark.parametrize(("name", "pairs"), [("block.0", ((0, 2),)), ("arm_x", ((0, 2),)), (None, ())])
+def test_the_classifier_sees_what_success_brings_together(name, pairs, tmp_path):
+    """Where dimensions have names; the stage notes which."""
+    names = None if name is None else ("arm.0", "arm.1", name, "free")
+    data = reaching(successes=15, names=names)
+    world = ObservationHistory(4, 1, HistoryConfig(frames=2, feature_frames=2)).fit(data)
+    context, model = StageContext("c", tmp_path, {}, "x"), ClassifierConfig(imagined_share=0.0)
+    training = TrainingConfig(steps=2, batch_size=32)
+    found = train_classifier(context, (data, data), world, model, training, seed=0)
+    assert isinstance(found, SuccessClassifier) and found.arguments["relations"] == pairs
+    assert context.outputs.get("relations", []) == [[names[i], names[j]] for i, j in pairs]
+    if pairs:
+        assert found.related.scale.item() == pytest.approx((data.observations["observation.state"][:, 0]
+            - data.observations["observation.state"][:, 2]).square().mean().sqrt().item())  # fmt: skip

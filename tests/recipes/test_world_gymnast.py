@@ -6,6 +6,7 @@ import importlib
 import pytest
 import torch
 
+from burnish.cli import main
 from burnish.components import load, save
 from burnish.errors import InputError, RunError
 from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
@@ -32,7 +33,8 @@ from burnish.storage import read_json
 from burnish.training import TrainingConfig
 from burnish.training import loop as training_loop
 from burnish.world_models import DiffusionForcingConfig, FilmConfig, PatchLatentsConfig, with_instructions
-from tests.recipes.small_runs import write_point_data
+from tests.recipes.small_data import SIDES, write_sided_data
+from tests.recipes.small_runs import own_data_command, write_point_data
 from tests.world_models.moving_dot import CAMERA, moving_dot, picture
 
 refining = importlib.import_module("burnish.rl.refine")
@@ -237,3 +239,15 @@ def test_presets_are_consistent(name):
 def test_settings_that_contradict_each_other():
     with pytest.raises(InputError, match="a judge sees films of whole episodes"):
         WorldGymnast(imagination=dataclasses.replace(DEFAULT.imagination, starts=StartConfig(0.5)))
+
+
+@pytest.mark.slow
+def test_a_whole_run_learns_from_groups_of_two_sentences(tmp_path):
+    data, out = write_sided_data(tmp_path / "data"), tmp_path / "run"
+    assert main(own_data_command(data, out, name="world-gymnast")) == 0
+    before, after = (load(out / stage, Agent) for stage in ("policy", "refined"))
+    assert set(before.observer.names) == set(SIDES) and before.task == SIDES[0]
+    pairs = zip(before.policy.parameters(), after.policy.parameters(), strict=True)
+    assert any(not torch.equal(one, other) for one, other in pairs), "some group had both outcomes"
+    report = read_json(out / "report.json")
+    assert report["recipe"] == "world-gymnast" and report["gate"]["reasons"]

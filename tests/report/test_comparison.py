@@ -12,7 +12,7 @@ def result(method, task, seed, successes, **changes):
     success = None if successes is None else {"successes": successes, "episodes": 10, "rate": successes / 10}
     if success:
         success["ci95"] = [0.1, 0.9]
-    row = {"method": method, "task": task, "seed": seed, "success": success}
+    row = {"method": method, "column": task, "task": task, "seed": seed, "success": success}
     row |= {"seconds": {"learn": 30.0, "evaluate": 2.5}, "imagined_steps": 4000 * (seed + 1), "real_steps": 1000}
     return row | changes
 
@@ -33,9 +33,9 @@ def test_rows_by_hand():
 @pytest.mark.parametrize(
     ("rates", "missing", "text"),
     [
-        ([0.625], 0, "62"),
-        ([0.5, 0.7], 0, "60 ± 14"),
-        ([0.5], 2, "50 (2 missing)"),
+        ([62.5], 0, "62"),
+        ([50, 70], 0, "60 ± 14"),
+        ([50.0], 2, "50 (2 missing)"),
         ([], 3, "– (3 missing)"),
         ([0.0, 0.0, 0.0], 0, "0 ± 0"),
     ],
@@ -48,6 +48,27 @@ def test_a_seed_without_all_tasks_is_not_part_of_the_mean():
     """Seed 1 has the easier task only; its rate would lift the mean."""
     results = [result("bc", "hammer-v3", 0, 4), result("bc", "soccer-v3", 0, 2), result("bc", "hammer-v3", 1, 10)]
     assert rows_of(comparison(results, methods=("bc",)))[0][1:4] == ["70 ± 42", "20 (1 missing)", "30 (1 missing)"]
+
+
+def returned(method, data, seed, level, task="gym:Hopper-v5"):
+    row = result(method, data, seed, None)
+    return row | {"task": task} | {"return": {"mean": level, "ci95": [level - 5.25, level + 5.25], "episodes": 10}}
+
+
+def test_returns_of_one_task_have_a_mean():
+    """medium 100 and 120, expert 300 and 310; the means of the seeds are 200 and 215."""
+    results = [returned("bc", data, seed, level + 10 * seed * (2 if level == 100 else 1))
+               for data, level in (("medium", 100), ("expert", 300)) for seed in (0, 1)]  # fmt: skip
+    shown = comparison(results, tasks=("medium", "expert"), methods=("bc",))
+    assert rows_of(shown)[0][:4] == ["bc", "110 ± 14", "305 ± 7", "208 ± 11"]
+    assert "| medium | 1 | bc | 120.0 in 10 | 114.8 to 125.2 |" in render_markdown(shown)
+
+
+def test_returns_of_several_tasks_have_none():
+    results = [returned("bc", "a", 0, 100.0), returned("bc", "b", 0, 3000.0, task="gym:Ant-v5")]
+    shown = comparison(results, tasks=("a", "b"), methods=("bc",), seeds=(0,))
+    assert rows_of(shown)[0][:4] == ["bc", "100", "3000", "30"], "learning seconds follow"
+    assert "| mean |" not in render_markdown(shown)
 
 
 def test_failed_runs_are_shown():

@@ -1,8 +1,12 @@
 """The success classifier: what it learns, how it is calibrated, and what its batches hold."""
 
+import math
+
 import pytest
 import torch
 
+from burnish.components import load, save
+from burnish.data import Normaliser
 from burnish.rewards.success_classifier import BalancedFrames, ClassifierConfig, SuccessClassifier
 from burnish.training import TrainingConfig, fit
 
@@ -132,3 +136,25 @@ def test_every_batch_divides_among_the_members():
         features, success = sampler.sample(batch_size, torch.Generator().manual_seed(0))
         assert len(features) == len(success) and len(features) % 3 == 0
         assert len(features) >= 3 * (batch_size - 1)
+
+
+def test_relations_are_seen_besides():
+    """Two frames of two numbers; in the data's units the newest one's differ by 3 - 1 = 2, in units of their rms, 4."""
+    normaliser = Normaliser(2)
+    normaliser.mean.copy_(torch.tensor([1.0, 1.0]))
+    normaliser.std.copy_(torch.tensor([2.0, 0.5]))
+    classifier = SuccessClassifier(4, ClassifierConfig(members=1, hidden=(3,)), ((0, 1),), frames=2)
+    classifier.relate(normaliser, torch.tensor([[4.0, 0.0], [0.0, 4.0]]))
+    read = classifier._read(torch.tensor([[9.0, 9.0, 1.0, 0.0]]))
+    assert read.tolist() == [[9.0, 9.0, 1.0, 0.0, pytest.approx(0.5), pytest.approx(math.tanh(2.5))]]
+    loss, _ = classifier.loss((torch.zeros(4, 4), torch.tensor([True, False, True, False])))
+    assert loss.isfinite() and classifier.probability(torch.zeros(5, 4)).shape == (5,)
+
+
+def test_relations_are_saved(tmp_path):
+    classifier = SuccessClassifier(2, ClassifierConfig(members=1, hidden=(3,)), ((0, 1),))
+    normaliser = Normaliser(2).fit(torch.tensor([[0.0, 1.0], [4.0, 3.0]]))
+    classifier.relate(normaliser, torch.tensor([[0.0, 1.0], [4.0, 3.0]]))
+    save(tmp_path, classifier)
+    rows = torch.randn(6, 2)
+    assert torch.equal(load(tmp_path, SuccessClassifier).probability(rows), classifier.probability(rows))

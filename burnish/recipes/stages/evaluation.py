@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from burnish.components import frozen, load, save
@@ -28,10 +27,11 @@ from burnish.pipeline import StageContext
 from burnish.policies import Agent
 from burnish.recipes import base
 from burnish.recipes.stages.imagining import imagined
+from burnish.recipes.stages.playing import as_learned, compared_by, outcomes_of
 from burnish.recipes.stages.recording import Real, tracked
 from burnish.recipes.stages.refining import inside, simulator_steps
 from burnish.report.compose import read_rows
-from burnish.report.outcomes import Outcomes, Played, return_summary, save_outcomes, success_count
+from burnish.report.outcomes import Outcomes, return_summary, save_outcomes, success_count
 from burnish.report.section import Section, Video, save_sections
 from burnish.report.sections_models import (
     disagreement_section,
@@ -102,7 +102,7 @@ def evaluate(
     if real is not None:
         # What policies were refined for: data that show no success are refined for their reward.
         training = shown.data[0]
-        reward = replace(shown.reward, kind=shown.reward.of(training if training.has_success else held_out))
+        reward = compared_by(shown.reward, training if training.has_success else held_out)
         scaling = training.info.scaling
         episodes = measure_policies(context, real, evaluation.episodes, policies, reward, scaling)
         sections.append(measure_curve(context, real, evaluation, policies["refined"], reward, scaling))
@@ -207,7 +207,7 @@ def measure_policies(
             )
             times[name] = tuple(int(each.success.argmax()) if each.succeeded else None for each in played)
             episodes[name] = [first_decisions(each, limit.max_steps) for each in played]
-    outcomes = _played(real, episodes, reward, scaling)
+    outcomes = outcomes_of(real, episodes, reward, scaling)
     if own.max_steps > limit.max_steps:
         outcomes = {name: replace(one, decisions=times[name]) if one.success else one for name, one in outcomes.items()}
     repeat = limit.action_repeat or 1
@@ -230,34 +230,11 @@ def measure_gap(
     limit = recorder.simulator.max_steps
     assert limit is not None
     for name, one in episodes.items():
-        learned = [_as_learned(each, recorder.spec.units, scaling) for each in one]
+        learned = [as_learned(each, recorder.spec.units, scaling) for each in one]
         played = Dataset.from_episodes(learned, recorder.info)
         found[name] = anatomy(inside(load(policies[name], Agent)), models, played, limit, real.seed).summary()
     write_json(context.folder / "anatomy.json", found)
     return [gap_section(found)]
-
-
-def _played(
-    real: Real, episodes: dict[str, list[Episode]], reward: RewardConfig, scaling: ActionScaling | None
-) -> dict[str, Played]:
-    """Success where anything tells it; returns where nothing does, or where the run is after a dense reward."""
-    recorder, found = real.recorder, dict[str, Played]()
-    info = replace(recorder.info, scaling=None if scaling is None else recorder.spec.units)
-    told = recorder.spec.success_key is not None or any(each.succeeded for one in episodes.values() for each in one)
-    for name, played in episodes.items():
-        success, returns = tuple(each.succeeded for each in played), ()
-        if reward.is_dense or not told:
-            seen = reward.view(Dataset.from_episodes(played, info))
-            returns = () if seen.reward is None else tuple(seen.episode_return.tolist())
-        changes = tuple(_action_change(_as_learned(each, recorder.spec.units, scaling)) for each in played)
-        found[name] = Played(success if told else (), returns, action_change=changes)
-    return found
-
-
-def _action_change(episode: Episode) -> float:
-    """Mean change of the action from one decision to the next, as a share of its range, which is 2 inside."""
-    executed = episode.action[:-1]
-    return float(np.abs(np.diff(executed, axis=0)).mean()) / 2 if len(executed) > 1 else 0.0
 
 
 def measure_curve(
@@ -281,7 +258,7 @@ def measure_curve(
         folder = context.folder / "iterate"
         save(folder, agent)
         episodes = {"refined": play(folder, real.task, recorder.simulator, seeds, pool_in(context, recorder.pool))}
-        played = _played(real, episodes, reward, scaling)["refined"]
+        played = outcomes_of(real, episodes, reward, scaling)["refined"]
         rows.append(
             {"iteration": int(path.stem), **return_summary(played.returns)}
             if played.returns
@@ -313,20 +290,11 @@ def make_videos(
             # A machine without OpenGL or PyAV: the numbers do not need pictures.
             missing = f"No picture could be drawn: {error}"
         try:
-            learned = _as_learned(after, recorder.spec.units, scaling)
+            learned = as_learned(after, recorder.spec.units, scaling)
             videos += real_and_imagined(context.folder, number, learned, world, info, real.seed, size, rate)
         except BurnishError as error:
             missing = missing or str(error)
     return videos_section(videos, missing)
-
-
-def _as_learned(episode: Episode, units: ActionScaling, scaling: ActionScaling | None) -> Episode:
-    """A simulator's episode with its actions as the models know them."""
-    if scaling is None:
-        return episode
-    state = episode.observation.get(STATE)
-    seen = None if state is None else torch.from_numpy(state)
-    return replace(episode, action=scaling.to_unit(units.to_data(torch.from_numpy(episode.action)), seen).numpy())
 
 
 def _telling(before: list[Episode], after: list[Episode]) -> list[tuple[Episode, Episode]]:

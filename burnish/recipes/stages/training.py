@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.components import Component, build, frozen
-from burnish.data import UNLABELLED, Dataset, about_to_succeed, require_successes
+from burnish.data import STATE, UNLABELLED, Dataset, about_to_succeed, require_successes
 from burnish.errors import InputError
 from burnish.evaluation.prediction import open_loop
 from burnish.evaluation.replay import replay, success_of_states
@@ -18,17 +18,19 @@ from burnish.report.sections_models import calibration_section, reward_section
 from burnish.rewards import (
     BalancedFrames,
     CalibratedClassifier,
+    ClassifierConfig,
     FrameClassifierConfig,
     RewardAndSuccess,
     RewardConfig,
     RewardHead,
     RewardHeadConfig,
+    SuccessClassifier,
     TransitionSampler,
     WrittenReward,
 )
 from burnish.storage import read_json, write_json
 from burnish.training import Sampler, TrainingConfig, Validate, fit
-from burnish.world_models import WorldModel
+from burnish.world_models import ObservationHistory, WorldModel, relations
 
 Model = TypeVar("Model", bound=nn.Module)
 CALIBRATION_FILE, REWARD_FILE = "calibration.json", "reward.json"
@@ -182,7 +184,7 @@ def train_classifier(
     world = frozen(world)
     require_successes(episodes)
     torch.manual_seed(seed + 2)
-    classifier = build(model, world.feature_dim).to(episodes.device)
+    classifier = _classifier(context, model, world, episodes).to(episodes.device)
     share = model.imagined_share
     sources = [(1 - share, recorded_features(world, episodes), episodes.success)]
     if share > 0:
@@ -197,6 +199,18 @@ def train_classifier(
     write_json(context.folder / CALIBRATION_FILE, calibration.to_dict())
     save_sections(context.folder, [calibration_section(calibration.to_dict())])
     return classifier
+
+
+def _classifier(context: StageContext, model: Any, world: Any, episodes: Dataset) -> CalibratedClassifier:
+    """Untrained; one of states sees what success brings together, which is noted by the dimensions' names."""
+    observer = getattr(world, "observer", world)
+    found = relations(episodes) if isinstance(observer, ObservationHistory) else ()
+    if not found or not isinstance(model, ClassifierConfig):
+        return build(model, world.feature_dim)
+    names = episodes.info.state_names or ()
+    context.record("relations", [[names[i], names[j]] for i, j in found])
+    classifier = SuccessClassifier(world.feature_dim, model, found, observer.shown_frames)
+    return classifier.relate(observer.normaliser, episodes.observations[STATE])
 
 
 @torch.no_grad()
