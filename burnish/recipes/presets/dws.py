@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from burnish.imagination import StartConfig
 from burnish.networks import ActionModulesConfig
-from burnish.recipes.base import Recipe
+from burnish.recipes.base import Recipe, extended
 from burnish.recipes.dws import DWS, recipe
 from burnish.recipes.presets.world4rl import FRAMES, FRAMES_PAPER, FRAMES_TINY
 from burnish.recipes.world4rl import World4RL
@@ -12,15 +12,13 @@ from burnish.recipes.world4rl import World4RL
 
 def preset(c: World4RL, video_steps: int, steps: int) -> DWS:
     """The settings of World4RL on frames, as DWS has them."""
-    values = {name: getattr(c, name) for name in c.__dataclass_fields__}
-    return DWS(
-        **values
-        | {
-            "video_training": replace(c.world_model_training, steps=video_steps),
-            "world_model_training": replace(c.world_model_training, steps=steps),
-            "world_model": replace(c.world_model, modules=ActionModulesConfig(), motion_weight=1.0),
-            "imagination": replace(c.imagination, starts=StartConfig(priority=1.0)),
-        }
+    return extended(
+        DWS,
+        c,
+        video_training=replace(c.world_model_training, steps=video_steps),
+        world_model_training=replace(c.world_model_training, steps=steps),
+        world_model=replace(c.world_model, modules=ActionModulesConfig(), motion_weight=1.0),
+        imagination=replace(c.imagination, starts=StartConfig(priority=1.0)),
     )
 
 

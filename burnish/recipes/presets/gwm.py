@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from burnish.networks import TokenDiTConfig
-from burnish.recipes.base import Recipe
+from burnish.recipes.base import Recipe, extended
 from burnish.recipes.gwm import GWM, recipe
 from burnish.recipes.presets import world4rl
 from burnish.recipes.presets.world4rl import pixels
@@ -23,19 +23,15 @@ from burnish.world_models import (
 def preset(like: World4RL, latent: SceneAutoencoderConfig, steps: int) -> GWM:
     """The settings of World4RL on latents of pictures, as GWM has them."""
     behind = pixels(like, AutoencoderConfig())
-    values = {name: getattr(behind, name) for name in World4RL.__dataclass_fields__}
-    simulator = SimulatorConfig(5, 40, latent.cameras, latent.image_size)
-    transformer = TokenDiTConfig(tokens=latent.tokens)
-    return GWM(
-        **values
-        | {
-            "simulator": simulator,
-            "autoencoder": latent,
-            "autoencoder_training": TrainingConfig(steps=steps, batch_size=12, learning_rate=2e-3),
-            "world_model": TokenDiffusionConfig(transformer=transformer),
-            "world_model_training": TrainingConfig(steps=steps, batch_size=128, learning_rate=2e-3),
-            "imagination": replace(behind.imagination, num_envs=min(256, behind.imagination.num_envs), horizon=20),
-        }
+    return extended(
+        GWM,
+        behind,
+        simulator=SimulatorConfig(5, 40, latent.cameras, latent.image_size),
+        autoencoder=latent,
+        autoencoder_training=TrainingConfig(steps=steps, batch_size=12, learning_rate=2e-3),
+        world_model=TokenDiffusionConfig(transformer=TokenDiTConfig(tokens=latent.tokens)),
+        world_model_training=TrainingConfig(steps=steps, batch_size=128, learning_rate=2e-3),
+        imagination=replace(behind.imagination, num_envs=min(256, behind.imagination.num_envs), horizon=20),
     )
 
 
