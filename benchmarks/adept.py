@@ -35,8 +35,9 @@ from burnish.pipeline import SharedRun, Stage, StageContext, execute, stage
 from burnish.pipeline.run import Run
 from burnish.policies import Agent
 from burnish.recipes import base
-from burnish.recipes.adept import ADEPT, RECIPE
+from burnish.recipes.adept import ADEPT
 from burnish.recipes.own_data import OwnData
+from burnish.recipes.presets.adept import RECIPE
 from burnish.recipes.runs import Resolved
 from burnish.recipes.stages.adapting import ADAPTED, adapt_policy
 from burnish.recipes.stages.data import recorded_scaling

@@ -30,7 +30,8 @@ from burnish.imagination import LocalModel, PessimismConfig
 from burnish.pipeline import StageContext
 from burnish.policies import Agent, load_agent
 from burnish.recipes.base import Models
-from burnish.recipes.coupled import RECIPE, Coupled
+from burnish.recipes.coupled import Coupled
+from burnish.recipes.presets.coupled import RECIPE
 from burnish.recipes.stages.coupling import refine_through_local, train_local
 from burnish.recipes.stages.data import split, whole
 from burnish.recipes.stages.refining import refine_policy

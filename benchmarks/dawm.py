@@ -34,8 +34,9 @@ from burnish.networks import TrajectoryNetworkConfig
 from burnish.pipeline import SharedRun, Stage, execute, stage
 from burnish.pipeline.run import Run
 from burnish.recipes import base
-from burnish.recipes.dawm import DAWM, RECIPE, Learners
+from burnish.recipes.dawm import DAWM, Learners
 from burnish.recipes.own_data import OwnData
+from burnish.recipes.presets.dawm import RECIPE
 from burnish.recipes.runs import Resolved
 from burnish.recipes.stages.data import split
 from burnish.recipes.stages.synthesis import learn_on_both

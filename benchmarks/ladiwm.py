@@ -44,7 +44,8 @@ from burnish.evaluation.imagined_pictures import draw_windows
 from burnish.evaluation.intervals import wilson_interval
 from burnish.evaluation.real import evaluation_seeds, play_job
 from burnish.policies import Agent, ImaginingPolicy, spread
-from burnish.recipes.ladiwm import CAMERAS, DEFAULT, SIZE, LaDiWM
+from burnish.recipes.ladiwm import CAMERAS, SIZE, LaDiWM
+from burnish.recipes.presets.ladiwm import DEFAULT
 from burnish.recipes.stages.foreseeing import Told
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.experts import ExpertActor

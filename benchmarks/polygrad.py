@@ -37,7 +37,8 @@ from burnish.pipeline.run import Run
 from burnish.policies import Agent, load_agent
 from burnish.recipes import base
 from burnish.recipes.own_data import OwnData
-from burnish.recipes.polygrad import RECIPE, PolyGRAD, keep_reward, train_world_model
+from burnish.recipes.polygrad import PolyGRAD, keep_reward, train_world_model
+from burnish.recipes.presets.polygrad import RECIPE
 from burnish.recipes.runs import Resolved
 from burnish.recipes.stages.refining import refine_policy
 from burnish.simulators.settings import SimulatorConfig

@@ -28,8 +28,9 @@ from burnish.policies import Agent
 from burnish.recipes import base
 from burnish.recipes.methods import BaselineConfig, train_iql, train_td3_bc
 from burnish.recipes.own_data import OwnData
+from burnish.recipes.presets.rwm import RECIPE
 from burnish.recipes.runs import Resolved
-from burnish.recipes.rwm import RECIPE, RWM, models
+from burnish.recipes.rwm import RWM, models
 from burnish.recipes.stages.cloning import Cloning, clone_newest
 from burnish.recipes.stages.gate import plays
 from burnish.recipes.stages.imagining import imagined

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from benchmarks.rssm_throughput import ACTION_DIM, STATE_DIM, random_data
 from burnish.data import Streams
 from burnish.networks import S5, S5Config
-from burnish.networks.scan import by_doubling, from_chunks, linear_scan, step_by_step, to_chunks
+from burnish.networks.scan import from_chunks, linear_scan, to_chunks
 from burnish.world_models import RSSM, RSSM_PRESETS
 
 RESULTS = Path(__file__).parent / "results"
@@ -96,6 +96,29 @@ def imagination(envs: int, device: str, budget: float) -> dict[str, float]:
         with torch.no_grad():
             found[cell] = seconds_each(lambda m=model, s=state, a=action: m.imagine(s, a), device, budget)
     return found
+
+
+def by_doubling(decay: Tensor, inputs: Tensor, keep: Tensor, initial: Tensor) -> Tensor:
+    """The scan of (B, T, P), (B, T), (B, P) in log₂ T steps over all frames (Hillis & Steele 1986), each of which
+    combines pairs that lie twice as far apart: (a₁, b₁), then (a₂, b₂), is (a₂ a₁, a₂ b₁ + b₂)."""
+    factor = keep.unsqueeze(-1) * decay
+    x = torch.cat([inputs[:, :1] + factor[:, :1] * initial.unsqueeze(1), inputs[:, 1:]], 1)
+    distance, frames = 1, inputs.shape[1]
+    while distance < frames:
+        x = torch.cat([x[:, :distance], torch.addcmul(x[:, distance:], factor[:, distance:], x[:, :-distance])], 1)
+        both = factor[:, distance:] * factor[:, :-distance]
+        factor = torch.cat([torch.zeros_like(factor[:, :distance]), both], 1)
+        distance *= 2
+    return x
+
+
+def step_by_step(decay: Tensor, inputs: Tensor, keep: Tensor, initial: Tensor) -> Tensor:
+    """The recurrence of (B, T, P), (B, T), (B, P) as it is written."""
+    x, states = initial, []
+    for t in range(inputs.shape[1]):
+        x = torch.addcmul(inputs[:, t], keep[:, t, None] * decay, x)
+        states.append(x)
+    return torch.stack(states, 1)
 
 
 def scans(sequences: int, frames: int, device: str, budget: float) -> dict[str, float]:

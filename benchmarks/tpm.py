@@ -35,8 +35,9 @@ from burnish.pipeline.run import Run
 from burnish.policies import Agent, TwoStreamPolicyConfig
 from burnish.recipes.base import RunSpec
 from burnish.recipes.own_data import OwnData
+from burnish.recipes.presets.tpm import CAMERAS, RECIPE
 from burnish.recipes.runs import Resolved
-from burnish.recipes.tpm import CAMERAS, RECIPE, TPM
+from burnish.recipes.tpm import TPM
 from burnish.report.outcomes import read_outcomes
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.experts import RandomActor

@@ -31,11 +31,12 @@ from burnish.policies import Agent, load_agent
 from burnish.recipes.base import Models, RunSpec
 from burnish.recipes.how import How
 from burnish.recipes.own_data import OwnData
+from burnish.recipes.presets.world_gymnast import DEFAULT
 from burnish.recipes.runs import Resolved, execute_targets
 from burnish.recipes.stages.data import whole
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import start_states, time_limit
-from burnish.recipes.world_gymnast import DEFAULT, WorldGymnast
+from burnish.recipes.world_gymnast import WorldGymnast
 from burnish.rewards import RewardConfig
 from burnish.rl import PPOConfig
 from burnish.storage import read_json, write_json

@@ -29,9 +29,10 @@ from burnish.policies import Agent, TokenPolicyConfig, load_agent
 from burnish.recipes.base import Models, RunSpec
 from burnish.recipes.how import How
 from burnish.recipes.own_data import OwnData
+from burnish.recipes.presets.world_gymnast import DEFAULT
 from burnish.recipes.runs import Resolved, execute_targets
 from burnish.recipes.stages.data import whole
-from burnish.recipes.world_gymnast import DEFAULT, WorldGymnast
+from burnish.recipes.world_gymnast import WorldGymnast
 from burnish.rewards import RewardConfig, VideoJudgeConfig
 from burnish.storage import read_json, write_json
 from burnish.world_models import DiffusionForcingConfig, FilmConfig, PatchLatentsConfig

@@ -7,12 +7,13 @@ is there at once.
 import difflib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from burnish import __version__, usage
 from burnish.errors import InputError
+from burnish.options import DemoOptions, ExportOptions, ServeOptions, StageOptions, StudioOptions
 
 if TYPE_CHECKING:
     from burnish.recipes.runs import NewRun
@@ -206,14 +207,13 @@ def studio(args: list[str]) -> None:
     """`burnish studio [RUN ...]`."""
     from burnish.flags import parse
 
-    o, named = parse(StudioOptions(), args, "burnish studio")
-    if not 0 <= o.port <= 65535 or o.threads < 1:
+    options, named = parse(StudioOptions(), args, "burnish studio")
+    if not 0 <= options.port <= 65535 or options.threads < 1:
         raise InputError("expected a --port from 0 to 65535, and at least one of --threads")
 
-    from burnish.studio.serving import Where, serve
+    from burnish.studio.serving import serve
 
-    paths = tuple(map(Path, named)) or (Path("runs"),)
-    serve(Where(paths, o.dataset, o.out, o.drive, o.host, o.port, o.token, o.browser, o.threads))
+    serve(tuple(map(Path, named)) or (Path("runs"),), options)
 
 
 def recipes(args: list[str]) -> None:
@@ -256,73 +256,6 @@ def data(args: list[str]) -> int | None:
         return 0 if inspect_data(Path(paths[0]), options).usable else 2
     print(convert_data(Path(paths[0]), Path(paths[1]), options))
     return None
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """What one can say about the demonstration."""
-
-    out: Path = Path("runs/demo")
-    seed: int = 0
-    threads: int | None = None
-    """PyTorch's threads, one stage after the other."""
-    jobs: int | None = None
-    """Stages side by side with one thread each; by default as many as there are cores, up to four."""
-
-
-@dataclass(frozen=True)
-class StageOptions:
-    """What one can say about a single stage; everything else is in the run folder."""
-
-    threads: int | None = None
-    processes: int | None = None
-    device: str = "cpu"
-    verify: bool = False
-    jobs: int | None = None
-    executor: Literal["local", "slurm", "ray"] = "local"
-    cpus: int = 1
-    gpus: float = 0.0
-    executor_options: tuple[str, ...] = ()
-    track: Literal["wandb", "mlflow"] | None = None
-    trust_code: bool = False
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What a policy becomes."""
-
-    to: Literal["onnx", "lerobot"] | None = None
-
-
-@dataclass(frozen=True)
-class ServeOptions:
-    """Where a policy is served."""
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    trust_code: bool = False
-
-
-@dataclass(frozen=True)
-class StudioOptions:
-    """What the studio shows, and to whom."""
-
-    dataset: tuple[Path, ...] = ()
-    """Data sets to look at beside those of the runs."""
-    out: Path = Path("studio")
-    """Where drives and labels are saved."""
-    drive: Path | None = None
-    """A drive that was saved, to be driven again."""
-    host: str = "127.0.0.1"
-    """Another address than this machine's own needs a --token."""
-    port: int = 0
-    """0 for any free one."""
-    token: str | None = None
-    """The secret in the link; by default a fresh one."""
-    browser: bool = True
-    """Open a browser, where there is a screen."""
-    threads: int = 1
-    """PyTorch's."""
 
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], int | None], str]] = {

@@ -2,8 +2,7 @@
 
     python scripts/compare_bits.py OLD [NEW]        commits; NEW is by default the working tree
 
-Weights are compared by their values: names and the order of tensors may change. Commits before the presets had their
-names ran the same with `--observation`.
+Weights are compared by their values: names and the order of tensors may change.
 """
 
 import argparse
@@ -20,16 +19,10 @@ from burnish.storage import load_tensors
 ROOT = Path(__file__).parent.parent
 STAGES = ("autoencoder", "policy", "world_model", "ensemble", "support", "classifier", "refined")
 RUNS = {
-    "world4rl": (("world4rl", "--preset", "tiny"), ("world4rl", "--preset", "tiny")),
-    "diwa": (("diwa", "--preset", "tiny"), ("diwa", "--preset", "tiny")),
-    "pixels": (
-        ("world4rl", "--preset", "pixels-tiny"),
-        ("world4rl", "--preset", "tiny", "--observation", "pixels"),
-    ),
-    "frames": (
-        ("world4rl", "--preset", "frames-tiny"),
-        ("world4rl", "--preset", "tiny", "--observation", "frames"),
-    ),
+    "world4rl": ("world4rl", "--preset", "tiny"),
+    "diwa": ("diwa", "--preset", "tiny"),
+    "pixels": ("world4rl", "--preset", "pixels-tiny"),
+    "frames": ("world4rl", "--preset", "frames-tiny"),
 }
 
 
@@ -64,14 +57,12 @@ def checkout(commit: str | None, folder: Path) -> Path:
 
 def run(tree: Path, name: str, task: str, out: Path) -> Path:
     """One tiny run of the code in `tree`, up to its refined policy."""
-    new_names = "pixels-tiny" in (tree / "burnish/recipes/world4rl.py").read_text()
-    command = RUNS[name][0 if new_names else 1]
     options = ["--task", task, "--seed", "0", "--threads", "1", "--out", str(out), "--config.evaluation.videos", "0"]
     environment = {**os.environ, "PYTHONPATH": str(tree)}
-    arguments = [sys.executable, "-m", "burnish", "run", *command, *options]
+    arguments = [sys.executable, "-m", "burnish", "run", *RUNS[name], *options]
     done = subprocess.run(arguments, cwd=tree, env=environment, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{tree}: burnish run {' '.join(command)} failed:\n{done.stderr[-3000:]}")
+        sys.exit(f"{tree}: burnish run {' '.join(RUNS[name])} failed:\n{done.stderr[-3000:]}")
     return out
 
 

@@ -33,7 +33,7 @@ UNSEEN = {room: {"simulators", "masks"} for room in _IMAGINING}
 UNSEEN["networks"] = {"data"}
 ALLOWED = {room: set(ROOMS[:index]) - UNSEEN.get(room, set()) for index, room in enumerate(ROOMS)}
 ROOTS = ("errors", "lanes", "storage", "exit_codes", "config", "components", "flags")
-UNRESTRICTED = {"cli", "usage", "__main__", "__init__"}
+UNRESTRICTED = {"cli", "options", "usage", "__main__", "__init__"}
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {
@@ -86,7 +86,7 @@ def wrong_imports(room: str, tree: ast.AST, package: list[str]) -> set[str]:
     if room in UNRESTRICTED:
         return set()
     if room in ROOTS:
-        return imported_rooms(tree, package) - set(ROOTS[: ROOTS.index(room)])
+        return imported_rooms(tree, package) - {room} - set(ROOTS[: ROOTS.index(room)])
     rooms = imported_rooms(tree, package) & (set(ALLOWED) | {"cli"})
     return rooms - {room} - ALLOWED[room]
 

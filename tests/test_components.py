@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from burnish import policies, rewards, world_models
-from burnish.components import _FAMILIES, Component, _parts, _tensors, build, families, frozen, load, notes, save
+from burnish.components import Component, build, families, frozen, load, notes, save
+from burnish.components.component import FAMILIES, parts_of, tensors_of
 from burnish.data import STATE, Camera, image_key
 from burnish.errors import InputError
 from burnish.imagination import LocalModel
@@ -252,7 +253,7 @@ def learned(name):
     """An example whose numbers are none that its constructor gives."""
     torch.manual_seed(3)
     component = EXAMPLES[name]()
-    for tensor in _tensors(component).values():
+    for tensor in tensors_of(component).values():
         if tensor.is_floating_point():
             tensor.add_(0.1 * torch.rand_like(tensor))
     return component.eval()
@@ -349,12 +350,12 @@ def test_loaded_is_saved(name, tmp_path):
     assert torch.equal(torch.get_rng_state(), random), "to load something is nobody's random stream"
     assert type(again) is type(component) and not again.training
     assert {path.name for path in (tmp_path / "saved").iterdir()} == {"model.safetensors", "config.json"}
-    found, expected = _tensors(again), _tensors(component)
+    found, expected = tensors_of(again), tensors_of(component)
     assert set(found) == set(expected) and all(torch.equal(found[key], expected[key]) for key in expected)
     assert torch.equal(behaviour(again), behaviour(component))
     grads = [parameter.requires_grad for parameter in component.parameters()]
     assert [parameter.requires_grad for parameter in again.parameters()] == grads
-    assert not any(weight.requires_grad for part in _parts(frozen(again)).values() for weight in part.parameters())
+    assert not any(weight.requires_grad for part in parts_of(frozen(again)).values() for weight in part.parameters())
     save(tmp_path / "twice", again, notes(tmp_path / "saved"))
     for file in ("config.json", "model.safetensors"):
         assert (tmp_path / "twice" / file).read_bytes() == (tmp_path / "saved" / file).read_bytes()
@@ -367,8 +368,8 @@ def test_a_copy_is_one(name):
     again, before = copy.deepcopy(component), behaviour(component)
     assert torch.equal(behaviour(again), before)
     assert not {id(part) for part in again.modules()} & {id(part) for part in component.modules()}
-    assert list(_parts(again)) == list(_parts(component))
-    for tensor in _tensors(component).values():
+    assert list(parts_of(again)) == list(parts_of(component))
+    for tensor in tensors_of(component).values():
         tensor.zero_()
     assert torch.equal(behaviour(again), before)
 
@@ -468,10 +469,10 @@ def test_a_name_is_taken_once():
 
     define("here")
     again = define("here")
-    assert _FAMILIES["Twice"] is again, "defined again, as a notebook does"
+    assert FAMILIES["Twice"] is again, "defined again, as a notebook does"
     with pytest.raises(TypeError, match=r"elsewhere\.Twice: there is a component of this name already, here\.Twice"):
         define("elsewhere")
-    del _FAMILIES["Twice"]
+    del FAMILIES["Twice"]
 
 
 def test_a_subclass_changes_nothing_for_its_base():
@@ -481,7 +482,7 @@ def test_a_subclass_changes_nothing_for_its_base():
     try:
         made = build(policies.GaussianPolicyConfig(hidden=(4,)), DIM, ACTIONS)
     finally:
-        del _FAMILIES[Bolder.__name__]
+        del FAMILIES[Bolder.__name__]
     assert type(made) is policies.GaussianPolicy
 
 
@@ -502,7 +503,7 @@ def test_what_cannot_be_saved_is_a_mistake_in_the_code(tmp_path):
         with pytest.raises(TypeError, match=message):
             save(tmp_path / "x", component)
     assert not (tmp_path / "x").exists()
-    del _FAMILIES["Loose"]
+    del FAMILIES["Loose"]
 
 
 # --- damaged files ----------------------------------------------------------------------------------------------------

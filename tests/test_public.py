@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 import burnish
-from burnish import cli
+from burnish import cli, options
 from burnish.recipes.comparing import NewComparison
 from burnish.recipes.data_commands import ConvertOptions, InspectOptions
 from burnish.recipes.runs import NewRun
@@ -15,16 +15,16 @@ from burnish.recipes.sweeping import NewSweep
 
 LIST = Path(__file__).parent / "public.txt"
 OPTIONS = {
-    "demo": cli.DemoOptions,
+    "demo": options.DemoOptions,
     "run": NewRun,
     "compare": NewComparison,
     "sweep": NewSweep,
-    "export": cli.ExportOptions,
-    "serve": cli.ServeOptions,
-    "studio": cli.StudioOptions,
+    "export": options.ExportOptions,
+    "serve": options.ServeOptions,
+    "studio": options.StudioOptions,
     "data inspect": InspectOptions,
     "data convert": ConvertOptions,
-    "STAGE": cli.StageOptions,
+    "STAGE": options.StageOptions,
 }
 
 
@@ -32,8 +32,8 @@ def public() -> list[str]:
     """Names of the package, commands, and the options of each (of nested ones and the configuration: their names)."""
     names = [f"burnish.{name}" for name in burnish.__all__]
     names += [f"burnish {command}" for command in cli.COMMANDS]
-    for command, options in OPTIONS.items():
-        names += [f"burnish {command} --{each.name.replace('_', '-')}" for each in dataclasses.fields(options)]
+    for command, each in OPTIONS.items():
+        names += [f"burnish {command} --{field.name.replace('_', '-')}" for field in dataclasses.fields(each)]
     return sorted(names)
 
 

@@ -5,15 +5,7 @@ anybody's LeRobotDataset, as a `Dataset` of tensors. `Windows` cuts it into trai
 `Normaliser` is fitted once and saved with every model.
 """
 
-from burnish.data.dataset import (
-    IMAGINED,
-    UNLABELLED,
-    Dataset,
-    DatasetInfo,
-    Recording,
-    check_real,
-    imagined_task,
-)
+from burnish.data.dataset import Dataset, check_real
 from burnish.data.depth import (
     Camera,
     check_depth,
@@ -27,6 +19,7 @@ from burnish.data.depth import (
 )
 from burnish.data.episodes import ACTION, IMAGES, STATE, Episode, image_key, is_image_key
 from burnish.data.folds import folds
+from burnish.data.info import IMAGINED, UNLABELLED, DatasetInfo, Recording, imagined_task
 from burnish.data.joining import joined
 from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import store_dataset, write_dataset

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from burnish.data.checks import EpisodeFault, Faults, bad_input
-from burnish.data.dataset import DatasetInfo
 from burnish.data.decoding import PictureJob, cores
 from burnish.data.episodes import ACTION
 from burnish.data.frames import UNKNOWN_SEED, UNKNOWN_SOURCE, Frames, Shown, Source
+from burnish.data.info import DatasetInfo
 from burnish.data.lerobot_format import ColumnError
 from burnish.data.row_store import RowStore
 from burnish.data.success import DONE, REWARD

@@ -2,69 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from burnish.data.checks import bad_input
-from burnish.data.episodes import STATE, Episode
-from burnish.data.mapped import MappedRows, choose
+from burnish.data.episodes import STATE, Episode, check_same_shapes
+from burnish.data.info import IMAGINED, UNLABELLED, DatasetInfo
+from burnish.data.mapped import choose
 from burnish.data.scaling import ActionScaling
 from burnish.errors import InputError
 
-UNLABELLED = "unlabelled"
-"""The source of episodes of which nobody knows how they went: only world models learn from them."""
-IMAGINED = "imagined"
-"""The source of episodes that a world model made up: nothing learns from them as if they had happened."""
-
-
 ENOUGH = 100_000
 """Frames from which statistics are taken; more hardly change them, and would have to be in memory."""
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What holds for every episode of a dataset.
-
-    Attributes:
-        fps: frames per second.
-        robot_type: the robot's name, when known.
-        simulator: the simulator that the data comes from (`metaworld`), or None.
-        action_repeat: control steps of the simulator per frame.
-        max_steps: the time limit of an episode in frames, when there is one.
-        state_names: the names of the state's dimensions, when known.
-        action_names: the names of the action's dimensions, when known.
-        scaling: by which the actions were brought into [-1, 1]; None where they are as they were recorded.
-        notes: what was left out or repaired when it was read, in words.
-    """
-
-    fps: float
-    robot_type: str | None = None
-    simulator: str | None = None
-    action_repeat: int = 1
-    max_steps: int | None = None
-    state_names: tuple[str, ...] | None = None
-    action_names: tuple[str, ...] | None = None
-    scaling: ActionScaling | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Recording:
-    """Episodes on their way to disk, and what holds for all of them.
-
-    Attributes:
-        episodes: without what is in `stored`.
-        info: what holds for all.
-        stored: pictures that lie in the stage's folder already, of all episodes, by LeRobot's keys.
-    """
-
-    episodes: Iterable[Episode]
-    info: DatasetInfo
-    stored: Mapping[str, MappedRows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,11 +119,6 @@ class Dataset:
             raise bad_input("the dataset", "no rewards", "a column 'next.reward'", field="reward")
         sums = torch.zeros(self.num_episodes, dtype=torch.float64, device=self.device)
         return sums.index_add_(0, self.episode_of_frame, self.reward.double()).float()
-
-    @property
-    def episode_outcome(self) -> Tensor:
-        """float32 (E,): what an episode was worth: success as 0 or 1 where there is any, else its return."""
-        return self.episode_success.float() if self.has_success else self.episode_return
 
     def scaled(self, scaling: ActionScaling | None) -> Dataset:
         """The dataset with its actions in [-1, 1], as models learn from it; unchanged where there is no scaling."""
@@ -351,11 +299,6 @@ class Dataset:
             )
 
 
-def imagined_task(task: str) -> str:
-    """What the task of an imagined episode is called: readers that know no sources see it as another one."""
-    return f"{IMAGINED}: {task}"
-
-
 def check_real(dataset: Dataset, where: object) -> None:
     """Check that nothing in a data set was made up by a world model.
 
@@ -365,27 +308,6 @@ def check_real(dataset: Dataset, where: object) -> None:
     if IMAGINED in dataset.sources:
         found = "an episode that a world model imagined"
         raise bad_input(where, found, "what really happened", field="source", episode=dataset.sources.index(IMAGINED))
-
-
-def check_same_shapes(first: Episode, episode: Episode, index: int, where: object) -> None:
-    """Check that an episode has the same columns, observations and action size as the first one.
-
-    Raises:
-        InputError: it has not; names the episode, the field and both shapes.
-    """
-    if set(episode.observation) != set(first.observation):
-        found, expected = sorted(episode.observation), sorted(first.observation)
-        raise bad_input(where, f"{found}", f"{expected} as in episode 0", field="observation", episode=index)
-    for name in ("reward", "terminated"):
-        if (getattr(episode, name) is None) != (getattr(first, name) is None):
-            found, expected = ("nothing", "values") if getattr(episode, name) is None else ("values", "nothing")
-            raise bad_input(where, found, f"{expected} as in episode 0", field=name, episode=index)
-    pairs = {key: (values, first.observation[key]) for key, values in episode.observation.items()}
-    pairs["action"] = (episode.action, first.action)
-    for key, (values, reference) in pairs.items():
-        if values.shape[1:] != reference.shape[1:]:
-            found, expected = f"shape {values.shape[1:]}", f"{reference.shape[1:]} as in episode 0"
-            raise bad_input(where, found, expected, field=key, episode=index)
 
 
 def _concatenated(columns: Sequence[np.ndarray | None]) -> Tensor | None:

@@ -120,3 +120,24 @@ class Episode:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             frame = int(np.argwhere(~np.isfinite(values))[0][0])
             raise bad_input("an episode", f"a value that is not finite at frame {frame}", "finite values", field=field)
+
+
+def check_same_shapes(first: Episode, episode: Episode, index: int, where: object) -> None:
+    """Check that an episode has the same columns, observations and action size as the first one.
+
+    Raises:
+        InputError: it has not; names the episode, the field and both shapes.
+    """
+    if set(episode.observation) != set(first.observation):
+        found, expected = sorted(episode.observation), sorted(first.observation)
+        raise bad_input(where, f"{found}", f"{expected} as in episode 0", field="observation", episode=index)
+    for name in ("reward", "terminated"):
+        if (getattr(episode, name) is None) != (getattr(first, name) is None):
+            found, expected = ("nothing", "values") if getattr(episode, name) is None else ("values", "nothing")
+            raise bad_input(where, found, f"{expected} as in episode 0", field=name, episode=index)
+    pairs = {key: (values, first.observation[key]) for key, values in episode.observation.items()}
+    pairs["action"] = (episode.action, first.action)
+    for key, (values, reference) in pairs.items():
+        if values.shape[1:] != reference.shape[1:]:
+            found, expected = f"shape {values.shape[1:]}", f"{reference.shape[1:]} as in episode 0"
+            raise bad_input(where, found, expected, field=key, episode=index)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from burnish.data.checks import EpisodeFault, Faults, bad_input
-from burnish.data.dataset import DatasetInfo
 from burnish.data.decoding import PictureJob
 from burnish.data.framing import View
+from burnish.data.info import DatasetInfo
 from burnish.data.mapped import MappedRows
 from burnish.data.row_store import RowStore
 from burnish.data.striding import Stride

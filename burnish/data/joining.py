@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from burnish.data.dataset import Dataset, DatasetInfo
+from burnish.data.dataset import Dataset
+from burnish.data.info import DatasetInfo
 from burnish.data.mapped import concatenated
 from burnish.errors import InputError
 

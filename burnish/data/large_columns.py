@@ -11,7 +11,7 @@ import torch
 
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
-from burnish.data.lerobot_meta import Header
+from burnish.data.lerobot_info import Header
 from burnish.data.mapped import MappedRows
 from burnish.data.row_store import RowKind, RowStore
 from burnish.storage import raise_run_error

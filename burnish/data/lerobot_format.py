@@ -69,16 +69,6 @@ class Feature:
         """The lists within lists of one value: LeRobot stores shape (1,) as a plain value."""
         return () if self.shape == (1,) else self.shape
 
-    @property
-    def arrow_type(self) -> pa.DataType:
-        """The column's type, as LeRobot writes it: a value, a list of fixed size, or lists within lists."""
-        arrow = _TYPES[self.dtype]
-        if len(self.nested_shape) == 1:
-            return pa.list_(arrow, self.nested_shape[0])
-        for _ in self.nested_shape:
-            arrow = pa.list_(arrow)
-        return arrow
-
 
 FRAME_FEATURES = {
     "timestamp": Feature("float32", (1,)),

@@ -16,7 +16,7 @@ from burnish.data.checks import bad_input
 from burnish.data.decoding import PictureJob
 from burnish.data.frames import Frames, Shown
 from burnish.data.lerobot_format import MAX_PIXELS, ColumnError
-from burnish.data.lerobot_meta import read_columns
+from burnish.data.parquet import read_columns
 from burnish.data.png import decode_pictures
 from burnish.data.video import Wanted, decode_video
 

@@ -11,7 +11,7 @@ import numpy as np
 from burnish.data import lerobot_format as layout
 from burnish.data.checks import bad_input
 from burnish.data.frames import UNKNOWN_SEED, UNKNOWN_SOURCE
-from burnish.data.lerobot_meta import EpisodeTable
+from burnish.data.lerobot_index import EpisodeTable
 from burnish.data.lerobot_reader import LeRobotSource
 
 EPISODES_PATH = "meta/episodes.jsonl"

@@ -7,8 +7,9 @@ from typing import Literal
 
 import torch
 
-from burnish.data.dataset import IMAGINED, Dataset
+from burnish.data.dataset import Dataset
 from burnish.data.episodes import STATE
+from burnish.data.info import IMAGINED
 from burnish.errors import InputError
 
 FEW = 5

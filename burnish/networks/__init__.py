@@ -35,7 +35,7 @@ from burnish.networks.splatting import Picture, View, render
 from burnish.networks.swap import swap
 from burnish.networks.token_dit import TokenDiT, TokenDiTConfig
 from burnish.networks.trajectory import TrajectoryNetwork, TrajectoryNetworkConfig
-from burnish.networks.two_hot import SymlogTwoHot, symexp, symlog
+from burnish.networks.two_hot import SymlogTwoHot, symexp
 from burnish.networks.two_stream import TwoStreamNetwork
 from burnish.networks.unet import UNET_PRESETS, UNet, UNetConfig
 
@@ -114,5 +114,4 @@ __all__ = [
     "straight_through",
     "swap",
     "symexp",
-    "symlog",
 ]

@@ -14,6 +14,7 @@ from torch.nn import functional
 from burnish.config import within
 from burnish.networks.conditioning import StepCondition
 from burnish.networks.dit import DiT
+from burnish.networks.modulation import zeroed
 from burnish.networks.unet import ResidualBlock, UNet, groups_of
 
 
@@ -56,7 +57,7 @@ class ActionBlock(nn.Module):
     def __init__(self, block: nn.Module, channels: int, split: int, width: int) -> None:
         super().__init__()
         self.block, self.split = block, split
-        self.scale, self.shift = _zero(nn.Linear(width, channels)), _zero(nn.Linear(width, channels))
+        self.scale, self.shift = zeroed(nn.Linear(width, channels)), zeroed(nn.Linear(width, channels))
 
     def forward(self, x: Float[Tensor, "B *shape"], condition: Float[Tensor, "B W"]) -> Float[Tensor, "B *shape"]:
         """What the wrapped block does, pictures (B, C, h, w) or tokens (B, N, C)."""
@@ -120,9 +121,3 @@ def follow_actions(network: UNet | DiT, frames: int, action_dim: int, config: Ac
                 level[number] = wrapped(block, block.conv_out.out_channels)  # type: ignore[index]
     network.condition = ActionBeside(network.condition, frames, action_dim, config.width)  # type: ignore[assignment]
     return network
-
-
-def _zero(layer: nn.Linear) -> nn.Linear:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

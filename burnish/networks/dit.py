@@ -11,6 +11,7 @@ from torch.nn import functional
 from burnish.config import within
 from burnish.errors import InputError
 from burnish.networks.conditioning import ContextEmbedding, StepCondition
+from burnish.networks.modulation import modulated, zeroed
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class DiT(nn.Module):
         self.input = nn.Conv2d(image_channels, width, patch, stride=patch, bias=False)
         self.register_buffer("position", positions(self.side, width), persistent=False)
         self.blocks = nn.ModuleList(DiTBlock(width, config.heads) for _ in range(config.depth))
-        self.modulation = _zero(nn.Linear(width, 2 * width))
-        self.output = _zero(nn.Linear(width, image_channels * patch**2))
+        self.modulation = zeroed(nn.Linear(width, 2 * width))
+        self.output = zeroed(nn.Linear(width, image_channels * patch**2))
 
     def embed(
         self, context: Float[Tensor, "B C S S"], action: Float[Tensor, "B H E"], c_context: Float[Tensor, " level"]
@@ -83,7 +84,7 @@ class DiT(nn.Module):
         for block in self.blocks:
             h = block(h, condition)
         shift, scale = self.modulation(condition).unsqueeze(1).chunk(2, dim=-1)
-        patches = self.output(_modulated(h, shift, scale)).unflatten(1, (self.side, self.side))
+        patches = self.output(modulated(h, shift, scale)).unflatten(1, (self.side, self.side))
         patch = self.config.patch
         return patches.unflatten(-1, (-1, patch, patch)).permute(0, 3, 1, 4, 2, 5).reshape(x.shape)
 
@@ -101,7 +102,7 @@ class DiTBlock(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.modulation = _zero(nn.Linear(width, 6 * width))
+        self.modulation = zeroed(nn.Linear(width, 6 * width))
         self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
 
@@ -109,11 +110,11 @@ class DiTBlock(nn.Module):
         """Map (B, N, W) to (B, N, W)."""
         parts = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         shift_mix, scale_mix, gate_mix, shift_mlp, scale_mlp, gate_mlp = parts
-        qkv = self.qkv(_modulated(h, shift_mix, scale_mix)).unflatten(2, (3, self.heads, -1))
+        qkv = self.qkv(modulated(h, shift_mix, scale_mix)).unflatten(2, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         h = torch.addcmul(h, gate_mix, self.mix(mixed))
-        return torch.addcmul(h, gate_mlp, self.mlp(_modulated(h, shift_mlp, scale_mlp)))
+        return torch.addcmul(h, gate_mlp, self.mlp(modulated(h, shift_mlp, scale_mlp)))
 
 
 def positions(side: int, width: int) -> Float[Tensor, "N W"]:
@@ -123,13 +124,3 @@ def positions(side: int, width: int) -> Float[Tensor, "N W"]:
     wave = torch.cat([angle.sin(), angle.cos()], dim=1)
     rows, columns = wave.unsqueeze(1).expand(-1, side, -1), wave.unsqueeze(0).expand(side, -1, -1)
     return torch.cat([rows, columns], dim=-1).flatten(0, 1)
-
-
-def _modulated(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return torch.addcmul(shift, functional.layer_norm(h, h.shape[-1:], eps=1e-6), 1 + scale)
-
-
-def _zero(layer: nn.Linear) -> nn.Linear:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

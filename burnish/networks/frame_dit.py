@@ -16,6 +16,7 @@ from burnish.config import within
 from burnish.errors import InputError
 from burnish.networks.dit import positions
 from burnish.networks.mlp import FourierFeatures
+from burnish.networks.modulation import modulated
 
 Kept = tuple[Float[Tensor, "B NH P d"], Float[Tensor, "B NH P d"]]
 """Keys and values of P past frames in one attention over time; places and heads side by side."""
@@ -94,7 +95,7 @@ class FrameDiT(nn.Module):
             else:
                 h = block.within_frames(h, condition)
         shift, scale = self.modulation(condition).unsqueeze(2).chunk(2, dim=-1)
-        return self.output(_modulated(h, shift, scale)), kept
+        return self.output(modulated(h, shift, scale)), kept
 
 
 class _Block(nn.Module):
@@ -136,11 +137,11 @@ class _Block(nn.Module):
 
     def _heads(self, h: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
         """Queries, keys and values (B, T, N, 3, heads, d)."""
-        return self.qkv(_modulated(h, parts[0], parts[1])).unflatten(-1, (3, self.heads, -1))
+        return self.qkv(modulated(h, parts[0], parts[1])).unflatten(-1, (3, self.heads, -1))
 
     def _added(self, h: Tensor, mixed: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
         h = torch.addcmul(h, parts[2], self.mix(mixed))
-        return torch.addcmul(h, parts[5], self.mlp(_modulated(h, parts[3], parts[4])))
+        return torch.addcmul(h, parts[5], self.mlp(modulated(h, parts[3], parts[4])))
 
 
 def rotated(x: Float[Tensor, "B H T d"], first: int) -> Float[Tensor, "B H T d"]:
@@ -151,7 +152,3 @@ def rotated(x: Float[Tensor, "B H T d"], first: int) -> Float[Tensor, "B H T d"]
     one, other = x.chunk(2, dim=-1)
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([one * cos - other * sin, one * sin + other * cos], dim=-1)
-
-
-def _modulated(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return torch.addcmul(shift, functional.layer_norm(h, h.shape[-1:], eps=1e-6), 1 + scale)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from burnish.config import within
 from burnish.errors import InputError
 from burnish.networks.mlp import FourierFeatures
+from burnish.networks.modulation import modulated, zeroed
 
 
 @dataclass(frozen=True)
@@ -129,14 +130,14 @@ class _Block(nn.Module):
         streams = [layers for layers in self.streams if isinstance(layers, _StreamLayers)]
         changes = [layers.changes(condition) for layers in streams]
         pairs = list(zip(streams, h.split(self.tokens, dim=2), changes, strict=True))
-        qkv = torch.cat([layers.qkv(_modulated(part, c[0], c[1])) for layers, part, c in pairs], dim=2)
+        qkv = torch.cat([layers.qkv(modulated(part, c[0], c[1])) for layers, part, c in pairs], dim=2)
         mixed = self._attend(qkv).split(self.tokens, dim=2)
         parts = [part + c[2] * layers.mix(m) for (layers, part, c), m in zip(pairs, mixed, strict=True)]
         h = torch.cat(parts, dim=2)
         h = h + self._look_back(h, memory)
         found = []
         for layers, part, c in zip(streams, h.split(self.tokens, dim=2), changes, strict=True):
-            found.append(part + c[5] * layers.mlp(_modulated(part, c[3], c[4])))
+            found.append(part + c[5] * layers.mlp(modulated(part, c[3], c[4])))
         return torch.cat(found, dim=2)
 
     def _attend(self, qkv: Float[Tensor, "B T N W3"]) -> Float[Tensor, "B T N W"]:
@@ -160,7 +161,7 @@ class _StreamLayers(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.modulation = _zero(nn.Linear(width, 6 * width))
+        self.modulation = zeroed(nn.Linear(width, 6 * width))
         self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
 
@@ -175,13 +176,13 @@ class _Head(nn.Module):
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.size = size
-        self.modulation = _zero(nn.Linear(width, 2 * width))
-        self.found = _zero(nn.Linear(width, size))
-        self.inner, self.outer = nn.Linear(width, width), _zero(nn.Linear(width, 2 * size))
+        self.modulation = zeroed(nn.Linear(width, 2 * width))
+        self.found = zeroed(nn.Linear(width, size))
+        self.inner, self.outer = nn.Linear(width, width), zeroed(nn.Linear(width, 2 * size))
 
     def read(self, h: Float[Tensor, "B T n W"], condition: Float[Tensor, "B T W"]) -> Float[Tensor, "B T n W"]:
         shift, scale = self.modulation(condition).unsqueeze(2).chunk(2, dim=-1)
-        return _modulated(h, shift, scale)
+        return modulated(h, shift, scale)
 
     def first(self, read: Float[Tensor, "B T n W"]) -> Float[Tensor, "B T n size"]:
         return self.found(read)
@@ -199,16 +200,6 @@ def _as_many(tokens: Float[Tensor, "B T n W"], count: int) -> Tensor:
 
 def _joined(parts: Sequence[Tensor]) -> Float[Tensor, "B T Z"]:
     return torch.cat([part.flatten(2) for part in parts], dim=-1)
-
-
-def _modulated(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return torch.addcmul(shift, functional.layer_norm(h, h.shape[-1:], eps=1e-6), 1 + scale)
-
-
-def _zero(layer: nn.Linear) -> nn.Linear:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def straight_levels(steps: int) -> list[tuple[float, float]]:

@@ -92,26 +92,3 @@ class _Scan(torch.autograd.Function):
             adjoint[j].addcmul_(survives[length - 1 - j], after)
             total.addcmul_((states[j - 1] if j else before).conj().resolve_conj() * keep[j], adjoint[j])
         return total.sum((0, 1)), adjoint, None, carried[-1]
-
-
-def by_doubling(decay: Tensor, inputs: Tensor, keep: Tensor, initial: Tensor) -> Tensor:
-    """The scan of (B, T, P), (B, T), (B, P) in log₂ T steps over all frames (Hillis & Steele 1986), each of which
-    combines pairs that lie twice as far apart: (a₁, b₁), then (a₂, b₂), is (a₂ a₁, a₂ b₁ + b₂)."""
-    factor = keep.unsqueeze(-1) * decay
-    x = torch.cat([inputs[:, :1] + factor[:, :1] * initial.unsqueeze(1), inputs[:, 1:]], 1)
-    distance, frames = 1, inputs.shape[1]
-    while distance < frames:
-        x = torch.cat([x[:, :distance], torch.addcmul(x[:, distance:], factor[:, distance:], x[:, :-distance])], 1)
-        both = factor[:, distance:] * factor[:, :-distance]
-        factor = torch.cat([torch.zeros_like(factor[:, :distance]), both], 1)
-        distance *= 2
-    return x
-
-
-def step_by_step(decay: Tensor, inputs: Tensor, keep: Tensor, initial: Tensor) -> Tensor:
-    """The recurrence of (B, T, P), (B, T), (B, P) as it is written."""
-    x, states = initial, []
-    for t in range(inputs.shape[1]):
-        x = torch.addcmul(inputs[:, t], keep[:, t, None] * decay, x)
-        states.append(x)
-    return torch.stack(states, 1)

@@ -5,13 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def symlog(x: Tensor) -> Tensor:
-    """sign(x) ln(1 + |x|)."""
-    return x.sign() * x.abs().log1p()
-
-
 def symexp(x: Tensor) -> Tensor:
-    """sign(x) (exp |x| - 1), which undoes `symlog`."""
+    """sign(x) (exp |x| - 1), which undoes symlog x = sign(x) ln(1 + |x|)."""
     return x.sign() * x.abs().expm1()
 
 

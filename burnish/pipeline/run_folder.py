@@ -50,10 +50,6 @@ class RunFolder:
             raise_run_error(error, path)
         return path
 
-    def is_done(self, name: str, config: Any, inputs: Sequence[str], version: int = 1) -> bool:
-        """Whether `stage` with these arguments would have nothing to do."""
-        return self.reason(name, config, inputs, version) is None
-
     def reason(self, name: str, config: Any, inputs: Sequence[str], version: int = 1) -> str | None:
         """Why a stage would be done (again), in words; None where its result is up to date."""
         return self._reason(name, config, {key: self._content(key) for key in inputs}, version)

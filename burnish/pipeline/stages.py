@@ -44,7 +44,6 @@ class StageContext:
         self.folder = folder
         self.inputs = dict(inputs)
         self.device = torch.device("cpu")
-        self._identity = identity
         self._notes = partial_notes(folder)
         if self._notes.get("identity") != identity or not folder.exists():
             self.discard()

@@ -40,6 +40,11 @@ class Policy(Component, register=False):
     config: Any
     """The family's own; its `chunk` is T_a."""
 
+    def scored_at_once(self, steps: int = 1) -> None:
+        """For constructors: `steps` scored steps of a decision, all of which count the same."""
+        for name in ("step_weights", "clip_scale"):
+            self.register_buffer(name, torch.ones(steps), persistent=False)
+
     def act(self, features: Tensor, deterministic: bool, generator: torch.Generator | None) -> Decision:
         """Decide for a batch of features (B, F)."""
         raise NotImplementedError

@@ -32,8 +32,6 @@ class GaussianPolicy(Policy):
     """
 
     MEAN_LIMIT = 1.5
-    step_weights: Tensor
-    clip_scale: Tensor
 
     def __init__(self, feature_dim: int, action_dim: int, config: GaussianPolicyConfig) -> None:
         super().__init__()
@@ -41,16 +39,11 @@ class GaussianPolicy(Policy):
         self.feature_dim, self.action_dim = feature_dim, action_dim
         self.shape = (config.chunk, action_dim)
         self.network = self.trunk(config.hidden, 2 * config.chunk * action_dim)
-        self.register_buffer("step_weights", torch.ones(1), persistent=False)
-        self.register_buffer("clip_scale", torch.ones(1), persistent=False)
+        self.scored_at_once()
 
     def distribution(self, features: Float[Tensor, "B F"]) -> tuple[Float[Tensor, "B TA"], Float[Tensor, "B TA"]]:
         """Mean and standard deviation of the flattened chunk, each (B, T_a · A)."""
-        mean, raw = self.network(features).chunk(2, dim=-1)
-        low, high = math.log(self.config.min_std), math.log(self.config.max_std)
-        # A sigmoid between the bounds keeps a gradient where a hard clamp would have none.
-        log_std = low + (high - low) * torch.sigmoid(raw)
-        return self.MEAN_LIMIT * torch.tanh(mean / self.MEAN_LIMIT), log_std.exp()
+        return bounded_gaussian(self.network(features), self.MEAN_LIMIT, self.config.min_std, self.config.max_std)
 
     def act(
         self, features: Float[Tensor, "B F"], deterministic: bool = False, generator: torch.Generator | None = None
@@ -87,6 +80,17 @@ class GaussianPolicy(Policy):
         loss = -gaussian_log_prob(action, mean, std).mean() / action.shape[1]
         error = (mean.detach().clamp(-1, 1) - action).square().mean().sqrt()
         return loss, {"rmse": error, "std": std.detach().mean()}
+
+
+def bounded_gaussian(
+    outputs: Float[Tensor, "B 2TA"], limit: float, min_std: float, max_std: float
+) -> tuple[Float[Tensor, "B TA"], Float[Tensor, "B TA"]]:
+    """A mean within ±limit and a standard deviation between its bounds, of a network's outputs."""
+    mean, raw = outputs.chunk(2, dim=-1)
+    low, high = math.log(min_std), math.log(max_std)
+    # A sigmoid between the bounds keeps a gradient where a hard clamp would have none.
+    log_std = low + (high - low) * torch.sigmoid(raw)
+    return limit * torch.tanh(mean / limit), log_std.exp()
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from burnish.config import within
 from burnish.policies.base import Decision, Policy
-from burnish.policies.gaussian import gaussian_log_prob
+from burnish.policies.gaussian import bounded_gaussian, gaussian_log_prob
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,6 @@ class SquashedPolicy(Policy):
 
     MEAN_LIMIT = 3.0
     EDGE = 0.999
-    step_weights: Tensor
-    clip_scale: Tensor
 
     def __init__(self, feature_dim: int, action_dim: int, config: SquashedPolicyConfig) -> None:
         super().__init__()
@@ -44,15 +42,11 @@ class SquashedPolicy(Policy):
         self.feature_dim, self.action_dim = feature_dim, action_dim
         self.shape = (config.chunk, action_dim)
         self.network = self.trunk(config.hidden, 2 * config.chunk * action_dim)
-        self.register_buffer("step_weights", torch.ones(1), persistent=False)
-        self.register_buffer("clip_scale", torch.ones(1), persistent=False)
+        self.scored_at_once()
 
     def distribution(self, features: Float[Tensor, "B F"]) -> tuple[Float[Tensor, "B TA"], Float[Tensor, "B TA"]]:
         """Mean and standard deviation of u, each (B, T_a · A)."""
-        mean, raw = self.network(features).chunk(2, dim=-1)
-        low, high = math.log(self.config.min_std), math.log(self.config.max_std)
-        log_std = low + (high - low) * torch.sigmoid(raw)
-        return self.MEAN_LIMIT * torch.tanh(mean / self.MEAN_LIMIT), log_std.exp()
+        return bounded_gaussian(self.network(features), self.MEAN_LIMIT, self.config.min_std, self.config.max_std)
 
     def act(
         self, features: Float[Tensor, "B F"], deterministic: bool = False, generator: torch.Generator | None = None

@@ -30,9 +30,6 @@ class TanhPolicy(Policy):
     `normaliser` is the identity until it is fitted on the features of the data (TD3+BC's normalised states).
     """
 
-    step_weights: Tensor
-    clip_scale: Tensor
-
     def __init__(self, feature_dim: int, action_dim: int, config: TanhPolicyConfig) -> None:
         super().__init__()
         self.config = config
@@ -40,8 +37,7 @@ class TanhPolicy(Policy):
         self.shape = (config.chunk, action_dim)
         self.normaliser = Normaliser(feature_dim)
         self.network = self.trunk(config.hidden, config.chunk * action_dim)
-        self.register_buffer("step_weights", torch.ones(1), persistent=False)
-        self.register_buffer("clip_scale", torch.ones(1), persistent=False)
+        self.scored_at_once()
 
     def action(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B TA"]:
         """The flattened chunk without noise, inside (-1, 1)."""

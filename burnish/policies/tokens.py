@@ -45,8 +45,6 @@ class TokenPolicy(Policy):
     """
 
     centres: Tensor
-    step_weights: Tensor
-    clip_scale: Tensor
 
     def __init__(self, feature_dim: int, action_dim: int, config: TokenPolicyConfig) -> None:
         super().__init__()
@@ -62,8 +60,7 @@ class TokenPolicy(Policy):
         tokens = c.chunk * action_dim
         self.network = InstructedTransformer(self.pictures, self.text_dim, tokens, c.bins, c.network)
         self.register_buffer("centres", torch.linspace(-1, 1, c.bins), persistent=False)
-        self.register_buffer("step_weights", torch.ones(tokens), persistent=False)
-        self.register_buffer("clip_scale", torch.ones(tokens), persistent=False)
+        self.scored_at_once(tokens)
 
     def logits(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B K bins"]:
         """Of each token, before exploration's temperature."""

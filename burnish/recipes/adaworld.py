@@ -15,21 +15,19 @@ Networks are small and convolutional in the place of a spatio-temporal transform
 Diffusion; `paper` has the published sizes as far as our networks go. Uncertainty is not measured, and nothing halts.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from burnish.config import within
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
 from burnish.networks import AdapterConfig
 from burnish.pipeline import Reading, stage
 from burnish.policies import PicturePolicyConfig
-from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning
-from burnish.recipes.stages.data import Recorded, check_cameras, own_data, sized, with_states
+from burnish.recipes.stages.data import Recorded, sized, with_states
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig, record_play
 from burnish.recipes.stages.latent_actions import (
     adapt_world_model,
     choose_labelled,
@@ -37,6 +35,7 @@ from burnish.recipes.stages.latent_actions import (
     train_latent_actions,
     train_on_latent_actions,
 )
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.training import reward_of
 from burnish.rewards import FrameClassifierConfig
@@ -47,7 +46,6 @@ from burnish.world_models import (
     LatentActionConfig,
     PixelDiffusionConfig,
     PixelHistoryConfig,
-    SpeedConfig,
 )
 
 SIZE = 32
@@ -120,13 +118,7 @@ class AdaWorld(RecipeConfig):
 
 def recipe(c: AdaWorld, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        check_cameras(c.cameras, c.history.image_size, c.simulator)
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(run.own, run.task, c.cameras, c.reward, c.history.image_size)
+    data = play_or_own(c, run, c.history.image_size)
     recorded = Recorded(data, c.cameras, states=False, reward=c.reward)
     split = recorded.split(c.held_out)
     # Latent actions, a world model on them, and the robot's actions in their place.
@@ -167,56 +159,3 @@ def models(c: AdaWorld, data: Reading, seed: int, fewer: bool = False) -> Models
     settings = {"adapter": c.adapter, "adapter_training": c.adapter_training, "training": c.adaptation}
     world = stage(adapt_world_model, "world_model", labelled=known, world=video, latent=latent, **settings, seed=seed)
     return Models(world, reward_of(c, data, world, sized(c.classifier, c.history), seed))
-
-
-DEFAULT = AdaWorld()
-PAPER = replace(
-    DEFAULT,
-    simulator=replace(DEFAULT.simulator, image_size=256),
-    latent_actions=replace(
-        DEFAULT.latent_actions, image_size=256, latent_dim=32, width=128, hidden=1024, condition=1024
-    ),
-    latent_action_training=TrainingConfig(steps=200_000, batch_size=960, learning_rate=2.5e-5, weight_decay=1e-2),
-    history=replace(DEFAULT.history, image_size=256, frames=6),
-    world_model=PixelDiffusionConfig(
-        preset="published", rollout_steps=1, speed=SpeedConfig(precision="bfloat16", compile=True)
-    ),
-    world_model_training=TrainingConfig(
-        steps=80_000, batch_size=64, learning_rate=5e-5, weight_decay=1e-2, ema_decay=0.999, checkpoint_seconds=300.0
-    ),
-    adapter=AdapterConfig(hidden=1024),
-    adaptation=replace(DEFAULT.adaptation, steps=800, batch_size=64, learning_rate=5e-5),
-)
-"""Pictures, latent actions, context and schedules as published, with our networks (a U-Net of 330 M weights where the
-paper fine-tunes 1.5 B, in pixels); for a GPU. Never run."""
-TINY = replace(
-    DEFAULT,
-    collect=PlayConfig(demonstrations=4, play_episodes=6, random_episodes=3),
-    held_out=0.25,
-    labelled_steps=60,
-    latent_actions=replace(DEFAULT.latent_actions, width=8, hidden=64, condition=32),
-    latent_action_training=replace(DEFAULT.latent_action_training, steps=80, batch_size=16),
-    world_model_training=replace(DEFAULT.world_model_training, steps=80, batch_size=8),
-    adapter_training=replace(DEFAULT.adapter_training, steps=100),
-    adaptation=replace(DEFAULT.adaptation, steps=30, batch_size=8),
-    policy=replace(DEFAULT.policy, widths=(8, 16, 16, 32), embedding=64, hidden=(64,)),
-    pretraining=replace(DEFAULT.pretraining, steps=150, batch_size=32),
-    classifier_training=replace(DEFAULT.classifier_training, steps=40, batch_size=32),
-    imagination=replace(DEFAULT.imagination, num_envs=16, horizon=20),
-    learner=replace(DEFAULT.learner, rollout_steps=8, critic_warmup=1, minibatch_size=64, epochs=2),
-    refine=replace(DEFAULT.refine, iterations=4, imagined_episodes=8, evaluate_every=2),
-    gate=GateConfig(worlds=2, training_share=0.5, episodes=8),
-    evaluation=EvaluationConfig(episodes=4, curve_points=1, curve_episodes=2, videos=1, picture_windows=6),
-)
-"""Every stage for real, in a minute or two: for tests, not for good policies."""
-PRESETS = {"default": DEFAULT, "tiny": TINY, "paper": PAPER}
-
-RECIPE = Recipe(
-    name="adaworld",
-    system="AdaWorld: latent actions from video, a world model on them, adapted by few labels; PPO",
-    paper="arXiv 2503.18938",
-    needs="a task with an expert, or your own data with pictures; paper: a GPU",
-    status="all stages run; labels go further than after action-agnostic pretraining, no refinement measured",
-    build=recipe,
-    presets=PRESETS,
-)

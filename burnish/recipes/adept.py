@@ -17,20 +17,18 @@ from dataclasses import dataclass, replace
 
 from burnish.config import within
 from burnish.errors import InputError
-from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
 from burnish.pipeline import Reading, stage
 from burnish.policies import SquashedPolicyConfig
-from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.adapting import adapt_policy, fit_behaviour, train_guided
 from burnish.recipes.stages.cloning import SMALL, Cloning, clone_newest
-from burnish.recipes.stages.data import Recorded, own_data
+from burnish.recipes.stages.data import Recorded
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig, record_play
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.training import reward_of
 from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig
-from burnish.rl import AdaptingConfig, RefineConfig, SACConfig
+from burnish.rl import AdaptingConfig, RefineConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import GuidedDiffusion, GuidedDiffusionConfig, HistoryConfig
 
@@ -74,12 +72,7 @@ class ADEPT(RecipeConfig):
 
 def recipe(c: ADEPT, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(run.own, run.task, (), c.reward)
+    data = play_or_own(c, run)
     recorded = Recorded(data, reward=c.reward)
     # The world model and the reward, all weights one.
     imagined = models(c, recorded.split(c.held_out), run.seed)
@@ -102,48 +95,3 @@ def models(c: ADEPT, data: Reading, seed: int) -> Models:
     settings = {"model": c.world_model, "training": c.world_model_training, "seed": seed}
     world = stage(train_guided, "world_model", data=data, history=c.history, **settings)
     return Models(world, reward_of(c, data, world, c.classifier, seed))
-
-
-DEFAULT = ADEPT()
-PAPER = replace(
-    DEFAULT,
-    world_model=replace(DEFAULT.world_model, width=512, sampler=replace(DEFAULT.world_model.sampler, steps=10)),
-    world_model_training=replace(DEFAULT.world_model_training, steps=100_000),
-    pretraining=replace(SMALL, steps=20_000),
-    behaviour_training=replace(DEFAULT.behaviour_training, steps=20_000),
-    classifier_training=replace(SMALL, steps=20_000),
-    imagination=replace(DEFAULT.imagination, num_envs=2048),
-    learner=AdaptingConfig(SACConfig(gradient_steps=200, capacity=1_000_000), every=10, steps=1000),
-    refine=replace(DEFAULT.refine, iterations=5000, evaluate_every=250, average=0.99),
-)
-"""For a GPU; the paper's sizes are not known to us, these are those of MOPO's and SAC's authors."""
-TINY = replace(
-    DEFAULT,
-    collect=replace(DEFAULT.collect, play_episodes=24, random_episodes=6),
-    world_model=replace(DEFAULT.world_model, width=64, depth=2, noises=2),
-    world_model_training=replace(DEFAULT.world_model_training, steps=200, batch_size=128),
-    pretraining=replace(SMALL, steps=200),
-    behaviour_training=replace(DEFAULT.behaviour_training, steps=200),
-    classifier_training=replace(SMALL, steps=200),
-    imagination=replace(DEFAULT.imagination, num_envs=64),
-    learner=AdaptingConfig(
-        SACConfig(gradient_steps=4, batch_size=64, capacity=20_000, critic_warmup=2, critic_hidden=(64, 64)),
-        every=2,
-        steps=5,
-        batch_size=64,
-    ),
-    refine=replace(DEFAULT.refine, iterations=8, imagined_episodes=32, evaluate_every=4),
-    gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
-    evaluation=EvaluationConfig(episodes=10, curve_points=1, curve_episodes=4, videos=0),
-)
-PRESETS = {"default": DEFAULT, "tiny": TINY, "paper": PAPER}
-
-RECIPE = Recipe(
-    name="adept",
-    system="ADEPT: diffusion on states, weighted for the policy that SAC learns in it; a penalty",
-    paper="arXiv 2405.19878",
-    needs="a task with an expert, or your own data with rewards; paper: a GPU",
-    status="all stages run on states; no return gained by weights (benchmarks/results/adept.md)",
-    build=recipe,
-    presets=PRESETS,
-)

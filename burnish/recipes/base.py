@@ -127,7 +127,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A published system. A module of `burnish.recipes` that has a `RECIPE` is one, and so is `module:NAME` of yours.
+    """A published system: the `RECIPE` of each module of `burnish.recipes.presets`, and `module:NAME` of yours.
 
     Attributes:
         build: `build(config, run)` makes the graph.
@@ -164,3 +164,9 @@ def shortened(config: Config, share: float) -> Config:
         if isinstance(value, TrainingConfig):
             changes[each.name] = replace(value, steps=max(1, round(share * value.steps)))
     return replace(config, **changes)
+
+
+def extended(kind: type[Config], config: RecipeConfig, **changes: Any) -> Config:
+    """The settings of a recipe as another one has them that has further settings."""
+    own = {each.name: getattr(config, each.name) for each in dataclasses.fields(config)}
+    return kind(**own | changes)

@@ -1,4 +1,4 @@
-"""The recipes: every module of this room that has a `RECIPE`, those of installed packages, and `module:NAME`.
+"""The recipes: every `RECIPE` of `burnish.recipes.presets`, those of installed packages, and `module:NAME`.
 
 The list is read from their sources: importing them takes PyTorch's two seconds.
 """
@@ -58,9 +58,8 @@ def card(name: str) -> Card:
 
 def cards() -> Iterator[Card]:
     """All that can be called by name."""
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if "\nRECIPE = Recipe(" in path.read_text(encoding="utf-8"):
-            yield _read(f"{__package__}.{path.stem}:RECIPE", path.stem)
+    for path in sorted(Path(__file__).parent.glob("presets/[!_]*.py")):
+        yield _read(f"{__package__}.presets.{path.stem}:RECIPE", path.stem)
     for point in importlib.metadata.entry_points(group=GROUP):
         yield _read(point.value, point.name)
 

@@ -20,28 +20,25 @@ Where the paper is silent or this differs:
 - Beyond the paper, imagination is pessimistic as in our World4RL, and a trust gate decides.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from burnish.config import within
 from burnish.errors import InputError
-from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig
 from burnish.pipeline import Reading, stage
 from burnish.policies import GaussianPolicyConfig, SquashedPolicyConfig
-from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import SMALL, Cloning, clone_newest, starting
 from burnish.recipes.stages.coupling import refine_through_local, train_local
-from burnish.recipes.stages.data import Recorded, own_data
+from burnish.recipes.stages.data import Recorded
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig, record_play
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.training import reward_of
 from burnish.recipes.stages.transitions import fit_support, train_ensemble, train_world_model
 from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig
-from burnish.rl import RefineConfig, RefreshingConfig, ShortHorizonConfig
+from burnish.rl import RefineConfig, RefreshingConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import (
-    RSSM_PRESETS,
     DataSupport,
     DiffusionConfig,
     DisagreementEnsemble,
@@ -100,12 +97,7 @@ class Coupled(RecipeConfig):
 
 def recipe(c: Coupled, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(run.own, run.task, (), c.reward)
+    data = play_or_own(c, run)
     recorded = Recorded(data, reward=c.reward)
     split = recorded.split(c.held_out)
     # The global model and its reward.
@@ -139,65 +131,3 @@ def models(c: Coupled, data: Reading, seed: int) -> Models:
     ensemble = stage(train_ensemble, "ensemble", **space, model=c.ensemble, training=c.ensemble_training, seed=seed)
     support = stage(fit_support, "support", data=data, ensemble=ensemble, model=c.support, seed=seed)
     return Models(world, reward_of(c, data, world, c.classifier, seed), (ensemble, support))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Presets.
-
-DEFAULT = Coupled()
-
-RSSM_LOCAL = replace(DEFAULT, local_model=RSSM_PRESETS["small"])
-"""A latent local model, as the paper's."""
-
-PAPER = replace(
-    DEFAULT,
-    world_model=replace(DEFAULT.world_model, width=1024, depth=6),
-    world_model_training=replace(DEFAULT.world_model_training, steps=100_000, batch_size=1024, learning_rate=3e-4),
-    local_model=LocalDynamicsConfig(hidden=(1024, 1024), memory=256),
-    local_training=replace(DEFAULT.local_training, steps=20_000, batch_size=512),
-    policy=SquashedPolicyConfig(hidden=(128, 64, 32)),
-    imagination=replace(DEFAULT.imagination, num_envs=256),
-    learner=RefreshingConfig(
-        policy=ShortHorizonConfig(rollout_steps=64, policy_learning_rate=3e-4, critic_hidden=(64, 64)),
-        steps=32,
-        first_steps=1000,
-        sequences=512,
-    ),
-    refine=replace(DEFAULT.refine, iterations=500, evaluate_every=25),
-)
-"""For a GPU: DMO's sizes for a quadruped, the coupled paper's horizon of 64 and its 8 M imagined steps."""
-
-TINY = replace(
-    DEFAULT,
-    collect=replace(DEFAULT.collect, play_episodes=24, random_episodes=6),
-    world_model_training=replace(DEFAULT.world_model_training, steps=300),
-    local_model=LocalDynamicsConfig(hidden=(64, 64), memory=16),
-    local_training=replace(DEFAULT.local_training, steps=150, batch_size=32),
-    ensemble_training=replace(DEFAULT.ensemble_training, steps=200),
-    pretraining=replace(SMALL, steps=300),
-    classifier_training=replace(DEFAULT.classifier_training, steps=200),
-    learner=RefreshingConfig(
-        policy=ShortHorizonConfig(rollout_steps=8, critic_warmup=3, critic_iterations=4, critic_hidden=(64, 64)),
-        steps=4,
-        first_steps=20,
-        sequences=16,
-        sequence_length=8,
-        capacity=20_000,
-    ),
-    refine=replace(DEFAULT.refine, iterations=20, evaluate_every=10, imagined_episodes=64),
-    gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
-    evaluation=EvaluationConfig(episodes=20, curve_points=2, curve_episodes=10, videos=1),
-)
-"""Every stage for real, in about a minute: for tests and continuous integration, not for good policies."""
-
-PRESETS = {"default": DEFAULT, "tiny": TINY, "rssm": RSSM_LOCAL, "paper": PAPER}
-
-RECIPE = Recipe(
-    name="coupled",
-    system="Coupled world models: rollouts of a diffusion model, gradients of a small local one, SAPO",
-    paper="arXiv 2602.06219",
-    needs="a task with an expert, or your own data; paper: a GPU",
-    status="all stages run on states; faster than PPO at first, then no gain (benchmarks/results/coupled.md)",
-    build=recipe,
-    presets=PRESETS,
-)

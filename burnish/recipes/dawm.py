@@ -14,17 +14,15 @@ is asked for, with a reward learned on it: what made the synthetic data is what 
 uncertainty and halt nothing. Of what every recipe has, `refine`, `start_from` and pessimism say nothing here.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.config import within
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.settings import EvaluationConfig
-from burnish.networks import TrajectoryNetworkConfig
 from burnish.pipeline import Reading, stage
 from burnish.policies import GaussianPolicyConfig, TanhPolicyConfig
-from burnish.recipes.base import Models, Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import SMALL, Cloning, clone_newest
 from burnish.recipes.stages.data import Recorded, own_data
 from burnish.recipes.stages.finish import Parts, finish
@@ -112,38 +110,3 @@ def models(c: DAWM, data: Reading, seed: int) -> Models:
     settings = {"model": c.world_model, "training": c.world_model_training, "seed": seed}
     world = stage(train_trajectories, "world_model", data=data, **settings)
     return Models(world, reward_of(c, data, world, c.classifier, seed))
-
-
-DEFAULT = DAWM()
-PAPER = replace(
-    DEFAULT,
-    world_model=ReturnDiffusionConfig(horizon=32, network=TrajectoryNetworkConfig(kind="unet")),
-    world_model_training=replace(DEFAULT.world_model_training, steps=100_000, learning_rate=2e-4),
-    learners=replace(DEFAULT.learners, training=replace(OFFLINE, steps=1_000_000)),
-    synthesis=replace(DEFAULT.synthesis, trajectories=30_000),
-)
-"""The published network (a U-Net) and the learners' published updates; the other published sizes are not known."""
-TINY = replace(
-    DEFAULT,
-    world_model=ReturnDiffusionConfig(horizon=4, network=TrajectoryNetworkConfig(width=64, depth=2)),
-    world_model_training=replace(DEFAULT.world_model_training, steps=600, batch_size=64),
-    inverse_dynamics=InverseDynamicsConfig(hidden=(64,)),
-    inverse_dynamics_training=replace(DEFAULT.inverse_dynamics_training, steps=300, batch_size=64),
-    synthesis=replace(DEFAULT.synthesis, trajectories=256),
-    learners=replace(DEFAULT.learners, training=replace(OFFLINE, steps=300, batch_size=64, learning_rate=1e-3)),
-    pretraining=replace(DEFAULT.pretraining, steps=200),
-    classifier_training=replace(DEFAULT.classifier_training, steps=200),
-    gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
-    evaluation=EvaluationConfig(episodes=10, curve_points=1, curve_episodes=4, videos=0),
-)
-PRESETS = {"default": DEFAULT, "tiny": TINY, "paper": PAPER}
-
-RECIPE = Recipe(
-    name="dawm",
-    system="DAWM: synthetic transitions by return-conditioned diffusion and inverse dynamics, TD3+BC or IQL on both",
-    paper="arXiv 2509.19538",
-    needs="your own data with rewards; paper: a GPU",
-    status="all stages run; synthetic data made both learners worse on small sets (benchmarks/results/dawm.md)",
-    build=recipe,
-    presets=PRESETS,
-)

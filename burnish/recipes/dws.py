@@ -18,13 +18,12 @@ from typing import Any
 
 from burnish.config import within
 from burnish.errors import InputError
-from burnish.imagination import StartConfig
-from burnish.networks import ActionModulesConfig
 from burnish.pipeline import External, Stage, stage
 from burnish.recipes import world4rl
-from burnish.recipes.base import Plan, Recipe, RunSpec
+from burnish.recipes.base import Plan, RunSpec
+from burnish.recipes.presets.world4rl import FRAMES
 from burnish.recipes.stages.video import follow_labelled, take_over_video_model, train_video_model
-from burnish.recipes.world4rl import FRAMES, FRAMES_PAPER, FRAMES_TINY, World4RL
+from burnish.recipes.world4rl import World4RL
 from burnish.training import TrainingConfig
 from burnish.world_models import PixelDiffusionConfig, PixelHistoryConfig
 
@@ -67,38 +66,3 @@ def video_that_follows(c: DWS, space: dict[str, Any], seed: int) -> Stage:
         video = stage(train_video_model, "video", data=space["data"], **settings)
     settings = {"model": c.world_model, "training": c.world_model_training, "steps": c.labelled_steps, "seed": seed}
     return stage(follow_labelled, "world_model", **space, video=video, **settings)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Presets.
-
-
-def preset(c: World4RL, video_steps: int, steps: int) -> DWS:
-    """The settings of World4RL on frames, as DWS has them."""
-    values = {name: getattr(c, name) for name in c.__dataclass_fields__}
-    return DWS(
-        **values
-        | {
-            "video_training": replace(c.world_model_training, steps=video_steps),
-            "world_model_training": replace(c.world_model_training, steps=steps),
-            "world_model": replace(c.world_model, modules=ActionModulesConfig(), motion_weight=1.0),
-            "imagination": replace(c.imagination, starts=StartConfig(priority=1.0)),
-        }
-    )
-
-
-DEFAULT = preset(FRAMES, 20_000, 5000)
-PAPER = preset(FRAMES_PAPER, FRAMES_PAPER.world_model_training.steps, FRAMES_PAPER.world_model_training.steps // 4)
-"""The largest U-Net here; the paper's Open-Sora and Wan2.1 are other networks."""
-TINY = preset(FRAMES_TINY, 80, 40)
-PRESETS = {"default": DEFAULT, "tiny": TINY, "paper": PAPER}
-
-RECIPE = Recipe(
-    name="dws",
-    system="DWS: a model of video learns to follow actions; PPO in it, from starts where the critic errs",
-    paper="arXiv 2502.07825",
-    needs="a task with an expert, or your own data with pictures; default: a GPU",
-    status="all stages run on pictures; one seed of its parts, no refinement measured (benchmarks/results/dws.md)",
-    build=recipe,
-    presets=PRESETS,
-)

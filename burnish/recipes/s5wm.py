@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 
 from burnish.config import within
 from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.settings import EvaluationConfig
 from burnish.imagination import ImaginationConfig, StartConfig
 from burnish.pipeline import stage
 from burnish.policies import DiffusionPolicyConfig, GaussianPolicyConfig
-from burnish.recipes.base import Plan, Recipe, RecipeConfig, RunSpec
+from burnish.recipes.base import Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning, starting
-from burnish.recipes.stages.data import Recorded, own_data
+from burnish.recipes.stages.data import Recorded
 from burnish.recipes.stages.finish import Parts, finish
-from burnish.recipes.stages.latent import PlayConfig, clone_policy, latent_models, record_play
+from burnish.recipes.stages.latent import clone_policy, latent_models
+from burnish.recipes.stages.play import PlayConfig, play_or_own
 from burnish.recipes.stages.refining import refine_policy
 from burnish.rewards import ContrastiveConfig
 from burnish.rl import DreamerConfig, RefineConfig
@@ -67,12 +67,7 @@ class S5WM(RecipeConfig):
 
 def recipe(c: S5WM, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        real = run.real(c)
-        real.check_expert()
-        data = stage(record_play, "dataset", alone=True, real=real, collect=c.collect)
-    else:
-        data = own_data(run.own, run.task, (), c.reward)
+    data = play_or_own(c, run)
     recorded = Recorded(data, reward=c.reward)
     # The world model, priors that know where the data end, and a reward on the world model's features.
     imagined = latent_models(c, recorded.split(c.held_out), run.seed)
@@ -92,40 +87,3 @@ def recipe(c: S5WM, run: RunSpec) -> Plan:
         **common,
     )
     return finish(run, c, latent_models, Parts(data, recorded, policy, imagined, refined, None, starts))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Presets.
-
-DEFAULT = S5WM()
-
-TINY = replace(
-    DEFAULT,
-    collect=replace(DEFAULT.collect, play_episodes=24, random_episodes=6),
-    world_model=replace(RSSM_PRESETS["tiny"], cell="s5", s5=replace(DEFAULT.world_model.s5, modes=32)),
-    sequence_length=32,
-    world_model_training=replace(DEFAULT.world_model_training, steps=150),
-    pretraining=replace(DEFAULT.pretraining, steps=300),
-    posterior_samples=1,
-    ensemble_training=replace(DEFAULT.ensemble_training, steps=200),
-    classifier=replace(DEFAULT.classifier, hidden=128, embedding=64),
-    classifier_training=replace(DEFAULT.classifier_training, steps=200),
-    imagination=replace(DEFAULT.imagination, num_envs=64),
-    dreamer=replace(DEFAULT.dreamer, critic_warmup=5),
-    refine=replace(DEFAULT.refine, iterations=40, evaluate_every=20, imagined_episodes=64),
-    gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
-    evaluation=EvaluationConfig(episodes=20, curve_points=2, curve_episodes=10, videos=1),
-)
-"""Every stage for real, in about a minute: for tests and continuous integration, not for good policies."""
-
-PRESETS = {"default": DEFAULT, "tiny": TINY}
-
-RECIPE = Recipe(
-    name="s5wm",
-    system="S5WM: state-space world model, Dreamer's actor-critic, privileged state in training",
-    paper="arXiv 2502.20168",
-    needs="a task with an expert, or your own data",
-    status="all stages run on states; no gain shown",
-    build=recipe,
-    presets=PRESETS,
-)

@@ -16,35 +16,28 @@ small ones, its two heads by a Gaussian; one camera, a channel for each role whe
 proprioception. Its code has no licence and was not read for this; the paper's description is what is followed.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from burnish.errors import InputError
-from burnish.evaluation.gate import GateConfig
-from burnish.evaluation.settings import EvaluationConfig
 from burnish.masks import MaskConfig, mask_camera
 from burnish.pipeline import Reading, Stage, StageContext, stage
 from burnish.policies import GaussianPolicyConfig, PicturePolicyConfig, TwoStreamPolicyConfig
-from burnish.recipes.base import Models, Plan, Recipe, RunSpec
+from burnish.recipes.base import Models, Plan, RunSpec
 from burnish.recipes.stages.cloning import starting
 from burnish.recipes.stages.data import Recorded, encoder_of, own_data, seen_by
 from burnish.recipes.stages.finish import Parts, finish
 from burnish.recipes.stages.masking import add_masks
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.world4rl import (
-    FRAMES,
     World4RL,
     cloning,
     image_size,
     models,
     of_another_kind,
-    pixels,
     pretrained,
     transition_model,
 )
-from burnish.simulators.settings import SimulatorConfig
-from burnish.training import TrainingConfig
 from burnish.world_models import (
-    AutoencoderConfig,
     MaskMoments,
     MaskMomentsConfig,
     PixelHistoryConfig,
@@ -133,68 +126,3 @@ def mask_moments(context: StageContext, camera: str, size: int) -> MaskMoments:
 def size(c: TPM) -> int:
     """Height and width of the pictures."""
     return c.simulator.image_size if c.moments else image_size(c)
-
-
-CAMERAS = ("table", mask_camera("table"))
-DEFAULT = TPM(simulator=SimulatorConfig(cameras=CAMERAS, image_size=32), moments=True)
-_LATENT = pixels(World4RL(), AutoencoderConfig(cameras=CAMERAS, image_size=32, latent_dim=32, width=16))
-LATENTS = TPM(
-    simulator=_LATENT.simulator,
-    autoencoder=_LATENT.autoencoder,
-    autoencoder_training=_LATENT.autoencoder_training,
-    history=_LATENT.history,
-    refine=_LATENT.refine,
-)
-FRAMES_FORM = TPM(
-    simulator=SimulatorConfig(cameras=CAMERAS),
-    history=PixelHistoryConfig(cameras=CAMERAS),
-    policy=TwoStreamPolicyConfig(),
-    pretraining=replace(FRAMES.pretraining, learning_rate=3e-3),
-    **{
-        name: getattr(FRAMES, name)
-        for name in (
-            "cloning_noise",
-            "world_model",
-            "world_model_training",
-            "classifier",
-            "classifier_training",
-            "imagination",
-            "ppo",
-            "refine",
-            "gate",
-        )
-    },
-)
-"""Two streams, as published, refined in imagined frames and masks. For a GPU."""
-PAPER = replace(
-    FRAMES_FORM,
-    simulator=replace(FRAMES_FORM.simulator, image_size=128),
-    history=replace(FRAMES_FORM.history, image_size=128),
-    policy=TwoStreamPolicyConfig(widths=(64, 128, 256), embedding=512, hidden=(512,), shift=6),
-    # 70 epochs of 150 iterations, 24 pictures each.
-    pretraining=TrainingConfig(steps=10_500, batch_size=24, learning_rate=1e-4, ema_decay=None, weight_decay=5e-4),
-)
-"""The published training of the policy and larger streams; half its resolution, since frames are imagined."""
-TINY = replace(
-    DEFAULT,
-    pretraining=replace(DEFAULT.pretraining, steps=200),
-    world_model_training=replace(DEFAULT.world_model_training, steps=150),
-    ensemble_training=replace(DEFAULT.ensemble_training, steps=100),
-    classifier_training=replace(DEFAULT.classifier_training, steps=100),
-    imagination=replace(DEFAULT.imagination, num_envs=64),
-    ppo=replace(DEFAULT.ppo, critic_warmup=2),
-    refine=replace(DEFAULT.refine, iterations=6, imagined_episodes=32, evaluate_every=3),
-    gate=GateConfig(worlds=2, training_share=0.5, episodes=16),
-    evaluation=EvaluationConfig(episodes=10, curve_points=1, curve_episodes=4, videos=0, picture_windows=6),
-)
-PRESETS = {"default": DEFAULT, "latents": LATENTS, "frames": FRAMES_FORM, "tiny": TINY, "paper": PAPER}
-
-RECIPE = Recipe(
-    name="tpm",
-    system="TPM: masks of the things that a sentence names, two streams; refined where masks are imagined",
-    paper="arXiv 2306.05716",
-    needs="demonstrations with pictures, and masks or a sentence; frames, paper: a GPU",
-    status="the two-stream policy works on things never seen; refined: no gain shown (benchmarks/results/tpm.md)",
-    build=recipe,
-    presets=PRESETS,
-)

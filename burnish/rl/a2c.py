@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from burnish.config import within
-from burnish.errors import InputError
 from burnish.policies import Policy
-from burnish.rl.advantages import generalised_advantages
+from burnish.rl.advantages import returns_and_advantages
 from burnish.rl.learner import Experience
 from burnish.rl.rollout import Rollout
+from burnish.rl.steps import backward, begin, descend, learned
 from burnish.rl.transitions import follow
 from burnish.training.processes import ALONE, Processes
 
@@ -66,21 +66,15 @@ class A2C:
     """
 
     def __init__(self, policy: Policy, feature_dim: int, config: A2CConfig, processes: Processes = ALONE) -> None:
-        if feature_dim != policy.feature_dim:
-            raise InputError(f"A2C: the experience gives {feature_dim} features, the policy reads {policy.feature_dim}")
+        begin("A2C", policy, feature_dim)
         self.config, self.processes, self.policy, self.updates = config, processes, policy, 0
-        policy.begin_refinement()
         self.critic = policy.trunk(config.critic_hidden, 1).to(next(policy.parameters()).device)
         self.slow = copy.deepcopy(self.critic).requires_grad_(False)
         self.learning_rate = config.policy_learning_rate
-        self.policy_optimizer = torch.optim.AdamW(self._learned, lr=config.policy_learning_rate, weight_decay=0.0)
+        self.policy_optimizer = torch.optim.AdamW(learned(policy), lr=config.policy_learning_rate, weight_decay=0.0)
         self.value_optimizer = torch.optim.AdamW(
             self.critic.parameters(), lr=config.value_learning_rate, weight_decay=0.0, fused=True
         )
-
-    @property
-    def _learned(self) -> list[nn.Parameter]:
-        return [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
 
     def value(self, features: Float[Tensor, "*batch F"]) -> Float[Tensor, " *batch"]:
         """V(x), by the slow critic."""
@@ -114,17 +108,7 @@ class A2C:
     @torch.no_grad()
     def _returns(self, rollout: Rollout) -> tuple[Float[Tensor, "T N"], Float[Tensor, "T N"]]:
         """λ-returns, and the generalised advantages that they are away from the slow critic's values."""
-        c, value = self.config, self.value(rollout.features)
-        advantages = generalised_advantages(
-            rollout.reward,
-            value,
-            self.value(rollout.next_features),
-            rollout.terminated,
-            rollout.truncated,
-            c.gamma,
-            c.lam,
-        )
-        return advantages + value, advantages
+        return returns_and_advantages(rollout, self.value, self.config.gamma, self.config.lam)
 
     def _policy_loss(self, rollout: Rollout, advantages: Tensor) -> tuple[Tensor, Tensor]:
         """-A ln π - η H over all decisions, and the log-probabilities (T·N, K)."""
@@ -140,19 +124,17 @@ class A2C:
     def _policy_step(self, rollout: Rollout, advantages: Tensor) -> dict[str, float]:
         """One step of the target's size, and the learning rate that would have made it."""
         loss, before = self._policy_loss(rollout, advantages)
-        self.policy_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(self._learned)
-        nn.utils.clip_grad_norm_(self._learned, self.config.gradient_clip)
-        start = [parameter.detach().clone() for parameter in self._learned]
+        weights = learned(self.policy)
+        backward(loss, weights, self.policy_optimizer, self.config.gradient_clip, self.processes)
+        start = [parameter.detach().clone() for parameter in weights]
         self.policy_optimizer.param_groups[0]["lr"] = self.learning_rate
         self.policy_optimizer.step()
-        direction = [new.detach() - old for new, old in zip(self._learned, start, strict=True)]
+        direction = [new.detach() - old for new, old in zip(weights, start, strict=True)]
 
         def change(length: float) -> float:
             """Mean |Δ log π| of a step so many times as long, which is taken."""
             with torch.no_grad():
-                for parameter, old, by in zip(self._learned, start, direction, strict=True):
+                for parameter, old, by in zip(weights, start, direction, strict=True):
                     parameter.copy_(old + length * by)
                 flat = rollout.features.flatten(0, 1), rollout.trace.flatten(0, 1)
                 return float(self.processes.mean((self.policy.log_prob(*flat) - before).abs().mean()))
@@ -195,11 +177,7 @@ class A2C:
 
     def _value_step(self, rollout: Rollout, returns: Tensor) -> float:
         loss = self._value_loss(rollout, returns)
-        self.value_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(self.critic.parameters())
-        nn.utils.clip_grad_norm_(self.critic.parameters(), self.config.gradient_clip)
-        self.value_optimizer.step()
+        descend(loss, self.critic.parameters(), self.value_optimizer, self.config.gradient_clip, self.processes)
         follow(self.slow, self.critic, self.config.slow_rate)
         return float(loss.detach())
 

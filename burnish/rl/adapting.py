@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from burnish.config import within
 from burnish.errors import InputError
@@ -15,6 +15,7 @@ from burnish.rl.importance import WeightingConfig, importance_weights, log_ratio
 from burnish.rl.learner import Experience
 from burnish.rl.rollout import Rollout
 from burnish.rl.sac import SAC, SACConfig
+from burnish.rl.steps import descend
 from burnish.rl.transitions import follow
 from burnish.training.processes import ALONE, Processes
 from burnish.world_models import GuidedDiffusion, WeightedWindows
@@ -120,11 +121,7 @@ class Adapting:
 
     def _step(self, generator: torch.Generator) -> Tensor:
         loss, _ = self.learning.loss(self.known.windows.sample(self.batch_size, generator))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(self.learning.parameters())
-        nn.utils.clip_grad_norm_(self.learning.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
+        descend(loss, self.learning.parameters(), self.optimizer, self.config.gradient_clip, self.processes)
         follow(self.world, self.learning, 1 - self.config.ema_decay)
         return loss.detach()
 

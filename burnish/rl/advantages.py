@@ -1,8 +1,12 @@
 """Generalised advantage estimation (arXiv 1506.02438) that is right at truncations."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from burnish.rl.rollout import Rollout
 
 
 def generalised_advantages(
@@ -27,6 +31,16 @@ def generalised_advantages(
         following = delta[t] + carry[t] * following
         advantages[t] = following
     return advantages
+
+
+@torch.no_grad()
+def returns_and_advantages(
+    rollout: Rollout, value_of: Callable[[Tensor], Tensor], gamma: float, lam: float
+) -> tuple[Float[Tensor, "T N"], Float[Tensor, "T N"]]:
+    """λ-returns R_t, and the generalised advantages R_t - V(s_t) that they are away from the values of `value_of`."""
+    value, ends = value_of(rollout.features), (rollout.terminated, rollout.truncated)
+    advantages = generalised_advantages(rollout.reward, value, value_of(rollout.next_features), *ends, gamma, lam)
+    return advantages + value, advantages
 
 
 def temporal_differences(

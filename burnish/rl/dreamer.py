@@ -12,9 +12,10 @@ from burnish.config import within
 from burnish.errors import InputError
 from burnish.networks import SymlogTwoHot
 from burnish.policies import Policy
-from burnish.rl.advantages import generalised_advantages
+from burnish.rl.advantages import returns_and_advantages
 from burnish.rl.learner import Experience
 from burnish.rl.rollout import Rollout
+from burnish.rl.steps import begin, descend, learned
 from burnish.rl.transitions import follow
 from burnish.training.processes import ALONE, Processes
 
@@ -71,12 +72,8 @@ class Dreamer:
     """
 
     def __init__(self, policy: Policy, feature_dim: int, config: DreamerConfig, processes: Processes = ALONE) -> None:
-        if feature_dim != policy.feature_dim:
-            raise InputError(
-                f"Dreamer: the environment gives {feature_dim} features, the policy reads {policy.feature_dim}"
-            )
+        begin("Dreamer", policy, feature_dim)
         self.config, self.processes, self.policy, self.updates = config, processes, policy, 0
-        policy.begin_refinement()
         device = next(policy.parameters()).device
         self.values = SymlogTwoHot(config.bins, config.limit).to(device)
         self.critic = policy.trunk(config.critic_hidden, config.bins).to(device)
@@ -87,10 +84,7 @@ class Dreamer:
         self.slow = copy.deepcopy(self.critic).requires_grad_(False)
         self.range = torch.zeros((), device=device)
         self.policy_optimizer = torch.optim.AdamW(
-            [p for p in policy.parameters() if p.requires_grad],
-            lr=config.policy_learning_rate,
-            weight_decay=0.0,
-            fused=True,
+            learned(policy), lr=config.policy_learning_rate, weight_decay=0.0, fused=True
         )
         self.value_optimizer = torch.optim.AdamW(
             self.critic.parameters(), lr=config.value_learning_rate, weight_decay=0.0, fused=True
@@ -108,18 +102,19 @@ class Dreamer:
 
     def learn(self, rollout: Rollout, policy_too: bool = True) -> dict[str, float]:
         """A step on the whole rollout; with `policy_too` false only the critic learns."""
+        clip = self.config.gradient_clip
         returns, advantages = self._returns(rollout)
         self._measure_range(returns)
         metrics = {"return": returns.mean(), "return_range": self.range, "value": (returns - advantages).mean()}
         if policy_too:
             loss, found = self._policy_loss(rollout, advantages)
-            self._step(loss, self.policy, self.policy_optimizer)
+            descend(loss, self.policy.parameters(), self.policy_optimizer, clip, self.processes)
             metrics |= found
         for step in range(self.config.critic_steps):
             if step:
                 returns, _ = self._returns(rollout)
             loss = self._value_loss(rollout, returns)
-            self._step(loss, self.critic, self.value_optimizer)
+            descend(loss, self.critic.parameters(), self.value_optimizer, clip, self.processes)
             follow(self.slow, self.critic, self.config.slow_rate)
             metrics["loss/value"] = loss.detach()
         # The one host synchronisation of an update.
@@ -137,17 +132,7 @@ class Dreamer:
 
         The difference is the generalised advantage; at the end of a rollout or of an episode that was cut, R is V.
         """
-        c, value = self.config, self.value(rollout.features)
-        advantages = generalised_advantages(
-            rollout.reward,
-            value,
-            self.value(rollout.next_features),
-            rollout.terminated,
-            rollout.truncated,
-            c.gamma,
-            c.lam,
-        )
-        return advantages + value, advantages
+        return returns_and_advantages(rollout, self.value, self.config.gamma, self.config.lam)
 
     def _measure_range(self, returns: Tensor) -> None:
         everywhere = self.processes.gather(returns.flatten())
@@ -172,13 +157,6 @@ class Dreamer:
             slow = self.values.decode(self.slow(features))
         loss = self.values.loss(logits, returns.flatten()).mean()
         return loss + self.config.slow_weight * self.values.loss(logits, slow).mean()
-
-    def _step(self, loss: Tensor, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(module.parameters())
-        nn.utils.clip_grad_norm_(module.parameters(), self.config.gradient_clip)
-        optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed refinement needs from here."""

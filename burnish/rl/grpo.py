@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from burnish.config import within
 from burnish.errors import InputError, RunError
@@ -17,6 +17,7 @@ from burnish.imagination import ImaginedEnv
 from burnish.policies import Policy
 from burnish.rl.learner import Experience
 from burnish.rl.rollout import EnvExperience, Rollout
+from burnish.rl.steps import begin, descend, learned
 from burnish.training.processes import ALONE, Processes
 
 
@@ -72,16 +73,11 @@ class GRPO:
     """The learner; of several processes each learns from groups of its own."""
 
     def __init__(self, policy: Policy, feature_dim: int, config: GRPOConfig, processes: Processes = ALONE) -> None:
-        if feature_dim != policy.feature_dim:
-            raise InputError(
-                f"GRPO: the environment gives {feature_dim} features, the policy reads {policy.feature_dim}"
-            )
+        begin("GRPO", policy, feature_dim)
         self.config, self.processes, self.policy = config, processes, policy
         self.minibatch_size = processes.share(config.minibatch_size, "learner.minibatch_size")
-        policy.begin_refinement()
         self.decisions, self.idle, self.taught = 1, 0, False
-        trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0, fused=True)
+        self.optimizer = torch.optim.AdamW(learned(policy), lr=config.learning_rate, weight_decay=0.0, fused=True)
 
     def experience(self, env: ImaginedEnv, seed: int) -> GroupedExperience:
         """Groups in an imagined environment; a rollout is its whole horizon."""
@@ -150,11 +146,7 @@ class GRPO:
 
     def _step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         loss, metrics = self.policy_loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(self.policy.parameters())
-        nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
+        descend(loss, self.policy.parameters(), self.optimizer, self.config.gradient_clip, self.processes)
         return metrics
 
     def policy_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

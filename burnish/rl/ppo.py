@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from burnish.config import within
-from burnish.errors import InputError
 from burnish.lanes import together
 from burnish.policies import Policy
 from burnish.rl.advantages import generalised_advantages, temporal_differences
 from burnish.rl.learner import Experience
 from burnish.rl.rollout import Rollout
+from burnish.rl.steps import begin, descend, learned
 from burnish.training.processes import ALONE, Processes
 
 
@@ -61,22 +61,15 @@ class PPO:
     """
 
     def __init__(self, policy: Policy, feature_dim: int, config: PPOConfig, processes: Processes = ALONE) -> None:
-        if feature_dim != policy.feature_dim:
-            raise InputError(
-                f"PPO: the environment gives {feature_dim} features, the policy reads {policy.feature_dim}"
-            )
+        begin("PPO", policy, feature_dim)
         self.config, self.processes = config, processes
         self.minibatch_size = processes.share(config.minibatch_size, "ppo.minibatch_size")
         self.policy, self.updates = policy, 0
-        policy.begin_refinement()
         self.base = copy.deepcopy(policy).requires_grad_(False).eval()
         self.critic = policy.trunk(config.critic_hidden, 1)
         self.critic.to(next(policy.parameters()).device)
         self.policy_optimizer = torch.optim.AdamW(
-            [p for p in policy.parameters() if p.requires_grad],
-            lr=config.policy_learning_rate,
-            weight_decay=0.0,
-            fused=True,
+            learned(policy), lr=config.policy_learning_rate, weight_decay=0.0, fused=True
         )
         self.value_optimizer = torch.optim.AdamW(
             self.critic.parameters(), lr=config.value_learning_rate, weight_decay=0.0, fused=True
@@ -168,20 +161,12 @@ class PPO:
 
     def _value_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = self._value_loss(batch)
-        self.value_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(self.critic.parameters())
-        nn.utils.clip_grad_norm_(self.critic.parameters(), self.config.gradient_clip)
-        self.value_optimizer.step()
+        descend(loss, self.critic.parameters(), self.value_optimizer, self.config.gradient_clip, self.processes)
         return {"loss/value": loss.detach()}
 
     def _policy_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         loss, metrics = policy_loss(self.policy, batch, self.config)
-        self.policy_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(self.policy.parameters())
-        nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.gradient_clip)
-        self.policy_optimizer.step()
+        descend(loss, self.policy.parameters(), self.policy_optimizer, self.config.gradient_clip, self.processes)
         return metrics
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from burnish.config import within
 from burnish.errors import InputError
@@ -15,6 +15,7 @@ from burnish.rl.learner import Experience
 from burnish.rl.rollout import Rollout
 from burnish.rl.sequence_replay import SequenceReplay, frames_of
 from burnish.rl.short_horizon import ShortHorizon, ShortHorizonConfig
+from burnish.rl.steps import descend
 from burnish.training.processes import ALONE, Processes
 
 
@@ -100,11 +101,7 @@ class Refreshing:
         members = self.local.reward.members
         count = -(-self.sequences * self.config.sequence_length // members) * members
         reward, _ = self.local.reward.loss(self.replay.transitions(count, generator))
-        self.optimizer.zero_grad(set_to_none=True)
-        (dynamics + reward).backward()
-        self.processes.average_gradients(self.local.parameters())
-        nn.utils.clip_grad_norm_(self.local.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
+        descend(dynamics + reward, self.local.parameters(), self.optimizer, self.config.gradient_clip, self.processes)
         return {"dynamics": dynamics.detach(), "reward": reward.detach()}
 
     def loss(self, rollout: Rollout, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from burnish.policies import Policy, SquashedPolicy
 from burnish.rl.learner import Experience
 from burnish.rl.replay_buffer import ReplayBuffer, columns, joined
 from burnish.rl.rollout import Rollout
+from burnish.rl.steps import begin, descend, learned
 from burnish.rl.transitions import TransitionBatch, Transitions, TwinCritic, follow
 from burnish.training.processes import ALONE, Processes
 
@@ -79,13 +81,9 @@ class SAC:
                 f"SAC: found a {type(policy).__name__}, whose samples carry no gradient or which has no density of "
                 "its actions; expected a SquashedPolicy"
             )
-        if feature_dim != policy.feature_dim:
-            raise InputError(
-                f"SAC: the environment gives {feature_dim} features, the policy reads {policy.feature_dim}"
-            )
+        begin("SAC", policy, feature_dim)
         self.config, self.processes, self.recorded = config, processes, recorded
         self.policy, self.updates = policy, 0
-        policy.begin_refinement()
         device, chunk = next(policy.parameters()).device, policy.config.chunk
         self.discount = config.gamma**chunk
         self.batch_size = processes.share(config.batch_size, "sac.batch_size")
@@ -98,7 +96,7 @@ class SAC:
         self.policy_optimizer, self.value_optimizer, self.entropy_optimizer = (
             torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, fused=True)
             for parameters, rate in (
-                ([p for p in policy.parameters() if p.requires_grad], config.policy_learning_rate),
+                (learned(policy), config.policy_learning_rate),
                 (self.critic.parameters(), config.value_learning_rate),
                 ([self.log_alpha], config.policy_learning_rate),
             )
@@ -172,24 +170,20 @@ class SAC:
 
     def _value_step(self, batch: TransitionBatch, generator: torch.Generator) -> dict[str, Tensor]:
         loss, metrics = self._value_loss(batch, generator)
-        self._step(loss, list(self.critic.parameters()), self.value_optimizer)
+        self._step(loss, self.critic.parameters(), self.value_optimizer)
         follow(self.target, self.critic, self.config.polyak)
         return metrics
 
     def _policy_step(self, batch: TransitionBatch, generator: torch.Generator) -> dict[str, Tensor]:
         loss, log_prob = self._policy_loss(batch.features, generator)
-        self._step(loss, [p for p in self.policy.parameters() if p.requires_grad], self.policy_optimizer)
+        self._step(loss, learned(self.policy), self.policy_optimizer)
         # α grows where there is less entropy than wanted (Eq. 18).
         wrong = -(self.log_alpha * (log_prob + self.target_entropy)).mean()
         self._step(wrong, [self.log_alpha], self.entropy_optimizer)
         return {"loss/policy": loss.detach(), "entropy": -log_prob.mean(), "alpha": self.alpha}
 
-    def _step(self, loss: Tensor, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
-        optimizer.step()
+    def _step(self, loss: Tensor, parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+        descend(loss, parameters, optimizer, self.config.gradient_clip, self.processes)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed refinement needs from here."""

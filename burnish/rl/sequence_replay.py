@@ -1,7 +1,6 @@
 """What a policy did, frame after frame, on the device: a ring that recurrent models and reward heads learn from."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -10,6 +9,7 @@ from torch import Tensor
 from burnish.data import STATE, SequenceBatch
 from burnish.errors import InputError
 from burnish.rewards import RewardTransitions
+from burnish.rl.ring import Ring
 from burnish.rl.rollout import Rollout
 
 
@@ -20,26 +20,24 @@ class _Nothing:
     carry: dict[str, Tensor] | None = None
 
 
-class SequenceReplay:
+class SequenceReplay(Ring):
     """The newest `capacity` frames: features, the decision that led to each, and what came of it.
 
     A rollout adds one environment's frames after another's. A frame that begins is one to which nothing led: the first
     of an environment's part, and that of a restart.
-
-    Attributes:
-        filled: how many frames there are.
     """
 
     def __init__(self, capacity: int, feature_dim: int, action_dim: int, device: torch.device) -> None:
         """Take the memory at once; `action_dim` is that of a whole decision."""
-        self.capacity, self.filled, self._next = capacity, 0, 0
-        self._rows = {
-            "features": torch.zeros(capacity, feature_dim, device=device),
-            "action": torch.zeros(capacity, action_dim, device=device),
-            "reward": torch.zeros(capacity, device=device),
-            "terminated": torch.zeros(capacity, dtype=torch.bool, device=device),
-            "begins": torch.ones(capacity, dtype=torch.bool, device=device),
-        }
+        super().__init__(
+            {
+                "features": torch.zeros(capacity, feature_dim, device=device),
+                "action": torch.zeros(capacity, action_dim, device=device),
+                "reward": torch.zeros(capacity, device=device),
+                "terminated": torch.zeros(capacity, dtype=torch.bool, device=device),
+                "begins": torch.ones(capacity, dtype=torch.bool, device=device),
+            }
+        )
 
     def add(self, frames: dict[str, Tensor]) -> None:
         """Write frames, as `frames_of` makes them, over the oldest ones; InputError where they are too many at once."""
@@ -48,33 +46,28 @@ class SequenceReplay:
             raise InputError(
                 f"replay: found {count} frames in one rollout, expected at most the capacity, {self.capacity}"
             )
-        first = min(count, self.capacity - self._next)
-        for name, rows in self._rows.items():
-            rows[self._next : self._next + first] = frames[name][:first]
-            rows[: count - first] = frames[name][first:]
-        self._next = (self._next + count) % self.capacity
-        self.filled = min(self.capacity, self.filled + count)
+        self.write(frames)
 
     def sequences(self, count: int, length: int, generator: torch.Generator) -> SequenceBatch:
         """`count` sequences of `length` successive frames, drawn uniformly; what begins within them says so."""
-        device = self._rows["reward"].device
+        device = self.device
         if self.filled < length:
             raise InputError(f"replay: found {self.filled} frames, expected at least {length}, those of a sequence")
         # Counted from the oldest frame, so that none runs from the newest frames into the oldest ones.
         drawn = torch.randint(self.filled - length + 1, (count,), generator=generator, device=device)
-        index = self._at(drawn[:, None] + torch.arange(length, device=device))
-        begins = self._rows["begins"][index]
+        index = self.at(drawn[:, None] + torch.arange(length, device=device))
+        begins = self.rows["begins"][index]
         begins[:, 0] = True
-        return SequenceBatch({STATE: self._rows["features"][index]}, self._rows["action"][index], begins, _Nothing())
+        return SequenceBatch({STATE: self.rows["features"][index]}, self.rows["action"][index], begins, _Nothing())
 
     def transitions(self, count: int, generator: torch.Generator) -> RewardTransitions:
         """`count` single decisions and what they earned, drawn nearly uniformly; none of them crosses a beginning."""
-        device = self._rows["reward"].device
+        device = self.device
         drawn = torch.randint(1, self.filled, (count,), generator=generator, device=device)
         # After a beginning there always comes a step.
-        drawn = drawn + self._rows["begins"][self._at(drawn)].long()
-        after, before = self._at(drawn), self._at(drawn - 1)
-        rows = self._rows
+        drawn = drawn + self.rows["begins"][self.at(drawn)].long()
+        after, before = self.at(drawn), self.at(drawn - 1)
+        rows = self.rows
         return RewardTransitions(
             rows["features"][before],
             rows["action"][after],
@@ -82,22 +75,6 @@ class SequenceReplay:
             rows["reward"][after],
             rows["terminated"][after],
         )
-
-    def _at(self, number: Tensor) -> Tensor:
-        """Where frames lie, counted from the oldest."""
-        oldest = self._next if self.filled == self.capacity else 0
-        return (oldest + number) % self.capacity
-
-    def state_dict(self) -> dict[str, Any]:
-        """The frames that there are, and where the next one goes."""
-        rows = {name: rows[: self.filled].clone() for name, rows in self._rows.items()}
-        return {"next": self._next, "filled": self.filled, "rows": rows}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`."""
-        self._next, self.filled = int(state["next"]), int(state["filled"])
-        for name, rows in self._rows.items():
-            rows[: self.filled] = state["rows"][name].to(rows.device)
 
 
 @torch.no_grad()

@@ -14,13 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from burnish.config import within
-from burnish.errors import InputError, RunError
+from burnish.errors import RunError
 from burnish.imagination import ImaginedEnv
 from burnish.policies import Policy
 from burnish.rl.advantages import generalised_advantages
 from burnish.rl.differentiable import DifferentiableExperience
 from burnish.rl.learner import Experience
 from burnish.rl.rollout import Rollout
+from burnish.rl.steps import backward, begin, descend, learned
 from burnish.rl.transitions import follow
 from burnish.training.processes import ALONE, Processes
 
@@ -83,15 +84,11 @@ class ShortHorizon:
     def __init__(
         self, policy: Policy, feature_dim: int, config: ShortHorizonConfig, processes: Processes = ALONE
     ) -> None:
-        if feature_dim != policy.feature_dim:
-            raise InputError(
-                f"short horizon: the environment gives {feature_dim} features, the policy reads {policy.feature_dim}"
-            )
+        begin("short horizon", policy, feature_dim)
         self.config, self.processes, self.policy, self.updates = config, processes, policy, 0
         self.left_out, self.left_out_in_a_row = 0, 0
         self.unit: float | None = None
         self.remembered: list[dict[str, Tensor]] = []
-        policy.begin_refinement()
         device = next(policy.parameters()).device
         self.critics = nn.ModuleList(policy.trunk(config.critic_hidden, 1) for _ in range(config.critics)).to(device)
         self.slow = copy.deepcopy(self.critics).requires_grad_(False)
@@ -100,7 +97,7 @@ class ShortHorizon:
         self.policy_optimizer, self.value_optimizer, self.entropy_optimizer = (
             torch.optim.Adam(parameters, lr=rate, betas=config.betas, fused=True)
             for parameters, rate in (
-                ([p for p in policy.parameters() if p.requires_grad], config.policy_learning_rate),
+                (learned(policy), config.policy_learning_rate),
                 (self.critics.parameters(), config.value_learning_rate),
                 ([self.log_alpha], config.entropy_learning_rate),
             )
@@ -178,12 +175,8 @@ class ShortHorizon:
         return rollout.reward / (self.unit or 1.0) - self.alpha * (rollout.log_prob.sum(-1) + self.target_entropy)
 
     def _policy_step(self, rollout: Rollout) -> dict[str, Tensor]:
-        config, parameters = self.config, [p for p in self.policy.parameters() if p.requires_grad]
-        loss = self._policy_loss(rollout)
-        self.policy_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(parameters)
-        norm = nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
+        config, loss = self.config, self._policy_loss(rollout)
+        norm = backward(loss, learned(self.policy), self.policy_optimizer, config.gradient_clip, self.processes)
         if bool(norm <= config.largest_gradient):
             self.policy_optimizer.step()
             self.left_out_in_a_row = 0
@@ -238,6 +231,7 @@ class ShortHorizon:
         self.remembered = [*self.remembered, new][-self.config.critic_rollouts :]
         columns = {name: torch.cat([each[name] for each in self.remembered]).transpose(0, 1) for name in new}
         features, returns = columns["features"].flatten(0, 1), self._returns(columns).flatten()
+        weights, clip = list(self.critics.parameters()), self.config.gradient_clip
         size = max(1, rollout.reward.numel() // self.config.critic_batches)
         total = torch.zeros_like(returns[0])
         for _ in range(self.config.critic_iterations):
@@ -245,11 +239,7 @@ class ShortHorizon:
             for _ in range(self.config.critic_batches):
                 index = torch.randint(len(returns), (size,), generator=generator, device=returns.device)
                 loss = self._value_loss(features[index], returns[index])
-                self.value_optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                self.processes.average_gradients(self.critics.parameters())
-                nn.utils.clip_grad_norm_(self.critics.parameters(), self.config.gradient_clip)
-                self.value_optimizer.step()
+                descend(loss, weights, self.value_optimizer, clip, self.processes)
                 total = total + loss.detach() / self.config.critic_batches
         follow(self.slow, self.critics, self.config.slow_rate)
         return total

@@ -12,10 +12,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from burnish.errors import BurnishError, InputError, RunError
-from burnish.simulators.base import STATE, ControlStep, Observation, SimulatorEnv, Suite, TaskSpec
+from burnish.simulators.base import STATE, ControlStep, Observation, SimulatorEnv
 from burnish.simulators.gym_making import check_gym_task, make, registered_ids
 from burnish.simulators.gym_spaces import ActionScale, ObservationLayout
 from burnish.simulators.settings import SimulatorConfig
+from burnish.simulators.suite import Suite, TaskSpec
 
 RENDER = "render"
 """The camera that is the environment's own `render()`."""

@@ -13,19 +13,10 @@ import numpy as np
 
 from burnish.data.depth import Camera, depth_camera
 from burnish.errors import InputError
-from burnish.simulators.base import (
-    STATE,
-    ControlStep,
-    Expert,
-    Observation,
-    Painter,
-    Renderer,
-    SimulatorEnv,
-    Suite,
-    TaskSpec,
-)
+from burnish.simulators.base import STATE, ControlStep, Expert, Observation, Painter, Renderer, SimulatorEnv
 from burnish.simulators.metaworld_tasks import metaworld_tasks, task_class
 from burnish.simulators.quaternions import with_sign_of
+from burnish.simulators.suite import Suite, TaskSpec
 
 CONTROL_STEP_LIMIT = 500
 """Meta-World refuses to step further than this within one episode."""

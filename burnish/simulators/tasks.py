@@ -12,8 +12,8 @@ import re
 from importlib.metadata import EntryPoint, entry_points
 
 from burnish.errors import InputError
-from burnish.simulators.base import Suite
 from burnish.simulators.settings import SimulatorConfig
+from burnish.simulators.suite import Suite
 
 GROUP = "burnish.suites"
 """The group of entry points under which packages announce their suites: `name = "module:SUITE"`."""

@@ -40,7 +40,7 @@ class Viewer:
         self._frame: bytes | None = None
         self._told: list[dict[str, Any]] = []
         self.run: str | None = None
-        self.dropped = self.seq = 0
+        self.seq = 0
 
     def show(self, frame: bytes) -> None:
         """A frame, from the engine's thread."""
@@ -61,7 +61,6 @@ class Viewer:
         return told, frame
 
     def _set(self, frame: bytes) -> None:
-        self.dropped += self._frame is not None
         self._frame = frame
         self._there.set()
 

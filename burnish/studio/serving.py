@@ -6,10 +6,10 @@ import socket
 import sys
 import threading
 import webbrowser
-from dataclasses import dataclass
 from pathlib import Path
 
 from burnish.errors import InputError
+from burnish.options import StudioOptions
 from burnish.studio.folders import Folders
 
 try:
@@ -18,34 +18,12 @@ except ImportError as error:
     raise InputError(f"the studio needs the extra 'studio' (starlette, uvicorn, websockets): {error}") from error
 
 
-@dataclass(frozen=True)
-class Where:
-    """What is shown, to whom.
-
-    Attributes:
-        paths: run folders, or folders with runs below them.
-        data: further data sets.
-        out: where drives and labels are saved.
-        drive: one that was saved, to be driven again.
-        host, port: 127.0.0.1 is this machine alone; port 0 is any free one.
-        token: None for a fresh one.
-        browser: whether to open one.
-        threads: of PyTorch.
-    """
-
-    paths: tuple[Path, ...]
-    data: tuple[Path, ...] = ()
-    out: Path = Path("studio")
-    drive: Path | None = None
-    host: str = "127.0.0.1"
-    port: int = 0
-    token: str | None = None
-    browser: bool = True
-    threads: int = 1
-
-
-def serve(where: Where) -> None:
+def serve(paths: tuple[Path, ...], options: StudioOptions) -> None:
     """Serve until the process is told to end.
+
+    Args:
+        paths: run folders, or folders with runs below them.
+        options: what else is shown, and to whom.
 
     Raises:
         InputError: a path or the address is wrong, or the token is missing.
@@ -56,21 +34,21 @@ def serve(where: Where) -> None:
     from burnish.studio.security import Guard, chosen_token
     from burnish.studio.server import Studio
 
-    token = chosen_token(where.host, where.token)
-    folders = Folders(where.paths)
-    for path in (*where.data, *([where.drive] if where.drive else [])):
+    token = chosen_token(options.host, options.token)
+    folders = Folders(paths)
+    for path in (*options.dataset, *([options.drive] if options.drive else [])):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
     listing = Listing(folders)
-    engine = Engine(folders, where.out.absolute(), where.threads, where.drive)
-    with contextlib.closing(_bound(where.host, where.port)) as listening:
+    engine = Engine(folders, options.out.absolute(), options.threads, options.drive)
+    with contextlib.closing(_bound(options.host, options.port)) as listening:
         port = listening.getsockname()[1]
-        named = f"[{where.host}]" if ":" in where.host else where.host
+        named = f"[{options.host}]" if ":" in options.host else options.host
         link = f"http://{named}:{port}/?token={token}"
-        first = _first(folders, where)
-        view = "" if first is None else f"drive?run={first}" + ("&replay=1" if where.drive else "")
-        studio = Studio(engine, listing, where.data, view)
-        guarded = Guard(studio.application(f"burnish-studio-{port}", token), token, where.host, port)
+        first = _first(folders, options.drive is not None)
+        view = "" if first is None else f"drive?run={first}" + ("&replay=1" if options.drive else "")
+        studio = Studio(engine, listing, options.dataset, view)
+        guarded = Guard(studio.application(f"burnish-studio-{port}", token), token, options.host, port)
         server = uvicorn.Server(
             uvicorn.Config(
                 guarded,
@@ -86,7 +64,7 @@ def serve(where: Where) -> None:
 
         # Whoever comes now is answered as soon as the server runs, which is sooner than a browser is there.
         print(f"studio: {link}", flush=True)
-        if where.browser and _has_screen():
+        if options.browser and _has_screen():
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
         look = listing.rows if first is None else lambda: engine.glimpses.of(folders.run(first))
         engine.start(first, _say_ready, look)
@@ -103,7 +81,7 @@ def _say_ready() -> None:
         print("ready", flush=True)
 
 
-def _first(folders: Folders, where: Where) -> str | None:
+def _first(folders: Folders, again: bool) -> str | None:
     """The run that is opened at once: the only finished one.
 
     Raises:
@@ -111,9 +89,9 @@ def _first(folders: Folders, where: Where) -> str | None:
     """
     runs = folders.runs()
     key, path = next(iter(runs.items()), ("", Path()))
-    if len(runs) == 1 and ((path / "report.json").is_file() or where.drive is not None):
+    if len(runs) == 1 and ((path / "report.json").is_file() or again):
         return key
-    if where.drive is not None:
+    if again:
         raise InputError(
             f"--drive needs the run that it was driven in, found {len(runs)} runs: burnish studio RUN --drive"
         )

@@ -18,13 +18,13 @@ from burnish.components import Component
 from burnish.config import within
 from burnish.data import Dataset, WindowBatch, image_key
 from burnish.errors import InputError
-from burnish.networks import MLP, LatentDecoder, LatentEncoder, level_widths, picture_channels
+from burnish.networks import MLP, LatentDecoder, LatentEncoder, level_widths
+from burnish.world_models.picture_encoding import ENCODE_BATCH, checked_pictures, encoded_in_parts, shapes_of
 
 CONTRAST = 2.0
 """Pictures minus the mean picture are scaled by this, to about unit size where something moves."""
 _SAMPLE = 2000
 """Frames from which the mean picture and the weights of pixels are taken."""
-_ENCODE_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Autoencoder(Component):
     def fit(self, dataset: Dataset) -> Self:
         """The mean picture, and how much each pixel counts; once, before training."""
         step = -(-dataset.num_frames // _SAMPLE)
-        frames = self._channels({key: dataset.observations[key][::step] for key in self._present(dataset.observations)})
+        shapes, pictures = self.observation_shapes, dataset.observations
+        frames = checked_pictures({key: pictures[key][::step] for key in shapes if key in pictures}, shapes)
         self.mean.copy_(frames.mean(0))
         variance = (frames - self.mean).square().mean(0)
         # Camera by camera: what a wrist camera sees changes throughout, and would drown a fixed camera's small changes.
@@ -85,8 +86,7 @@ class Autoencoder(Component):
     @property
     def observation_shapes(self) -> dict[str, tuple[int, ...]]:
         """What one observation holds, by LeRobot's keys."""
-        size = self.config.image_size
-        return {image_key(name): (size, size, 3) for name in self.config.cameras}
+        return shapes_of(self.config.cameras, self.config.image_size)
 
     def encode(self, observation: dict[str, Tensor]) -> Float[Tensor, "B Z"]:
         """The latents of pictures (B, S, S, 3) uint8; the posterior's mean.
@@ -105,16 +105,14 @@ class Autoencoder(Component):
     @torch.no_grad()
     def encode_dataset(self, dataset: Dataset) -> Float[Tensor, "F Z"]:
         """The latent of every frame."""
-        keys = self._present(dataset.observations)
-        chunks = torch.arange(dataset.num_frames, device=dataset.device).split(_ENCODE_BATCH)
-        return torch.cat([self.encode({key: dataset.observations[key][rows] for key in keys}) for rows in chunks])
+        return encoded_in_parts(self, dataset)
 
     @torch.no_grad()
     def psnr(self, dataset: Dataset) -> float:
         """Peak signal-to-noise ratio of the reconstruction of every frame, in dB (of the mean squared error)."""
-        keys = self._present(dataset.observations)
+        keys = list(self.observation_shapes)
         squares, count = 0.0, 0
-        for rows in torch.arange(dataset.num_frames, device=dataset.device).split(_ENCODE_BATCH):
+        for rows in torch.arange(dataset.num_frames, device=dataset.device).split(ENCODE_BATCH):
             real = {key: dataset.observations[key][rows] for key in keys}
             drawn = self.decode(self.encode(real))
             squares += sum(float((drawn[key].float() - real[key].float()).square().sum()) for key in keys)
@@ -150,25 +148,7 @@ class Autoencoder(Component):
         return mean, log_variance.clamp(-8, 2)
 
     def _centred(self, observation: dict[str, Tensor]) -> Tensor:
-        return CONTRAST * (self._channels(observation) - self.mean)
-
-    def _channels(self, observation: dict[str, Tensor]) -> Tensor:
-        return picture_channels([observation[key] for key in self._present(observation)])
-
-    def _present(self, observation: dict[str, Tensor]) -> list[str]:
-        """The keys of the cameras, all of them checked."""
-        keys = [image_key(name) for name in self.config.cameras]
-        size = self.config.image_size
-        for key in keys:
-            if key not in observation:
-                raise InputError(f"found no '{key}' among {sorted(observation)}, expected this camera's pictures")
-            found = observation[key]
-            if found.dtype != torch.uint8 or found.shape[-3:] != (size, size, 3):
-                raise InputError(
-                    f"field '{key}': found pictures of {found.dtype} and shape {tuple(found.shape[-3:])}, expected "
-                    f"torch.uint8 and ({size}, {size}, 3): height, width, RGB"
-                )
-        return keys
+        return CONTRAST * (checked_pictures(observation, self.observation_shapes) - self.mean)
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -19,7 +19,8 @@ from burnish.components import Component
 from burnish.config import within
 from burnish.data import Dataset, WindowBatch, Windows, image_key
 from burnish.errors import InputError
-from burnish.networks import FrameChange, LatentEncoder, level_widths, picture_channels
+from burnish.networks import FrameChange, LatentEncoder, level_widths
+from burnish.world_models.picture_encoding import checked_pictures, shapes_of
 
 REACH = 3.0
 """Standard deviations of the video's latent actions that -1 and 1 stand for."""
@@ -149,17 +150,7 @@ class LatentActions(Component):
         return mean, log_variance.clamp(-8, 2)
 
     def _channels(self, observation: dict[str, Tensor]) -> Tensor:
-        size = self.config.image_size
-        for key in self.keys:
-            if key not in observation:
-                raise InputError(f"found no '{key}' among {sorted(observation)}, expected this camera's pictures")
-            found = observation[key]
-            if found.dtype != torch.uint8 or found.shape[-3:] != (size, size, 3):
-                raise InputError(
-                    f"field '{key}': found pictures of {found.dtype} and shape {tuple(found.shape[-3:])}, expected "
-                    f"torch.uint8 and ({size}, {size}, 3): height, width, RGB"
-                )
-        return picture_channels([observation[key] for key in self.keys])
+        return checked_pictures(observation, shapes_of(self.config.cameras, self.config.image_size))
 
     def _pairs(self, dataset: Dataset, most: int) -> Any:
         """Batches of (present frames, their pictures, the following pictures), at most `most` pairs spread evenly."""

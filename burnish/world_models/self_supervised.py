@@ -1,7 +1,6 @@
 """An encoder of pictures that learned without labels and without drawing: VICReg (arXiv 2105.04906)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,11 +8,11 @@ from torch import Tensor, nn
 
 from burnish.components import Component
 from burnish.config import within
-from burnish.data import Dataset, WindowBatch, image_key
+from burnish.data import Dataset, WindowBatch
 from burnish.errors import InputError
-from burnish.networks import LatentEncoder, level_widths, picture_channels, random_shift
+from burnish.networks import LatentEncoder, level_widths, random_shift
+from burnish.world_models.picture_encoding import checked_pictures, encoded_in_parts, shapes_of
 
-_ENCODE_BATCH = 256
 _LEAST_STD = 1e-4
 
 
@@ -62,8 +61,7 @@ class SelfSupervised(Component):
     @property
     def observation_shapes(self) -> dict[str, tuple[int, ...]]:
         """What one observation holds, by LeRobot's keys."""
-        size = self.config.image_size
-        return {image_key(name): (size, size, 3) for name in self.config.cameras}
+        return shapes_of(self.config.cameras, self.config.image_size)
 
     def encode(self, observation: dict[str, Tensor]) -> Float[Tensor, "B Z"]:
         """The features of pictures (B, S, S, 3) uint8.
@@ -107,29 +105,3 @@ def vicreg(
     parts = {"invariance": invariance, "variance": variance, "covariance": covariance}
     loss = sum(getattr(config, f"{name}_weight") * value for name, value in parts.items())
     return torch.as_tensor(loss), {name: value.detach() for name, value in parts.items()}
-
-
-def checked_pictures(observation: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> Float[Tensor, "B C S S"]:
-    """The pictures of these keys, stacked on channels, in [-1, 1].
-
-    Raises:
-        InputError: a camera is missing, or its pictures have another size or dtype.
-    """
-    for key, shape in shapes.items():
-        if key not in observation:
-            raise InputError(f"found no '{key}' among {sorted(observation)}, expected this camera's pictures")
-        found = observation[key]
-        if found.dtype != torch.uint8 or tuple(found.shape[-3:]) != shape:
-            raise InputError(
-                f"field '{key}': found pictures of {found.dtype} and shape {tuple(found.shape[-3:])}, expected "
-                f"torch.uint8 and {shape}: height, width, RGB"
-            )
-    return picture_channels([observation[key] for key in shapes])
-
-
-@torch.no_grad()
-def encoded_in_parts(encoder: Any, dataset: Dataset, rows: int = _ENCODE_BATCH) -> Float[Tensor, "F Z"]:
-    """What `encoder.encode` says of every frame, some rows at a time."""
-    pictures = {key: dataset.observations[key] for key in encoder.observation_shapes if key in dataset.observations}
-    chunks = torch.arange(dataset.num_frames, device=dataset.device).split(rows)
-    return torch.cat([encoder.encode({key: each[index] for key, each in pictures.items()}) for index in chunks])

@@ -12,7 +12,7 @@ from burnish.components import Component
 from burnish.config import within
 from burnish.data import Dataset, image_key
 from burnish.errors import InputError
-from burnish.world_models.self_supervised import checked_pictures, encoded_in_parts
+from burnish.world_models.picture_encoding import checked_pictures, encoded_in_parts
 
 _ENCODE_BATCH = 32
 

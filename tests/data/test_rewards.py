@@ -31,11 +31,9 @@ def two() -> Dataset:
 def test_returns_by_hand() -> None:
     data = two()
     assert data.has_reward and not data.has_success
-    assert data.episode_return.tolist() == [3.0, -1.0] == data.episode_outcome.tolist()
+    assert data.episode_return.tolist() == [3.0, -1.0]
     assert data.subset([1]).episode_return.tolist() == [-1.0]
     assert data.to("cpu").terminated.tolist() == [False] * 6 + [True]
-    successful = replace(data, success=torch.tensor([False, False, True, False, False, False, False]))
-    assert successful.episode_outcome.tolist() == [1, 0], "where there is success, it is the outcome"
 
 
 def test_on_disk_rewards_are_on_the_frame_before(tmp_path: Path) -> None:

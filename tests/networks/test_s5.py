@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.s5_speed import by_doubling, step_by_step
 from burnish.networks import S5, S5Config
 from burnish.networks.s5 import S5Layer, diagonal_hippo
-from burnish.networks.scan import by_doubling, frame_of, from_chunks, linear_scan, step_by_step, to_chunks
+from burnish.networks.scan import frame_of, from_chunks, linear_scan, to_chunks
 
 CONFIG = S5Config(layers=2, modes=6, blocks=4)
 

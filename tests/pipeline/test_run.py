@@ -101,8 +101,8 @@ def test_a_stage_is_done_once(tmp_path):
             run.stage("dataset", Settings(), [], first)
             folder = run.stage("model", {"width": 2}, ["dataset"], second)
             assert (folder / "out.txt").read_text() == "ba"
-            assert run.is_done("model", {"width": 2}, ["dataset"])
-            assert not run.is_done("model", {"width": 3}, ["dataset"])
+            assert run.reason("model", {"width": 2}, ["dataset"]) is None
+            assert run.reason("model", {"width": 3}, ["dataset"]) is not None
             info = run.stage_info("dataset")
             assert info["outputs"] == {"episodes": 3} and info["config"] == {"start": 1, "steps": 12}
             assert list(run.seconds()) == list(run.stages()) == ["dataset", "model"]
@@ -152,7 +152,7 @@ def test_the_content_is_the_result_alone(tmp_path):
         assert not list(folder.rglob("resume.safetensors"))
         assert len(list((folder / "tensorboard").iterdir())) == 1
         shutil.rmtree(folder / "tensorboard")  # anybody may
-        assert RunFolder(tmp_path / name).is_done("model", {"log": log}, [])
+        assert RunFolder(tmp_path / name).reason("model", {"log": log}, []) is None
     assert contents[0] == contents[1] != contents[2]
 
 
@@ -359,7 +359,7 @@ def test_a_failed_redo_keeps_the_earlier_result(tmp_path):
         run.stage("dataset", {"a": 1}, [], Body())
         with pytest.raises(RunError, match=r"x\.bin: the disk is full"):
             run.stage("dataset", {"a": 2}, [], fail)
-        assert run.is_done("dataset", {"a": 1}, [])
+        assert run.reason("dataset", {"a": 1}, []) is None
 
 
 def test_damaged_resume_state_costs_the_stage_not_the_run(tmp_path, capfd):

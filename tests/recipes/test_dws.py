@@ -9,7 +9,8 @@ from burnish.components import save
 from burnish.errors import InputError
 from burnish.networks import ActionBlock, ActionModulesConfig, UNetConfig
 from burnish.pipeline import StageContext
-from burnish.recipes.dws import DEFAULT, DWS, PRESETS
+from burnish.recipes.dws import DWS
+from burnish.recipes.presets.dws import DEFAULT, PRESETS
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.video import follow_labelled, take_over_video_model, train_video_model
 from burnish.rl import DreamerConfig

@@ -12,7 +12,8 @@ from burnish.cli import main
 from burnish.data import DatasetInfo, depth_camera, unpack_depth, write_dataset
 from burnish.errors import InputError
 from burnish.pipeline import StageContext
-from burnish.recipes.gwm import DEFAULT, GWM, PRESETS
+from burnish.recipes.gwm import GWM
+from burnish.recipes.presets.gwm import DEFAULT, PRESETS
 from burnish.recipes.stages.recording import Real
 from burnish.recipes.stages.scenes import simulated_cameras, train_scene_autoencoder
 from burnish.simulators.settings import SimulatorConfig

@@ -14,7 +14,7 @@ from burnish.imagination import GuidedConfig, ImaginedEnv
 from burnish.imagination.guidance import BAND
 from burnish.policies import Agent
 from burnish.recipes.base import Models
-from burnish.recipes.polygrad import RECIPE
+from burnish.recipes.presets.polygrad import RECIPE
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import experience_of, start_states
 from burnish.rl import A2C, A2CConfig, GeneratedExperience

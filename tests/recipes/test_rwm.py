@@ -13,7 +13,7 @@ from burnish.data import read_dataset
 from burnish.imagination import ImaginationConfig, ImaginedEnv, StartConfig
 from burnish.policies import Agent
 from burnish.recipes.base import Models
-from burnish.recipes.rwm import RECIPE
+from burnish.recipes.presets.rwm import RECIPE
 from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import start_states
 from burnish.training import TrainingConfig, fit

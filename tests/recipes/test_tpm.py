@@ -17,8 +17,9 @@ from burnish.pipeline.run import Run
 from burnish.policies import Agent, PicturePolicyConfig, TwoStreamPolicy, TwoStreamPolicyConfig
 from burnish.recipes.base import RunSpec
 from burnish.recipes.own_data import OwnData
+from burnish.recipes.presets.tpm import CAMERAS, RECIPE
 from burnish.recipes.runs import Resolved
-from burnish.recipes.tpm import CAMERAS, RECIPE, TPM
+from burnish.recipes.tpm import TPM
 from burnish.rl import PPO
 from burnish.simulators.experts import RandomActor
 from burnish.training import ALONE, TrainingConfig

@@ -15,6 +15,7 @@ from burnish.pipeline import StageContext, ordered
 from burnish.policies import Agent, TokenPolicyConfig
 from burnish.recipes.base import Models, RunSpec
 from burnish.recipes.own_data import OwnData
+from burnish.recipes.presets.world_gymnast import DEFAULT, PRESETS
 from burnish.recipes.stages.cloning import Cloning
 from burnish.recipes.stages.films import (
     clone_instructed,
@@ -25,7 +26,7 @@ from burnish.recipes.stages.films import (
     train_forcing,
 )
 from burnish.recipes.stages.refining import refine_policy
-from burnish.recipes.world_gymnast import DEFAULT, PRESETS, WorldGymnast, recipe
+from burnish.recipes.world_gymnast import WorldGymnast, recipe
 from burnish.rewards import EndpointConfig, ScriptedConfig, VideoJudgeConfig, VotesConfig
 from burnish.rl import GRPOConfig, PPOConfig, RefineConfig
 from burnish.storage import read_json

@@ -160,7 +160,7 @@ def test_a_table_of_all_suites_and_of_one():
 
 
 PLUGIN = """
-from burnish.simulators.base import Suite, TaskSpec
+from burnish.simulators.suite import Suite, TaskSpec
 from tests.simulators.test_suites import Still
 
 SPEC = TaskSpec(("push",), ("where",), 10.0, max_steps=3)

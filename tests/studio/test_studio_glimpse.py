@@ -70,7 +70,7 @@ def test_what_cannot_be_shown(small_run, tmp_path):
 def test_pytorch_is_not_waited_for(small_run):
     program = (
         "import sys; from pathlib import Path\n"
-        "from burnish.cli import StudioOptions; from burnish.flags import parse\n"
+        "from burnish.options import StudioOptions; from burnish.flags import parse\n"
         "parse(StudioOptions(), ['--no-browser'], 'burnish studio')\n"
         "import burnish.studio.serving, burnish.studio.server\n"
         "from burnish.studio.listing import Listing; from burnish.studio.folders import Folders\n"

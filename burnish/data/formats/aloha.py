@@ -11,9 +11,9 @@ from PIL import Image
 from burnish.data import hdf5
 from burnish.data.arrays import ArraySource, natural_order
 from burnish.data.checks import bad_input
-from burnish.data.dataset import DatasetInfo
 from burnish.data.formats.base import SourceFormat
 from burnish.data.frames import Source
+from burnish.data.info import DatasetInfo
 
 _IMAGES = "observations/images/"
 _FPS = 50

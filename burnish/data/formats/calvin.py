@@ -8,9 +8,9 @@ import numpy as np
 from burnish.data import npz
 from burnish.data.arrays import ArraySource
 from burnish.data.checks import bad_input
-from burnish.data.dataset import DatasetInfo
 from burnish.data.formats.base import SourceFormat
 from burnish.data.frames import Source
+from burnish.data.info import DatasetInfo
 
 _BOUNDS = "ep_start_end_ids.npy"
 _STATES = ("robot_obs", "scene_obs")

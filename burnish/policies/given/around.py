@@ -85,8 +85,7 @@ class AroundPolicy(GivenPolicy):
         low, high = math.log(config.min_std), math.log(config.max_std)
         share = min(max((math.log(config.std) - low) / max(high - low, 1e-6), 1e-3), 1 - 1e-3)
         self.raw_std = torch.nn.Parameter(torch.full((view.action_dim,), math.log(share / (1 - share))))
-        self.register_buffer("step_weights", torch.ones(1), persistent=False)
-        self.register_buffer("clip_scale", torch.ones(1), persistent=False)
+        self.scored_at_once()
 
     @property
     def std(self) -> Float[Tensor, " TA"]:

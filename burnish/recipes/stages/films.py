@@ -14,7 +14,7 @@ from burnish.pipeline import StageContext
 from burnish.policies import Agent
 from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes
 from burnish.recipes.stages.data import Split
-from burnish.recipes.stages.latent import PlayConfig, record_play
+from burnish.recipes.stages.play import PlayConfig, record_play
 from burnish.recipes.stages.recording import Real, noted
 from burnish.recipes.stages.refining import simulator_steps
 from burnish.recipes.stages.training import recorded_features, train

@@ -1,19 +1,16 @@
-"""Bodies of systems with a recurrent latent world model (DiWA, S5WM): play data, models, a policy on their features."""
+"""Bodies of systems with a recurrent latent world model (DiWA, S5WM): models, a policy on their features."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from burnish.components import build, frozen
-from burnish.config import within
-from burnish.data import Dataset, Recording, Streams, in_chunks
+from burnish.data import Dataset, Streams, in_chunks
 from burnish.pipeline import Reading, StageContext, stage
 from burnish.policies import Agent
 from burnish.recipes.base import Models
 from burnish.recipes.stages.cloning import Cloning, clone, cloned_episodes, feature_versions
 from burnish.recipes.stages.data import Split
-from burnish.recipes.stages.recording import Real, noted
 from burnish.recipes.stages.training import reward_of, train, validation
 from burnish.training import TrainingConfig
 from burnish.world_models import (
@@ -25,36 +22,6 @@ from burnish.world_models import (
     RSSMConfig,
     position_differences,
 )
-
-
-@dataclass(frozen=True)
-class PlayConfig:
-    """What is recorded in the simulator, once and before any learning."""
-
-    demonstrations: int = within(5, 0)
-    """Successful episodes of the scripted expert that the policy is cloned from (DiWA: 50 a skill)."""
-    demonstration_noise: float = within(0.3, 0)
-    """Standard deviation of the temporally correlated noise on the expert's actions."""
-    play_episodes: int = within(300, 0)
-    """Episodes of ever noisier experts, most of which fail: they stand for a person's play data (DiWA: 6 h)."""
-    play_noise: tuple[float, ...] = within((0.2, 0.4, 0.6, 0.8), 0)
-    random_episodes: int = within(30, 0)
-    frames_after_success: int = within(8, 0)
-    """Decisions recorded after the first success, so that the classifier sees what success looks like."""
-
-
-def record_play(context: StageContext, real: Real, collect: PlayConfig) -> Recording:
-    """Successful demonstrations, play (ever noisier experts) and random motion: the whole offline data."""
-    c, recorder = collect, real.recorder
-    others = [*recorder.noisy_experts(c.play_episodes, c.play_noise), *recorder.random_motion(c.random_episodes)]
-    episodes = recorder.record_demonstrations(
-        c.demonstrations, c.demonstration_noise, others, c.frames_after_success, context
-    )
-    return noted(context, Recording(episodes, recorder.info))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Models.
 
 
 def latent_models(c: Any, data: Reading, seed: int) -> Models:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from burnish.config import within
 from burnish.data import Dataset, Recording
 from burnish.pipeline import StageContext
 from burnish.report.section import Section, save_sections
@@ -38,6 +39,43 @@ class Real:
         from burnish.simulators.tasks import suite_of
 
         suite_of(self.task).expert()
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What is recorded in the simulator before any learning, and with the pretrained policy."""
+
+    demonstrations: int = within(5, 0)
+    """Successful episodes of the scripted expert that the policy is cloned from."""
+    demonstration_noise: float = within(0.3, 0)
+    """Standard deviation of the temporally correlated noise on the expert's actions; 0 for perfect demonstrations."""
+    policy_episodes: int = within(150, 0)
+    """Rollouts of the pretrained policy (World4RL: 150)."""
+    policy_noise: tuple[float, ...] = within((0.0, 0.1, 0.2, 0.4), 0)
+    """Graded noise: rollouts are shared evenly between these standard deviations."""
+    random_episodes: int = within(30, 0)
+    """Uniformly random motion (World4RL: 30)."""
+    noisy_expert_episodes: int = within(0, 0)
+    """Further expert episodes with graded noise, for the world model and the classifier only."""
+    noisy_expert_noise: tuple[float, ...] = within((0.2, 0.4, 0.8), 0)
+    frames_after_success: int = within(8, 0)
+    """Decisions recorded after the first success, so that the classifier sees what success looks like."""
+
+
+def record_demonstrations(context: StageContext, real: Real, collect: CollectConfig) -> Recording:
+    """Expert demonstrations (the successful ones), random motion, and graded noisy experts if asked for.
+
+    World4RL, section III-A; its rollouts of the policy are recorded later (`record_rollouts`).
+    """
+    c, recorder = collect, real.recorder
+    others = [
+        *recorder.random_motion(c.random_episodes),
+        *recorder.noisy_experts(c.noisy_expert_episodes, c.noisy_expert_noise),
+    ]
+    episodes = recorder.record_demonstrations(
+        c.demonstrations, c.demonstration_noise, others, c.frames_after_success, context
+    )
+    return Recording(episodes, recorder.info)
 
 
 def record_rollouts(

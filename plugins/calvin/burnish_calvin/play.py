@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from burnish.data.checks import bad_input
-from burnish.data.dataset import DatasetInfo
+from burnish.data.info import DatasetInfo
 from burnish.data.lerobot_writer import write_dataset
 from burnish.errors import InputError
 from burnish.simulators.collect import CollectJob, collect

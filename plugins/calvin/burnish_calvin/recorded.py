@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from burnish.data.checks import bad_input
-from burnish.data.dataset import DatasetInfo
 from burnish.data.episodes import STATE, Episode, image_key
+from burnish.data.info import DatasetInfo
 from burnish.data.lerobot_writer import write_dataset
 from burnish.errors import InputError
 from burnish_calvin.recorded_pictures import check_cameras, picture_field, read_picture

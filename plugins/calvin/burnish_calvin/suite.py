@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from burnish.simulators.base import Painter, Renderer, Suite, TaskSpec
+from burnish.simulators.base import Painter, Renderer
+from burnish.simulators.suite import Suite, TaskSpec
 from burnish_calvin.env import CalvinEnv
 from burnish_calvin.experts import make_expert, make_play
 from burnish_calvin.rendering import CAMERAS, CalvinPainter, CalvinRenderer
