@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from burnish.components import Component
-from burnish.rewards.calibration import Calibration, calibrate
+from burnish.rewards.calibration import Calibration, ThresholdRule, calibrate
 
 
 class CalibratedClassifier(Component, register=False):
@@ -42,7 +42,7 @@ class CalibratedClassifier(Component, register=False):
     @torch.no_grad()
     def calibrate(self, features: Float[Tensor, "N F"], success: Bool[Tensor, " N"]) -> Calibration:
         """Set the threshold on held-out frames and return the evidence."""
-        rule = getattr(self.config, "threshold", "lowest")
+        rule: ThresholdRule = getattr(self.config, "threshold", "lowest")
         calibration = calibrate(self.probability(features), success, self.config.target_precision, rule=rule)
         self.threshold.fill_(calibration.threshold)
         return calibration
