@@ -35,6 +35,11 @@ class CalibratedClassifier(Component, register=False):
         """Training loss and metrics on (features (B, F), success (B,))."""
         raise NotImplementedError
 
+    @property
+    def threshold_rule(self) -> ThresholdRule:
+        """Which of the thresholds that reach the precision is taken."""
+        return "lowest"
+
     def succeeded(self, features: Float[Tensor, "B F"]) -> Bool[Tensor, " B"]:
         """Whether the probability reaches the calibrated threshold."""
         return self.probability(features) >= self.threshold
@@ -42,7 +47,7 @@ class CalibratedClassifier(Component, register=False):
     @torch.no_grad()
     def calibrate(self, features: Float[Tensor, "N F"], success: Bool[Tensor, " N"]) -> Calibration:
         """Set the threshold on held-out frames and return the evidence."""
-        rule: ThresholdRule = getattr(self.config, "threshold", "lowest")
-        calibration = calibrate(self.probability(features), success, self.config.target_precision, rule=rule)
+        precision = self.config.target_precision
+        calibration = calibrate(self.probability(features), success, precision, rule=self.threshold_rule)
         self.threshold.fill_(calibration.threshold)
         return calibration

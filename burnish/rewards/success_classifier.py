@@ -26,7 +26,8 @@ class ClassifierConfig:
     """Frames just before a success that calibration leaves out: to call success a moment early is no mistake."""
     threshold: ThresholdRule = "auto"
     """Of those that reach the precision. lowest: success is seen early. highest: of those that still find nine tenths
-    of what the lowest does; fewer false claims. auto: highest where few held-out frames show success, else lowest."""
+    of what the lowest does; fewer false claims. auto: highest where success is a relation (`relations`), since a near
+    miss is then a matter of little, and where few held-out frames show success; else lowest."""
     positive_share: float = within(0.3, 0, 1)
     """Share of successful frames in a training batch; they are rare in the data."""
     imagined_share: float = within(0.5, 0, 1)
@@ -55,6 +56,11 @@ class SuccessClassifier(CalibratedClassifier):
         self.normaliser.load_state_dict(normaliser.state_dict())
         self.related.fit(frames)
         return self
+
+    @property
+    def threshold_rule(self) -> ThresholdRule:
+        """The configured one."""
+        return "highest" if self.config.threshold == "auto" and self.related is not None else self.config.threshold
 
     def probability(self, features: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
         """Probability that the features show success."""

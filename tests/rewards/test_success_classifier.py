@@ -1,6 +1,7 @@
 """The success classifier: what it learns, how it is calibrated, and what its batches hold."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,6 +150,13 @@ def test_relations_are_seen_besides():
     assert read.tolist() == [[9.0, 9.0, 1.0, 0.0, pytest.approx(0.5), pytest.approx(math.tanh(2.5))]]
     loss, _ = classifier.loss((torch.zeros(4, 4), torch.tensor([True, False, True, False])))
     assert loss.isfinite() and classifier.probability(torch.zeros(5, 4)).shape == (5,)
+
+
+def test_the_threshold_where_success_is_a_relation():
+    config = ClassifierConfig(members=1, hidden=(3,))
+    assert SuccessClassifier(2, config).threshold_rule == "auto"
+    assert SuccessClassifier(2, config, ((0, 1),)).threshold_rule == "highest"
+    assert SuccessClassifier(2, replace(config, threshold="lowest"), ((0, 1),)).threshold_rule == "lowest"
 
 
 def test_relations_are_saved(tmp_path):
