@@ -1,4 +1,4 @@
-"""The recipe of the image and the cloud example fit the rest of the repository. (Neither a cloud nor Docker is here.)"""
+"""The recipe of the image and the cloud example fit the rest of the repository; neither a cloud nor Docker is here."""
 
 import re
 import shlex
@@ -38,7 +38,7 @@ def test_the_image_installs_extras_that_there_are_from_files_that_there_are():
 def test_the_cloud_sweep_is_one_that_burnish_takes():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     assert [line.split() for line in SKYPILOT["setup"].splitlines()] == [["make", "setup"]] and "setup" in targets
-    command, name, recipe, *options = shlex.split(SKYPILOT["run"])
+    command, name, recipe, *options = shlex.split(SKYPILOT["run"].replace("\\\n", " "))
     assert (command, name) == (".venv/bin/burnish", "sweep")
     own, rest = own_and_rest(NewSweep(), options)
     new, more = parse(NewSweep(), own, "burnish sweep")
