@@ -16,7 +16,9 @@ from burnish.errors import InputError
 from burnish.evaluation.actor import PlanningActor
 from burnish.evaluation.frozen import load_frozen
 from burnish.imagination import Models
-from burnish.pipeline import ordered
+from burnish.pipeline import ExecutorConfig, ordered
+from burnish.pipeline.manifest import versions
+from burnish.pipeline.worker import Asked
 from burnish.policies import GaussianPolicy, TanhPolicy, load_agent
 from burnish.recipes.ablations import PARTS, without
 from burnish.recipes.base import RunSpec
@@ -32,7 +34,7 @@ from burnish.recipes.methods import (
     measured,
     method_names,
 )
-from burnish.recipes.pairs import read_comparison
+from burnish.recipes.pairs import do_pair_there, read_comparison
 from burnish.rewards import SuccessReward
 from burnish.rl import PlanningConfig
 from burnish.storage import load_tensors, read_json
@@ -203,6 +205,7 @@ def test_names_of_columns(tmp_path):
         (["--tasks", "drawr-open-v3"], "did you mean drawer-open-v3"),
         (["--workers", "0"], "workers is 0, expected 1 or more"),
         (["--baselines.planning.elites", "0"], "elites"),
+        (["--executor-options", "robots=1"], "executor options and GPUs are for slurm and ray"),
     ],
 )
 def test_wrong_names_are_refused(wrong, named, tmp_path, capfd):
@@ -227,6 +230,26 @@ def test_kill_and_resume(compared, tmp_path):
     assert (out / f"results/{TASK}-0-filtered_bc.json").exists()
     assert isinstance(load_agent(folder / "filtered", TASK).policy, GaussianPolicy)
     assert os.path.getsize(out / "compare.html") > 1000
+
+
+@pytest.mark.slow
+def test_pairs_are_jobs_of_a_cluster(compared, tmp_path, capfd):
+    pytest.importorskip("submitit")
+    cluster = ["--executor", "slurm", "--executor-options", "cluster=local", "timeout_min=10"]
+    out = tmp_path / "out"
+    assert main(command(out, *cluster, methods=("bc",))) == 0
+    assert f"{TASK} 0: done" in capfd.readouterr().err
+    here, there = (json.loads((each / f"results/{TASK}-0-bc.json").read_text()) for each in (compared, out))
+    assert there["outcomes"] == here["outcomes"] and there["identity"] == here["identity"]
+    one, two = (each / f"{TASK}-0/policy/model.safetensors" for each in (compared, out))
+    assert one.read_bytes() == two.read_bytes()
+    assert "policy" in (out / f"logs/{TASK}-0.log").read_text()
+
+
+def test_a_worker_that_differs_does_no_pair(compared):
+    asked = Asked(ExecutorConfig(), (), (), {**versions(), "torch": "1.0"})
+    with pytest.raises(InputError, match=r"has other versions .*: torch .*, expected 1.0"):
+        do_pair_there(str(compared), TASK, 0, asked)
 
 
 # -- names, settings and ablations, without a run ----------------------------------------------------------------------

@@ -1,8 +1,6 @@
 """Episodes played by a cluster's workers: the same bits however they are divided, and none is played twice."""
 
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from burnish.simulators.parallel import WorkerPool
 from burnish.simulators.settings import SimulatorConfig
 from tests.recipes.small_runs import TASK as SMALL_TASK
 from tests.recipes.small_runs import WORLD4RL, flags, weights
+from tests.recipes.toy_actors import DiesOnce
 
 TASK = "tests.recipes.toy_env:make"
 JOBS = [CollectJob("random", RandomActor, range(34)), CollectJob("other", RandomActor, [40, 41])]  # five chunks
@@ -104,20 +103,6 @@ def test_a_lost_worker_costs_what_it_had_not_finished(tmp_path, executor):
     with pytest.raises(RunError, match="run the same command again to resume"):
         collect(TASK, [JOBS[1], CollectJob("dies", Dies, [1])], SETTINGS, workers=SpreadPool(work))
     assert len(list(work.folder.glob("*.safetensors"))) == 1
-
-
-class DiesOnce(RandomActor):
-    """Its first worker is killed; the marker says that there was one."""
-
-    def __init__(self, marker):
-        super().__init__()
-        self.marker = marker
-
-    def begin(self, env, seeds):
-        if not self.marker.exists():
-            self.marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        super().begin(env, seeds)
 
 
 @pytest.mark.slow

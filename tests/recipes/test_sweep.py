@@ -7,7 +7,10 @@ import pytest
 from burnish.cli import main
 from burnish.config import to_dict
 from burnish.errors import InputError
-from burnish.recipes.sweeping import NewSweep, Row, planned, read_sweep, status, table
+from burnish.pipeline import ExecutorConfig
+from burnish.pipeline.manifest import versions
+from burnish.pipeline.worker import Asked
+from burnish.recipes.sweeping import NewSweep, Row, do_cell, planned, read_sweep, status, table
 from burnish.report.sweep import render_markdown
 from tests.recipes.small_runs import WORLD4RL, flags
 
@@ -81,6 +84,15 @@ def test_nothing_is_known_of_what_has_not_begun(tmp_path, capsys):
     assert status(tmp_path)[0].startswith("drawer-open-v3-0: under way, world_model 25%")
     assert main(["sweep", "status", str(tmp_path / "nowhere")]) == 2
     assert "not a sweep's folder (sweep.json is missing)" in capsys.readouterr().err
+
+
+def test_a_worker_that_differs_begins_no_run(tmp_path):
+    cell = plan(tmp_path).cells[0]
+    with pytest.raises(InputError, match=r"has other versions .*: torch .*, expected 1.0"):
+        do_cell(cell, str(tmp_path), Asked(ExecutorConfig(), (), (), {**versions(), "torch": "1.0"}))
+    with pytest.raises(InputError, match="must lie on a file system that all share"):
+        do_cell(cell, str(tmp_path / "elsewhere"), Asked.by_this_process(ExecutorConfig()))
+    assert not (tmp_path / "logs").exists() and not (tmp_path / cell.name).exists()
 
 
 @pytest.mark.slow
