@@ -25,6 +25,7 @@ from burnish.pipeline.side_by_side import Job, run_side_by_side
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("coffee-pull-v3", "soccer-v3", "hammer-v3", "door-lock-v3", "lever-pull-v3", "handle-pull-v3")
 NOTHING_TO_CLONE = "handle-pull-v3"
+GAIN = 0.1
 POLICIES = ("pretrained", "filtered", "refined")
 
 
@@ -104,6 +105,36 @@ def by_task(rows: list[dict[str, Any]], own: bool = False) -> list[str]:
     return lines
 
 
+def gates(rows: list[dict[str, Any]]) -> list[str]:
+    """What the gates that were asked decided, and whether it was right."""
+    asked = [row for row in rows if row["handed_out"] is not None]
+    if not asked:
+        return []
+    let = [row for row in asked if row["handed_out"] == "refined"]
+    kept = [row for row in asked if row["handed_out"] != "refined"]
+    handed, filtered, refined = (
+        mean(rate(row, row["handed_out"] if name is None else name) for row in asked)
+        for name in (None, "filtered", "refined")
+    )
+
+    def named(chosen: list[dict[str, Any]]) -> str:
+        return ", ".join(f"{row['task']} {row['seed']}" for row in chosen) or "none"
+
+    below = {
+        name: [row for row in let if rate(row, "refined") < rate(row, name)] for name in ("pretrained", "filtered")
+    }
+    missed = [row for row in kept if rate(row, "refined") >= rate(row, "pretrained") + GAIN]
+    return [
+        f"The gate was asked in {len(asked)} of {len(rows)} runs: what it hands out has {100 * handed:.0f} % in the "
+        f"mean, filtered cloning {100 * filtered:.0f} %, the refined policies {100 * refined:.0f} %. Refined policies "
+        f"handed out: {len(let)}; below the pretrained one are of these: {named(below['pretrained'])}; below the "
+        f"filtered one: {named(below['filtered'])}. Kept back: {len(kept)}; really better than the pretrained policy "
+        f"by {100 * GAIN:.0f} points or more are of these: {named(missed)}. Each gate ran with the commit that made "
+        "its run; since then the filtered policy is handed out where the gate vouches for none.",
+        "",
+    ]
+
+
 def write(rows: list[dict[str, Any]], args: argparse.Namespace, extra: list[str]) -> None:
     """The tables, with what holds for all of them."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
@@ -136,6 +167,7 @@ def write(rows: list[dict[str, Any]], args: argparse.Namespace, extra: list[str]
         *by_task(rows, own=True),
         "",
         *([told, ""] if told else []),
+        *gates(rows),
         "## Every run",
         "",
         "Success in per cent within 200 / 500 control steps; the difference within 200, with its paired 95 % interval; "
