@@ -110,7 +110,7 @@ def test_nodes_of_ray_play_the_same_bits(tmp_path, cluster):
     """However the seeds are divided among its nodes, and where a worker is killed in between."""
     cluster.add_node(num_cpus=1)
     expected = collect(TASK, JOBS, SETTINGS, workers=0)
-    for shares in (1, 2, 3):
+    for shares in (1, 3):
         executor = RayExecutor(ExecutorConfig("ray", shares))
         try:
             pool = SpreadPool(spread(executor, tmp_path / str(shares), shares))
@@ -131,14 +131,15 @@ def test_nodes_of_ray_play_the_same_bits(tmp_path, cluster):
 
 @pytest.mark.slow
 def test_a_run_on_ray_ends_with_the_bits_of_this_machine(tmp_path, cluster):
-    """Recorded, trained, refined, judged and evaluated: every weight and every outcome."""
+    """Recorded, trained, refined and evaluated: every weight and every outcome."""
     cluster.add_node(num_cpus=1)
-    small = {**WORLD4RL, "evaluation.episodes": 12, "evaluation.curve-points": 0, "gate.episodes": 8}
+    shorter = {"refine.iterations": 4, "evaluation.episodes": 2, "evaluation.curve-points": 0, "gate.worlds": 0}
+    small = {**WORLD4RL, **shorter}
     common = ["run", "world4rl", "--task", SMALL_TASK, "--preset", "tiny", *flags(small)]
     here, there = tmp_path / "here", tmp_path / "ray"
     assert main([*common, "--threads", "1", "--jobs", "1", "--out", str(here)]) == 0
     assert main([*common, "--executor", "ray", "--jobs", "2", "--out", str(there)]) == 0
-    assert weights(there) == weights(here) and len(weights(here)) > 8
+    assert weights(there) == weights(here) and len(weights(here)) > 5
     outcomes = [(folder / "evaluation/outcomes.json").read_bytes() for folder in (here, there)]
     assert outcomes[0] == outcomes[1]
     steps = [json.loads((folder / "report.json").read_text())["simulator_steps"] for folder in (here, there)]
