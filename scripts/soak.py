@@ -3,12 +3,12 @@
     python scripts/soak.py --runs 200 --lanes 2 --out runs/soak
 
 Small runs of all recipes take turns; those that learn from data which are there find them in the folder `data`. Each
-is hit one to three times, at random moments, by one of: kill -9, SIGTERM, SIGINT, SIGSTOP for a while, a second process
-on the same folder, a disk that is full (a small tmpfs, where one may mount), a folder that may not be written (a
-read-only mount, or without permission where one may not mount), a clock that jumped (files a day older or younger).
-Then the same command has to end it. What hits a run, and when, is drawn from the run's number, so it does not depend on
-`--lanes`: so many runs go on side by side, each lane on a core of its own. `soak.jsonl` in the folder has a line for
-every run, and what is there is not done again; the table comes last.
+is hit one to three times, at random moments of its processor time, by one of: kill -9, SIGTERM, SIGINT, SIGSTOP for a
+while, a second process on the same folder, a disk that is full (a small tmpfs, where one may mount), a folder that may
+not be written (a read-only mount, or without permission where one may not mount), a clock that jumped (files a day
+older or younger). Then the same command has to end it. What hits a run, and when, is drawn from the run's number, so it
+does not depend on `--lanes`: so many runs go on side by side, each lane on a core of its own. `soak.jsonl` in the
+folder has a line for every run, and what is there is not done again; the table comes last.
 """
 
 import argparse
@@ -58,7 +58,7 @@ MOUNTS = os.geteuid() == 0 and sys.platform == "linux"
 
 @dataclass(frozen=True)
 class Reference:
-    """A run that nothing disturbed: what it learned, how long it took, how large it is (bytes)."""
+    """A run that nothing disturbed: what it learned, its processor seconds, how large it is (bytes)."""
 
     weights: dict[str, bytes]
     seconds: float
@@ -89,22 +89,38 @@ def arguments(name: str, folder: Path) -> list[str]:
 def reference(name: str, out: Path) -> Reference:
     """Do it once."""
     folder = out / f"reference-{name}"
-    begun = time.monotonic()
-    if not (folder / "soak-seconds").exists():
+    kept = folder / "soak-seconds"
+    if not kept.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        code, output = finish(start(arguments(name, folder)), 3600)
-        if code:
+        process = start(arguments(name, folder))
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
             raise SystemExit(f"{name}: the undisturbed run failed\n{output[-2000:]}")
-        (folder / "soak-seconds").write_text(str(time.monotonic() - begun))
+        kept.write_text(str(used.ru_utime + used.ru_stime))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Reference(weights(folder), float((folder / "soak-seconds").read_text()), size)
+    return Reference(weights(folder), float(kept.read_text()), size)
+
+
+def spent(session: int) -> float:
+    """Processor seconds of a run and of what it has started: unlike the clock's, a busy machine hardly changes them."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, rest = int(path.parent.name), path.read_text().rpartition(")")[2].split()
+            # Of the session's processes utime and stime; of the run itself those of its ended children, too.
+            if int(rest[3]) == session:
+                ticks += sum(map(int, rest[11:15] if pid == session else rest[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def signalled(number: int) -> Callable[..., str]:
     """Send this to the run and all of its processes."""
 
     def hit(process: subprocess.Popen[str], **_: Any) -> str:
-        os.killpg(process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.killpg(process.pid, number)
         return finish(process)[1]
 
     return hit
@@ -112,9 +128,10 @@ def signalled(number: int) -> Callable[..., str]:
 
 def stopped(process: subprocess.Popen[str], rng: random.Random, **_: Any) -> str:
     """Halt it for a while; it goes on by itself."""
-    os.killpg(process.pid, signal.SIGSTOP)
-    time.sleep(rng.uniform(0.5, 3))
-    os.killpg(process.pid, signal.SIGCONT)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(rng.uniform(0.5, 3))
+        os.killpg(process.pid, signal.SIGCONT)
     return finish(process, 3600)[1]
 
 
@@ -146,7 +163,9 @@ def disturb(name: str, known: Reference, folder: Path, rng: random.Random) -> li
             jump(folder, rng)
         else:
             process = start(arguments(name, folder))
-            time.sleep(rng.uniform(0.1, 0.9) * known.seconds)
+            moment = rng.uniform(0.1, 0.9) * known.seconds
+            while process.poll() is None and spent(process.pid) < moment:
+                time.sleep(0.1)
             bad += faults(HITS[kind](process, folder=folder, name=name, rng=rng))
     return [*done, *(f"! {line}" for line in bad)]
 

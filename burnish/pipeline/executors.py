@@ -313,9 +313,6 @@ class _Task:
         try:
             self.ray.get(self.ref)
         except self.ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, self.ray.exceptions.RayError):  # it cannot read there what it was sent
-                said = str(error.cause).strip().splitlines()[-_LOG_LINES:]
-                raise RunError("a worker of Ray could not begin:\n  " + "\n  ".join(said)) from error
             raise error.as_instanceof_cause() from error
         except self.ray.exceptions.RayError as error:
             raise RunError(f"{LOST} ({' '.join(str(error).split())[:300]})") from error

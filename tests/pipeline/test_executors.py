@@ -1,7 +1,6 @@
 """Stages as jobs of Slurm (submitit's local executor; no Slurm is here) and as tasks of a real Ray cluster."""
 
 import contextlib
-import importlib
 import json
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ import pytest
 from burnish.errors import InputError, RunError
 from burnish.pipeline import ExecutorConfig, Run, SharedRun, execute, stage
 from burnish.pipeline.beside import Asked, work
-from burnish.pipeline.executors import RayExecutor, wait
+from burnish.pipeline.executors import wait
 from burnish.pipeline.manifest import versions
 from burnish.pipeline.run import Due
 from burnish.training import join
@@ -190,24 +189,6 @@ def test_a_killed_driver_is_started_again(tmp_path, cluster):
     driver.join()
     run(tmp_path / "run", targets, ExecutorConfig("ray", 2))
     assert number(tmp_path / "run", "last") == 7 and outputs(tmp_path / "run", "quick") == before
-
-
-class Nowhere:
-    """Of a module that no worker finds."""
-
-    def __reduce__(self):
-        return importlib.import_module, ("nowhere_but_here",)
-
-
-@pytest.mark.slow
-def test_what_a_worker_of_ray_cannot_read_is_no_traceback(cluster):
-    executor = RayExecutor(ExecutorConfig("ray"))
-    try:
-        [handle] = executor.submit(add, [(Nowhere(), 1)])
-        with pytest.raises(RunError, match=r"a worker of Ray could not begin:(.|\n)*nowhere_but_here"):
-            handle.result()
-    finally:
-        executor.close()
 
 
 LEAVES = """
