@@ -89,7 +89,8 @@ class NewComparison(Generic[Config]):
         """The settings of another recipe: its preset of the same name, where it has one, judged like this one's."""
         found, own = entry(recipe), self.config
         settings = found.preset(self.preset if self.preset in found.presets else None)
-        said = {name: getattr(own.reward, name) for name in ("kind", "with_success", "terms", "function")}
+        asked = ("kind", "with_success", "terms", "function") if own.reward.kind != "auto" else ()
+        said = {name: getattr(own.reward, name) for name in asked}
         alike = {name: getattr(own, name) for name in ("simulator", "evaluation", "held_out")}
         return replace(settings, **alike, reward=replace(settings.reward, **said))
 
