@@ -161,6 +161,18 @@ def test_data_that_changed_are_read_again(compared_sets, capfd):
     assert "1 of 2 pairs of a data set and a seed are up to date" in capfd.readouterr().err
 
 
+def test_every_recipe_that_learns_from_rewards_fits_in_one_table(compared_sets):
+    """Each with its own kind of reward, and judged alike."""
+    out, _ = compared_sets
+    sets, recipes = (out.parent / "pulled/a",), ("rwm", "adept", "dawm", "polygrad")
+    config = entry("rwm").preset("tiny")
+    new = NewComparison(config=config, recipe="rwm", tasks=(DENSE_TASK,), datasets=sets, methods=recipes, preset="tiny")
+    found = new.resolve()
+    assert set(found.others) == set(recipes[1:])
+    assert all(each.evaluation == config.evaluation for each in found.others.values())
+    assert found.others["polygrad"].reward == entry("polygrad").preset("tiny").reward
+
+
 @pytest.mark.slow
 def test_another_recipe_learns_from_what_the_first_one_recorded(compared, tmp_path):
     out = shutil.copytree(compared, tmp_path / "out")
