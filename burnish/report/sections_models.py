@@ -38,11 +38,14 @@ def world_model_section(**more: Any) -> Section:
 
 
 def calibration_section(calibration: Mapping[str, Any]) -> Section:
-    """How far a success classifier's probabilities and its threshold can be relied on (`Calibration.to_dict`)."""
+    """How far a success classifier's probabilities and its threshold can be relied on (`Calibration.to_dict`, and the
+    names of `relations` that it sees)."""
     drawn = (_reliability(calibration), _precision_recall(calibration))
     plots = tuple(plot for plot in drawn if plot is not None)
     missing = () if plots else ("The calibration holds neither bins nor a curve.",)
-    return Section("success-classifier", "Success classifier", 50, plots=plots, missing=missing)
+    pairs = "; ".join(" from ".join(pair) for pair in calibration.get("relations", ()))
+    words = (f"Recorded successes bring numbers together, so it also sees how far they are apart: {pairs}.",)
+    return Section("success-classifier", "Success classifier", 50, words if pairs else (), plots=plots, missing=missing)
 
 
 def judge_section(found: Mapping[str, Any]) -> Section:

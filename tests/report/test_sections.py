@@ -204,7 +204,9 @@ def test_calibration_by_hand():
     assert drawn(section) == ["Calibration", "Threshold"]
     assert "(40 in all). Mean gap to the diagonal: 10 %." in section.plots[0].caption
     assert "precision 90 % and recall 100 %" in section.plots[1].caption and section.plots[1].series[0].y == (0.9,)
-    assert calibration_section({**at, "bins": [], "curve": []}).missing
+    assert calibration_section({**at, "bins": [], "curve": []}).missing and not section.words
+    related = calibration_section({"bins": bins, "curve": curve, **at, "relations": [["arm.0", "block.0"]]})
+    assert "how far they are apart: arm.0 from block.0." in related.words[0]
 
 
 def test_training_curves_of_any_stage():

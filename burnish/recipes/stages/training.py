@@ -196,8 +196,9 @@ def train_classifier(
     clear = ~about_to_succeed(held_out, model.grace_frames)
     calibration = classifier.calibrate(recorded_features(world, held_out)[clear], held_out.success[clear])
     context.record("doubts", {"success classifier": "; ".join(calibration.doubts)} if calibration.doubts else {})
-    write_json(context.folder / CALIBRATION_FILE, calibration.to_dict())
-    save_sections(context.folder, [calibration_section(calibration.to_dict())])
+    found = {**calibration.to_dict(), "relations": context.outputs.get("relations", [])}
+    write_json(context.folder / CALIBRATION_FILE, found)
+    save_sections(context.folder, [calibration_section(found)])
     return classifier
 
 
