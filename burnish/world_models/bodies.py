@@ -33,7 +33,7 @@ def relations(dataset: Dataset, ignored: tuple[str, ...] = ()) -> tuple[tuple[in
     less than half as much as it does elsewhere. Looked for where dimensions have names, but none of a body, and
     `LEAST_SUCCESSES` episodes succeed; the closest `MOST_RELATIONS` are returned.
     """
-    names = dataset.info.state_names or ()
+    dataset, names = dataset.thinned(), dataset.info.state_names or ()
     if not names or _named(dataset) or int(dataset.episode_success.sum()) < LEAST_SUCCESSES:
         return ()
     frames = dataset.observations[STATE].double().cpu()

@@ -211,7 +211,7 @@ def _classifier(context: StageContext, model: Any, world: Any, episodes: Dataset
     names = episodes.info.state_names or ()
     context.record("relations", [[names[i], names[j]] for i, j in found])
     classifier = SuccessClassifier(world.feature_dim, model, found, observer.shown_frames)
-    return classifier.relate(observer.normaliser, episodes.observations[STATE])
+    return classifier.relate(observer.normaliser, episodes.thinned().observations[STATE])
 
 
 @torch.no_grad()
