@@ -24,15 +24,10 @@ from burnish.data.joining import joined
 from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import store_dataset, write_dataset
 from burnish.data.normalisation import Normaliser
+from burnish.data.outcomes import about_to_succeed, best_episodes, require_outcomes, require_successes
 from burnish.data.scaling import ActionScaling, check_unit
 from burnish.data.streams import SequenceBatch, Streams, in_chunks
-from burnish.data.success import (
-    SuccessRule,
-    about_to_succeed,
-    best_episodes,
-    require_outcomes,
-    require_successes,
-)
+from burnish.data.success import SuccessRule
 from burnish.data.unlabelled import labelled_steps, require_motion, unlabelled_video
 from burnish.data.windows import WindowBatch, Windows, action_chunks
 

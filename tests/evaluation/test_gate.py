@@ -10,7 +10,8 @@ import torch
 from burnish.config import check
 from burnish.errors import InputError
 from burnish.evaluation.back_test import BackTest
-from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, disputed, expected_outcome
+from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, expected_outcome
+from burnish.evaluation.handing_out import disputed
 from burnish.imagination import ImaginedEvaluation
 
 GOOD = BackTest(both=40, only_real=3, only_imagined=4, neither=40)
