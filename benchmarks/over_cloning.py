@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from burnish.evaluation.back_test import BackTest
 from burnish.evaluation.intervals import mean_interval
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 
@@ -47,6 +48,7 @@ def result(out: Path, task: str, seed: int) -> dict[str, Any] | None:
     gate = report["gate"] or {}
     handed = gate.get("handed_out")
     difference = report["over_filtered"]["paired_difference"]
+    anatomy = json.loads((out / f"{task}-{seed}" / "evaluation" / "anatomy.json").read_text())
     return {
         "task": task,
         "seed": seed,
@@ -57,6 +59,7 @@ def result(out: Path, task: str, seed: int) -> dict[str, Any] | None:
         "difference": difference,
         "seconds": report["seconds"],
         "limit": report["limit"],
+        "anatomy": anatomy["refined"],
     }
 
 
@@ -135,6 +138,29 @@ def gates(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def left_over(rows: list[dict[str, Any]]) -> list[str]:
+    """Why the refined policies fail where they still do: their real episodes, imagined from the same starts."""
+    lines = [
+        "| | real failures | of these imagined as successes: dynamics | classifier | imagined as failures, too "
+        "| real successes imagined as failures | φ |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[str, list[dict[str, int]]] = {}
+    for row in rows:
+        groups.setdefault(row["task"], []).append(row["anatomy"])
+    for task, group in groups.items():
+        episodes, real, imagined, dynamics, reward, halted, lost = (
+            sum(found[key] for found in group)
+            for key in ("episodes", "real", "imagined", "dynamics", "reward", "halted", "lost")
+        )
+        wrong, missed, failed = dynamics + reward, halted + lost, episodes - real
+        both, neither = imagined - wrong, failed - wrong
+        cells = [f"{failed} of {episodes}", dynamics, reward, neither, missed]
+        cells.append(f"{BackTest(both, missed, wrong, neither).skill:.2f}")
+        lines.append(f"| {task} | {' | '.join(map(str, cells))} |")
+    return lines
+
+
 def write(rows: list[dict[str, Any]], args: argparse.Namespace, extra: list[str]) -> None:
     """The tables, with what holds for all of them."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
@@ -168,6 +194,15 @@ def write(rows: list[dict[str, Any]], args: argparse.Namespace, extra: list[str]
         "",
         *([told, ""] if told else []),
         *gates(rows),
+        "## What the refined policies still fail at",
+        "",
+        "All seeds together; each real episode of the refined policy was imagined again from its own start, in the "
+        "world in which it was refined. *Dynamics*: imagined frames show a success that never happened. *Classifier*: "
+        "it calls the real frames a success, too. *Imagined as failures, too*: what refinement saw and did not solve. "
+        "φ: whether imagination knows which starts the refined policy fails from.",
+        "",
+        *left_over(rows),
+        "",
         "## Every run",
         "",
         "Success in per cent within 200 / 500 control steps; the difference within 200, with its paired 95 % interval; "
