@@ -24,6 +24,7 @@ from burnish.data.joining import joined
 from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import store_dataset, write_dataset
 from burnish.data.normalisation import Normaliser
+from burnish.data.rows import RowSampler
 from burnish.data.scaling import ActionScaling, check_unit
 from burnish.data.streams import SequenceBatch, Streams, in_chunks
 from burnish.data.success import (
@@ -49,6 +50,7 @@ __all__ = [
     "Episode",
     "Normaliser",
     "Recording",
+    "RowSampler",
     "SequenceBatch",
     "Streams",
     "SuccessRule",
