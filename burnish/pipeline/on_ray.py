@@ -98,9 +98,9 @@ class _Task:
         except errors.RayTaskError as error:
             if isinstance(error.cause, BurnishError):
                 raise error.cause from error  # its own sentence; what Ray raises has the worker's traceback for words
-            # Ray's own error: the worker could not read what it was sent.
-            said = str(error.cause) if isinstance(error.cause, errors.RayError) else error.traceback_str
-            last = "\n  ".join(said.strip().splitlines()[-LOG_LINES:])
+            # Ray's own error as the cause: the worker could not read what it was sent.
+            said = str(error.cause if isinstance(error.cause, errors.RayError) else error).strip()
+            last = "\n  ".join(said.splitlines()[-LOG_LINES:])
             raise RunError(f"a worker of Ray failed; its last lines:\n  {last}") from error
         except errors.RayError as error:
             raise RunError(f"{LOST} ({' '.join(str(error).split())[:300]})") from error

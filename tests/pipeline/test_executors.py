@@ -217,8 +217,9 @@ def test_what_fails_on_a_node_of_ray_is_told_in_its_own_words(tmp_path, cluster,
 
     with opened(where, tmp_path) as executor:
         [handle] = executor.submit(add, [(Nowhere(), 1)])
-        with pytest.raises(RunError, match=r"a worker of Ray failed(.|\n)*No module named 'nowhere_but_here'"):
+        with pytest.raises(RunError, match=r"a worker of Ray failed(.|\n)*No module named 'nowhere_but_here'") as told:
             handle.result()
+        assert "\x1b" not in str(told.value), "no colours in a message"
         there = Due(tmp_path / "nowhere" / ".partial" / "first", {}, "identity")
         [handle] = executor.submit(work, [(graph(), there, Asked.by_this_process(where))])
         with pytest.raises(InputError, match=r"^\S+ \(Python .*\): does not see .*nowhere; a run folder must lie on"):

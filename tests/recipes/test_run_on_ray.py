@@ -1,5 +1,6 @@
 """A whole run on a Ray cluster: a worker is killed, then twice the command; it ends as it does on one machine."""
 
+import contextlib
 import json
 import os
 import signal
@@ -65,6 +66,7 @@ def lines(path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_run_on_ray_ends_with_the_bits_of_this_machine(tmp_path, cluster):
     cluster.add_node(num_cpus=1)
     data, here, there = write_point_data(tmp_path / "data", strays=4), tmp_path / "here", tmp_path / "there"
@@ -97,14 +99,22 @@ def test_a_run_on_ray_ends_with_the_bits_of_this_machine(tmp_path, cluster):
         driver.kill()
     code, output = finish(driver)
     assert code == -signal.SIGKILL, output
-    played = {path.name: path.stat().st_mtime_ns for path in pieces.glob("*.safetensors")}
+    played = {path.name: {path.stat().st_mtime_ns} for path in pieces.glob("*.safetensors")}
+    seen = {name: set() for name in played}
+
+    def over():
+        for name, times in seen.items():
+            with contextlib.suppress(FileNotFoundError):
+                times.add((pieces / name).stat().st_mtime_ns)
+        return not pieces.parent.exists()
 
     driver = start(on_ray)
     try:
-        wait_for(driver, lambda: not pieces.parent.exists() or all((pieces / name).exists() for name in played))
+        wait_for(driver, over)
     finally:
         code, output = finish(driver)
     assert code == 0, output
+    assert seen == played, "what was played is not played again"
     assert not (there / ".partial").exists()
     stages = stage_files(there)
     assert stages.keys() == stage_files(here).keys() and len(stages) == 20
