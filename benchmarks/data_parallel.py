@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -73,7 +74,7 @@ def parts(folder: Path, size: str, times: int = 20) -> dict[str, tuple[float, fl
             clocks.append(time.process_time())
             average.update()
             clocks.append(time.process_time())
-            for name, begin, end in zip(PARTS, clocks, clocks[1:], strict=True):
+            for name, (begin, end) in zip(PARTS, pairwise(clocks), strict=True):
                 found.setdefault(name, [[], []])[half].append(1e3 * (end - begin))
     return {name: (median(whole), median(half)) for name, (whole, half) in found.items()}
 
