@@ -3,7 +3,8 @@
     python benchmarks/data_parallel.py --run runs/demo --steps 40 --repeats 2
 
 Trains the run's world model, and one of twice the width on four times the rows, by one process and by two
-(gloo, one thread each), in turns. By the clock, two processes are the faster the fewer others want the cores; the
+(gloo, one thread each), in turns; and counts what each part of a step costs on a whole batch and on half of it
+(`--parts`: that alone). By the clock, two processes are the faster the fewer others want the cores; the
 processor time of all processes together hardly depends on others, and says what the division itself costs. Writes
 `benchmarks/results/data_parallel.md`.
 """
@@ -16,11 +17,80 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {"as in the demo": (256, 3, 256), "larger": (512, 3, 1024)}
 """Width, depth and rows of a batch."""
+PARTS = ("draw", "gather", "loss", "backward", "optimiser", "moving average")
+
+
+def made(folder: Path, size: str) -> tuple[Any, Any]:
+    """The world model, and the windows that it learns from."""
+    import torch
+
+    from burnish.components import load
+    from burnish.data import Windows, read_dataset
+    from burnish.recipes.runs import reopen
+    from burnish.world_models import DiffusionWorldModel
+
+    width, depth, _ = SIZES[size]
+    config, dataset = reopen(folder).config, read_dataset(folder / "dataset", cameras=())
+    space = load(folder / "world_model", DiffusionWorldModel).space
+    torch.manual_seed(0)
+    model = DiffusionWorldModel(space, replace(config.world_model, width=width, depth=depth)).train()
+    return model, Windows(dataset, history=config.history.frames, horizon=config.world_model.rollout_steps)
+
+
+def parts(folder: Path, size: str, times: int = 20) -> dict[str, tuple[float, float]]:
+    """Processor milliseconds of each part of a step, on a whole batch and on half of it; medians."""
+    import torch
+
+    from burnish.training.ema import ExponentialMovingAverage
+
+    torch.set_num_threads(1)
+    model, windows = made(folder, size)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    average, generator = ExponentialMovingAverage(model, 0.995), torch.Generator().manual_seed(0)
+    rows = SIZES[size][2]
+    found: dict[str, list[list[float]]] = {}
+    for _ in range(times):
+        for half in (False, True):
+            clocks = [time.process_time()]
+            drawn = windows.draw(rows, generator)
+            clocks.append(time.process_time())
+            batch = windows.gather(drawn[: rows // 2] if half else drawn)
+            clocks.append(time.process_time())
+            loss = model.loss(batch)[0]
+            clocks.append(time.process_time())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            clocks.append(time.process_time())
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            clocks.append(time.process_time())
+            average.update()
+            clocks.append(time.process_time())
+            for name, (begin, end) in zip(PARTS, pairwise(clocks), strict=True):
+                found.setdefault(name, [[], []])[half].append(1e3 * (end - begin))
+    return {name: (median(whole), median(half)) for name, (whole, half) in found.items()}
+
+
+def parts_table(folder: Path) -> list[str]:
+    """What of a step two processes divide, and what each does for itself."""
+    lines = ["| world model | part of a step | whole batch, ms | half, ms |", "|---|---|---|---|"]
+    for size in SIZES:
+        found = parts(folder, size)
+        lines += [f"| {size} | {name} | {whole:.2f} | {half:.2f} |" for name, (whole, half) in found.items()]
+        whole, half = (sum(each[k] for each in found.values()) for k in (0, 1))
+        before = half + found["gather"][0] - found["gather"][1]
+        scaling = f"{whole / (2 * half):.2f}, {whole / (2 * before):.2f} if each gathered all rows"
+        lines.append(f"| **{size}** | all; scaling without any exchange {scaling} | {whole:.2f} | {half:.2f} |")
+    print("\n".join(lines), flush=True)
+    return lines
 
 
 def train(folder: Path, processes: int, size: str, steps: int) -> dict[str, float] | None:
@@ -28,21 +98,12 @@ def train(folder: Path, processes: int, size: str, steps: int) -> dict[str, floa
     import torch
     from torch import distributed
 
-    from burnish.components import load
-    from burnish.data import Windows, read_dataset
-    from burnish.recipes.runs import reopen
     from burnish.training import TrainingConfig, fit, join
-    from burnish.world_models import DiffusionWorldModel
 
     torch.set_num_threads(1)
     group = join(processes, "cpu")
-    width, depth, rows = SIZES[size]
-    config, dataset = reopen(folder).config, read_dataset(folder / "dataset", cameras=())
-    space = load(folder / "world_model", DiffusionWorldModel).space
-    torch.manual_seed(0)
-    model = DiffusionWorldModel(space, replace(config.world_model, width=width, depth=depth)).train()
-    windows = Windows(dataset, history=config.history.frames, horizon=config.world_model.rollout_steps)
-    settings = TrainingConfig(steps=steps, batch_size=rows, learning_rate=1e-4, log_every=10**6)
+    model, windows = made(folder, size)
+    settings = TrainingConfig(steps=steps, batch_size=SIZES[size][2], learning_rate=1e-4, log_every=10**6)
     clocks = []
     with tempfile.TemporaryDirectory() as scratch:
         # What a training costs before its first step is in both, and in no difference.
@@ -70,12 +131,16 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--parts", action="store_true")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         one = train(args.run, int(args.child[0]), args.child[1], args.steps)
         if one is not None:
             print(json.dumps(one), flush=True)
+        return
+    division = parts_table(args.run)
+    if args.parts:
         return
     lines = [
         "| world model | weights | rows | processes | ms a step | processor ms a step, all processes | of which the "
@@ -106,7 +171,7 @@ def main() -> None:
         print(lines[-1], flush=True)
     RESULTS.mkdir(exist_ok=True)
     title = "# Training by two processes\n\n`python benchmarks/data_parallel.py …`\n\n"
-    (RESULTS / "data_parallel.md").write_text(title + "\n".join(lines) + "\n")
+    (RESULTS / "data_parallel.md").write_text(title + "\n".join([*lines, "", *division]) + "\n")
 
 
 if __name__ == "__main__":

@@ -152,7 +152,8 @@ def hindsight(world: TrajectoryDenoiser, held_out: Dataset, rows: int, seed: int
     """
     windows, generator = TrajectoryWindows(held_out, world.config), torch.Generator().manual_seed(seed)
     drawn = torch.randperm(len(windows.first_frames), generator=generator)[:rows]
-    batch, half = windows.gather(windows.first_frames[drawn]), world.config.horizon // 2
+    known = torch.full_like(drawn, world.config.horizon)
+    batch, half = windows.gather((windows.first_frames[drawn], known)), world.config.horizon // 2
     true, other = world.normaliser.normalise(batch.observation), batch.action.clone()
     other[:, half:] = batch.action.roll(1, 0)[:, half:]
     found = {}

@@ -25,6 +25,7 @@ from burnish.data.lerobot_reader import read_dataset
 from burnish.data.lerobot_writer import store_dataset, write_dataset
 from burnish.data.normalisation import Normaliser
 from burnish.data.outcomes import about_to_succeed, best_episodes, require_outcomes, require_successes
+from burnish.data.rows import RowSampler
 from burnish.data.scaling import ActionScaling, check_unit
 from burnish.data.streams import SequenceBatch, Streams, in_chunks
 from burnish.data.success import SuccessRule
@@ -44,6 +45,7 @@ __all__ = [
     "Episode",
     "Normaliser",
     "Recording",
+    "RowSampler",
     "SequenceBatch",
     "Streams",
     "SuccessRule",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from burnish.data.dataset import Dataset
+from burnish.data.rows import RowSampler
 from burnish.errors import InputError
 
 
@@ -35,7 +36,7 @@ class SequenceBatch:
     stream: Carries
 
 
-class Streams:
+class Streams(RowSampler[Tensor]):
     """B equidistant readers over all frames, L at a time, round and round; episodes follow each other without padding.
 
     DreamerV2's way of feeding play data (DiWA: 50 streams of 50 frames): a recurrent state can be carried over, so
@@ -60,17 +61,21 @@ class Streams:
         previous[dataset.starts] = 0
         self._previous = previous
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> SequenceBatch:
-        """The next L frames of each of `batch_size` streams (the same number at every call)."""
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """The next L frames of each of `batch_size` streams (the same number at every call), int64 (B, L)."""
         frames, device = self.dataset.num_frames, self.dataset.device
         offsets = torch.arange(batch_size, device=device) * frames // batch_size
         index = (offsets[:, None] + self.position + torch.arange(self.length, device=device)) % frames
         self.position = (self.position + self.length) % frames
+        return index
+
+    def gather(self, drawn: Tensor) -> SequenceBatch:
+        """The sequences of these frames, int64 (B, L)."""
         # A reader that wraps around at the data's end meets the first episode's beginning, which is a reset.
         return SequenceBatch(
-            observation={key: values[index] for key, values in self.dataset.observations.items()},
-            previous_action=self._previous[index],
-            begins=self._begins[index],
+            observation={key: values[drawn] for key, values in self.dataset.observations.items()},
+            previous_action=self._previous[drawn],
+            begins=self._begins[drawn],
             stream=self,
         )
 

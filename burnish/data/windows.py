@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from burnish.data.dataset import Dataset
+from burnish.data.rows import RowSampler
 from burnish.errors import InputError
 
 
@@ -44,7 +45,7 @@ class WindowBatch:
         )
 
 
-class Windows:
+class Windows(RowSampler[Tensor]):
     """All windows of a dataset, on its device; none crosses an episode's border.
 
     A history that reaches beyond the episode's start is filled with its first frame and marked as padding.
@@ -90,19 +91,19 @@ class Windows:
         """int64 (N,): every frame that can be a present."""
         return self._presents(torch.arange(self._count, device=self.dataset.device))
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> WindowBatch:
-        """Draw windows uniformly, with replacement; the generator may live on another device than the data."""
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Presents, int64 (B,), uniformly, with replacement; the generator may live on another device than the data."""
         drawn = torch.randint(len(self), (batch_size,), generator=generator, device=generator.device)
-        return self.gather(self._presents(drawn.to(self.dataset.device)))
+        return self._presents(drawn.to(self.dataset.device))
 
     def _presents(self, numbers: Tensor) -> Tensor:
         """The frames of presents by their numbers, int64 (B,)."""
         return numbers + self._behind[torch.searchsorted(self._present_ends, numbers, right=True)]
 
-    def gather(self, present_frames: Tensor) -> WindowBatch:
+    def gather(self, drawn: Tensor) -> WindowBatch:
         """The windows of the given presents, int64 (B,)."""
-        wanted = present_frames[:, None] + self._offsets
-        episode = torch.searchsorted(self._ends, present_frames, right=True)
+        wanted = drawn[:, None] + self._offsets
+        episode = torch.searchsorted(self._ends, drawn, right=True)
         first, last = self.dataset.starts[episode], self._ends[episode] - 1
         frames = wanted.clamp(first[:, None], last[:, None])
         valid = wanted == frames

@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import torch
@@ -42,9 +43,11 @@ def execute_beside(stages: Sequence[Stage], run: Run, bodies: dict[str, StageBod
         where: the workers.
 
     Raises:
+        InputError: a stage that no worker could be sent, before anything begins.
         RunError: a worker died.
         BurnishError: a stage's own error, raised when everything that does not need that stage is done.
     """
+    _check_can_be_sent([each for each in stages if not each.alone])
     with opened(where, run.folder / _LOGS) as executor:
         _Beside(list(stages), run, bodies, executor, where).work()
 
@@ -156,6 +159,19 @@ class _Beside:
         at_work = [f"{name} {now.share:.0%}" for name, now in underway.items() if now.share is not None]
         so_far = f"{len(self.done)} of {self.count} stages"
         return " · ".join(part for part in (so_far, *at_work, self.outlook.words(underway)) if part)
+
+
+def _check_can_be_sent(stages: Sequence[Stage]) -> None:
+    """Whatever the executor, workers import functions and classes by their names: what works here works there."""
+    for each in stages:
+        for name, value in {"body": each.body, **each.arguments}.items():
+            try:
+                ForkingPickler.dumps(value)
+            except Exception as error:  # whatever a class of somebody's own raises there
+                raise InputError(
+                    f"stage '{each.name}', argument '{name}': cannot be sent to a worker ({error}); expected plain "
+                    "data, and functions and classes of a module. --jobs 1 does all stages in one process"
+                ) from error
 
 
 def input_names(each: Stage) -> list[str]:

@@ -26,7 +26,8 @@ from burnish.exit_codes import interrupts_wait
 
 Kind = Literal["local", "slurm", "ray"]
 LOST = "a process that trained a stage was ended; run the same command again to resume"
-_LOG_LINES = 12
+LOG_LINES = 12
+"""Of what a failed job said, in its error."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class ExecutorConfig:
                 raise InputError(f"executor options: found '{each}', expected NAME=VALUE")
         if self.kind == "local" and (self.options or self.gpus):
             raise InputError("executor options and GPUs are for slurm and ray; found them with the executor 'local'")
+        if self.kind == "ray" and self.gpus > 1 and self.gpus % 1:
+            raise InputError(f"gpus is {self.gpus}, expected a share of one or whole ones")
+        wrong = [name for name, value in self.named.items() if not isinstance(value, int) or value < 0]
+        if self.kind == "ray" and wrong:
+            raise InputError(f"executor options: found '{wrong[0]}={self.named[wrong[0]]}', expected a number of them")
 
     @property
     def named(self) -> dict[str, Any]:
@@ -101,18 +107,24 @@ def opened(config: ExecutorConfig, logs: Path) -> Iterator[Executor]:
         logs: a folder that workers see, for what a cluster writes.
 
     Raises:
-        InputError: its package is not installed, or the cluster has not what each stage asks for.
+        InputError: its package is not installed, the cluster cannot be joined, or has not what each stage asks for.
     """
     makers: dict[Kind, Callable[[], Executor]] = {
         "local": lambda: LocalExecutor(config.jobs, config.cpus),
         "slurm": lambda: SlurmExecutor(config, logs),
-        "ray": lambda: RayExecutor(config),
+        "ray": lambda: _on_ray(config),
     }
     executor = makers[config.kind]()
     try:
         yield executor
     finally:
         executor.close()
+
+
+def _on_ray(config: ExecutorConfig) -> Executor:
+    from burnish.pipeline.on_ray import RayExecutor
+
+    return RayExecutor(config)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -245,77 +257,8 @@ class _Submitted:
         if error is None:
             return
         said = (self.job.stderr() or self.job.stdout() or "").strip().splitlines()
-        last = "\n  ".join(said[-_LOG_LINES:])
+        last = "\n  ".join(said[-LOG_LINES:])
         raise RunError(f"job {self.job.job_id} failed; its last lines:\n  {last or error}") from error
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Ray.
-
-
-class RayExecutor:
-    """Tasks with CPUs, GPUs and resources; one whose node is lost is started again elsewhere, and resumes."""
-
-    def __init__(self, config: ExecutorConfig) -> None:
-        try:
-            ray: Any = importlib.import_module("ray")
-        except ModuleNotFoundError:
-            raise InputError("--executor ray: ray is not installed; pip install -e '.[ray]'") from None
-        self._ray, self._refs = ray, list[Any]()
-        self._own = not ray.is_initialized()
-        if self._own:
-            address = os.environ.get("RAY_ADDRESS")
-            ray.init(address=address, log_to_driver=False, num_cpus=None if address else os.cpu_count())
-        wanted = {"CPU": float(config.cpus), "GPU": float(config.gpus), **config.named}
-        wanted = {name: float(value) for name, value in wanted.items() if value}
-        lacking = _lacking(wanted, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-        if lacking is not None:
-            self.close()
-            raise InputError(lacking)
-        others = {name: value for name, value in wanted.items() if name not in ("CPU", "GPU")}
-        environment = {"env_vars": {"OMP_NUM_THREADS": str(config.cpus)}}
-        self._options = {"num_cpus": config.cpus, "num_gpus": config.gpus, "resources": others, "max_retries": -1}
-        self._options["runtime_env"] = environment
-
-    def submit(self, function: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> list[Handle]:
-        """Hand in the same function for several arguments at once."""
-        remote = self._ray.remote(**self._options)(function)
-        refs = [remote.remote(*arguments) for arguments in calls]
-        self._refs += refs
-        return [_Task(self._ray, ref) for ref in refs]
-
-    def close(self) -> None:
-        """Cancel what still runs, and leave the cluster."""
-        pending = self._ray.wait(self._refs, num_returns=len(self._refs), timeout=0)[1] if self._refs else []
-        for ref in pending:
-            self._ray.cancel(ref, force=True)
-        if self._own:
-            self._ray.shutdown()
-
-
-def _lacking(wanted: dict[str, float], nodes: list[dict[str, float]]) -> str | None:
-    """What no node has of what a stage asks for; None where some node has it all."""
-    if any(all(node.get(name, 0) >= value for name, value in wanted.items()) for node in nodes):
-        return None
-    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in wanted}
-    return f"--executor ray: a stage asks for {wanted}, and the most that nodes have is {most}"
-
-
-@dataclass(frozen=True)
-class _Task:
-    ray: Any
-    ref: Any
-
-    def done(self) -> bool:
-        return bool(self.ray.wait([self.ref], timeout=0)[0])
-
-    def result(self) -> None:
-        try:
-            self.ray.get(self.ref)
-        except self.ray.exceptions.RayTaskError as error:
-            raise error.as_instanceof_cause() from error
-        except self.ray.exceptions.RayError as error:
-            raise RunError(f"{LOST} ({' '.join(str(error).split())[:300]})") from error
 
 
 def here() -> str:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from burnish.config import within
+from burnish.data.rows import RowSampler
 from burnish.errors import InputError, RunError
 from burnish.storage import save_state
 from burnish.training.ema import ExponentialMovingAverage
 from burnish.training.metrics import MetricsLog
-from burnish.training.processes import Processes, current
+from burnish.training.processes import ALONE, Processes, current
 from burnish.training.resume import RESUME_FILE, taking_up
 from burnish.training.validation import Validate, Validation
 
@@ -83,8 +84,9 @@ def fit(
     InputError where the configuration asks and there is nothing to validate.
 
     Where this process has joined others (`processes.join`), all of them call this together. Each draws the same
-    batch, computes the loss of its share of the rows, and gradients are averaged: for a loss that is a mean over rows
-    they are those of one process. What the loss itself draws at random differs from process to process. A model whose
+    batch, gathers its share of the rows (of a `RowSampler`; of other samplers it has all, and keeps its share),
+    computes the loss of these, and gradients are averaged: for a loss that is a mean over rows they are those of one
+    process. What the loss itself draws at random differs from process to process. A model whose
     loss compares rows says `loss_compares_rows = True`; then every process computes the whole batch. Only the first
     process validates, writes into `folder` and calls `on_step`; a resume may have another number of processes. Raises
     InputError where they cannot share the batch evenly.
@@ -117,8 +119,7 @@ def fit(
     for step in range(start, config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * schedule(step, config.steps)
-        batch = sampler.sample(config.batch_size, generator)
-        loss, metrics = wrapped.loss(processes.rows(batch, rows) if rows else batch)
+        loss, metrics = wrapped.loss(_share(sampler, config.batch_size, generator, processes if shared else ALONE))
         wrapped_optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         norm = fabric.clip_gradients(
@@ -157,6 +158,13 @@ def fit(
     model.eval()
     log.close()
     return last
+
+
+def _share(sampler: Sampler, batch_size: int, generator: torch.Generator, processes: Processes) -> Any:
+    """This process's rows of a batch, the same bits whether all rows were gathered or these alone."""
+    if processes.count > 1 and isinstance(sampler, RowSampler):
+        return sampler.gather(processes.rows(sampler.draw(batch_size, generator), batch_size))
+    return processes.rows(sampler.sample(batch_size, generator), batch_size)
 
 
 def schedule(step: int, steps: int, warmup_share: float = 0.02) -> float:

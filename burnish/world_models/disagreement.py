@@ -8,7 +8,7 @@ from torch import Tensor
 
 from burnish.components import Component
 from burnish.config import within
-from burnish.data import Dataset, WindowBatch, Windows
+from burnish.data import Dataset, RowSampler, WindowBatch, Windows
 from burnish.networks import EnsembleMLP
 from burnish.world_models.history import STATE_KEY, HistoryState, TransitionSpace
 
@@ -115,7 +115,7 @@ def spread(predictions: Float[Tensor, "members B d"]) -> Float[Tensor, "B d"]:
     return (apart.square().sum(0) / (len(predictions) - 1)).sqrt()
 
 
-class BootstrapWindows:
+class BootstrapWindows(RowSampler[Tensor]):
     """One bootstrap of the episodes per member: frames of an episode stand or fall together."""
 
     def __init__(self, dataset: Dataset, history: int, members: int, seed: int) -> None:
@@ -129,10 +129,14 @@ class BootstrapWindows:
             copies = torch.bincount(drawn, minlength=dataset.num_episodes).to(present.device)
             self.pools.append(present.repeat_interleave(copies[episode]))
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> WindowBatch:
-        """`batch_size` windows for each member, member-major."""
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Presents, `batch_size` for each member, member-major."""
         device = self.pools[0].device
         drawn = [
             pool[torch.randint(len(pool), (batch_size,), generator=generator, device=device)] for pool in self.pools
         ]
-        return self.windows.gather(torch.cat(drawn))
+        return torch.cat(drawn)
+
+    def gather(self, drawn: Tensor) -> WindowBatch:
+        """The windows of these presents."""
+        return self.windows.gather(drawn)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.config import within
-from burnish.data import Dataset, WindowBatch, Windows
+from burnish.data import Dataset, RowSampler, WindowBatch, Windows
 from burnish.errors import InputError
 
 
@@ -53,7 +53,7 @@ class ForecastBatch:
     copies: Float[Tensor, "B members"]
 
 
-class Forecasts:
+class Forecasts(RowSampler[Tensor]):
     """Windows of a dataset for a GRU ensemble, with one bootstrap of the episodes for each member."""
 
     def __init__(self, dataset: Dataset, config: GRUEnsembleConfig, seed: int) -> None:
@@ -75,11 +75,12 @@ class Forecasts:
         self.copies = copies.to(dataset.device, torch.float32)
         self._episode = dataset.episode_of_frame
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> ForecastBatch:
-        """Draw windows uniformly, the same ones for all members."""
-        present = self.windows.present_frames
-        drawn = torch.randint(len(present), (batch_size,), generator=generator, device=generator.device)
-        frames = present[drawn.to(present.device)]
-        windows = self.windows.gather(frames)
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Presents, uniformly, the same ones for all members."""
+        return self.windows.draw(batch_size, generator)
+
+    def gather(self, drawn: Tensor) -> ForecastBatch:
+        """The windows of these presents, without pictures."""
+        windows = self.windows.gather(drawn)
         keys = {key: values for key, values in windows.observation.items() if values.dtype != torch.uint8}
-        return ForecastBatch(replace(windows, observation=keys), self.copies[self._episode[frames]])
+        return ForecastBatch(replace(windows, observation=keys), self.copies[self._episode[drawn]])

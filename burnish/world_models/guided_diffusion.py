@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from burnish.config import within
-from burnish.data import Dataset, WindowBatch, Windows
+from burnish.data import Dataset, RowSampler, WindowBatch, Windows
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
 from burnish.world_models.history import HistoryState, TransitionSpace, frames_with_next
 from burnish.world_models.sampler import SamplerConfig
@@ -94,7 +94,7 @@ class GuidedDiffusion(DiffusionWorldModel):
         return self.noise.expand(-1, count, -1).flatten(0, 1)
 
 
-class WeightedWindows:
+class WeightedWindows(RowSampler[Tensor]):
     """Uniform windows of a data set, each with the weights of its predicted transitions.
 
     Attributes:
@@ -109,11 +109,14 @@ class WeightedWindows:
         self.weight = torch.ones(dataset.num_frames, device=dataset.device)
         self._offsets = torch.arange(steps, device=dataset.device)
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> WeightedBatch:
-        """Draw with replacement."""
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Presents, with replacement."""
         device = self.present.device
-        present = self.present[torch.randint(len(self.present), (batch_size,), generator=generator, device=device)]
-        return WeightedBatch(self.windows.gather(present), self.weight[present[:, None] + self._offsets])
+        return self.present[torch.randint(len(self.present), (batch_size,), generator=generator, device=device)]
+
+    def gather(self, drawn: Tensor) -> WeightedBatch:
+        """The windows of these presents, with their weights."""
+        return WeightedBatch(self.windows.gather(drawn), self.weight[drawn[:, None] + self._offsets])
 
 
 def _deviation(outputs: Float[Tensor, "k B d"]) -> Float[Tensor, " B"]:

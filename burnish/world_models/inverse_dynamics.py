@@ -9,7 +9,7 @@ from torch import Tensor
 
 from burnish.components import Component
 from burnish.config import within
-from burnish.data import Dataset, Normaliser
+from burnish.data import Dataset, Normaliser, RowSampler
 from burnish.networks import MLP
 from burnish.world_models.history import STATE_KEY, frames_with_next
 
@@ -74,15 +74,18 @@ class InverseDynamics(Component):
         return self.network(torch.cat([self.normaliser.normalise(before), self.change.normalise(after - before)], -1))
 
 
-class RecordedActions:
+class RecordedActions(RowSampler[Tensor]):
     """Every recorded transition, drawn uniformly."""
 
     def __init__(self, dataset: Dataset) -> None:
         frames, states = frames_with_next(dataset), dataset.observations[STATE_KEY]
         self.all = ActionBatch(states[frames], states[frames + 1], dataset.actions[frames])
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> ActionBatch:
-        """Draw with replacement."""
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Which transitions, with replacement."""
         count, device = len(self.all.action), self.all.action.device
-        drawn = torch.randint(count, (batch_size,), generator=generator, device=generator.device).to(device)
+        return torch.randint(count, (batch_size,), generator=generator, device=generator.device).to(device)
+
+    def gather(self, drawn: Tensor) -> ActionBatch:
+        """These transitions."""
         return ActionBatch(self.all.before[drawn], self.all.after[drawn], self.all.action[drawn])

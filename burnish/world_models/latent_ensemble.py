@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from burnish.components import Component
 from burnish.config import within
-from burnish.data import Dataset, in_chunks
+from burnish.data import Dataset, RowSampler, in_chunks
 from burnish.networks import EnsembleMLP, sample_one_hot
 from burnish.world_models.rssm import RSSM, RSSMState
 
@@ -112,7 +112,7 @@ class LatentEnsemble(Component):
         return self.network(inputs).unflatten(-1, (self.groups, self.classes))
 
 
-class BootstrapTransitions:
+class BootstrapTransitions(RowSampler[Tensor]):
     """One bootstrap of the episodes per member: transitions of an episode stand or fall together."""
 
     def __init__(self, transitions: LatentTransitions, members: int, seed: int) -> None:
@@ -126,13 +126,16 @@ class BootstrapTransitions:
             copies = torch.bincount(drawn, minlength=episodes).to(rows.device)
             self.pools.append(rows.repeat_interleave(copies[transitions.episode]))
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """`batch_size` transitions for each member, member-major."""
         device = self.pools[0].device
-        index = torch.cat(
+        return torch.cat(
             [pool[torch.randint(len(pool), (batch_size,), generator=generator, device=device)] for pool in self.pools]
         )
-        return self.transitions.inputs[index], self.transitions.following[index]
+
+    def gather(self, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """What went into them, and what followed."""
+        return self.transitions.inputs[drawn], self.transitions.following[drawn]
 
 
 def mutual_information(logits: Float[Tensor, "members B G C"]) -> Float[Tensor, " B"]:

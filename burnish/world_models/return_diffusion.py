@@ -115,7 +115,7 @@ class ReturnDiffusion(Component):
         dataset = dataset.thinned()
         fit_normaliser(self.normaliser, dataset)
         windows = ReturnWindows(dataset, self.config.horizon)
-        batch = windows.at(windows.frames)
+        batch = windows.gather(windows.frames)
         frames, reward = self.normaliser.normalise(batch.observation[STATE_KEY]), batch.reward
         assert reward is not None
         change = frames[:, 1:] - frames[:, :1]

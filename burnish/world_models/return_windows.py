@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from burnish.data import Dataset, WindowBatch, Windows
+from burnish.data import Dataset, RowSampler, WindowBatch, Windows
 from burnish.errors import InputError
 from burnish.world_models.history import STATE_KEY, frames_with_next
 
 
-class ReturnWindows:
+class ReturnWindows(RowSampler[Tensor]):
     """Windows of one present and `horizon` following frames, of which none is cut off.
 
     A window may reach beyond an episode that ended by itself: its last frame stays, earns nothing and has ended. Where
@@ -40,14 +40,14 @@ class ReturnWindows:
         """How many there are."""
         return len(self.frames)
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> WindowBatch:
-        """Draw with replacement."""
+    def draw(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, " B"]:
+        """Presents, with replacement."""
         drawn = torch.randint(len(self), (batch_size,), generator=generator, device=generator.device)
-        return self.at(self.frames[drawn.to(self.frames.device)])
+        return self.frames[drawn.to(self.frames.device)]
 
-    def at(self, frames: Int[Tensor, " B"]) -> WindowBatch:
+    def gather(self, drawn: Int[Tensor, " B"]) -> WindowBatch:
         """The windows of some presents, states alone."""
-        found = self.windows.gather(frames)
+        found = self.windows.gather(drawn)
         return replace(found, observation={STATE_KEY: found.observation[STATE_KEY]})
 
 

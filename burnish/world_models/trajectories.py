@@ -10,7 +10,7 @@ from torch import Tensor
 
 from burnish.components import Component
 from burnish.config import within
-from burnish.data import Dataset, Normaliser
+from burnish.data import Dataset, Normaliser, RowSampler
 from burnish.errors import InputError
 from burnish.networks import CausalResidualMLP, ConditionalResidualMLP, denoising_error, preconditioning
 from burnish.world_models.base import State
@@ -84,7 +84,7 @@ class TrajectoryBatch:
     known: Bool[Tensor, "B H"]
 
 
-class TrajectoryWindows:
+class TrajectoryWindows(RowSampler[tuple[Tensor, Tensor]]):
     """Windows of H transitions; those that reach beyond an episode which ended by itself stay over.
 
     An episode that was merely cut off says nothing about what would have followed, so no window passes its end.
@@ -116,32 +116,32 @@ class TrajectoryWindows:
                 f"{int(dataset.lengths.max())} frames; expected less than that"
             )
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> TrajectoryBatch:
-        """Draw windows uniformly, with replacement, and how many of their actions are known."""
+    def draw(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """First frames (B,), uniformly, with replacement, and how many actions are known after each (B,)."""
         shape = {"generator": generator, "device": generator.device}
         drawn = torch.randint(len(self.first_frames), (batch_size,), **shape).to(self.dataset.device)
         count = torch.randint(1, self.config.horizon + 1, (batch_size,), **shape)
         share = self.config.hidden_share if self.config.network == "mlp" else 0.0
         hidden = torch.rand(batch_size, **shape) < share
         count = torch.where(hidden, count, self.config.horizon).to(self.dataset.device)
-        return self.gather(self.first_frames[drawn], count)
+        return self.first_frames[drawn], count
 
-    def gather(self, first: Tensor, count: Tensor | None = None) -> TrajectoryBatch:
-        """The windows from these first frames (B,), with the first `count` actions known; None: all of them."""
+    def gather(self, drawn: tuple[Tensor, Tensor]) -> TrajectoryBatch:
+        """The windows from first frames (B,), with so many of their first actions known (B,)."""
+        first, count = drawn
         data, offsets = self.dataset, torch.arange(self.config.horizon + 1, device=first.device)
         wanted = first[:, None] + offsets
         frames = torch.minimum(wanted, self._last[first][:, None])
         after, alive = frames[:, 1:], (wanted == frames)[:, 1:]
         observation = data.observations[STATE_KEY]
         assert data.reward is not None
-        known = torch.ones_like(alive) if count is None else offsets[:-1] < count[:, None]
         return TrajectoryBatch(
             first=observation[first],
             observation=observation[after],
             action=data.actions[frames[:, :-1]] * alive[..., None],
             reward=data.reward[after] * alive,
             over=self.ended[after],
-            known=known,
+            known=offsets[:-1] < count[:, None],
         )
 
 

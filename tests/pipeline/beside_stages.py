@@ -1,5 +1,6 @@
 """Bodies of stages for workers, which import them by name."""
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -35,6 +36,18 @@ def meet(context, number, place):
 def refuse(context, number):
     """An error for the user."""
     raise InputError("number.json: found nothing, expected something")
+
+
+def fail(context, number):
+    """A mistake of the body's own."""
+    return {}[number]
+
+
+class Nowhere:
+    """What no worker can read: it is of a module that is not there."""
+
+    def __reduce__(self):
+        return importlib.import_module, ("nowhere_but_here",)
 
 
 def die_once(context, number, marker):

@@ -9,17 +9,18 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
 
 import pytest
 
 from burnish.errors import InputError, RunError
 from burnish.pipeline import ExecutorConfig, Run, SharedRun, execute, stage
 from burnish.pipeline.beside import Asked, work
-from burnish.pipeline.executors import wait
+from burnish.pipeline.executors import opened, wait
 from burnish.pipeline.manifest import versions
 from burnish.pipeline.run import Due
 from burnish.training import join
-from tests.pipeline.beside_stages import add, die_once, divide, refuse, slowly, wait_for
+from tests.pipeline.beside_stages import Nowhere, add, die_once, divide, fail, refuse, slowly, wait_for
 
 
 def run(folder, targets, where):
@@ -62,6 +63,9 @@ def test_waiting_ends_with_the_first_or_with_the_time():
         ({"gpus": 1.0}, "are for slurm and ray"),
         ({"options": ("time=3",)}, "are for slurm and ray"),
         ({"kind": "ray", "options": ("robots",)}, "found 'robots', expected NAME=VALUE"),
+        ({"kind": "ray", "options": ("robots=many",)}, "found 'robots=many', expected a number of them"),
+        ({"kind": "ray", "options": ("robots=-1",)}, "found 'robots=-1', expected a number of them"),
+        ({"kind": "ray", "gpus": 1.5}, "gpus is 1.5, expected a share of one or whole ones"),
     ],
 )
 def test_settings_that_do_not_go_together(settings, message):
@@ -85,6 +89,27 @@ def test_what_does_not_need_a_failed_stage_goes_on(tmp_path):
     with pytest.raises(InputError, match=r"number.json: found nothing"):
         run(tmp_path / "run", [needs], ExecutorConfig(jobs=2))
     assert number(tmp_path / "run", "good") == 2 and not (tmp_path / "run" / "needs").exists()
+
+
+@dataclass(frozen=True)
+class Holds:
+    """A setting that says how to do something, and brings along a function which has no name."""
+
+    number: int = 1
+    function: object = field(default=None, init=False)
+
+
+@pytest.mark.parametrize("kind", ["local", "slurm", "ray"])
+def test_what_no_worker_could_be_sent_is_said_before_anything_begins(kind, tmp_path):
+    setting = Holds()
+    object.__setattr__(setting, "function", lambda: 1)
+    targets = [stage(add, "good", number=1), stage(add, "bad", number=2, setting=setting)]
+    message = r"stage 'bad', argument 'setting': cannot be sent to a worker \(.*lambda.*\); expected plain data"
+    with pytest.raises(InputError, match=message):
+        run(tmp_path / "run", targets, ExecutorConfig(kind, 2))
+    assert not (tmp_path / "run" / "good").exists() and not (tmp_path / "run" / ".partial").exists()
+    run(tmp_path / "run", targets, None)
+    assert number(tmp_path / "run", "bad") == 2, "as the message says, one process can"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -169,6 +194,39 @@ def test_a_lost_node_costs_its_stage_only(tmp_path, cluster):
 def test_resources_that_no_node_has(tmp_path, cluster):
     with pytest.raises(InputError, match=r"a stage asks for {'CPU': 64.0}, and the most that nodes have is {'CPU': 1"):
         run(tmp_path / "run", [graph()], ExecutorConfig("ray", cpus=64))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere"])
+def test_a_cluster_that_cannot_be_joined(address, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=rf"^--executor ray: the cluster at RAY_ADDRESS={address} cannot be joined: "):
+        run(tmp_path / "run", [graph()], ExecutorConfig("ray"))
+
+
+@pytest.mark.slow
+def test_what_fails_on_a_node_of_ray_is_told_in_its_own_words(tmp_path, cluster, monkeypatch):
+    """One sentence where there is one, else the worker's last lines; what does not need it goes on."""
+    where, folder = ExecutorConfig("ray"), tmp_path / "run"
+    with pytest.raises(InputError, match=r"^number.json: found nothing, expected something$"):
+        run(folder, [stage(refuse, "bad", number=1), stage(add, "good", number=2)], where)
+    assert number(folder, "good") == 2
+    with pytest.raises(RunError, match=r"^mistaken: a worker of Ray failed; its last lines:\n(.|\n)*KeyError: 7$"):
+        run(folder, [stage(fail, "mistaken", number=7), stage(add, "other", number=3)], where)
+    assert number(folder, "other") == 3
+
+    with opened(where, tmp_path) as executor:
+        [handle] = executor.submit(add, [(Nowhere(), 1)])
+        with pytest.raises(RunError, match=r"a worker of Ray failed(.|\n)*No module named 'nowhere_but_here'") as told:
+            handle.result()
+        assert "\x1b" not in str(told.value), "no colours in a message"
+        there = Due(tmp_path / "nowhere" / ".partial" / "first", {}, "identity")
+        [handle] = executor.submit(work, [(graph(), there, Asked.by_this_process(where))])
+        with pytest.raises(InputError, match=r"^\S+ \(Python .*\): does not see .*nowhere; a run folder must lie on"):
+            handle.result()
+    monkeypatch.setattr("burnish.pipeline.worker.versions", lambda: {**versions(), "torch": "1.0"})
+    with pytest.raises(InputError, match=r"^\S+ \(Python .*\): has other versions than .*: torch .*, expected 1.0$"):
+        run(folder, [stage(add, "third", number=4)], where)
 
 
 @pytest.mark.slow

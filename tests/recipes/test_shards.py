@@ -5,7 +5,8 @@ import pytest
 
 from burnish.errors import RunError
 from burnish.pipeline import ExecutorConfig, StageContext
-from burnish.pipeline.executors import LocalExecutor, RayExecutor
+from burnish.pipeline.executors import LocalExecutor
+from burnish.pipeline.on_ray import RayExecutor
 from burnish.pipeline.spread import Spread
 from burnish.pipeline.worker import Asked
 from burnish.recipes.stages.shards import SpreadPool, pool_in

@@ -31,6 +31,8 @@ from burnish.world_models import (
 from tests.world_models.linear_system import fitted_space, linear_system
 
 STEPS = 20
+GATHERED = {"world_model": 16, "ensemble": 32, "recurrent": 16}
+"""Training whose processes gather their own rows alone, and the rows of a whole batch."""
 
 
 class Pairs:
@@ -105,15 +107,15 @@ def train_recurrent(folder, stop=None):
     model, streams = recurrent()
     config = TrainingConfig(steps=6, batch_size=8, checkpoint_seconds=0.0, log_every=1)
     taken = []
-    draw = streams.sample
+    draw = streams.draw
 
-    def sample(batch_size, generator):
+    def counted(batch_size, generator):
         taken.append(1)
         if len(taken) == stop:
             raise Stop
         return draw(batch_size, generator)
 
-    streams.sample = sample
+    streams.draw = counted
     try:
         fit(model, streams, config, folder, seed=3)
     except Stop:
@@ -150,11 +152,41 @@ def validated(folder):
     return {"weights": dict(model.state_dict()), "asked": len(seen), "best": seen[1:2]}
 
 
+class Whole:
+    """Hides that rows can be gathered alone: each process gathers all of them, and keeps its own."""
+
+    def __init__(self, sampler):
+        self.sampler = sampler
+
+    def sample(self, batch_size, generator):
+        return self.sampler.sample(batch_size, generator)
+
+
+def divided(folder):
+    """Weights, and how many rows each step gathered, where processes gather their own rows and where all."""
+    found = {}
+    for name in GATHERED:
+        for way in ("own", "whole"):
+            model, sampler = recurrent() if name == "recurrent" else cases()[name]
+            gather, rows = sampler.gather, []
+
+            def counted(drawn, gather=gather, rows=rows):
+                rows.append(len(drawn))
+                return gather(drawn)
+
+            sampler.gather = counted
+            given = sampler if way == "own" else Whole(sampler)
+            fit(model, given, TrainingConfig(steps=5, batch_size=16), folder / name / way, seed=5)
+            found[f"{name}_{way}"] = {"weights": dict(model.state_dict()), "rows": rows}
+    return found
+
+
 def train(folder):
     """All that has to agree with one process."""
     processes = current()
     own = folder / f"folder{processes.rank}"  # only the first one's is to be written to
     found = {"trained": trained(own / "trained"), "noise": noise(own / "noise")}
+    found["divided"] = divided(own / "divided")
     found["validated"] = validated(own / "validated")
     found["whole"] = train_recurrent(own / "whole")
     train_recurrent(own / "cut", stop=4)

@@ -83,6 +83,16 @@ def test_rows_are_shared_and_noise_is_not(two):
     assert torch.equal(two[0]["noise"]["noise"][0], torch.randn(4)), "the first one's are those of one process"
 
 
+@pytest.mark.parametrize("name", joined.GATHERED)
+def test_each_process_gathers_its_own_rows_and_no_bit_changes(two, name):
+    for found in two:
+        own, whole = (found["divided"][f"{name}_{way}"] for way in ("own", "whole"))
+        assert own["rows"] == [joined.GATHERED[name] // 2] * 5 and whole["rows"] == [joined.GATHERED[name]] * 5
+        assert same(own["weights"], whole["weights"])
+    start = (joined.recurrent() if name == "recurrent" else joined.cases()[name])[0].state_dict()
+    assert not same(own["weights"], start), "something was learned at all"
+
+
 def test_only_the_first_process_writes(folder):
     assert not (folder / "folder1").exists()
     log = folder / "folder0" / "trained" / "policy" / "often" / "metrics.jsonl"

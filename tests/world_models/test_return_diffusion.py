@@ -71,7 +71,7 @@ def test_windows_by_hand():
     """What merely stops is known to its last frame; what ended by itself goes on as nothing."""
     found = ReturnWindows(episodes(([1, 2, 3, 4, 5], False), ([1, 2, 3, 4], True)), 3)
     assert found.frames.tolist() == [0, 1, 5, 6, 7]
-    batch = found.at(torch.tensor([1, 6]))
+    batch = found.gather(torch.tensor([1, 6]))
     assert batch.observation[STATE][..., 0].tolist() == [[2, 3, 4, 5], [2, 3, 4, 4]]
     assert batch.reward[:, 1:].tolist() == [[3, 4, 5], [3, 4, 0]]
     assert ends(batch).tolist() == [[False] * 3, [False, True, True]]
@@ -132,7 +132,7 @@ def test_returns_stop_at_an_end():
 def test_it_learns_states_rewards_and_ends(world):
     test = pushed(seed=1)
     windows = ReturnWindows(test, CONFIG.horizon)
-    batch = windows.at(windows.frames)
+    batch = windows.gather(windows.frames)
     frames, action = batch.observation[STATE], batch.action[:, 0]
     found = world.generate(frames[:, 0], action, window_return(batch, 0.9), torch.Generator().manual_seed(0))
     wrong = (found.observation[:, 1] - frames[:, 1])[:, 0].square().mean().sqrt()

@@ -32,7 +32,7 @@ SMALL = TrajectoryConfig(horizon=3, network="mlp", width=16, depth=1)
 
 def test_a_window_beyond_an_end_stays_over():
     """From frame 1 of 0 … 3: states 2 and 3, then 3 is held, with no action and no reward."""
-    batch = TrajectoryWindows(of(line()), SMALL).gather(torch.tensor([1]), torch.tensor([2]))
+    batch = TrajectoryWindows(of(line()), SMALL).gather((torch.tensor([1]), torch.tensor([2])))
     assert batch.first.tolist() == [[1]] and batch.observation[0, :, 0].tolist() == [2, 3, 3]
     torch.testing.assert_close(batch.action[0, :, 0], torch.tensor([0.1, 0.2, 0.0]))
     assert batch.reward.tolist() == [[20, 30, 0]]
@@ -50,7 +50,7 @@ def test_the_loss_by_hand():
     """A network that says nothing (its head begins at zero): F = 0, so the error is (x - c_skip (x + σ ε)) / c_out."""
     data = of(line(), line(6, ended=False, index=1, first=3.0))
     world = TrajectoryDenoiser(1, 1, SMALL).fit(data)
-    batch = TrajectoryWindows(data, SMALL).gather(torch.tensor([4]))
+    batch = TrajectoryWindows(data, SMALL).gather((torch.tensor([4]), torch.tensor([SMALL.horizon])))
     torch.manual_seed(3)
     loss, _ = world.loss(batch)
     torch.manual_seed(3)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from burnish.components import build, frozen
-from burnish.data import Dataset, labelled_steps, unlabelled_video
+from burnish.data import Dataset, RowSampler, labelled_steps, unlabelled_video
 from burnish.errors import InputError
 from burnish.evaluation.probes import explained
 from burnish.networks import AdapterConfig, action_adapter
@@ -139,17 +139,20 @@ def followed(dataset: Dataset) -> Tensor:
     return rows
 
 
-class Pairs:
+class Pairs(RowSampler[Tensor]):
     """Uniform batches of rows of both."""
 
     def __init__(self, first: Tensor, second: Tensor) -> None:
         self.first, self.second = first, second
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw rows, with replacement."""
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Which rows, with replacement."""
         index = torch.randint(len(self.first), (batch_size,), generator=generator, device=generator.device)
-        index = index.to(self.first.device)
-        return self.first[index], self.second[index]
+        return index.to(self.first.device)
+
+    def gather(self, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """These rows."""
+        return self.first[drawn], self.second[drawn]
 
 
 def clone_labelled(

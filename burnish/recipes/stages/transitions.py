@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from burnish.components import build, load, notes
 from burnish.config import to_dict
-from burnish.data import Dataset, WindowBatch, Windows
+from burnish.data import Dataset, RowSampler, WindowBatch, Windows
 from burnish.errors import InputError
 from burnish.pipeline import SCALING, StageContext
 from burnish.policies import Agent
@@ -151,12 +152,16 @@ def windows_for(dataset: Dataset, history: int, horizon: int, device: torch.devi
     return windows if dataset.device.type == device.type else MovedWindows(windows, device)
 
 
-class MovedWindows:
+class MovedWindows(RowSampler[Tensor]):
     """Windows of a dataset elsewhere, each batch on `device`."""
 
     def __init__(self, windows: Windows, device: torch.device) -> None:
         self.windows, self.device = windows, device
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> WindowBatch:
-        """As `Windows.sample`."""
-        return self.windows.sample(batch_size, generator).to(self.device)
+    def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """As `Windows.draw`."""
+        return self.windows.draw(batch_size, generator)
+
+    def gather(self, drawn: Tensor) -> WindowBatch:
+        """As `Windows.gather`, then moved."""
+        return self.windows.gather(drawn).to(self.device)
