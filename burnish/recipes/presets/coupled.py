@@ -67,7 +67,7 @@ RECIPE = Recipe(
     system="Coupled world models: rollouts of a diffusion model, gradients of a small local one, SAPO",
     paper="arXiv 2602.06219",
     needs="a task with an expert, or your own data; paper: a GPU",
-    status="all stages run on states; faster than PPO at first, then no gain (benchmarks/results/coupled.md)",
+    status="handle-pull, three seeds: 4 to 5 times fewer steps to 30 %, then no gain (benchmarks/results/coupled.md)",
     build=recipe,
     presets=PRESETS,
 )
