@@ -11,6 +11,7 @@ from burnish.components import Component
 from burnish.data import Dataset, Normaliser, WindowBatch
 from burnish.networks import EnsembleMLP, GRUTrunks
 from burnish.world_models.base import State
+from burnish.world_models.disagreement import spread
 from burnish.world_models.forecasts import ForecastBatch, GRUEnsembleConfig
 from burnish.world_models.history import STATE_KEY, frames_with_next
 
@@ -255,7 +256,7 @@ class GRUEnsemble(Component):
             frame = torch.where(member[:, None] >= 0, own, frame)
         frame = torch.minimum(torch.maximum(frame, self.low), self.high)
         following = GRUState(frame, hidden, watching, self._told(watching), torch.ones_like(state.begun))
-        return means.std(0).sum(-1), following
+        return spread(means).sum(-1), following
 
     def _remember(self, state: GRUState, action: Tensor) -> tuple[Tensor, Tensor]:
         row = torch.cat([state.observation, action], -1)
