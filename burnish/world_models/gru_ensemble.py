@@ -75,10 +75,15 @@ class GRUEnsemble(Component):
 
     def fit(self, dataset: Dataset) -> Self:
         """Compute the normalisation statistics and the range of imagination, once."""
-        rows = self.normaliser.fit(dataset.observations[STATE_KEY]).normalise(dataset.observations[STATE_KEY])
+        self.normaliser.fit(dataset.observations[STATE_KEY])
         if self.config.privileged is not None:
             self.privileged_normaliser.fit(dataset.observations[self.config.privileged].flatten(1))
+        return self.cover(dataset)
+
+    def cover(self, dataset: Dataset) -> Self:
+        """The range of imagination, with the normalisation as it is: what is to be known anew of data that grew."""
         if self.config.slack is not None:
+            rows = self.normaliser.normalise(dataset.observations[STATE_KEY])
             low, high = rows.amin(0), rows.amax(0)
             self.low.copy_(low - self.config.slack * (high - low))
             self.high.copy_(high + self.config.slack * (high - low))
