@@ -110,20 +110,6 @@ def steps_of(experience: EnvExperience | GeneratedExperience, policy: Policy, le
     return step
 
 
-def imagination(policy: Any, data: Any, models: Any, imagination: Any, learner: Any, seed: int) -> tuple[Work, Any]:
-    """What a learner of this refinement learns from, and the agent that acts."""
-    dataset = data[0] if isinstance(data, tuple) else data
-    agent = inside(policy)
-    env = imagined_env(agent, dataset, models, imagination, seed)
-    if isinstance(imagination, GuidedConfig):
-        settings = (agent.policy, imagination.num_envs, imagination.guidance, seed)
-        experience: Any = GeneratedExperience(models.world, env.starts, *settings)
-    else:
-        experience = EnvExperience(env, seed)
-    length = getattr(learner, "sac", learner).rollout_steps
-    return steps_of(experience, agent.policy, length), agent
-
-
 def synthesis(data: Any, world: Any, inverse: Any, how: Any) -> Work:
     """A batch of DAWM's synthetic transitions."""
     world, inverse = frozen(world), frozen(inverse)
@@ -157,13 +143,20 @@ def measured(
     policy: Any,
     data: Any,
     models: Any,
-    imagination_settings: Any,
     learner: Any,
+    imagination: Any,
     seed: int,
     measuring: Measuring,
 ) -> None:
-    """A recipe that refines in imagination."""
-    work, agent = imagination(policy, data, models, imagination_settings, learner, seed)
+    """A recipe that refines in imagination: what its learner learns from, asked for as the learner does."""
+    agent, dataset = inside(policy), data[0] if isinstance(data, tuple) else data
+    env = imagined_env(agent, dataset, models, imagination, seed)
+    if isinstance(imagination, GuidedConfig):
+        settings = (agent.policy, imagination.num_envs, imagination.guidance, seed)
+        experience: Any = GeneratedExperience(models.world, env.starts, *settings)
+    else:
+        experience = EnvExperience(env, seed)
+    work = steps_of(experience, agent.policy, getattr(learner, "sac", learner).rollout_steps)
     in_turns(context, {"imagined": work, **real(agent, measuring)}, measuring)
 
 
@@ -194,9 +187,8 @@ def measuring_stage(recipe: str, run: RunSpec, measuring: Measuring) -> tuple[St
         needed = {name: given[name] for name in ("data", "world", "inverse", "how")}
         return stage(synthesised, "speed", policy=plan.policy, measuring=measuring, **needed), c
     given = plan.refined.arguments
-    needed = {name: given[name] for name in ("policy", "data", "models", "learner", "seed")}
-    rules = given["imagination"]
-    return stage(measured, "speed", imagination_settings=rules, measuring=measuring, **needed), c
+    needed = {name: given[name] for name in ("data", "models", "learner", "imagination", "seed")}
+    return stage(measured, "speed", policy=plan.policy, measuring=measuring, **needed), c
 
 
 def rates(recipe: str, data: Path, out: Path, measuring: Measuring) -> dict[str, Any]:
