@@ -11,6 +11,7 @@ Beside it, in the same call and in turns, two real rates: Gymnasium's environmen
 before, resets included; and the same policy as in imagination, acting in ten environments of the simulator. Seconds are
 the process's own (`time.process_time`), so that a busy machine does not count, and the clock's. Each turn's imagined
 rate is divided by the rate of the real turn after it; the medians are shown, with the least and most of the ratios.
+Floating-point operations of an imagined step are those of matrix products, as PyTorch counts them.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from typing import Any
 
 import gymnasium
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from burnish.components import frozen
 from burnish.data import DatasetInfo, write_dataset
@@ -125,6 +127,8 @@ def synthesis(data: Any, world: Any, inverse: Any, how: Any) -> Work:
 
 def in_turns(context: StageContext, works: dict[str, Work], measuring: Measuring) -> None:
     """Rates of all, one after the other, round by round; a round at first does not count."""
+    with FlopCounterMode(display=False) as counter:
+        steps = works["imagined"]()
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for number in range(measuring.rounds + 1):
         for name, work in works.items():
@@ -135,7 +139,7 @@ def in_turns(context: StageContext, works: dict[str, Work], measuring: Measuring
                 rates[name].append((count / (time.process_time() - own), count / (time.perf_counter() - clock)))
             else:
                 work()
-    write_json(context.folder / RESULT, rates)
+    write_json(context.folder / RESULT, {"rates": rates, "flops": counter.get_total_flops() / steps})
 
 
 def measured(
@@ -199,8 +203,8 @@ def rates(recipe: str, data: Path, out: Path, measuring: Measuring) -> dict[str,
     folder = out / measuring.task / recipe
     with Run.create(folder, recipe, run.task, 0, Resolved(run, c).settings()) as opened:
         execute([target], SharedRun(opened, opened.folder, ALONE))
-    found = read_json(folder / "speed" / RESULT)
-    row: dict[str, Any] = {"task": measuring.task, "recipe": recipe}
+    told = read_json(folder / "speed" / RESULT)
+    found, row = told["rates"], dict[str, Any](task=measuring.task, recipe=recipe)
     for kind, number in (("own", 0), ("clock", 1)):
         each = {name: [values[number] for values in turns] for name, turns in found.items()}
         row[kind] = {name: round(statistics.median(values)) for name, values in each.items()}
@@ -210,7 +214,7 @@ def rates(recipe: str, data: Path, out: Path, measuring: Measuring) -> dict[str,
                 round(value, 2) for value in (statistics.median(ratios), min(ratios), max(ratios))
             ]
     envs = c.synthesis.batch_size if recipe == "dawm" else c.imagination.num_envs
-    return row | {"envs": envs}
+    return row | {"envs": envs, "megaflop": round(told["flops"] / 1e6, 2)}
 
 
 def main() -> None:
