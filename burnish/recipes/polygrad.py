@@ -13,8 +13,8 @@ Where the paper is silent or this differs:
   here: the data are recorded once, and A2C begins at a clone of the best episodes. `--config.online.rounds N` are N
   rounds of whole real episodes, further training and updates (`stages.online`). Between rounds the data's normalisation
   stays that of the first data, the range of imagination grows; the denoiser keeps its weights, its optimiser and A2C's
-  critic begin anew. Each round goes on from the iterate that imagination liked best. Without a data set the rounds
-  begin with random motion, as in the paper, but A2C still with a clone of the best of it.
+  critic begin anew. The newest iterate plays, and imagination chooses one in the last round alone. Without a data set
+  the rounds begin with random motion, as in the paper, but A2C still with a clone of the best of it.
 - The published denoiser sees all actions for each state. Later actions tell what state the recorded policy must have
   been in, so guided ones are taken for evidence of rewards that never come (benchmarks/results/polygrad.md). By default
   the network is causal, with the same weights at every step; `--config.world-model.network mlp` is the published one.
@@ -80,8 +80,8 @@ def recipe(c: PolyGRAD, run: RunSpec) -> Plan:
         settings = {"how": how, "seed": run.seed, "task": run.task}
         return stage(clone_newest, "policy", data=recorded.whole, world=imagined.world, **settings)
 
-    def refine(recorded: Recorded, imagined: Models, policy: Stage, seed: int) -> Stage:
-        settings = {"imagination": c.imagination, "learner": c.a2c, "refinement": c.refine, "seed": seed}
+    def refine(recorded: Recorded, imagined: Models, policy: Stage, how: RefineConfig, seed: int) -> Stage:
+        settings = {"imagination": c.imagination, "learner": c.a2c, "refinement": how, "seed": seed}
         return stage(refine_policy, "refined", policy=policy, data=recorded.whole, models=imagined, **settings)
 
     return finish(run, c, models, alternate(c, run, models, clone, refine))

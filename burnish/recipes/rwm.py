@@ -81,8 +81,8 @@ def recipe(c: RWM, run: RunSpec) -> Plan:
         settings = {"how": how, "seed": run.seed, "task": run.task}
         return stage(clone_newest, "policy", data=recorded.whole, world=imagined.world, **settings)
 
-    def refine(recorded: Recorded, imagined: Models, policy: Stage, seed: int) -> Stage:
-        settings = {"imagination": c.imagination, "learner": c.ppo, "refinement": c.refine, "seed": seed}
+    def refine(recorded: Recorded, imagined: Models, policy: Stage, how: RefineConfig, seed: int) -> Stage:
+        settings = {"imagination": c.imagination, "learner": c.ppo, "refinement": how, "seed": seed}
         return stage(refine_policy, "refined", policy=policy, data=recorded.whole, models=imagined, **settings)
 
     return finish(run, c, models, alternate(c, run, models, clone, refine))

@@ -9,14 +9,20 @@ import pytest
 import torch
 
 from burnish.cli import main
-from burnish.components import load
-from burnish.data import read_dataset
-from burnish.policies import Agent
-from burnish.recipes.stages.data import split
-from burnish.recipes.stages.online import as_recorded, grown_split
+from burnish.components import load, save
+from burnish.config import to_dict
+from burnish.data import STATE, ActionScaling, Dataset, read_dataset
+from burnish.errors import InputError
+from burnish.pipeline import StageContext
+from burnish.policies import Agent, GaussianPolicy, GaussianPolicyConfig
+from burnish.recipes.stages.data import SCALING_FILE, recorded_scaling, split
+from burnish.recipes.stages.online import as_recorded, grown_split, play_on
+from burnish.recipes.stages.recording import Real
 from burnish.rewards import RewardConfig
 from burnish.rl import A2C
-from burnish.world_models import GRUEnsemble, TrajectoryDenoiser
+from burnish.simulators.settings import SimulatorConfig
+from burnish.storage import write_json
+from burnish.world_models import GRUEnsemble, HistoryConfig, ObservationHistory, TrajectoryDenoiser
 from tests.recipes.small_data import write_rewarded_data
 from tests.recipes.small_runs import DENSE_TASK, own_data_command
 
@@ -33,6 +39,7 @@ def online(name: str, *more: str) -> list[str]:
         "refine.iterations": 3,
         "refine.imagined-episodes": 8,
         "refine.evaluate-every": 10,
+        "refine.margin": 1e9,
         "gate.worlds": 0,
         "evaluation.episodes": 2,
     }
@@ -69,7 +76,7 @@ def test_real_steps_are_counted_and_the_data_grow(run, data):
     later = own.clone()
     later[grown.starts] = False
     assert grown.reward is not None
-    distance = grown.observations["observation.state"][later][:, :2].norm(dim=1)
+    distance = grown.observations[STATE][later][:, :2].norm(dim=1)
     torch.testing.assert_close(grown.reward[later], -distance, atol=1e-5, rtol=1e-5)
 
 
@@ -83,10 +90,11 @@ def test_each_round_goes_on_from_the_last(run):
     one, two = (torch.cat([p.detach().flatten() for p in world.parameters()]) for world in worlds[:2])
     assert float((one - two).norm()) < 0.3 * float(one.norm())
     policies = [load(run / name, Agent).policy for name in ("policy", "round_0/refined", "round_1/refined", "refined")]
-    assert all(_differ(a, b) for a, b in itertools.pairwise(policies))
+    assert [_differ(a, b) for a, b in itertools.pairwise(policies)] == [True, True, False]
     report = json.loads((run / "report.json").read_text())
     refined = [outputs(run / name) for name in ("round_0/refined", "round_1/refined", "refined")]
-    assert report["chosen_iteration"] == sum(each["iteration"] for each in refined) == 9
+    # The newest plays; in the last round a margin that nothing passes keeps what it began with.
+    assert [each["iteration"] for each in refined] == [3, 3, 0] and report["chosen_iteration"] == 6
     assert report["imagined_steps"] == sum(each["imagined_steps"] for each in refined)
     told = report["imagined_return"]
     assert told["pretrained"] == pytest.approx(refined[0]["imagined"]["return"]["pretrained"], abs=1e-3)
@@ -137,7 +145,7 @@ def test_stopped_in_later_rounds_it_ends_with_the_same_bits(run, data, tmp_path,
         assert main(command) != 0
     assert (out / "round_1/refined").is_dir() and not (out / "world_model").is_dir()
     assert main(command) == 0
-    for name in ("round_1/world_model", "world_model", "refined"):
+    for name in ("round_1/world_model", "round_1/refined", "world_model"):
         one, other = (folder / name / "model.safetensors" for folder in (run, out))
         assert one.read_bytes() == other.read_bytes(), name
 
@@ -155,13 +163,35 @@ def test_the_ensemble_of_rwm_learns_on_and_needs_no_data_set(tmp_path):
     assert torch.equal(first.normaliser.mean, last.normaliser.mean) and not torch.equal(first.threshold, last.threshold)
 
 
+def test_real_actions_join_data_in_units_of_their_own(tmp_path):
+    """The simulator's pushes reach from 0 to 10, the data's from 2 to 8; the state shows what was pushed, unscaled."""
+    earlier = write_rewarded_data(tmp_path / "earlier", episodes=2)
+    first = read_dataset(earlier)
+    scaling = ActionScaling((2.0, 2.0), (8.0, 8.0))
+    write_json(earlier / SCALING_FILE, to_dict(scaling))
+    torch.manual_seed(0)
+    policy = GaussianPolicy(4, 2, GaussianPolicyConfig(hidden=(8,)))
+    save(tmp_path / "agent", Agent(ObservationHistory(4, 2, HistoryConfig(frames=1)), policy, "point", scaling))
+    context = StageContext("dataset", tmp_path / "run/dataset", {}, "identity")
+    real, reward = Real(DENSE_TASK, 0, SimulatorConfig(max_steps=9)), RewardConfig(kind="learned")
+    made = play_on(context, real, earlier, tmp_path / "agent", 2, 1, "point", reward)
+    joined = Dataset.from_episodes(made.episodes, made.info)
+    assert joined.num_episodes == 4 and joined.tasks[2:] == ("point", "point")
+    assert torch.equal(joined.actions[: first.num_frames], first.actions)
+    assert recorded_scaling(context.folder) == scaling and context.outputs["simulator_steps"] == 2 * 9
+    for start, length in zip(joined.starts[2:].tolist(), joined.lengths[2:].tolist(), strict=True):
+        actions, state = (values[start : start + length] for values in (joined.actions, joined.observations[STATE]))
+        torch.testing.assert_close(state[1:, 2:], actions[:-1] / 5 - 1, atol=1e-5, rtol=1e-5)
+        assert float(actions.min()) >= 2 - 1e-5 and float(actions.max()) <= 8 + 1e-5 and float(actions.std()) > 0.1
+
+
 def test_what_the_simulator_does_not_show_is_refused(data):
     dataset = read_dataset(data)
     episode = dataset.to_episodes()[0]
     more = {**dataset.observations, "observation.force": torch.zeros(dataset.num_frames, 1)}
-    with pytest.raises(Exception, match=r"does not show 'observation\.force'.*online\.rounds 0"):
-        as_recorded(episode, type(dataset)(**{**vars(dataset), "observations": more}), DENSE_TASK)
-    without = type(dataset)(**{**vars(dataset), "reward": None, "terminated": None})
+    with pytest.raises(InputError, match=r"does not show 'observation\.force'.*online\.rounds 0"):
+        as_recorded(episode, Dataset(**{**vars(dataset), "observations": more}), DENSE_TASK)
+    without = Dataset(**{**vars(dataset), "reward": None, "terminated": None})
     joined = as_recorded(episode, without, "another")
     assert joined.reward is None and joined.terminated is None and joined.task == "another"
 

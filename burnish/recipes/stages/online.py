@@ -23,8 +23,10 @@ from burnish.recipes.stages.data import SCALING_FILE, Recorded, Split, own_data,
 from burnish.recipes.stages.finish import Parts
 from burnish.recipes.stages.recording import Real, noted
 from burnish.rewards import RewardConfig
+from burnish.rl import RefineConfig
 from burnish.storage import write_json
 
+_NEWEST = -1e9  # a margin by which every later iterate is taken for better
 _SEEDS_APART = 1000  # between rounds: each learns with random numbers of its own
 
 
@@ -53,7 +55,7 @@ class Learned(Protocol):
 
 Cloned = Callable[[Recorded, Models], Stage]
 """The policy that everything begins with."""
-Refined = Callable[[Recorded, Models, Stage, int], Stage]
+Refined = Callable[[Recorded, Models, Stage, RefineConfig, int], Stage]
 """The policy, from which refinement begins, after it learned in the models; the last one is a seed."""
 
 
@@ -102,7 +104,9 @@ def check_online(online: OnlineConfig, run: RunSpec) -> None:
 def alternate(c: Any, run: RunSpec, models: Learned, clone: Cloned, refine: Refined) -> Parts:
     """Data, models, a clone and its refinement; then as many further rounds of each but the clone as `c.online` says.
 
-    Stages of all rounds but the last are in folders `round_0`, `round_1`, …; without rounds there are none such.
+    Stages of all rounds but the last are in folders `round_0`, `round_1`, …; without rounds there are none such. In
+    these the newest iterate is kept, as published, whatever imagination thinks of it: reality is asked next. (Where the
+    best was kept, a world model that saw no gain had the same policy play in every round.) The last round chooses.
 
     Raises:
         InputError: see `check_online`.
@@ -115,8 +119,9 @@ def alternate(c: Any, run: RunSpec, models: Learned, clone: Cloned, refine: Refi
         seen: Recorded = Recorded(data, reward=c.reward)
         imagined = models(c, seen.split(c.held_out), run.seed)
     policy = clone(seen, imagined)
+    newest = replace(c.refine, margin=_NEWEST)
     with _round(0, online):
-        refined = refine(seen, imagined, policy, run.seed)
+        refined = refine(seen, imagined, policy, newest if online.rounds else c.refine, run.seed)
     for number in range(1, online.rounds + 1):
         seed = run.seed + _SEEDS_APART * number
         with _round(number, online):
@@ -127,14 +132,14 @@ def alternate(c: Any, run: RunSpec, models: Learned, clone: Cloned, refine: Refi
                 real=run.real(c),
                 earlier=data.folder,
                 policy=refined.folder,
+                episodes=online.episodes,
                 number=number,
-                online=online,
                 task=run.task,
                 reward=c.reward,
             )
             seen = Grown(data, reward=c.reward, added=(online.episodes,) * number)
             imagined = models(further, seen.split(c.held_out), seed, earlier=imagined.world)
-            refined = refine(seen, imagined, refined, seed)
+            refined = refine(seen, imagined, refined, newest if number < online.rounds else c.refine, seed)
     return Parts(data, seen, policy, imagined, refined)
 
 
@@ -168,15 +173,14 @@ def play_on(
     real: Real,
     earlier: Path,
     policy: Path,
+    episodes: int,
     number: int,
-    online: OnlineConfig,
     task: str,
     reward: RewardConfig,
 ) -> Recording:
     """The earlier episodes, and after them this round's: the policy's, as it explores, in the units of the earlier."""
-    recorder, count = real.recorder, online.episodes
-    data, scaling = read_dataset(earlier, cameras=()), recorded_scaling(earlier)
-    jobs = recorder.exploration(policy, f"online_{number}", count, first=(number - 1) * count)
+    recorder, data, scaling = real.recorder, read_dataset(earlier, cameras=()), recorded_scaling(earlier)
+    jobs = recorder.exploration(policy, f"online_{number}", episodes, first=(number - 1) * episodes)
     played = recorder.record(jobs, 0, context)
     if scaling is not None:
         write_json(context.folder / SCALING_FILE, to_dict(scaling))
