@@ -111,7 +111,7 @@ def facts(stages: Sequence[Finished]) -> Facts:
         if steps[role]:
             raise RunError(f"{role} must not touch the simulator, but {steps[role]:.0f} simulator steps were counted")
     first, last = refinements[0].outputs, refinements[-1].outputs
-    imagined = {
+    imagined: dict[str, Mapping[str, float]] = {
         measure: {**scores, "pretrained": first["imagined"].get(measure, scores)["pretrained"]}
         for measure, scores in last.get("imagined", {}).items()
     }

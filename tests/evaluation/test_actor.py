@@ -37,6 +37,7 @@ def test_an_exploring_policy_draws_from_its_own_distribution(folder):
     still, drawn = acted(folder, sampled=False), acted(folder, sampled=True)
     assert np.ptp(still, axis=1).max() < 1e-6
     policy = PolicyActor(folder).agent.policy
+    assert isinstance(policy, GaussianPolicy)
     with torch.no_grad():
         mean, std = policy.distribution(torch.zeros(1, 4))
     np.testing.assert_allclose(drawn.mean((0, 1)), mean[0], atol=4 * float(std.max()) / 20)

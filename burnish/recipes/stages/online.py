@@ -143,7 +143,7 @@ def alternate(c: Any, run: RunSpec, models: Learned, clone: Cloned, refine: Refi
     return Parts(data, seen, policy, imagined, refined)
 
 
-def going_on(earlier: Stage | None) -> dict[str, Stage]:
+def going_on(earlier: Stage | None) -> dict[str, Any]:
     """The earlier model as an argument of the stage in which it learns on; none where there is none."""
     return {} if earlier is None else {"earlier": earlier}
 
