@@ -232,6 +232,11 @@ class Dataset:
         Raises:
             InputError: a fraction outside (0, 1), or fewer than two episodes.
         """
+        training, held = self.split_episodes(held_out, seed)
+        return self.subset(training), self.subset(held)
+
+    def split_episodes(self, held_out: float, seed: int) -> tuple[list[int], list[int]]:
+        """The episodes of both sides of `split`, in their order."""
         if not 0.0 < held_out < 1.0:
             raise InputError(f"the held-out fraction is {held_out}, expected a number between 0 and 1")
         if self.num_episodes < 2:
@@ -243,8 +248,7 @@ class Dataset:
         for episodes, quota in zip(members, _largest_remainders([len(group) for group in members], total), strict=True):
             order = torch.randperm(len(episodes), generator=generator).tolist()
             held.update(episodes[position] for position in order[:quota])
-        training = [index for index in range(self.num_episodes) if index not in held]
-        return self.subset(training), self.subset(sorted(held))
+        return [index for index in range(self.num_episodes) if index not in held], sorted(held)
 
     @staticmethod
     def from_episodes(episodes: Iterable[Episode], info: DatasetInfo) -> Dataset:

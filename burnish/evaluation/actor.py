@@ -25,8 +25,10 @@ class _InSimulator:
     def __init__(self, agent: Agent, units: ActionScaling) -> None:
         self.agent, self.units = agent, units if agent.scaling is not None else None
 
-    def act(self, observation: Observation) -> np.ndarray:
-        action = self.agent.act({key: torch.from_numpy(value) for key, value in observation.items()})
+    def act(self, observation: Observation, generator: torch.Generator | None = None) -> np.ndarray:
+        """The deterministic policy's actions, or with a generator drawn ones."""
+        seen = {key: torch.from_numpy(value) for key, value in observation.items()}
+        action = self.agent.act(seen, generator is None, generator)
         return (action if self.units is None else self.units.to_unit(action)).numpy()
 
     def executed(self, action: np.ndarray) -> None:
@@ -35,28 +37,31 @@ class _InSimulator:
 
 
 class PolicyActor:
-    """Plays the deterministic policy of a folder, plus temporally correlated noise.
+    """Plays the policy of a folder: the deterministic one plus temporally correlated noise, or as it explores.
 
     Args:
         folder: where the agent was saved.
         noise: standard deviation of the noise, 0 for none.
         correlation: of the noise at successive frames.
+        sampled: whether actions are drawn from the policy's distribution; their random numbers depend on the episodes'
+            seeds alone.
     """
 
-    def __init__(self, folder: Path, noise: float = 0.0, correlation: float = 0.9) -> None:
+    def __init__(self, folder: Path, noise: float = 0.0, correlation: float = 0.9, sampled: bool = False) -> None:
         self.agent = load_agent(folder)
-        self.noise, self.correlation = noise, correlation
+        self.noise, self.correlation, self.sampled = noise, correlation, sampled
 
     def begin(self, env: SimulatorVectorEnv, seeds: Sequence[int]) -> None:
         """Start K episodes."""
         self.agent.begin(len(seeds))
         self._units = _InSimulator(self.agent, env.units)
         self._noise = CorrelatedNoise(self.noise, self.correlation, env.action_dim, seeds)
+        self._generator = torch.Generator().manual_seed(seeds[0]) if self.sampled else None
 
     def act(self, observation: Observation) -> np.ndarray:
         """Actions, float32 (K, A) in [-1, 1]."""
-        action = self._units.act(observation)
-        if self.noise > 0:
+        action = self._units.act(observation, self._generator)
+        if self.noise > 0 or self.sampled:
             action = np.clip(action + self._noise.next(), -1, 1).astype(np.float32)
             self._units.executed(action)
         return action

@@ -8,8 +8,13 @@ Where the paper is silent or this differs:
 - Noise levels, preconditioning and loss are EDM's (16 levels from σ = 80), which this house has, not 128 steps of a
   cosine schedule. Actions begin as draws of the policy at the first state, not as noise; the score is that of the
   standardised action, so that one guidance scale fits dimensions of any width. Clips and tuning are the paper's.
-- The paper begins with a random policy and alternates with a simulator. Here the data are recorded once, the world
-  model is frozen, and A2C begins at a clone of the best episodes. The online loop is left out.
+- The paper begins with a random policy and alternates with the environment (Algorithm 2): a real step of the policy as
+  it explores, a step of the denoiser on all that was recorded, now and then one of A2C. By default nothing alternates
+  here: the data are recorded once, and A2C begins at a clone of the best episodes. `--config.online.rounds N` are N
+  rounds of whole real episodes, further training and updates (`stages.online`). Between rounds the data's normalisation
+  stays that of the first data, the range of imagination grows; the denoiser keeps its weights, its optimiser and A2C's
+  critic begin anew. The newest iterate plays, and imagination chooses one in the last round alone. Without a data set
+  the rounds begin with random motion, as in the paper, but A2C still with a clone of the best of it.
 - The published denoiser sees all actions for each state. Later actions tell what state the recorded policy must have
   been in, so guided ones are taken for evidence of rewards that never come (benchmarks/results/polygrad.md). By default
   the network is causal, with the same weights at every step; `--config.world-model.network mlp` is the published one.
@@ -27,12 +32,13 @@ import torch
 from burnish.config import within
 from burnish.errors import InputError
 from burnish.imagination import GuidedConfig, PessimismConfig, StartConfig
-from burnish.pipeline import Reading, StageContext, stage
+from burnish.pipeline import Reading, Stage, StageContext, stage
 from burnish.policies import GaussianPolicyConfig
 from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import Cloning, clone_newest
-from burnish.recipes.stages.data import Recorded, Split, own_data
-from burnish.recipes.stages.finish import Parts, finish
+from burnish.recipes.stages.data import Recorded, Split
+from burnish.recipes.stages.finish import finish
+from burnish.recipes.stages.online import OnlineConfig, alternate, going_on
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.training import train, validation
 from burnish.rewards import RewardConfig, WorldReward
@@ -61,22 +67,24 @@ class PolyGRAD(RecipeConfig):
     """`guidance`: levels, scale and safeguards; `num_envs` trajectories are those of one update (paper: 1024)."""
     a2c: A2CConfig = A2CConfig()
     refine: RefineConfig = RefineConfig(iterations=200, evaluate_every=25, average=0.8)
+    """Of each round, too."""
+    online: OnlineConfig = OnlineConfig()
 
 
 def recipe(c: PolyGRAD, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        raise InputError("polygrad learns from data that are there: found no --dataset, expected one with next.reward")
     check(c)
-    data = own_data(run.own, run.task, (), c.reward)
-    recorded = Recorded(data, reward=c.reward)
-    imagined = models(c, recorded.split(c.held_out), run.seed)
-    how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=c.reward.best_share)
-    settings = {"how": how, "seed": run.seed, "task": run.task}
-    policy = stage(clone_newest, "policy", data=recorded.whole, world=imagined.world, **settings)
-    settings = {"imagination": c.imagination, "learner": c.a2c, "refinement": c.refine, "seed": run.seed}
-    refined = stage(refine_policy, "refined", policy=policy, data=recorded.whole, models=imagined, **settings)
-    return finish(run, c, models, Parts(data, recorded, policy, imagined, refined))
+
+    def clone(recorded: Recorded, imagined: Models) -> Stage:
+        how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=c.reward.best_share)
+        settings = {"how": how, "seed": run.seed, "task": run.task}
+        return stage(clone_newest, "policy", data=recorded.whole, world=imagined.world, **settings)
+
+    def refine(recorded: Recorded, imagined: Models, policy: Stage, how: RefineConfig, seed: int) -> Stage:
+        settings = {"imagination": c.imagination, "learner": c.a2c, "refinement": how, "seed": seed}
+        return stage(refine_policy, "refined", policy=policy, data=recorded.whole, models=imagined, **settings)
+
+    return finish(run, c, models, alternate(c, run, models, clone, refine))
 
 
 def check(c: PolyGRAD) -> None:
@@ -95,21 +103,30 @@ def check(c: PolyGRAD) -> None:
         )
 
 
-def models(c: PolyGRAD, data: Reading, seed: int) -> Models:
+def models(c: PolyGRAD, data: Reading, seed: int, earlier: Stage | None = None) -> Models:
     """The denoiser is the world and its own reward; the gate asks for it on other episodes."""
-    settings = {"model": c.world_model, "training": c.world_model_training, "seed": seed}
+    settings = {"model": c.world_model, "training": c.world_model_training, "seed": seed} | going_on(earlier)
     world = stage(train_world_model, "world_model", data=data, **settings)
     return Models(world, stage(keep_reward, "reward", world=world))
 
 
 def train_world_model(
-    context: StageContext, data: Split, model: TrajectoryConfig, training: TrainingConfig, seed: int
+    context: StageContext,
+    data: Split,
+    model: TrajectoryConfig,
+    training: TrainingConfig,
+    seed: int,
+    earlier: TrajectoryDenoiser | None = None,
 ) -> TrajectoryDenoiser:
-    """EDM's loss on windows of H transitions, the first state in-painted (section 4.1)."""
+    """EDM's loss on windows of H transitions, the first state in-painted (section 4.1); `earlier` learns on."""
     episodes, held_out = data
     windows = TrajectoryWindows(episodes, model)
     torch.manual_seed(seed)
-    world = TrajectoryDenoiser(episodes.observation_dim, episodes.action_dim, model).to(context.device).fit(episodes)
+    if earlier is None:
+        made = TrajectoryDenoiser(episodes.observation_dim, episodes.action_dim, model)
+        world = made.to(context.device).fit(episodes)
+    else:
+        world = earlier.cover(episodes)
     return train(context, world, windows, training, seed, validation(world, episodes, held_out, training, seed))
 
 

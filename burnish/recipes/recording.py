@@ -27,7 +27,8 @@ _BEYOND_EVALUATION = 100 * EVALUATION_SEEDS
 class Recorder:
     """One task in the simulator, with worker processes that play its episodes.
 
-    `expert`, `random_motion`, `noisy_experts` and `rollouts` say who acts; `record` plays their episodes.
+    `expert`, `random_motion`, `noisy_experts`, `rollouts` and `exploration` say who acts; `record` plays their
+    episodes.
 
     Args:
         task: its name chooses the suite (`burnish.simulators.tasks`).
@@ -94,6 +95,11 @@ class Recorder:
         return [
             CollectJob("policy", PolicyActor, s, {"folder": policy.absolute(), "noise": level}) for level, s in shares
         ]
+
+    def exploration(self, policy: Path, source: str, count: int, first: int) -> list[CollectJob]:
+        """A saved policy with actions drawn from its own distribution, in the episodes from the `first` on."""
+        seeds = self._seeds(_POLICY, first + count)[first:]
+        return [CollectJob(source, PolicyActor, seeds, {"folder": policy.absolute(), "sampled": True})]
 
     def record(self, jobs: list[CollectJob], frames_after_success: int, stage: StageContext) -> list[Episode]:
         """Play the episodes of all jobs, in their order; the control steps are kept with the stage."""

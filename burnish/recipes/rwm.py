@@ -5,7 +5,12 @@ policy inside it: each imagined episode follows one member, and the reward is le
 
 Where the papers are silent or this differs: λ counts the spread in units of what 99 % of held-out real transitions do
 not pass; a bootstrap is of whole episodes; hidden states are warmed by the whole episode before; imagined values stay
-near the data's range; PPO begins at a clone of the best episodes. No commands, no pushes, nothing online.
+near the data's range; PPO begins at a clone of the best episodes. No commands, no pushes.
+
+RWM itself learns online (MBPO-PPO: the policy acts for real, the ensemble learns on, PPO goes on inside it). Nothing
+alternates by default; `--config.online.rounds N` are N rounds of that (`stages.online`). Between rounds normalisation
+stays that of the first data, the range of imagination grows, thresholds and the learned reward are made anew; the
+ensemble keeps its weights, its optimiser, its bootstraps and PPO's critic begin anew.
 """
 
 from dataclasses import dataclass
@@ -15,12 +20,13 @@ import torch
 from burnish.config import within
 from burnish.errors import InputError
 from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
-from burnish.pipeline import Reading, StageContext, stage
+from burnish.pipeline import Reading, Stage, StageContext, stage
 from burnish.policies import GaussianPolicyConfig
 from burnish.recipes.base import Models, Plan, RecipeConfig, RunSpec
 from burnish.recipes.stages.cloning import SMALL, Cloning, clone_newest
-from burnish.recipes.stages.data import Recorded, Split, own_data
-from burnish.recipes.stages.finish import Parts, finish
+from burnish.recipes.stages.data import Recorded, Split
+from burnish.recipes.stages.finish import finish
+from burnish.recipes.stages.online import OnlineConfig, alternate, going_on
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.training import reward_of, train, validation
 from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig, calibrate
@@ -58,40 +64,58 @@ class RWM(RecipeConfig):
     """The weight of the penalty is RWM-O's λ; 0 is RWM."""
     ppo: PPOConfig = PPOConfig(rollout_steps=24, epochs=5, entropy_weight=0.005, anchor_weight=0.0)
     refine: RefineConfig = RefineConfig(iterations=150, average=0.8)
+    """Of each round, too."""
+    online: OnlineConfig = OnlineConfig()
 
 
 def recipe(c: RWM, run: RunSpec) -> Plan:
     """The method in its order."""
-    if run.own is None:
-        raise InputError("rwm learns from data that are there: found no --dataset, expected one with next.reward")
-    data = own_data(run.own, run.task, (), c.reward)
-    recorded = Recorded(data, reward=c.reward)
-    imagined = models(c, recorded.split(c.held_out), run.seed)
-    how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=c.reward.best_share)
-    settings = {"how": how, "seed": run.seed, "task": run.task}
-    policy = stage(clone_newest, "policy", data=recorded.whole, world=imagined.world, **settings)
-    settings = {"imagination": c.imagination, "learner": c.ppo, "refinement": c.refine, "seed": run.seed}
-    refined = stage(refine_policy, "refined", policy=policy, data=recorded.whole, models=imagined, **settings)
-    return finish(run, c, models, Parts(data, recorded, policy, imagined, refined))
+    if c.online.rounds and c.world_model.privileged is not None:
+        raise InputError(
+            f"world_model.privileged: found '{c.world_model.privileged}', which no simulator shows; expected none "
+            "beside online.rounds"
+        )
+
+    def clone(recorded: Recorded, imagined: Models) -> Stage:
+        how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=c.reward.best_share)
+        settings = {"how": how, "seed": run.seed, "task": run.task}
+        return stage(clone_newest, "policy", data=recorded.whole, world=imagined.world, **settings)
+
+    def refine(recorded: Recorded, imagined: Models, policy: Stage, how: RefineConfig, seed: int) -> Stage:
+        settings = {"imagination": c.imagination, "learner": c.ppo, "refinement": how, "seed": seed}
+        return stage(refine_policy, "refined", policy=policy, data=recorded.whole, models=imagined, **settings)
+
+    return finish(run, c, models, alternate(c, run, models, clone, refine))
 
 
-def models(c: RWM, data: Reading, seed: int) -> Models:
+def models(c: RWM, data: Reading, seed: int, earlier: Stage | None = None) -> Models:
     """The ensemble is the world and its own uncertainty (RWM-O, section IV); the gate asks for it on other episodes."""
-    settings = {"model": c.world_model, "training": c.world_model_training, "seed": seed}
+    settings = {"model": c.world_model, "training": c.world_model_training, "seed": seed} | going_on(earlier)
     world = stage(train_world_model, "world_model", data=data, **settings)
     return Models(world, reward_of(c, data, world, c.classifier, seed))
 
 
 def train_world_model(
-    context: StageContext, data: Split, model: GRUEnsembleConfig, training: TrainingConfig, seed: int
+    context: StageContext,
+    data: Split,
+    model: GRUEnsembleConfig,
+    training: TrainingConfig,
+    seed: int,
+    earlier: GRUEnsemble | None = None,
 ) -> GRUEnsemble:
-    """N forecast steps after M recorded ones, on own samples (RWM, Eq. 2); thresholds come from held-out episodes."""
+    """N forecast steps after M recorded ones, on own samples (RWM, Eq. 2); thresholds come from held-out episodes.
+
+    An `earlier` ensemble learns on.
+    """
     episodes, held_out = data
     torch.manual_seed(seed)
     forecasts = Forecasts(episodes, model, seed)
-    privileged = 0 if model.privileged is None else episodes.observations[model.privileged].flatten(1).shape[1]
-    world = GRUEnsemble(episodes.observation_dim, episodes.action_dim, model, privileged).to(context.device)
-    world.fit(episodes)
+    if earlier is None:
+        privileged = 0 if model.privileged is None else episodes.observations[model.privileged].flatten(1).shape[1]
+        made = GRUEnsemble(episodes.observation_dim, episodes.action_dim, model, privileged)
+        world = made.to(context.device).fit(episodes)
+    else:
+        world = earlier.cover(episodes)
     train(context, world, forecasts, training, seed, validation(world, episodes, held_out, training, seed))
     context.record("threshold", world.calibrate(held_out))
     if (told := world.end_chances(held_out)) is not None:

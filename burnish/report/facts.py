@@ -4,8 +4,10 @@ A stage may record under its outputs
 
 - `role`: one of `ROLES`, by default training; seconds and simulator steps are added up by role;
 - `simulator_steps`, `imagined_steps`: numbers of steps;
-- `iteration`, `stopped`, `device`: of a refinement, the chosen iterate (0: the pretrained policy), why it ended;
-- `imagined`: of a refinement, {"success" or "return": {"pretrained": …, "refined": …}};
+- `iteration`, `stopped`, `device`: of a refinement, the chosen iterate (0: the policy it began with), why it ended;
+- `imagined`: of a refinement, {"success" or "return": {"pretrained": …, "refined": …}}. Where one refinement went on
+  from another, iterations are added up, the first one's "pretrained" is compared with the last one's "refined", each
+  in the models of its time;
 - `start`, `imagined_start`: which policy refinement began with, and the candidates' scores in imagination;
 - `gate`: the decision (`sections_gate.gate_summary`);
 - `returns`: of recorded episodes, the mean return by source;
@@ -108,14 +110,18 @@ def facts(stages: Sequence[Finished]) -> Facts:
     for role in ("training", "refinement", "gate"):
         if steps[role]:
             raise RunError(f"{role} must not touch the simulator, but {steps[role]:.0f} simulator steps were counted")
-    last = refinements[-1].outputs
+    first, last = refinements[0].outputs, refinements[-1].outputs
+    imagined: dict[str, Mapping[str, float]] = {
+        measure: {**scores, "pretrained": first["imagined"].get(measure, scores)["pretrained"]}
+        for measure, scores in last.get("imagined", {}).items()
+    }
     return Facts(
         seconds={role: sum(stage.seconds for stage in stages if stage.role == role) for role in ROLES},
         clock_seconds=_clock(stages),
         simulator_steps={role: int(steps[role]) for role in ("collection", "refinement", "evaluation")},
         imagined_steps=int(_sum(stages, "refinement", "imagined_steps")),
-        imagined=dict(last.get("imagined", {})),
-        iteration=int(last.get("iteration", 0)),
+        imagined=imagined,
+        iteration=int(_sum(stages, "refinement", "iteration")),
         device=str(last.get("device", "cpu")),
         stages=[{"name": stage.name, "role": stage.role, "seconds": round(stage.seconds, 2)} for stage in stages],
         gate=_last(stages, "gate"),

@@ -11,6 +11,7 @@ from burnish.components import Component
 from burnish.data import Dataset, Normaliser, WindowBatch
 from burnish.networks import EnsembleMLP, GRUTrunks
 from burnish.world_models.base import State
+from burnish.world_models.disagreement import spread
 from burnish.world_models.forecasts import ForecastBatch, GRUEnsembleConfig
 from burnish.world_models.history import STATE_KEY, frames_with_next
 
@@ -74,10 +75,15 @@ class GRUEnsemble(Component):
 
     def fit(self, dataset: Dataset) -> Self:
         """Compute the normalisation statistics and the range of imagination, once."""
-        rows = self.normaliser.fit(dataset.observations[STATE_KEY]).normalise(dataset.observations[STATE_KEY])
+        self.normaliser.fit(dataset.observations[STATE_KEY])
         if self.config.privileged is not None:
             self.privileged_normaliser.fit(dataset.observations[self.config.privileged].flatten(1))
+        return self.cover(dataset)
+
+    def cover(self, dataset: Dataset) -> Self:
+        """The range of imagination, with the normalisation as it is: what is to be known anew of data that grew."""
         if self.config.slack is not None:
+            rows = self.normaliser.normalise(dataset.observations[STATE_KEY])
             low, high = rows.amin(0), rows.amax(0)
             self.low.copy_(low - self.config.slack * (high - low))
             self.high.copy_(high + self.config.slack * (high - low))
@@ -255,7 +261,7 @@ class GRUEnsemble(Component):
             frame = torch.where(member[:, None] >= 0, own, frame)
         frame = torch.minimum(torch.maximum(frame, self.low), self.high)
         following = GRUState(frame, hidden, watching, self._told(watching), torch.ones_like(state.begun))
-        return means.std(0).sum(-1), following
+        return spread(means).sum(-1), following
 
     def _remember(self, state: GRUState, action: Tensor) -> tuple[Tensor, Tensor]:
         row = torch.cat([state.observation, action], -1)

@@ -13,6 +13,7 @@ from torch import Tensor
 from burnish.config import within
 from burnish.data import Dataset, RowSampler, WindowBatch, Windows
 from burnish.world_models.diffusion import DiffusionConfig, DiffusionWorldModel
+from burnish.world_models.disagreement import spread
 from burnish.world_models.history import HistoryState, TransitionSpace, frames_with_next
 from burnish.world_models.sampler import SamplerConfig
 
@@ -120,4 +121,4 @@ class WeightedWindows(RowSampler[Tensor]):
 
 
 def _deviation(outputs: Float[Tensor, "k B d"]) -> Float[Tensor, " B"]:
-    return outputs.std(0).square().mean(-1).sqrt()
+    return spread(outputs).square().mean(-1).sqrt()

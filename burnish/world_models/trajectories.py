@@ -97,8 +97,7 @@ class TrajectoryWindows(RowSampler[tuple[Tensor, Tensor]]):
                 "the data set: found no column next.reward, expected one: rewards are part of what the world model "
                 "denoises (burnish data label adds some, or write them down with --config.reward.kind terms)"
             )
-        after = torch.ones(dataset.num_frames, dtype=torch.bool, device=dataset.device)
-        after[dataset.starts] = False
+        after = _later(dataset)
         if not bool((dataset.reward[after] != dataset.reward[after][:1]).any()):
             raise InputError("the data set: next.reward is the same everywhere, expected rewards that vary")
         self.dataset, self.config = dataset, config
@@ -180,13 +179,18 @@ class TrajectoryDenoiser(Component):
     def fit(self, dataset: Dataset) -> Self:
         """Compute the normalisation statistics, the range of imagination, and whether any episode ends by itself."""
         assert dataset.reward is not None
-        frames = dataset.observations[STATE_KEY]
         fit_normaliser(self.normaliser, dataset)
-        later = torch.ones(dataset.num_frames, dtype=torch.bool, device=dataset.device)
-        later[dataset.starts] = False
-        reward = self.reward_normaliser.fit(dataset.reward[later][:, None]).normalise(dataset.reward[later][:, None])
+        self.reward_normaliser.fit(dataset.reward[_later(dataset)][:, None])
         self.action_normaliser.fit(dataset.actions)
-        rows = self.normaliser.normalise(frames)
+        return self.cover(dataset)
+
+    def cover(self, dataset: Dataset) -> Self:
+        """The range of imagination, and whether any episode ends by itself, with the normalisation as it is: what is
+        to be known anew of data that grew."""
+        assert dataset.reward is not None
+        later = _later(dataset)
+        reward = self.reward_normaliser.normalise(dataset.reward[later][:, None])
+        rows = self.normaliser.normalise(dataset.observations[STATE_KEY])
         low, high = (torch.cat([each(rows, 0), each(reward, 0)]) for each in (torch.amin, torch.amax))
         self.low[:-1] = low - self.config.slack * (high - low)
         self.high[:-1] = high + self.config.slack * (high - low)
@@ -276,3 +280,10 @@ class TrajectoryDenoiser(Component):
     def earned(self, state: TrajectoryState) -> Float[Tensor, " B"]:
         """The reward that was denoised with the state, in the data's units."""
         return state.reward
+
+
+def _later(dataset: Dataset) -> Bool[Tensor, " F"]:
+    """All frames but the first of each episode, which has no reward."""
+    later = torch.ones(dataset.num_frames, dtype=torch.bool, device=dataset.device)
+    later[dataset.starts] = False
+    return later

@@ -114,6 +114,19 @@ def test_where_a_simulator_has_no_place_it_is_refused(stages, message):
         facts(stages)
 
 
+def test_refinements_that_went_on_from_each_other_are_added_up():
+    """The last one kept the policy that it began with, which is not the pretrained one."""
+    imagined = [{"return": {"pretrained": low, "refined": high}} for low, high in ((-3.0, 1.0), (0.5, 0.5))]
+    rounds = [
+        stage("refinement", simulator_steps=0, imagined_steps=100, iteration=chosen, imagined=scores)
+        for chosen, scores in zip((4.0, 0.0), imagined, strict=True)
+    ]
+    found = facts([rounds[0], stage("collection", simulator_steps=60), rounds[1]])
+    assert found.iteration == 4 and found.accepted and found.imagined_steps == 200
+    assert found.imagined == {"return": {"pretrained": -3.0, "refined": 0.5}}
+    assert found.simulator_steps == {"collection": 60, "refinement": 0, "evaluation": 0}
+
+
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [

@@ -22,6 +22,15 @@ def test_mutual_information_by_hand():
     assert found == pytest.approx([0, math.log(2), math.log(2) / 2], abs=1e-5)
 
 
+@pytest.mark.parametrize("classes", [5, 20], ids=["few-classes", "many-classes"])
+def test_mutual_information_is_that_of_the_softmax(classes):
+    logits = 3 * torch.randn(4, 7, 3, classes, generator=torch.Generator().manual_seed(0))
+    p = logits.double().softmax(-1)
+    entropies = [-(each * each.log()).sum(-1) for each in (p.mean(0), p)]
+    expected = (entropies[0] - entropies[1].mean(0)).mean(-1)
+    torch.testing.assert_close(mutual_information(logits), expected.float(), atol=1e-6, rtol=1e-5)
+
+
 def test_transitions_stay_within_episodes():
     data = moving(3, 5)
     world = make(data)

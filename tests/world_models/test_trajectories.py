@@ -148,6 +148,21 @@ def test_data_without_ends_never_end():
     assert not world.ended(TrajectoryState(torch.zeros(1, 1), torch.zeros(1), torch.ones(1))).any()
 
 
+def test_data_that_grew_widen_the_range_alone():
+    """States 0 to 3, then 0 to 13; rewards 0 to 30 of which the first of each episode is none."""
+    world = TrajectoryDenoiser(1, 1, SMALL).fit(of(line(ended=False)))
+    before = [world.normaliser.mean.clone(), world.normaliser.std.clone(), world.reward_normaliser.mean.clone()]
+    assert not world.ends
+    world.cover(of(line(ended=False), line(first=10.0)))
+    assert world.ends
+    after = [world.normaliser.mean, world.normaliser.std, world.reward_normaliser.mean]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    for bound, state in ((world.low, 0 - 1.3), (world.high, 13 + 1.3)):
+        torch.testing.assert_close(world.normaliser.denormalise(bound[:1]), torch.tensor([state]))
+    for bound, reward in ((world.low, 10 - 2.0), (world.high, 30 + 2.0)):
+        torch.testing.assert_close(world.reward_normaliser.denormalise(bound[1:2]), torch.tensor([reward]))
+
+
 @pytest.mark.parametrize(
     ("episodes", "told"),
     [

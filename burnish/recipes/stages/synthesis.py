@@ -96,10 +96,8 @@ def synthesise(
     parts, notes = [], []
     with context.progress(how.trajectories, "trajectories") as bar:
         while (done := sum(len(each[0]) for each in notes)) < how.trajectories:
-            batch = starts.sample(min(how.batch_size, how.trajectories - done), generator)
-            observation, action = batch.observation[STATE][:, 0], batch.action[:, 0]
-            asked = window_return(batch, world.config.gamma) + how.optimism * world.return_std
-            made = world.generate(observation, action, asked, generator)
+            count = min(how.batch_size, how.trajectories - done)
+            asked, action, made = generated(world, starts, count, how.optimism, generator)
             parts.append(as_transitions(made, action, inverse))
             explained = inverse(made.observation[:, 0], made.observation[:, 1])
             notes.append((asked, world.returns(made), (explained - action).square().mean(1)))
@@ -121,6 +119,17 @@ def synthesise(
     rows = tuple((name.replace("_", " "), f"{value:.5g}") for name, value in summary.items())
     table = Table(("of synthetic trajectories", "value"), rows, "Synthetic transitions")
     save_sections(context.folder, [Section(KEY, TITLE, ORDER, tables=(table,))])
+
+
+def generated(
+    world: ReturnDiffusion, starts: ReturnWindows, count: int, optimism: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Trajectory]:
+    """Trajectories from so many recorded states and actions: the returns (B,) that were asked for, the actions (B, A),
+    and what was made for them."""
+    batch = starts.sample(count, generator)
+    observation, action = batch.observation[STATE][:, 0], batch.action[:, 0]
+    asked = window_return(batch, world.config.gamma) + optimism * world.return_std
+    return asked, action, world.generate(observation, action, asked, generator)
 
 
 def as_transitions(made: Trajectory, action: Tensor, inverse: InverseDynamics) -> TransitionBatch:
