@@ -1,9 +1,12 @@
 """Stages as tasks of Ray."""
 
+import contextlib
 import importlib
 import os
+import signal
 import socket
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +65,24 @@ def _join(ray: Any, address: str | None) -> None:
     """Ray's own words in one sentence where there is no cluster, or one of another version of Ray or Python."""
     try:
         _knock(address or "")
-        ray.init(address=address, log_to_driver=False, num_cpus=None if address else os.cpu_count())
+        with _own_termination():
+            ray.init(address=address, log_to_driver=False, num_cpus=None if address else os.cpu_count())
     except (OSError, RuntimeError, ValueError) as error:  # of OSError: no connection
         where = f"the cluster at RAY_ADDRESS={address} cannot be joined" if address else "no cluster could be started"
         raise InputError(f"--executor ray: {where}: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def _own_termination() -> Iterator[None]:
+    """SIGTERM goes on to mean what it meant: Ray would end the process at once, and nobody would hear how to resume."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _knock(address: str) -> None:

@@ -18,6 +18,7 @@ from burnish.pipeline import ExecutorConfig, Run, SharedRun, execute, stage
 from burnish.pipeline.beside import Asked, work
 from burnish.pipeline.executors import opened, wait
 from burnish.pipeline.manifest import versions
+from burnish.pipeline.on_ray import RayExecutor
 from burnish.pipeline.run import Due
 from burnish.training import join
 from tests.pipeline.beside_stages import Nowhere, add, die_once, divide, fail, refuse, slowly, wait_for
@@ -158,6 +159,18 @@ def test_tasks_of_ray_are_one_after_the_other(tmp_path, cluster):
     run(tmp_path / "here", [graph()], None)
     assert number(tmp_path / "ray", "last") == number(tmp_path / "here", "last")
     assert outputs(tmp_path / "ray", "own")["pid"] == os.getpid() != outputs(tmp_path / "ray", "first")["pid"]
+
+
+@pytest.mark.slow
+def test_a_request_to_end_means_what_it_meant_before_ray(cluster):
+    cluster.add_node(num_cpus=1)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        executor = RayExecutor(ExecutorConfig("ray"))
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        executor.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.slow
