@@ -78,6 +78,7 @@ def settings(args: argparse.Namespace) -> Coupled:
         c.learner.policy,
         rollout_steps=args.horizon,
         policy_learning_rate=args.rate,
+        policy_rate_falls=args.falls,
         critic_iterations=args.critic_iterations,
         entropy=args.entropy,
     )
@@ -222,6 +223,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=60)
     parser.add_argument("--every", type=int, default=10, help="updates between two iterates that are judged")
     parser.add_argument("--rate", type=float, default=1e-4, help="of the policy")
+    parser.add_argument("--falls", type=int, default=0, help="updates over which that rate falls; 0: it stays")
     parser.add_argument("--critic-iterations", type=int, default=8)
     parser.add_argument("--entropy", type=float, default=1e-4)
     parser.add_argument("--average", type=float, default=0.9)

@@ -57,7 +57,9 @@ class ShortHorizonConfig:
     """Of ln α. There are hundreds of updates here, not 10⁵: at the policy's own rate α would hardly move, and where
     rewards are rare a nat of entropy is soon worth more than they are."""
     policy_learning_rate: float = within(1e-4, 0, open_low=True)
-    """(2e-3, falling) Adam's steps have this size however small the gradient is; a clone is soon walked away from."""
+    """(2e-3) Adam's steps have this size however small the gradient is; a clone is soon walked away from."""
+    policy_rate_falls: int = within(0, 0)
+    """Updates of the policy over which its learning rate falls on a line to a twentieth (all of them); 0: it stays."""
     value_learning_rate: float = within(1e-3, 0, open_low=True)
     betas: tuple[float, float] = within((0.7, 0.95), 0, 1)
     """Of Adam."""
@@ -69,6 +71,7 @@ class ShortHorizonConfig:
     critic_hidden: tuple[int, ...] = within((256, 256), 1)
 
 
+_LEAST_RATE = 0.05
 _PARTS = ("policy", "critics", "slow", "policy_optimizer", "value_optimizer", "entropy_optimizer")
 
 
@@ -174,8 +177,18 @@ class ShortHorizon:
         """Reward in its unit, and α for each nat of entropy above its target."""
         return rollout.reward / (self.unit or 1.0) - self.alpha * (rollout.log_prob.sum(-1) + self.target_entropy)
 
+    @property
+    def policy_rate(self) -> float:
+        """The policy's learning rate in this update."""
+        config = self.config
+        done = self.updates - 1 - config.critic_warmup
+        left = 1 - done / config.policy_rate_falls if config.policy_rate_falls else 1.0
+        return config.policy_learning_rate * max(left, _LEAST_RATE)
+
     def _policy_step(self, rollout: Rollout) -> dict[str, Tensor]:
         config, loss = self.config, self._policy_loss(rollout)
+        for group in self.policy_optimizer.param_groups:
+            group["lr"] = self.policy_rate
         norm = backward(loss, learned(self.policy), self.policy_optimizer, config.gradient_clip, self.processes)
         if bool(norm <= config.largest_gradient):
             self.policy_optimizer.step()

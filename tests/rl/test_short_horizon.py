@@ -163,6 +163,19 @@ def test_warm_up_and_the_target_critics():
     assert not same(before, found.policy.state_dict())
 
 
+def test_the_policy_s_rate_falls_on_a_line():
+    found, generator = learner(policy_learning_rate=8e-3, policy_rate_falls=4), torch.Generator().manual_seed(0)
+    experience, rates = found.experience(environment(), 0), []
+    for _ in range(8):
+        found.update(experience, generator)
+        rates.append(found.policy_optimizer.param_groups[0]["lr"])
+    # Two updates of warm-up, four on the line, and a twentieth after them.
+    assert rates == pytest.approx([8e-3, 8e-3, 8e-3, 6e-3, 4e-3, 2e-3, 4e-4, 4e-4])
+    again = learner(policy_learning_rate=8e-3, policy_rate_falls=4)
+    again.load_state_dict(found.state_dict())
+    assert again.policy_rate == found.policy_rate
+
+
 def test_an_exploded_step_is_left_out_and_counted_then_refused_with_its_place():
     """The gradient of the third reward overflows; every decision before it receives that."""
     found = learner(critic_warmup=0, patience=3)

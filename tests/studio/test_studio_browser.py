@@ -76,6 +76,8 @@ def drives(page, name="small"):
     until(page, lambda: step(page) == 0, "step 0")
     page.get_by_role("button", name="Reset").click()
     until(page, lambda: page.locator("#step").inner_text() == "step 0", "a fresh episode")
+    # A canvas has 300 pixels before anything is drawn on it.
+    until(page, lambda: page.evaluate("document.querySelector('#stage canvas').width") != 300, "a picture")
 
 
 def pixels(page):
@@ -126,7 +128,7 @@ def test_drive_take_over_rewind_and_save(page, studio):
     until(page, lambda: step(page) == here - 1, "one step back")
     page.keyboard.press("Home")
     until(page, lambda: step(page) == 0, "rewound")
-    assert pixels(page) == before
+    until(page, lambda: pixels(page) == before, "the first picture again")
     page.keyboard.press(".")
     until(page, lambda: step(page) == 1, "one step on")
 

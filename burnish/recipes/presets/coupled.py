@@ -28,7 +28,9 @@ PAPER = replace(
     policy=SquashedPolicyConfig(hidden=(128, 64, 32)),
     imagination=replace(DEFAULT.imagination, num_envs=256),
     learner=RefreshingConfig(
-        policy=ShortHorizonConfig(rollout_steps=64, policy_learning_rate=3e-4, critic_hidden=(64, 64)),
+        policy=ShortHorizonConfig(
+            rollout_steps=64, policy_learning_rate=3e-4, policy_rate_falls=500, critic_hidden=(64, 64)
+        ),
         steps=32,
         first_steps=1000,
         sequences=512,
