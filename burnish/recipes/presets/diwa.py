@@ -105,7 +105,7 @@ RECIPE = Recipe(
     system="DiWA, on states or a compact latent of pictures",
     paper="arXiv 2508.03645",
     needs="a task with an expert, or your own data; for the published size a GPU",
-    status="works",
+    status="works from five demonstrations; successes in play are cloned as well (benchmarks/results/diwa_filtered.md)",
     build=recipe,
     presets=PRESETS,
 )
