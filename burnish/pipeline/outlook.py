@@ -43,6 +43,11 @@ class Outlook:
         self._waiting.pop(name, None)
         self._took.setdefault(self._bodies[name], []).append(seconds)
 
+    def usual(self, name: str) -> float:
+        """Seconds that the stages with this one's body took in the mean; 0 where there was none yet."""
+        before = self._took.get(self._bodies[name])
+        return mean(before) if before else 0.0
+
     def left(self, underway: Mapping[str, Underway] | None = None) -> tuple[float, list[str]]:
         """Seconds until all is done, and the names of stages that nothing is known about."""
         underway = underway or {}

@@ -64,10 +64,10 @@ def read(folder):
     return json.loads((folder / "number.json").read_text())["number"]
 
 
-def slowly(context, number, seconds):
+def slowly(context, number, seconds, *, parts=()):
     """Takes its time."""
     time.sleep(seconds)
-    add(context, number)
+    add(context, number, parts=parts)
 
 
 def wait_for(context, number, begun, go):

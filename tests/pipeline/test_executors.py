@@ -92,6 +92,20 @@ def test_what_does_not_need_a_failed_stage_goes_on(tmp_path):
     assert number(tmp_path / "run", "good") == 2 and not (tmp_path / "run" / "needs").exists()
 
 
+def test_while_this_process_works_itself_the_longest_is_begun_first(tmp_path):
+    begun = stage(add, "short/n_0", number=1).folder, stage(slowly, "long/n_0", number=2, seconds=0.2).folder
+    own = stage(add, "own", alone=True, number=3, parts=begun)
+    short = stage(add, "short/n_1", number=4, parts=begun)
+    long = stage(slowly, "long/n_1", number=5, seconds=0.2, parts=begun)
+    run(
+        tmp_path / "run",
+        [stage(add, "last", number=0, parts=(own.folder, short.folder, long.folder))],
+        ExecutorConfig(),
+    )
+    ends = [(tmp_path / "run" / each / "number.json").stat().st_mtime_ns for each in ("long/n_1", "short/n_1")]
+    assert ends[0] < ends[1] and number(tmp_path / "run", "last") == 3 * 3 + 3 + 4 + 5
+
+
 @dataclass(frozen=True)
 class Holds:
     """A setting that says how to do something, and brings along a function which has no name."""
