@@ -98,8 +98,8 @@ class _Beside:
 
     def _hand_in(self, everything: bool) -> None:
         """As many stages as there are workers for, the first of the graph first: what refinement waits for comes before
-        the gate's worlds. Of everything that is ready at once the longest first, so that no core is idle at the end (R. L.
-        Graham, SIAM J. Appl. Math. 17, 1969). What is up to date is done at once."""
+        the gate's worlds. Of everything that is ready at once the longest first, so that no core is idle at the end
+        (R. L. Graham, SIAM J. Appl. Math. 17, 1969). What is up to date is done at once."""
         due: list[tuple[Stage, Due]] = []
         ready = [one for one in self.waiting if self._ready(one) and not one.alone]
         if everything:
