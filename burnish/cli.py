@@ -49,7 +49,7 @@ def demo(args: list[str]) -> None:
     config = entry(DEMO_RECIPE).preset()
     # On this easy task three held-out worlds of half the training are enough (benchmarks/results/gate_worlds.md).
     gate = replace(config.gate, worlds=3, training_share=0.5)
-    # Real episodes on the way of refinement are for the eye: two points instead of four save ten core-seconds.
+    # Real episodes on the way of refinement are for the eye: two points of the curve instead of four.
     config = replace(config, gate=gate, evaluation=replace(config.evaluation, curve_points=2))
     new = NewRun(config, DEMO_TASK, options.seed, options.out, threads=options.threads, jobs=options.jobs)
     _run(DEMO_RECIPE, new)
