@@ -2,10 +2,10 @@
 
     python benchmarks/data_parallel.py --run runs/demo --steps 40 --repeats 2
 
-Trains the run's world model, and one of twice the width on four times the rows, by one process and by two
-(gloo, one thread each), in turns; and counts what each part of a step costs on a whole batch and on half of it
-(`--parts`: that alone). By the clock, two processes are the faster the fewer others want the cores; the
-processor time of all processes together hardly depends on others, and says what the division itself costs. Writes
+Trains the run's world model, and one of twice the width on four times the rows, in turns: by one process, by two that
+share the work (gloo, one thread each), and by two that know nothing of each other, each with all of the work. The
+last is what the machine allows: where two programs slow each other down, sharing cannot be faster than that. And it
+counts what each part of a step costs on a whole batch and on half of it (`--parts`: that alone). Prints tables for
 `benchmarks/results/data_parallel.md`.
 """
 
@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = {"as in the demo": (256, 3, 256), "larger": (512, 3, 1024)}
 """Width, depth and rows of a batch."""
 PARTS = ("draw", "gather", "loss", "backward", "optimiser", "moving average")
@@ -126,6 +125,39 @@ def train(folder: Path, processes: int, size: str, steps: int) -> dict[str, floa
     return found if group.first else None
 
 
+def together(folder: Path, steps: int, size: str, ways: tuple[int, int]) -> dict[str, float]:
+    """So many trainings side by side, of so many processes each: the mean of what they found."""
+    trainings, processes = ways
+    command = [sys.executable, __file__, "--run", str(folder.resolve()), "--steps", str(steps)]
+    command += ["--child", str(processes), size]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(trainings)]
+    answers = [child.communicate()[0] for child in children]
+    if any(child.returncode for child in children):
+        sys.exit("a training failed: see above")
+    found = [json.loads(answer.splitlines()[-1]) for answer in answers]
+    return {name: sum(one[name] for one in found) / trainings for name in found[0]}
+
+
+def scaling_table(folder: Path, steps: int, repeats: int) -> None:
+    """By one process, by two that share the work, and by two alone with all of it."""
+    columns = "world model | weights | rows | trainings × processes | ms a step | processor ms a step, all processes"
+    print(f"| {columns} | of which the exchange of gradients | load |\n|---|---|---|---|---|---|---|---|")
+    for size in SIZES:
+        found: dict[tuple[int, int], list[dict[str, float]]] = {}
+        for ways in repeats * ((1, 1), (1, 2), (2, 1)):
+            one = together(folder, steps, size, ways)
+            found.setdefault(ways, []).append(one)
+            numbers = f"{one['wall']:.1f} | {one['cpu']:.1f} | {one['exchange']:.2f} | {os.getloadavg()[0]:.1f}"
+            row = f"| {size} | {one['weights']:.0f} | {SIZES[size][2]} | {ways[0]} × {ways[1]} | {numbers} |"
+            print(row, flush=True)
+        wall = {ways: median(one["wall"] for one in each) for ways, each in found.items()}
+        shared, machine = wall[1, 1] / (2 * wall[1, 2]), wall[1, 1] / wall[2, 1]
+        note = (
+            f"shared {shared:.2f}; what the machine allows {machine:.2f}; the one of the other {shared / machine:.2f}"
+        )
+        print(f"| **{size}** | | | by the clock, medians: {note} | | | | |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
@@ -139,39 +171,9 @@ def main() -> None:
         if one is not None:
             print(json.dumps(one), flush=True)
         return
-    division = parts_table(args.run)
-    if args.parts:
-        return
-    lines = [
-        "| world model | weights | rows | processes | ms a step | processor ms a step, all processes | of which the "
-        "exchange of gradients | load |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    print("\n".join(lines))
-    found: dict[tuple[str, int], list[dict[str, float]]] = {}
-    for size in SIZES:
-        for _ in range(args.repeats):
-            for processes in (1, 2):
-                command = [sys.executable, __file__, "--run", str(args.run.resolve()), "--steps", str(args.steps)]
-                command += ["--child", str(processes), size]
-                done = subprocess.run(command, capture_output=True, text=True)
-                if done.returncode:
-                    sys.exit(done.stderr[-2000:])
-                one = json.loads(done.stdout.splitlines()[-1])
-                found.setdefault((size, processes), []).append(one)
-                numbers = f"{one['wall']:.1f} | {one['cpu']:.1f} | {one['exchange']:.2f} | {os.getloadavg()[0]:.1f}"
-                lines.append(f"| {size} | {one['weights']:.0f} | {SIZES[size][2]} | {processes} | {numbers} |")
-                print(lines[-1], flush=True)
-        best = {
-            processes: {name: min(one[name] for one in found[size, processes]) for name in ("wall", "cpu")}
-            for processes in (1, 2)
-        }
-        clock, work = best[1]["wall"] / (2 * best[2]["wall"]), best[1]["cpu"] / best[2]["cpu"]
-        lines.append(f"| **{size}** | | | scaling: by the clock {clock:.2f}, by processor time {work:.2f} | | | | |")
-        print(lines[-1], flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    title = "# Training by two processes\n\n`python benchmarks/data_parallel.py …`\n\n"
-    (RESULTS / "data_parallel.md").write_text(title + "\n".join([*lines, "", *division]) + "\n")
+    parts_table(args.run)
+    if not args.parts:
+        scaling_table(args.run, args.steps, args.repeats)
 
 
 if __name__ == "__main__":

@@ -95,13 +95,11 @@ def fit(
     processes = current()
     processes.share(config.batch_size, f"{folder.name}: batch_size")
     shared = not getattr(model, "loss_compares_rows", False)
-    fabric = processes.fabric(device)
     torch.manual_seed(processes.seed(seed))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
-    wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
-    wrapped.mark_forward_method("loss")
+    processes.begin_alike(model)
     ema = ExponentialMovingAverage(model, config.ema_decay) if config.ema_decay else None
     generator = torch.Generator(device=device).manual_seed(seed)
     log = MetricsLog(folder, silent=not processes.first)
@@ -119,19 +117,18 @@ def fit(
     for step in range(start, config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * schedule(step, config.steps)
-        loss, metrics = wrapped.loss(_share(sampler, config.batch_size, generator, processes if shared else ALONE))
-        wrapped_optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        norm = fabric.clip_gradients(
-            wrapped, wrapped_optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False
-        )
-        wrapped_optimizer.step()
+        loss, metrics = model.loss(_share(sampler, config.batch_size, generator, processes if shared else ALONE))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        processes.average_gradients(model.parameters())
+        norm = nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        optimizer.step()
         if ema:
             ema.update()
         done = step + 1
         judged = validation is not None and (done % validation.every == 0 or done == config.steps)
         if judged or done % config.log_every == 0 or done == config.steps:
-            last = {"loss": float(loss.detach()), "gradient_norm": _number(norm)}
+            last = {"loss": float(loss.detach()), "gradient_norm": float(norm)}
             last |= {name: float(value) for name, value in metrics.items()}
             last = processes.mean_of(last)
             if not math.isfinite(last["loss"]):
@@ -194,10 +191,6 @@ def _validation(
     if validate is None:
         raise InputError(f"{name}: validate_every is {every}, but here nothing is validated")
     return Validation(model, ema, validate, every, patience, processes, config.stop_by)
-
-
-def _number(value: Tensor | None) -> float:
-    return float(value) if value is not None else 0.0
 
 
 class _Resumable:

@@ -9,16 +9,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
 from burnish.errors import InputError, RunError
 from burnish.storage import load_state
-
-if TYPE_CHECKING:  # Fabric brings TensorBoard and PyTorch's compiler along: two seconds that only training should wait
-    from lightning_fabric import Fabric
 
 Batch = TypeVar("Batch")
 _SEED_STRIDE = 1_000_003
@@ -44,14 +41,6 @@ class Processes:
     def first(self) -> bool:
         """Whether this is the process that writes files, shows progress and takes decisions."""
         return self.rank == 0
-
-    def fabric(self, device: torch.device) -> "Fabric":
-        """Fabric for training on `device`: plain for one process, data-parallel for several."""
-        from lightning_fabric import Fabric
-
-        if self.count == 1:
-            return Fabric(accelerator=device.type, devices=1)
-        return _launched(device.type, self.local, self.count // self.local)
 
     # -- shares --------------------------------------------------------------------------------------------------------
 
@@ -131,6 +120,12 @@ class Processes:
         """The first process's decision."""
         return flag if self.count == 1 else bool(self.of_first(torch.tensor(int(flag))))
 
+    def begin_alike(self, module: nn.Module) -> None:
+        """Give every process the parameters and buffers that the first one has."""
+        if self.count > 1:
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensor.data.copy_(self.of_first(tensor))
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace gradients by their means over the processes, in one exchange.
 
@@ -139,9 +134,11 @@ class Processes:
         gradients = [p.grad for p in parameters if p.grad is not None] if self.count > 1 else []
         if not gradients:
             return
-        means = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
-        for gradient, mean in zip(gradients, means.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat, group=self._group(flat))
+        flat /= self.count
+        means = flat.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [mean.view_as(each) for each, mean in zip(gradients, means, strict=True)])
 
     def load_state(self, path: Path) -> Any | None:
         """What `save_state` left at the first process's `path`, or None where there is nothing.
@@ -213,20 +210,15 @@ def join(count: int | None = None, accelerator: str = "cpu") -> Processes:
             raise InputError(f"processes is {count}, but {current().count} have been joined already")
         return current()
     local = int(os.environ["LOCAL_WORLD_SIZE"]) if started else wanted
-    fabric = _launched(accelerator, local, wanted // local)
+    from lightning_fabric import Fabric  # with TensorBoard and PyTorch's compiler: two seconds that others save
+
+    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=wanted // local, strategy="ddp")
+    fabric.launch()
     # Without it, gloo's threads are still at work when the interpreter goes, and abort it.
     atexit.register(distributed.destroy_process_group)
     patient = distributed.new_group(backend="gloo", timeout=_PATIENCE)
     _joined.append(Processes(fabric.global_rank, wanted, local, patient))
     return current()
-
-
-def _launched(accelerator: str, local: int, nodes: int) -> "Fabric":
-    from lightning_fabric import Fabric
-
-    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=nodes, strategy="ddp")
-    fabric.launch()
-    return fabric
 
 
 def _map_tensors(value: Any, function: Any) -> Any:
