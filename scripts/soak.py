@@ -47,7 +47,7 @@ from tests.recipes.small_runs import (  # noqa: E402
 
 RECIPES = tuple(name for name in RUNS if name != "frames")
 """All, World4RL's with pictures that are encoded; on frames it is DWS that runs."""
-SHORTER = {"evaluation.episodes": 2, "evaluation.curve-points": 0, "gate.episodes": 8}
+SHORTER = {"evaluation.episodes": 2, "evaluation.curve-points": 0, "evaluation.videos": 0, "gate.episodes": 4}
 """Of every recipe: what is played at the end proves no more about a resume when it is longer."""
 FULL = 0.4
 """Of the size that a run needs: where the disk is full at first."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from burnish.data import UNLABELLED, Dataset
@@ -222,7 +222,8 @@ def replays(agent: Agent, worlds: Sequence[Models], held_out: Sequence[Dataset],
 
     Actions are the agent's, plus the recorded deviation from what it would have done (`deviations`): where the world
     is right, exactly the recorded ones; where it drifts, the agent corrects for it as it would on the robot. Returns
-    are compared over the recorded time. See `telling_sources` for which episodes.
+    are compared over the recorded time; an episode that ended by itself goes on until the world says that it is over,
+    since a world in which nobody falls has to be found out. See `telling_sources` for which episodes.
     """
     sources = telling_sources(held_out)
     imagined, again, real, by_success = [], [], [], True
@@ -234,7 +235,7 @@ def replays(agent: Agent, worlds: Sequence[Models], held_out: Sequence[Dataset],
         starts = models.world_model.recorded(chosen).rows(chosen.starts)
         extra = _by_episode(deviations(agent, chosen), chosen)
         by_success = models.tell_success(starts, _first_actions(chosen, models.world_model.action_steps))
-        limit = steps if by_success else chosen.lengths - 1
+        limit = steps if by_success else _time(chosen, steps)
         for found, begin in ((imagined, seed), (again, seed + _AGAIN)):
             found.append(imagined_play(agent, models, starts, observation, limit, begin + number, extra).outcome)
         real.append(chosen.episode_success.float() if by_success else chosen.episode_return)
@@ -285,6 +286,14 @@ def on_policy(agent: Agent, dataset: Dataset, tolerance: float = 1e-3) -> Bool[T
     far[dataset.starts + dataset.lengths - 1] = False
     counts = torch.zeros_like(dataset.lengths).index_add_(0, dataset.episode_of_frame, far.long())
     return counts == 0
+
+
+def _time(dataset: Dataset, steps: int) -> Int[Tensor, " E"]:
+    """Actions after which each replay is over, where returns are compared."""
+    recorded = dataset.lengths - 1
+    if dataset.terminated is None:
+        return recorded
+    return torch.where(dataset.terminated[dataset.starts + recorded], recorded.clamp(min=steps), recorded)
 
 
 def _first_actions(dataset: Dataset, count: int) -> Float[Tensor, "E A"]:

@@ -29,13 +29,13 @@ from burnish.recipes.stages.finish import finish
 from burnish.recipes.stages.online import OnlineConfig, alternate, going_on
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.training import reward_of, train, validation
-from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig, calibrate
+from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig, calibrate_ends
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import Forecasts, GRUEnsemble, GRUEnsembleConfig
 
 PRECISION = 0.9
-"""Of terminations on held-out transitions; what the world model's head says less surely is no end."""
+"""Of terminations on held-out transitions, where it can be had."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def train_world_model(
     train(context, world, forecasts, training, seed, validation(world, episodes, held_out, training, seed))
     context.record("threshold", world.calibrate(held_out))
     if (told := world.end_chances(held_out)) is not None:
-        found = calibrate(*told, PRECISION)
+        found = calibrate_ends(*told, PRECISION)
         world.end_threshold.fill_(found.threshold)
         context.record("termination", {name: getattr(found, name) for name in ("precision", "recall", "positives")})
     return world

@@ -1,7 +1,7 @@
 """Rewards: what a transition is worth, and whether the task is done."""
 
 from burnish.rewards.base import CalibratedClassifier
-from burnish.rewards.calibration import Calibration, calibrate
+from burnish.rewards.calibration import Calibration, calibrate, calibrate_ends
 from burnish.rewards.chosen import RewardAndSuccess, RewardConfig, WorldReward, WrittenReward, as_reward, relabelled
 from burnish.rewards.contrastive import ContrastiveClassifier, ContrastiveConfig
 from burnish.rewards.endpoint import EndpointConfig, EndpointJudge, TruthConfig, TruthJudge, VotesConfig, VotesJudge
@@ -79,6 +79,7 @@ __all__ = [
     "WrittenReward",
     "as_reward",
     "calibrate",
+    "calibrate_ends",
     "expected",
     "own_function",
     "relabelled",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from burnish.config import within
 from burnish.networks import EnsembleMLP
 from burnish.rewards.base import CalibratedClassifier
-from burnish.rewards.calibration import calibrate
+from burnish.rewards.calibration import calibrate_ends
 
 _NEVER = 2.0  # no probability reaches it
 
@@ -108,7 +108,7 @@ class RewardHead(CalibratedClassifier):
         }
         chance = self(held_out.features, held_out.action, held_out.following)[1]
         if self.config.termination_weight > 0 and bool(held_out.terminated.any()):
-            calibration = calibrate(chance, held_out.terminated, self.config.target_precision)
+            calibration = calibrate_ends(chance, held_out.terminated, self.config.target_precision)
             self.threshold.fill_(calibration.threshold)
             found |= {"precision": calibration.precision, "recall": calibration.recall}
         return found

@@ -242,7 +242,9 @@ class GRUEnsemble(Component):
         loss = told.new_zeros(())
         if windows.terminated is not None:
             ended = windows.terminated[:, after].to(told.dtype).expand(told.shape[:-1])
-            entropy = nn.functional.binary_cross_entropy_with_logits(told[..., 0], ended, reduction="none")
+            # Of the N windows around any other frame, only one has an episode's last: where it is over by itself.
+            often = 1 + (self.config.forecast - 1) * ended
+            entropy = nn.functional.binary_cross_entropy_with_logits(told[..., 0], ended, often, reduction="none")
             loss = loss + (weight * entropy.mean(-1)).sum(1).mean()
         if self.config.privileged is not None:
             values = windows.observation[self.config.privileged].flatten(2)
