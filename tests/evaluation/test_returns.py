@@ -13,6 +13,7 @@ from burnish.evaluation.gate import GateConfig, RecordedReturn, decide, expected
 from burnish.evaluation.intervals import mean_interval
 from burnish.imagination import ImaginedEvaluation, Models
 from burnish.rewards import FunctionReward
+from burnish.rewards.outcome import Outcome
 from tests.evaluation.test_back_test import Backwards, agent
 from tests.imagination.counter_world import PUSH, CounterWorld
 
@@ -134,3 +135,45 @@ def test_a_true_world_repeats_every_return_and_a_wrong_one_does_not():
     assert found.skill == pytest.approx(1, abs=1e-4) and found.transfer[0] == pytest.approx(1, abs=1e-4)
     assert found.real == pytest.approx(float(data.episode_return.mean()), abs=1e-4)
     assert back_test(agent(), [wrong], [data], 6, seed=0).skill < 0.95
+
+
+def lives(state, action, following):
+    """One for every step: what pays is to last."""
+    return torch.ones(len(action))
+
+
+def lives_until_it_arrives(state, action, following):
+    """The same, and over where 1 is reached."""
+    return Outcome(torch.ones(len(action)), following[STATE][:, 0] >= 1)
+
+
+def lived(limit=6):
+    """Pushes of full strength from random starts: over where 1 is reached, else cut off after `limit` steps."""
+    generator, made = np.random.default_rng(1), []
+    for seed in range(16):
+        state = [float(generator.uniform(-1.5, 0.9))]
+        while state[-1] < 1 and len(state) <= limit:
+            state.append(state[-1] + PUSH)
+        observation = {STATE: np.array(state, np.float32)[:, None]}
+        count = len(state)
+        reward, over = np.append(0, np.ones(count - 1)).astype(np.float32), np.zeros(count, bool)
+        over[-1] = state[-1] >= 1
+        action, failed = np.ones((count, 1), np.float32), np.zeros(count, bool)
+        made.append(Episode(observation, action, failed, "someone", seed, "counter", reward, over))
+    return Dataset.from_episodes(made, DatasetInfo(fps=10))
+
+
+def test_a_world_in_which_no_episode_ends_by_itself_is_found_out():
+    """It repeats every recorded step; only when the episode goes on beyond its end it tells that it knows of none."""
+    data = lived()
+    over = data.terminated[data.starts + data.lengths - 1]
+    assert 4 <= int(over.sum()) <= 12 and len(set(data.lengths.tolist())) > 3
+    true, endless = (
+        Models(CounterWorld(), FunctionReward(CounterWorld(), function)) for function in (lives_until_it_arrives, lives)
+    )
+    found = back_test(agent(), [true], [data], 30, seed=0)
+    assert found.skill == pytest.approx(1) and found.imagined == found.real
+    found = back_test(agent(), [endless], [data], 30, seed=0)
+    assert found.skill < 0 and found.imagined == pytest.approx(
+        float(torch.where(over, 30, data.lengths - 1).float().mean())
+    )

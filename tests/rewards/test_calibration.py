@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.rewards.calibration import calibrate
+from burnish.rewards.calibration import calibrate, calibrate_ends
 
 PROBABILITY = torch.tensor([0.55, 0.65, 0.75, 0.85, 0.95])
 SUCCESS = torch.tensor([False, True, False, True, True])
@@ -29,6 +29,16 @@ def test_threshold_by_hand(target, between, precision, recall, reached):
     assert found.reached is reached
     assert (found.positives, found.negatives) == (3, 2)
     assert found.target_precision == target
+
+
+def test_ends_that_are_foreseen_with_small_chances_alone_are_told():
+    """Of six frames two are ends, with chances of .05 and .03; .04 is none: two of three predictions are right."""
+    chance = torch.tensor([0.001, 0.002, 0.05, 0.04, 0.03, 0.001])
+    ended = torch.tensor([False, False, True, False, True, False])
+    assert calibrate(chance, ended, 0.9).recall == 0, "no threshold of a half or more tells any"
+    found = calibrate_ends(chance, ended, 0.9)
+    assert (found.precision, found.recall) == (pytest.approx(2 / 3), 1) and not found.reached
+    assert 0.02 <= found.threshold <= 0.03
 
 
 def test_unreachable_precision():

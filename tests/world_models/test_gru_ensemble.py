@@ -108,6 +108,21 @@ def test_the_loss_by_hand(config):
     assert metrics["mse"] > 0
 
 
+def test_an_end_weighs_as_much_as_the_windows_that_other_frames_are_in():
+    """Chances of a half everywhere: an entropy of ln 2 a frame, three times that of an end, of three forecast steps."""
+    data = echo(8, ends=True)
+    world, batch = make(data), batch_of(data, TINY, rows=16)
+    with torch.no_grad():
+        for parameter in world.told_head.parameters():
+            parameter.zero_()
+    ended = batch.windows.terminated[:, TINY.history :].float()
+    assert 0 < ended.sum() < 16
+    share = (batch.copies / batch.copies.sum(0)).mean(1)
+    expected = np.log(2) * (share[:, None] * (1 + 2 * ended)).mean(1).sum()
+    found = world.loss(batch)[1]["auxiliary"]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
 @ALL
 @pytest.mark.parametrize("feedback", ["samples", "data"])
 def test_what_a_forecast_goes_on_from(config, feedback):
