@@ -29,6 +29,8 @@ from burnish.recipes.stages.finish import finish
 from burnish.recipes.stages.online import OnlineConfig, alternate, going_on
 from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.training import reward_of, train, validation
+from burnish.report.section import save_sections
+from burnish.report.sections_rewards import ends_section
 from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig, calibrate_ends
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
@@ -121,5 +123,7 @@ def train_world_model(
     if (told := world.end_chances(held_out)) is not None:
         found = calibrate_ends(*told, PRECISION)
         world.end_threshold.fill_(found.threshold)
-        context.record("termination", {name: getattr(found, name) for name in ("precision", "recall", "positives")})
+        ends = {name: getattr(found, name) for name in ("precision", "recall", "positives")}
+        context.record("termination", ends)
+        save_sections(context.folder, [ends_section(ends)])
     return world

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -111,13 +111,14 @@ def fit(
         start = run.restore(seed)
     log.rewind(start)
 
+    loss_of = cast(Callable[[Any], tuple[Tensor, dict[str, Tensor]]], model.loss)
     model.train()
     last: dict[str, float] = {}
     saved_at = time.monotonic()
     for step in range(start, config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * schedule(step, config.steps)
-        loss, metrics = model.loss(_share(sampler, config.batch_size, generator, processes if shared else ALONE))
+        loss, metrics = loss_of(_share(sampler, config.batch_size, generator, processes if shared else ALONE))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         processes.average_gradients(model.parameters())

@@ -137,8 +137,8 @@ class Processes:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat, group=self._group(flat))
         flat /= self.count
-        means = flat.split([gradient.numel() for gradient in gradients])
-        torch._foreach_copy_(gradients, [mean.view_as(each) for each, mean in zip(gradients, means, strict=True)])
+        for gradient, mean in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
     def load_state(self, path: Path) -> Any | None:
         """What `save_state` left at the first process's `path`, or None where there is nothing.

@@ -5,7 +5,6 @@ import pytest
 from burnish.report.plots import described, draw
 from burnish.report.sections_gate import gate_section
 from burnish.report.sections_models import (
-    calibration_section,
     disagreement_section,
     failure_section,
     picture_section,
@@ -14,6 +13,7 @@ from burnish.report.sections_models import (
     uncertainty_section,
 )
 from burnish.report.sections_policies import curve_section, outcome_section, refinement_section
+from burnish.report.sections_rewards import calibration_section, ends_section, reward_section
 from burnish.report.sections_run import data_section, mean_returns, untested_section, work_section
 from tests.report.conftest import CANNOT_DECIDE, IMAGINED
 from tests.report.test_verdict import returns
@@ -222,3 +222,14 @@ def test_training_curves_of_any_stage():
     ]
     assert described(section.plots[0]) == "Dynamics of hands, loss: training from 2 to 1; held out from 3 to 3."
     assert training_section({"empty": []}) is None
+
+
+def test_ends_that_are_missed_are_a_warning():
+    found = ends_section({"precision": 0.75, "recall": 0.88, "positives": 115})
+    assert found.words == ("Of 115 held-out ends of episodes 88 % are told; of those told 75 % are ends.",)
+    assert not found.warnings
+    missed = ends_section({"precision": 0.0, "recall": 0.0, "positives": 23})
+    assert "no episode ends" in missed.warnings[0]
+    learned = {"r2": 0.9, "rmse": 0.1, "terminations": 4.0}
+    assert len(reward_section(learned).words) == 1 and not reward_section(learned).warnings
+    assert reward_section({**learned, "precision": 1.0, "recall": 0.25}).warnings == missed.warnings

@@ -20,7 +20,7 @@ from burnish.recipes.stages.refining import simulator_steps
 from burnish.recipes.stages.training import recorded_features, train
 from burnish.recipes.stages.transitions import windows_for
 from burnish.report.section import save_sections
-from burnish.report.sections_models import judge_section
+from burnish.report.sections_rewards import judge_section
 from burnish.rewards import (
     EndpointJudge,
     Films,

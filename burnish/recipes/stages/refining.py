@@ -24,8 +24,8 @@ from burnish.recipes.base import Models
 from burnish.recipes.stages.imagining import imagined
 from burnish.report.compose import read_rows
 from burnish.report.section import Section, save_sections
-from burnish.report.sections_models import judge_use
 from burnish.report.sections_policies import refinement_section
+from burnish.report.sections_rewards import judge_use
 from burnish.rewards import Judge, JudgedReward, VideoJudge
 from burnish.rl import (
     A2C,

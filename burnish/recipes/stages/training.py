@@ -14,7 +14,7 @@ from burnish.evaluation.replay import replay, success_of_states
 from burnish.imagination import imagined_frames, imagined_transitions, recorded_transitions
 from burnish.pipeline import External, Reading, Stage, StageContext, stage
 from burnish.report.section import save_sections
-from burnish.report.sections_models import calibration_section, reward_section
+from burnish.report.sections_rewards import calibration_section, reward_section
 from burnish.rewards import (
     BalancedFrames,
     CalibratedClassifier,
