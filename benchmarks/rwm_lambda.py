@@ -4,8 +4,8 @@
 
 One run folder a seed: the world model, the reward and the clone once, one refinement for each λ, TD3+BC and IQL on the
 same transitions. Every policy is then judged twice. First in imagination, by two ensembles (and rewards) that learned
-from other halves of the data with other seeds: the λ whose policy has the highest return in the worse of the two is
-chosen. Only then in the simulator, from fresh starts, for the table. Returns are normalised by `reference.json` beside
+from other halves of the data with other seeds, and that halt as the trust gate's do where they do not know the data any more:
+the λ whose policy has the highest return in the worse of the two is chosen. Only then in the simulator, from fresh starts, for the table. Returns are normalised by `reference.json` beside
 the set: 0 is random motion, 100 the SAC policy that the expert episodes are from. Own sets, not D4RL. Imagined returns
 are those of `--limit` steps, in the environment's units.
 """
@@ -78,13 +78,17 @@ def judge(
     limit: int,
     seed: int,
 ) -> None:
-    """Each policy's mean imagined return in worlds that nobody was refined in; judged.json has one number a world."""
+    """Each policy's mean imagined return in worlds that nobody was refined in; judged.json has one number a world, with
+    halting and ("hopeful") without."""
     data = limited(data, limit)
-    frozen = [imagined(each, None, data).hopeful() for each in worlds]
+    frozen = [imagined(each, None, data) for each in worlds]
     found = {}
     for name, agent in policies.items():
         played = plays(inside(agent), frozen, data, 32, seed)
-        found[name] = [float(each.returns.mean()) for each in played]
+        found[name] = {
+            "halting": [each.score for each in played],
+            "hopeful": [float(each.returns.mean()) for each in played],
+        }
     write_json(context.folder / JUDGED, found)
 
 
@@ -141,8 +145,8 @@ def measured(args: argparse.Namespace, seed: int) -> dict[str, Any]:
         returns = [100 * (value - reference["random"]) / span for value in read_json(path)]
         mean, low, high = mean_interval(returns)
         rows[name] = {"true": mean, "low": low, "high": high, "seconds": seconds[name]}
-        rows[name] |= {"elsewhere": elsewhere[name], "imagined_steps": imagined_steps[name]}
-    choice = max((name for name in rows if name.startswith("λ")), key=lambda name: min(rows[name]["elsewhere"]))
+        rows[name] |= {**elsewhere[name], "imagined_steps": imagined_steps[name]}
+    choice = max((name for name in rows if name.startswith("λ")), key=lambda name: min(rows[name]["halting"]))
     behaviour = 100 * (reference["behaviour"][args.set.name] - reference["random"]) / span
     return {"set": str(args.set), "seed": seed, "behaviour": behaviour, "chosen": choice, "rows": rows}
 
@@ -170,9 +174,9 @@ def main() -> None:
         (args.out / f"{args.set.parent.name}-{args.set.name}-{seed}.json").write_text(json.dumps(found))
         print(f"{args.set}, seed {seed}: behaviour {found['behaviour']:.1f}, chosen {found['chosen']}")
         for name, row in found["rows"].items():
-            other = " / ".join(f"{value:.1f}" for value in row["elsewhere"])
+            halting, hopeful = (" / ".join(f"{value:.0f}" for value in row[key]) for key in ("halting", "hopeful"))
             true = f"{row['true']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
-            print(f"| {name} | {true} | {other} | {row['seconds']:.0f} |")
+            print(f"| {name} | {true} | {halting} | {hopeful} | {row['seconds']:.0f} |")
 
 
 if __name__ == "__main__":
