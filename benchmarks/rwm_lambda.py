@@ -4,10 +4,11 @@
 
 One run folder a seed: the world model, the reward and the clone once, one refinement for each λ, TD3+BC and IQL on the
 same transitions. Every policy is then judged twice. First in imagination, by two ensembles (and rewards) that learned
-from other halves of the data with other seeds, and that halt as the trust gate's do where they do not know the data any more:
-the λ whose policy has the highest return in the worse of the two is chosen. Only then in the simulator, from fresh starts, for the table. Returns are normalised by `reference.json` beside
-the set: 0 is random motion, 100 the SAC policy that the expert episodes are from. Own sets, not D4RL. Imagined returns
-are those of `--limit` steps, in the environment's units.
+from other halves of the data with other seeds, and that halt as the trust gate's do where they do not know the data any
+more: the λ whose policy has the highest return in the worse of the two is chosen. Only then in the simulator, from
+fresh starts, for the table. Returns are normalised by `reference.json` beside the set: 0 is random motion, 100 the SAC
+policy that the expert episodes are from. Own sets, not D4RL. Imagined returns are those of `--limit` steps, in the
+environment's units.
 """
 
 import argparse
