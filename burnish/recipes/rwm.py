@@ -63,8 +63,8 @@ class RWM(RecipeConfig):
         pessimism=PessimismConfig(rule="penalty", weight=2.0, use=(GRUEnsemble.name,)),
         member_share=1.0,
     )
-    """The weight of the penalty is RWM-O's λ; 0 is RWM. 2 is what other ensembles chose most often (without a simulator,
-    benchmarks/results/states.md)."""
+    """The weight of the penalty is RWM-O's λ; 0 is RWM. 2 is what other ensembles chose most often, without a simulator
+    (benchmarks/results/states.md)."""
     ppo: PPOConfig = PPOConfig(rollout_steps=24, epochs=5, entropy_weight=0.005, anchor_weight=0.0)
     refine: RefineConfig = RefineConfig(iterations=150, average=0.8)
     """Of each round, too."""
