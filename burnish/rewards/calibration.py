@@ -12,6 +12,7 @@ FEW = 20
 KEPT = 0.9
 ENDS_FROM = 0.02
 """The least chance that may count as an end of an episode."""
+ENDS_MOST = 2
 ThresholdRule = Literal["auto", "lowest", "highest"]
 
 
@@ -57,6 +58,7 @@ def calibrate(
     lowest: float = 0.5,
     least_recall: float = 0.5,
     rule: ThresholdRule = "lowest",
+    most: int | None = None,
 ) -> Calibration:
     """The lowest threshold, not below `lowest`, whose precision on these frames reaches `target_precision`.
 
@@ -66,11 +68,13 @@ def calibrate(
 
     By the rule "highest", and by "auto" where fewer than `FEW` frames show success, it is the highest one that still
     finds `KEPT` of what that one does: so few frames do not tell how far a near miss has to be kept off.
+
+    A threshold that predicts more than `most` frames is none; where all do, the highest is taken.
     """
     probability, success = probability.double().cpu(), success.cpu()
     candidates = torch.cat([torch.linspace(lowest, 0.99, 50, dtype=torch.float64), torch.tensor([0.995, 0.999])])
     curve = [_at(probability, success, float(threshold)) for threshold in candidates]
-    usable = [point for point in curve if point["predicted"] > 0]
+    usable = [point for point in curve if 0 < point["predicted"] <= (len(success) if most is None else most)]
     precise = [point for point in usable if point["precision"] >= target_precision]
     good = [point for point in precise if point["recall"] >= least_recall]
     if good:
@@ -79,7 +83,7 @@ def calibrate(
     elif usable:
         chosen = max(usable, key=_f1)
     else:
-        chosen = curve[0]
+        chosen = curve[0 if most is None else -1]
     return Calibration(
         threshold=chosen["threshold"],
         target_precision=target_precision,
@@ -98,8 +102,9 @@ def calibrate_ends(chance: Float[Tensor, " N"], ended: Bool[Tensor, " N"], targe
 
     Ends are rare, and often foreseen with a small chance alone. Where none were told for want of a larger one, imagined
     robots would never fall, and that is what refinement would find. A threshold of the best F1 score is at most a half.
+    Never more than `ENDS_MOST` times as many are told as there are: who knows nothing of ends tells none.
     """
-    return calibrate(chance, ended, target_precision, lowest=ENDS_FROM)
+    return calibrate(chance, ended, target_precision, lowest=ENDS_FROM, most=ENDS_MOST * int(ended.sum()))
 
 
 def _f1(point: dict[str, float]) -> float:

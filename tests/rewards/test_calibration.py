@@ -41,6 +41,14 @@ def test_ends_that_are_foreseen_with_small_chances_alone_are_told():
     assert 0.02 <= found.threshold <= 0.03
 
 
+def test_who_knows_nothing_of_ends_tells_none():
+    """The same chance everywhere: all of ten frames or none, and all would be ten times as many as there are."""
+    found = calibrate_ends(torch.full((10,), 0.1), torch.arange(10) == 3, 0.9)
+    assert found.recall == 0 and found.threshold > 0.1
+    found = calibrate_ends(torch.full((10,), 0.1), torch.arange(10) < 6, 0.9)
+    assert found.recall == 1, "where most frames are ends, all is not too much"
+
+
 def test_unreachable_precision():
     """The confident frame is wrong: at best one of two predictions is right."""
     found = calibrate(torch.tensor([0.6, 0.9]), torch.tensor([True, False]), 0.95)
