@@ -1,6 +1,7 @@
 """From exceptions to what a shell sees: 0 done, 1 the run failed, 2 the command or its input is wrong."""
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -10,6 +11,8 @@ from typing import Any
 
 from burnish.errors import BurnishError
 
+_AGAIN_SECONDS = 0.05
+
 
 def run_command(function: Callable[[], Any]) -> int:
     """Call `function` and return the process's exit code, its own number if it returns one.
@@ -18,10 +21,9 @@ def run_command(function: Callable[[], Any]) -> int:
 
     A termination request (SIGTERM) is treated like Ctrl-C, so that a running stage can note where it stopped.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = function()
+        with _interrupts():
+            code = function()
     except BurnishError as error:
         return _say(" ".join(str(error).split()), error.exit_code)
     except KeyboardInterrupt:
@@ -53,6 +55,31 @@ def interrupts_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+    """SIGTERM interrupts, and an interruption that Python swallows (in a destructor, say) comes again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    before = sys.unraisablehook
+
+    def hook(swallowed: Any) -> None:
+        if swallowed.exc_type is KeyboardInterrupt:
+            # Later: here it would be swallowed once more.
+            later = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+            later.daemon = True
+            later.start()
+        else:
+            before(swallowed)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _interrupt(signum: int, frame: Any) -> None:

@@ -1,6 +1,8 @@
 import errno
 import os
 import signal
+import time
+import weakref
 
 import pytest
 
@@ -53,3 +55,25 @@ def test_success(capsys):
 def test_a_termination_request_is_an_interruption(capsys):
     assert run_command(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 1
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_interruption_that_python_swallows_comes_again(capsys):
+    """In a weak reference's callback an exception is printed and forgotten; the run would go on."""
+
+    class Thing:
+        pass
+
+    def callback(_):
+        raise KeyboardInterrupt
+
+    def run():
+        thing = Thing()
+        watched = weakref.ref(thing, callback)
+        del thing
+        time.sleep(10)
+        return watched
+
+    begun = time.monotonic()
+    assert run_command(run) == 1 and time.monotonic() - begun < 9
+    printed = capsys.readouterr().err
+    assert printed == "burnish: error: interrupted; run the same command again to resume\n"
