@@ -24,7 +24,7 @@ _PATIENCE = timedelta(days=30)
 
 
 class Processes:
-    """This process among those of its run: number `rank` of `count`.
+    """This process among those of its run: number `rank` of `count`, `local` of them on this machine.
 
     What a method exchanges, it exchanges with all of them: each must call it, in the same order, with tensors of the
     same shape. Alone (`count` 1) all methods give back what they were given, untouched.
@@ -33,9 +33,9 @@ class Processes:
     it must; tensors on other devices use the group that Fabric made for them.
     """
 
-    def __init__(self, rank: int = 0, count: int = 1, patient: Any = None) -> None:
+    def __init__(self, rank: int = 0, count: int = 1, local: int = 1, patient: Any = None) -> None:
         """Use `current` or `join` instead; `patient` is the gloo group."""
-        self.rank, self.count, self._patient = rank, count, patient
+        self.rank, self.count, self.local, self._patient = rank, count, local, patient
 
     @property
     def first(self) -> bool:
@@ -217,7 +217,7 @@ def join(count: int | None = None, accelerator: str = "cpu") -> Processes:
     # Without it, gloo's threads are still at work when the interpreter goes, and abort it.
     atexit.register(distributed.destroy_process_group)
     patient = distributed.new_group(backend="gloo", timeout=_PATIENCE)
-    _joined.append(Processes(fabric.global_rank, wanted, patient))
+    _joined.append(Processes(fabric.global_rank, wanted, local, patient))
     return current()
 
 
