@@ -2,17 +2,19 @@
 
     python -m benchmarks.s5wm --out runs/s5wm --seeds 1 2
 
-Two tasks whose velocities nothing sees: a pendulum that has to be swung up, and a pole on a cart. The data come from
-controllers of graded quality that do see them, with correlated noise, and from random motion; `burnish run s5wm` learns
-from them alone. Of each data set the same number of updates of the same batches with either cell, with the velocities
-left out (`ignored`) or to be told in training only (`privileged`). The environment only judges. What is done is not
-done again. `benchmarks/results/s5wm.md` and `.json` receive every run, the bad ones too.
+Tasks whose velocities nothing sees: a pendulum that has to be swung up, a pole on a cart, and Hopper. The data of the
+first two come from controllers of graded quality that do see velocities, with correlated noise, and from random motion;
+Hopper's are the medium set of `offline_sets.py` below `--sets`. `burnish run s5wm` learns from them alone. Of each data
+set the same number of updates of the same batches with either cell, with the velocities left out (`ignored`) or to be
+told in training only (`privileged`). The environment only judges. What is done is not done again.
+`benchmarks/results/s5wm.md` and `.json` receive every run, the bad ones too.
 """
 
 import argparse
 import json
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -77,7 +79,8 @@ class Task:
     """One task: who records it, what is hidden, and how long an episode is."""
 
     name: str
-    actor: type
+    actor: type | None
+    """None: the data are an own offline set."""
     gains: tuple[float, ...]
     noise: float
     episodes: int
@@ -89,6 +92,7 @@ class Task:
 TASKS = {
     "pendulum": Task("gym:Pendulum-v1", SwingUp, (0.1, 0.2, 0.4), 0.4, 16, ("state.2",), 200),
     "cartpole": Task("gym:InvertedPendulum-v5", Balance, (0.25, 0.4, 0.6), 0.25, 60, ("state.2", "state.3"), 200),
+    "hopper": Task("gym:Hopper-v5", None, (), 0.0, 0, tuple(f"state.{n}" for n in range(5, 11)), 1000),
 }
 VARIANTS = {
     "gru": ("gru", "ignored"),
@@ -102,13 +106,17 @@ _SETTINGS = """
     --config.dreamer.critic-warmup 20 --config.dreamer.gamma 0.97 --config.dreamer.policy-learning-rate 1e-3
     --config.refine.iterations 120 --config.refine.evaluate-every 40 --config.gate.worlds 0
     --config.evaluation.episodes 50 --config.evaluation.curve-points 0 --config.evaluation.videos 0
-    --config.simulator.max-steps 200
 """
 SETTINGS = _SETTINGS.split()
 
 
-def record(folder: Path, task: Task, seed: int) -> None:
-    """The offline data of one seed."""
+def record(folder: Path, task: Task, seed: int, sets: Path | None) -> None:
+    """The offline data of one seed; of an own offline set a copy."""
+    if task.actor is None:
+        if sets is None:
+            sys.exit("--sets: the folder of offline_sets.py is missing")
+        shutil.copytree(sets / task.name.removeprefix("gym:") / "medium", folder)
+        return
     first = 10_000 * seed
     jobs = [
         CollectJob(
@@ -137,7 +145,7 @@ def command(out: Path, name: str, seed: int, variant: str, extra: Sequence[str])
     task, (cell, how) = TASKS[name], VARIANTS[variant]
     made = ["run", "s5wm", "--dataset", str(out / f"{name}-{seed}"), "--task", task.name, "--seed", str(seed)]
     made += ["--out", str(run_folder(out, name, seed, variant)), "--config.world-model.cell", cell]
-    made += [f"--config.world-model.{how}", *task.hidden]
+    made += [f"--config.world-model.{how}", *task.hidden, "--config.simulator.max-steps", str(task.steps)]
     return [sys.executable, "-W", "ignore", "-m", "burnish", *made, *SETTINGS, *extra]
 
 
@@ -233,20 +241,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the data sets and run folders")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["pendulum", "cartpole"])
+    parser.add_argument("--sets", type=Path, help="folder of offline_sets.py, for hopper")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--name", default="s5wm", help="name of the table")
     args, extra = parser.parse_known_args()
     args.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for seed in args.seeds:
-        for name in args.tasks:
-            if not (args.out / f"{name}-{seed}").exists():
-                record(args.out / f"{name}-{seed}", TASKS[name], seed)
-            for variant in args.variants:
-                rows.append(done(args.out, name, seed, variant, extra))
-                print(line(rows[-1]), rows[-1].get("error", ""), flush=True)
-                write(rows, args, extra)
+    cells = [(seed, name) for seed in args.seeds for name in args.tasks]
+    for seed, name in cells:
+        if not (args.out / f"{name}-{seed}").exists():
+            record(args.out / f"{name}-{seed}", TASKS[name], seed, args.sets)
+    for seed, name in cells:
+        for variant in args.variants:
+            rows.append(done(args.out, name, seed, variant, extra))
+            print(line(rows[-1]), rows[-1].get("error", ""), flush=True)
+            write(rows, args, extra)
 
 
 if __name__ == "__main__":

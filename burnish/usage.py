@@ -101,6 +101,7 @@ Baselines, recipes, and a recipe without its safety parts, on the same data, as 
   --methods NAME [NAME]    rows: bc filtered_bc td3_bc iql planning, RECIPE, RECIPE-gated (what the gate lets pass) and
                            RECIPE-no-PART, PART one of halting anchor disagreement distance members average choice;
                            or any other recipe, with its own preset, on the same data
+  --others FILE            settings of those other recipes in YAML: polygrad: {{refine: {{iterations: 150}}}}
   --preset PRESET          where the settings start from: {presets}
   --out FOLDER             of the runs, the results and the table (default runs/compare); the same command goes on there
   --workers N              pairs of a column and a seed worked on side by side, with one thread each (default 2)

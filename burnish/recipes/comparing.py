@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic
 
 import tyro
 
-from burnish.config import check, save_yaml, to_dict, within
+from burnish.config import check, from_dict, load_yaml, save_yaml, to_dict, within
 from burnish.data.formats import ReadingRule
 from burnish.errors import BurnishError, InputError, RunError
 from burnish.pipeline import ExecutorConfig
@@ -56,6 +56,9 @@ class NewComparison(Generic[Config]):
     """Where pairs are worked on: processes of this machine, jobs of Slurm, or tasks of Ray."""
     executor_options: tuple[str, ...] = ()
     """NAME=VALUE for the cluster (docs/clusters.md)."""
+    others: Path | None = None
+    """A YAML file of settings for the other recipes, by recipe and name: `polygrad: {refine: {iterations: 150}}`. What
+    it does not name stays as in their presets."""
     baselines: BaselineConfig = field(default_factory=BaselineConfig)
     """Every setting of the baselines."""
 
@@ -75,7 +78,12 @@ class NewComparison(Generic[Config]):
         if self.datasets and self.tasks == TABLE_II:
             raise InputError("--datasets: found no task, expected the one where policies are judged (--tasks gym:ID)")
         own = tuple(path.absolute() for path in self.datasets)
-        others = {each: self._other(each) for name in methods if (each := other_recipe(name, self.recipe)) is not None}
+        named = {each for name in methods if (each := other_recipe(name, self.recipe)) is not None}
+        said = {} if self.others is None else load_yaml(self.others)
+        if strange := said.keys() - named:
+            expected = f"the other recipes among --methods: {' '.join(sorted(named)) or 'none'}"
+            raise InputError(f"{self.others}: found {' '.join(map(str, strange))}, expected {expected}")
+        others = {name: self._other(name, said.get(name)) for name in sorted(named)}
         found = ResolvedComparison(
             *(self.recipe, columns(self.tasks, own), self.seeds, methods, config, self.baselines),
             *(others, self._rule),
@@ -85,10 +93,13 @@ class NewComparison(Generic[Config]):
                 _ = column.run(recipe, settings, self.seeds[0], found.reading).plan  # says what does not fit
         return found
 
-    def _other(self, recipe: str) -> Any:
+    def _other(self, recipe: str, said_of_it: Any) -> Any:
         """The settings of another recipe: its preset of the same name, where it has one, judged like this one's."""
         found, own = entry(recipe), self.config
         settings = found.preset(self.preset if self.preset in found.presets else None)
+        if said_of_it is not None:
+            merged = _merged(to_dict(settings), said_of_it)
+            settings = from_dict(found.config_class, merged, f"{self.others}: {recipe}")
         asked = ("kind", "with_success", "terms", "function") if own.reward.kind != "auto" else ()
         said = {name: getattr(own.reward, name) for name in asked}
         alike = {name: getattr(own, name) for name in ("simulator", "evaluation", "held_out")}
@@ -98,6 +109,13 @@ class NewComparison(Generic[Config]):
     def _rule(self) -> ReadingRule:
         labels = self.reading.labels
         return self.reading if labels is None else replace(self.reading, labels=labels.absolute())
+
+
+def _merged(settings: Any, said: Any) -> Any:
+    """Nested settings with what was said of some of them."""
+    if not isinstance(settings, dict) or not isinstance(said, dict):
+        return said
+    return settings | {name: _merged(settings.get(name), value) for name, value in said.items()}
 
 
 def compare(out: Path, comparison: ResolvedComparison, where: ExecutorConfig, command: str = "") -> Path:

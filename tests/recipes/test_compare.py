@@ -161,7 +161,7 @@ def test_data_that_changed_are_read_again(compared_sets, capfd):
     assert "1 of 2 pairs of a data set and a seed are up to date" in capfd.readouterr().err
 
 
-def test_every_recipe_that_learns_from_rewards_fits_in_one_table(compared_sets):
+def test_every_recipe_that_learns_from_rewards_fits_in_one_table(compared_sets, tmp_path):
     """Each with its own kind of reward, and judged alike."""
     out, _ = compared_sets
     sets, recipes = (out.parent / "pulled/a",), ("rwm", "adept", "dawm", "polygrad")
@@ -171,6 +171,22 @@ def test_every_recipe_that_learns_from_rewards_fits_in_one_table(compared_sets):
     assert set(found.others) == set(recipes[1:])
     assert all(each.evaluation == config.evaluation for each in found.others.values())
     assert found.others["polygrad"].reward == entry("polygrad").preset("tiny").reward
+    said = tmp_path / "others.yaml"
+    said.write_text("polygrad: {refine: {iterations: 7}}\n")
+    other = replace(new, others=said).resolve().others
+    assert other["polygrad"] == replace(
+        found.others["polygrad"], refine=replace(found.others["polygrad"].refine, iterations=7)
+    )
+    assert {**other, "polygrad": None} == {**found.others, "polygrad": None}, "the others are as they were"
+    for text, named in (
+        ("polygrad: {refine: {iterations: many}}", "others.yaml: polygrad: field 'refine.iterations': expected int"),
+        ("polygrad: {refine: {iteration: 7}}", "others.yaml: polygrad: .*iteration"),
+        ("polygrad: 7", "others.yaml: polygrad: expected a mapping"),
+        ("diwa: {}", "found diwa, expected the other recipes among --methods: adept dawm polygrad"),
+    ):
+        said.write_text(text)
+        with pytest.raises(InputError, match=named):
+            replace(new, others=said).resolve()
 
 
 @pytest.mark.slow
