@@ -31,7 +31,8 @@ def _without_disagreement(config: Any) -> Any:
 
 
 def _without_anchor(config: Any) -> Any:
-    return replace(config, ppo=replace(config.ppo, anchor_weight=0.0)) if hasattr(config, "ppo") else config
+    found = {name: getattr(config, name) for name in ("ppo", "dreamer") if hasattr(config, name)}
+    return replace(config, **{name: replace(learner, anchor_weight=0.0) for name, learner in found.items()})
 
 
 _CHANGES: dict[str, tuple[str, Change]] = {

@@ -35,6 +35,9 @@ class DreamerConfig:
     """The paper: 0.997."""
     lam: float = within(0.95, 0, 1)
     entropy_weight: float = within(3e-4, 0)
+    anchor_weight: float = within(0.0, 0)
+    """Of -log-probability, under the present policy, of what the pretrained one would have done (the paper, which has
+    no pretrained policy: none)."""
     percentiles: tuple[float, float] = within((0.05, 0.95), 0, 1)
     """The range of returns between which an advantage of 1 lies (Eq. 7)."""
     range_decay: float = within(0.99, 0, 1, open_high=True)
@@ -60,7 +63,7 @@ class DreamerConfig:
             raise InputError(f"dreamer.percentiles are {self.percentiles}, expected the lower one first")
 
 
-_PARTS = ("policy", "critic", "slow", "policy_optimizer", "value_optimizer")
+_PARTS = ("policy", "base", "critic", "slow", "policy_optimizer", "value_optimizer")
 
 
 class Dreamer:
@@ -74,6 +77,7 @@ class Dreamer:
     def __init__(self, policy: Policy, feature_dim: int, config: DreamerConfig, processes: Processes = ALONE) -> None:
         begin("Dreamer", policy, feature_dim)
         self.config, self.processes, self.policy, self.updates = config, processes, policy, 0
+        self.base = copy.deepcopy(policy).requires_grad_(False).eval()
         device = next(policy.parameters()).device
         self.values = SymlogTwoHot(config.bins, config.limit).to(device)
         self.critic = policy.trunk(config.critic_hidden, config.bins).to(device)
@@ -98,16 +102,16 @@ class Dreamer:
         """One update on a fresh rollout; the first `critic_warmup` ones leave the policy as it is."""
         rollout = experience.rollout(self.policy, self.config.rollout_steps, generator)
         self.updates += 1
-        return self.learn(rollout, policy_too=self.updates > self.config.critic_warmup)
+        return self.learn(rollout, generator, policy_too=self.updates > self.config.critic_warmup)
 
-    def learn(self, rollout: Rollout, policy_too: bool = True) -> dict[str, float]:
+    def learn(self, rollout: Rollout, generator: torch.Generator, policy_too: bool = True) -> dict[str, float]:
         """A step on the whole rollout; with `policy_too` false only the critic learns."""
         clip = self.config.gradient_clip
         returns, advantages = self._returns(rollout)
         self._measure_range(returns)
         metrics = {"return": returns.mean(), "return_range": self.range, "value": (returns - advantages).mean()}
         if policy_too:
-            loss, found = self._policy_loss(rollout, advantages)
+            loss, found = self._policy_loss(rollout, advantages, generator)
             descend(loss, self.policy.parameters(), self.policy_optimizer, clip, self.processes)
             metrics |= found
         for step in range(self.config.critic_steps):
@@ -124,7 +128,7 @@ class Dreamer:
     def loss(self, rollout: Rollout, generator: torch.Generator) -> Tensor:
         """The policy's and the critic's loss on a rollout."""
         returns, advantages = self._returns(rollout)
-        return self._policy_loss(rollout, advantages)[0] + self._value_loss(rollout, returns)
+        return self._policy_loss(rollout, advantages, generator)[0] + self._value_loss(rollout, returns)
 
     @torch.no_grad()
     def _returns(self, rollout: Rollout) -> tuple[Float[Tensor, "T N"], Float[Tensor, "T N"]]:
@@ -140,14 +144,24 @@ class Dreamer:
         keep = self.config.range_decay if self.updates > 1 else 0.0
         self.range = keep * self.range + (1 - keep) * (high - low)
 
-    def _policy_loss(self, rollout: Rollout, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """-A ln π - η H, over all decisions (Eq. 6)."""
-        features = rollout.features.flatten(0, 1)
-        log_prob = self.policy.log_prob(features, rollout.trace.flatten(0, 1)) * self.policy.step_weights
+    def _policy_loss(
+        self, rollout: Rollout, advantages: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """-A ln π - η H (Eq. 6) and the anchor, over all decisions."""
+        features, weight = rollout.features.flatten(0, 1), self.config.anchor_weight
+        traces = [rollout.trace.flatten(0, 1)]
+        if weight:
+            with torch.no_grad():
+                traces.append(self.base.act(features, False, generator).trace)
+        log_prob, *of_anchor = self.policy.log_probs(features, traces)
         scaled = advantages.flatten() / self.range.clamp(min=self.config.least_range)
         entropy = self.policy.entropy(features).mean()
-        loss = -(scaled * log_prob.sum(-1)).mean() - self.config.entropy_weight * entropy
-        return loss, {"loss/policy": loss.detach(), "entropy": entropy.detach()}
+        loss = -(scaled * (log_prob * self.policy.step_weights).sum(-1)).mean() - self.config.entropy_weight * entropy
+        metrics = {"loss/policy": loss.detach(), "entropy": entropy.detach()}
+        for each in of_anchor:
+            anchor = -each.mean()
+            loss, metrics["loss/anchor"] = loss + weight * anchor, anchor.detach()
+        return loss, metrics
 
     def _value_loss(self, rollout: Rollout, returns: Tensor) -> Tensor:
         """Cross-entropy to the λ-returns, and to what the slow critic says."""

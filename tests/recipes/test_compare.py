@@ -297,7 +297,7 @@ def test_the_default_is_table_ii():
     for recipe in ("world4rl", "diwa", "s5wm"):
         methods = default_methods(recipe, entry(recipe).preset())
         assert set(methods) < set(method_names(recipe))
-        assert (f"{recipe}-no-anchor" in methods) == (recipe != "s5wm")  # Dreamer has none
+        assert f"{recipe}-no-anchor" in methods
         for method in methods:
             check_method(method, recipe, entry(recipe).preset())
 

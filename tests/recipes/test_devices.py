@@ -80,7 +80,7 @@ def test_the_models_and_their_learners(data, family, action_steps, cell):
     policy = policy_of(family, model.feature_dim, data.action_dim)
     streams = Streams(in_chunks(data, action_steps)[0], 8)
     ppo = PPO(policy, model.feature_dim, PPOConfig(minibatch_size=8, epochs=1, critic_hidden=(8,)))
-    dreamer = Dreamer(policy, model.feature_dim, DreamerConfig(critic_hidden=(8,)))
+    dreamer = Dreamer(policy, model.feature_dim, DreamerConfig(critic_hidden=(8,), anchor_weight=0.1))
     classifier.calibrate(torch.randn(data.num_frames, model.feature_dim), data.success)
     judge = success_of_states(data, seed=0, steps=2)
     with torch.device("meta"):
@@ -109,7 +109,7 @@ def test_the_models_and_their_learners(data, family, action_steps, cell):
         env = ImaginedEnv(models, starts, data.action_dim, rules, 0)
         rollout = EnvExperience(env, 0).rollout(policy, 4, generator())
         ppo.learn(rollout, generator())
-        dreamer.learn(rollout)
+        dreamer.learn(rollout, generator())
         judged = imagined_evaluation(env, policy, starts.episode_starts(8), 6, seed=0)
         # The gate's plays.
         seen = {key: values[data.starts] for key, values in data.observations.items()}

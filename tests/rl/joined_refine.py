@@ -65,7 +65,7 @@ def dreamed(processes: Processes, rollout):
     dreamer = Dreamer(make_policy(), 1, DreamerConfig(policy_learning_rate=1e-2), processes)
     for _ in range(2):
         dreamer.updates += 1
-        metrics = dreamer.learn(rollout)
+        metrics = dreamer.learn(rollout, torch.Generator().manual_seed(processes.rank))
     modules = {name: dict(getattr(dreamer, name).state_dict()) for name in ("policy", "critic", "slow")}
     return {"weights": modules, "range": dreamer.range, "metrics": metrics}
 

@@ -1,6 +1,7 @@
 """Dreamer's actor-critic: λ-returns, the policy's loss and the range by hand; slow critic, a world to solve."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,10 @@ from tests.rl.test_ppo import Scored, make_policy, rollout_of, same, weights
 
 def column(*values):
     return torch.tensor(values).unsqueeze(1)
+
+
+def drawing():
+    return torch.Generator().manual_seed(0)
 
 
 def by_hand(terminated=(False,) * 3, truncated=(False,) * 3):
@@ -51,8 +56,44 @@ def test_the_policy_loss_by_hand():
     rollout = Rollout(none, none, none, column(0.0), column(False), column(False), none)
     for size, expected in ((4.0, 1.5 * 2.5 - 0.25), (0.01, 6 * 2.5 - 0.25)):
         dreamer.range = torch.tensor(size)
-        loss, _ = dreamer._policy_loss(rollout, column(6.0))
+        loss, metrics = dreamer._policy_loss(rollout, column(6.0), drawing())
         assert loss.item() == pytest.approx(expected)
+        assert "loss/anchor" not in metrics
+
+
+def test_the_anchor_by_hand():
+    """-ln π of what the pretrained policy does is 3, at a weight of 0.1; all else as above, without entropy."""
+    policy = Scored([[-1.0, -3.0]], [1.0, 0.5], [1.0, 1.0], anchor_log_prob=-3.0)
+    policy.feature_dim, policy.begin_refinement = 1, lambda: None
+    policy.trunk = lambda hidden, size: torch.nn.Linear(1, size)
+    dreamer = Dreamer(policy, 1, DreamerConfig(entropy_weight=0.0, anchor_weight=0.1))
+    dreamer.base.act = lambda features, deterministic, generator: SimpleNamespace(trace=torch.full((1, 1), 7.0))
+    none = torch.zeros(1, 1, 1)
+    rollout = Rollout(none, none, none, column(0.0), column(False), column(False), none)
+    loss, metrics = dreamer._policy_loss(rollout, column(6.0), drawing())
+    assert metrics["loss/anchor"].item() == pytest.approx(3.0)
+    assert loss.item() == pytest.approx(6 * 2.5 + 0.1 * 3)
+
+
+def test_the_anchor_holds_the_policy_where_it_began():
+    """The world's reward drives it off; a heavy anchor, and the pretrained policy as it was, keep it there."""
+
+    def strayed(weight):
+        policy = make_policy()
+        before, config = (
+            weights(policy),
+            DreamerConfig(critic_warmup=0, policy_learning_rate=3e-3, anchor_weight=weight),
+        )
+        dreamer, generator = Dreamer(policy, 1, config), drawing()
+        experience, features = EnvExperience(make_env(num_envs=32, horizon=8), 0), torch.linspace(-1, 1, 9)[:, None]
+        first = dreamer.base.act(features, True, None).action_chunk
+        for _ in range(10):
+            dreamer.update(experience, generator)
+        assert same(before, dreamer.base.state_dict())
+        return (policy.act(features, True, None).action_chunk - first).abs().mean().item()
+
+    held, free = strayed(100.0), strayed(0.0)
+    assert held < 0.5 * free
 
 
 def test_the_range_is_a_moving_average_between_percentiles():
@@ -70,7 +111,7 @@ def test_the_critic_knows_nothing_at_first_and_its_copy_follows():
     dreamer = Dreamer(make_policy(), 1, DreamerConfig(slow_rate=0.25, critic_steps=1))
     assert (dreamer.value(torch.randn(5, 1)) == 0).all()
     before = weights(dreamer.slow)
-    dreamer.learn(rollout_of(dreamer.policy))
+    dreamer.learn(rollout_of(dreamer.policy), drawing())
     for name, parameter in dreamer.slow.named_parameters():
         expected = 0.75 * before[name] + 0.25 * dict(dreamer.critic.named_parameters())[name]
         torch.testing.assert_close(parameter, expected)
@@ -88,17 +129,18 @@ def test_warm_up_leaves_the_policy_alone():
 
 
 def test_a_restored_one_goes_on_with_the_same_bits():
-    dreamer, rollout = Dreamer(make_policy(), 1, DreamerConfig()), rollout_of(make_policy())
+    config = DreamerConfig(anchor_weight=0.1)
+    dreamer, rollout = Dreamer(make_policy(), 1, config), rollout_of(make_policy())
     for _ in range(2):
         dreamer.updates += 1
-        dreamer.learn(rollout)
-    other = Dreamer(make_policy(seed=9), 1, DreamerConfig())
+        dreamer.learn(rollout, drawing())
+    other = Dreamer(make_policy(seed=9), 1, config)
     other.load_state_dict(copy.deepcopy(dreamer.state_dict()))
     for each in (dreamer, other):
         each.updates += 1
-        each.learn(rollout)
+        each.learn(rollout, drawing())
     assert dreamer.range == other.range
-    for name in ("policy", "critic", "slow"):
+    for name in ("policy", "base", "critic", "slow"):
         assert same(weights(getattr(dreamer, name)), getattr(other, name).state_dict())
 
 
