@@ -82,7 +82,7 @@ def test_the_anchor_holds_the_policy_where_it_began():
         policy = make_policy()
         before, config = (
             weights(policy),
-            DreamerConfig(critic_warmup=0, policy_learning_rate=3e-3, anchor_weight=weight),
+            DreamerConfig(critic_warmup=0, policy_learning_rate=1e-2, anchor_weight=weight),
         )
         dreamer, generator = Dreamer(policy, 1, config), drawing()
         experience, features = EnvExperience(make_env(num_envs=32, horizon=8), 0), torch.linspace(-1, 1, 9)[:, None]
@@ -92,8 +92,8 @@ def test_the_anchor_holds_the_policy_where_it_began():
         assert same(before, dreamer.base.state_dict())
         return (policy.act(features, True, None).action_chunk - first).abs().mean().item()
 
-    held, free = strayed(100.0), strayed(0.0)
-    assert held < 0.5 * free
+    held, free = strayed(10.0), strayed(0.0)
+    assert held < 0.2 * free
 
 
 def test_the_range_is_a_moving_average_between_percentiles():
