@@ -101,11 +101,11 @@ VARIANTS = {
     "s5, privileged": ("s5", "privileged"),
 }
 _SETTINGS = """
-    --preset tiny --threads 1 --config.sequence-length 64 --config.world-model-training.steps 500
+    --preset tiny --threads 1 --config.sequence-length 64 --config.world-model-training.steps 1000
     --config.classifier-training.steps 400 --config.ensemble-training.steps 200 --config.pretraining.steps 400
-    --config.dreamer.critic-warmup 20 --config.dreamer.gamma 0.97 --config.dreamer.policy-learning-rate 1e-3
-    --config.refine.iterations 120 --config.refine.evaluate-every 40 --config.gate.worlds 0
-    --config.evaluation.episodes 50 --config.evaluation.curve-points 0 --config.evaluation.videos 0
+    --config.imagination.num-envs 256 --config.imagination.pessimism.rule penalty --config.dreamer.gamma 0.97
+    --config.dreamer.critic-warmup 100 --config.refine.iterations 200 --config.refine.evaluate-every 50
+    --config.gate.worlds 0 --config.evaluation.episodes 50 --config.evaluation.curve-points 0 --config.evaluation.videos 0
 """
 SETTINGS = _SETTINGS.split()
 

@@ -57,7 +57,8 @@ class S5WM(RecipeConfig):
         num_envs=256, horizon=15, starts=StartConfig(episode_start_share=0.1)
     )
     """Every rollout begins at recorded frames (DreamerV3: all replayed ones, for 15 steps)."""
-    dreamer: DreamerConfig = DreamerConfig()
+    dreamer: DreamerConfig = DreamerConfig(anchor_weight=0.1)
+    """The anchor is ours: without one the policy leaves the data for states that this world model is wrong about."""
     refine: RefineConfig = RefineConfig(iterations=400, evaluate_every=40, margin=0.02, average=0.9, patience=4)
     gate: GateConfig = GateConfig(training_share=0.25)
 
