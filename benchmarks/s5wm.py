@@ -105,7 +105,8 @@ _SETTINGS = """
     --config.classifier-training.steps 400 --config.ensemble-training.steps 200 --config.pretraining.steps 400
     --config.imagination.num-envs 256 --config.imagination.pessimism.rule penalty --config.dreamer.gamma 0.97
     --config.dreamer.critic-warmup 100 --config.refine.iterations 200 --config.refine.evaluate-every 50
-    --config.gate.worlds 0 --config.evaluation.episodes 50 --config.evaluation.curve-points 0 --config.evaluation.videos 0
+    --config.gate.worlds 0 --config.evaluation.episodes 50
+    --config.evaluation.curve-points 0 --config.evaluation.videos 0
 """
 SETTINGS = _SETTINGS.split()
 
