@@ -55,6 +55,11 @@ class Agreement(Protocol):
         """What an imagined difference is worth in reality, and its standard error."""
         ...
 
+    @property
+    def reach(self) -> float | None:
+        """The highest real outcome that it can speak of; None where outcomes have an end of their own."""
+        ...
+
     def expected(self, imagined: float) -> float:
         """The real outcome to expect of a policy with this imagined one."""
         ...
@@ -84,6 +89,10 @@ class BackTest:
         if again is None or torch.equal(found, again):
             return cls(*counts)
         return cls(*counts, repeatability=cls.of(found, again).skill)
+
+    @property
+    def reach(self) -> None:
+        """Rates end at 1."""
 
     @property
     def unit(self) -> float:
@@ -149,6 +158,8 @@ class ReturnTest:
         imagined, real: mean returns.
         unit: standard deviation of the real returns.
         repeatability: Pearson's correlation of two replays of the same episodes.
+        reach: the highest recorded return and once more the range of recorded ones. What is imagined beyond lies too
+            far from all that was tested; an exploited world promises such returns. None: not known.
     """
 
     measure: ClassVar[Measure] = "return"
@@ -161,6 +172,7 @@ class ReturnTest:
     real: float
     unit: float
     repeatability: float = 1.0
+    reach: float | None = None
 
     @classmethod
     def of(
@@ -176,7 +188,8 @@ class ReturnTest:
         repeated = 1.0 if again is None or torch.equal(found, again) else pearson(x, again)
         skill = pearson(x, y) if count > 2 else 0.0
         unit = float(y.std()) if count > 1 else 0.0
-        return cls(count, skill, slope, error, float(x.mean()), float(y.mean()), unit, repeated)
+        reach = float(2 * y.max() - y.min())
+        return cls(count, skill, slope, error, float(x.mean()), float(y.mean()), unit, repeated, reach)
 
     @property
     def transfer(self) -> tuple[float, float]:

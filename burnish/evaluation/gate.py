@@ -228,6 +228,10 @@ def decide(
     if tested.measure == "success":
         low, high = max(-1.0, low), min(1.0, high)
     checks = [_back_test_check(tested, config), _gain_check(estimate, low, len(change), tested, config)]
+    evidence = {"pretrained": PolicyEvidence.of(pretrained), "refined": PolicyEvidence.of(refined)}
+    if tested.reach is not None:
+        before, after = (each.pessimistic for each in evidence.values())
+        checks.append(_reach_check(expected_outcome(tested, recorded, before, after), tested.reach))
     return GateVerdict(
         accepted=all(check.passed for check in checks),
         estimate=estimate,
@@ -238,8 +242,7 @@ def decide(
         imagined_error=imagined.error,
         worlds=len(change),
         episodes=len(change[0]),
-        pretrained=PolicyEvidence.of(pretrained),
-        refined=PolicyEvidence.of(refined),
+        **evidence,
         back_test=tested,
         knowledge=config.knowledge(tested.skill),
         recorded=recorded,
@@ -277,4 +280,14 @@ def _gain_check(estimate: float, low: float, worlds: int, tested: Agreement, con
         low > least,
         f"in {worlds} held-out worlds the refined policy is expected to gain {words[0]} with "
         f"{100 * config.confidence:.0f} % confidence{wanted}",
+    )
+
+
+def _reach_check(expected: float, reach: float) -> Check:
+    where = "within" if expected <= reach else "beyond"
+    return Check(
+        "reach",
+        expected <= reach,
+        f"a return of {expected:.3g}, which they expect of the refined policy, lies {where} what the recorded episodes "
+        f"can speak of (up to {reach:.3g}: the highest, and once more their range)",
     )

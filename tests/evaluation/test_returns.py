@@ -43,6 +43,7 @@ def test_the_regression_by_scipy():
     assert (found.slope, found.slope_error, found.skill) == pytest.approx((0.75, 0.1536591, 0.9424213), abs=1e-6)
     assert (found.imagined, found.real, found.episodes) == pytest.approx((5.0, 2.3, 5))
     assert found.unit == pytest.approx(float(np.std(Y.numpy(), ddof=1))) and found.repeatability == 1
+    assert found.reach == pytest.approx(2 * float(Y.max()) - float(Y.min()))
 
 
 def test_transfer_and_expectation_by_hand():
@@ -100,6 +101,22 @@ def test_bounds_are_not_cut_and_margins_are_shares_of_the_returns_spread():
     assert not decide(before, after, tested, GateConfig(doubtful_margin=0.2)).accepted
     blind = ReturnTest(200, 0.2, 0.5, 0.01, -20.0, -15.0, unit=30.0)
     assert not decide(before, after, blind, GateConfig()).accepted
+
+
+def test_returns_beyond_the_recorded_ones_are_not_believed():
+    """Recorded from 10 to 20: up to 30. A world in which nobody falls promises hundreds, surely, and is refused."""
+    recorded = torch.linspace(10, 20, 11)
+    tested = ReturnTest.of(recorded + torch.tensor([1.0, -1.0] * 5 + [0.0]), recorded)
+    before = [play([12.0, 13.0] * 16) for _ in range(2)]
+    assert tested.reach == 30 and tested.skill > 0.9
+    for gained, accepted in ((10.0, True), (300.0, False)):
+        after = [play([12.0 + gained, 13.0 + gained] * 16) for _ in range(2)]
+        found = decide(before, after, tested, GateConfig())
+        assert found.low > 5 and found.accepted == accepted
+        assert ("within" if accepted else "beyond") in found.checks[2].sentence and "(up to 30:" in found.checks[
+            2
+        ].sentence
+    assert found.reasons == (found.checks[2].sentence,), "nothing else speaks against it"
 
 
 # -- replays -----------------------------------------------------------------------------------------------------------
