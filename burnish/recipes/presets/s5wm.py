@@ -36,7 +36,7 @@ RECIPE = Recipe(
     system="S5WM: state-space world model, Dreamer's actor-critic, privileged state in training",
     paper="arXiv 2502.20168",
     needs="a task with an expert, or your own data",
-    status="all stages run on states; no gain shown",
+    status="trains 2.4 times as fast as the GRU; no gain from refinement shown (benchmarks/results/s5.md)",
     build=recipe,
     presets=PRESETS,
 )
