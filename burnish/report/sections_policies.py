@@ -77,7 +77,8 @@ def outcome_section(report: Mapping[str, Any]) -> Section:
         start = report.get("start", "pretrained")
         words.append(f"“Refined” is the {start} policy here: no refined one was better in imagination.")
     if "filtered" in report["policies"]:
-        words.append("“Filtered” is the cheap alternative: every recorded success, cloned in seconds, and no more.")
+        shown = "every recorded success" if report["success"] is not None else "the recorded episodes of highest return"
+        words.append(f"“Filtered” is the cheap alternative: {shown}, cloned in seconds, and no more.")
     for name, measure in MEASURES.items():
         if report[name] is None:
             continue
@@ -86,10 +87,10 @@ def outcome_section(report: Mapping[str, Any]) -> Section:
         if found is not None:
             plots.append(_difference(report, measure, found))
             if report["accepted"] and found["high"] < 0 and measure is measured_by(report):
-                warnings.append(
-                    "The simulator contradicts the decision: although the refined policy was accepted, do not run it "
-                    "on a robot."
+                decided = (
+                    "contradicts the decision" if report["gate"] is not None else "has it worse, and no gate was asked"
                 )
+                warnings.append(f"The simulator {decided}: do not run the refined policy on a robot.")
     speed = time_table(report)
     tables = () if speed is None else (speed,)
     return replace(section, words=tuple(words), warnings=tuple(warnings), plots=tuple(plots), tables=tables)

@@ -54,8 +54,8 @@ def start_section(name: str, rule: str, scores: Mapping[str, float]) -> Section:
     why = "as asked for" if rule != "auto" else "by these scores"
     words = (
         f"Refinement begins with the {name} policy ({why}). “Pretrained” is cloned from demonstrations alone; "
-        "“filtered” from every recorded episode that succeeded, which takes seconds and needs no world model. Scores "
-        f"in imagination: {told}.",
+        "“filtered” from every recorded episode that succeeded (of highest return, where nothing tells success), which "
+        f"takes seconds and needs no world model. Scores in imagination: {told}.",
     )
     return Section("refinement", "Refinement in imagination", 40, words)
 

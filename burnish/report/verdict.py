@@ -89,15 +89,16 @@ def handed_out(report: Mapping[str, Any]) -> str:
 
 
 def beside_cloning(report: Mapping[str, Any], measure: Measure) -> str:
-    """The cheap alternative in a sentence: is the refined policy better than cloning the successes of the same data?"""
+    """The cheap alternative in a sentence: is the refined policy better than cloning the best of the same data?"""
     key = "paired_difference" if measure.name == "success" else "return_difference"
     found = report.get("over_filtered", {}).get(key)
     if found is None:
         return ""
     how = "better than" if found["low"] > 0 else "worse than" if found["high"] < 0 else "not told from"
     filtered = measure.value(report["policies"]["filtered"][measure.name][measure.mean])
+    shown = "successes" if measure.name == "success" else "best episodes"
     return (
-        f" It is {how} cloning the successes of the same data, which has {filtered}: "
+        f" It is {how} cloning the {shown} of the same data, which has {filtered}: "
         f"{measure.change(found['difference'])}, {interval(found, measure)}."
     )
 

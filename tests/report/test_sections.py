@@ -124,8 +124,15 @@ def test_the_outcome_in_returns_with_a_reference(report):
     assert "0 for random episodes of the data (−1) and 1 for those by expert (9): pretrained 0.20, refined 0.40." in (
         section.plots[0].caption
     )
-    worse = outcome_section(report(returns((1.0, 2.0, 3.0), (0.0, 1.0, 2.0)), imagined={}))
-    assert "do not run it on a robot" in worse.warnings[0]
+
+
+def test_a_worse_policy_is_warned_of_whether_a_gate_decided_or_none_was_asked(report, gate):
+    worse = returns((1.0, 2.0, 3.0), (0.0, 1.0, 2.0))
+    alone, decided = (outcome_section(report(worse, imagined={}, gate=each)) for each in (None, gate()))
+    assert alone.warnings == (
+        "The simulator has it worse, and no gate was asked: do not run the refined policy on a robot.",
+    )
+    assert decided.warnings[0].startswith("The simulator contradicts the decision: do not run the refined policy")
 
 
 def test_data_by_source():
