@@ -111,7 +111,7 @@ _SETTINGS = """
 SETTINGS = _SETTINGS.split()
 
 
-def record(folder: Path, task: Task, seed: int, sets: Path | None) -> None:
+def record(folder: Path, task: Task, seed: int, sets: Path | None = None) -> None:
     """The offline data of one seed; of an own offline set a copy."""
     if task.actor is None:
         if sets is None:
