@@ -41,7 +41,7 @@ from burnish.storage import read_json, write_json
 from burnish.training import ALONE
 
 LAMBDAS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-HALVES, JUDGED = 2, "judged.json"
+JUDGED = "judged.json"
 
 
 def settings(args: argparse.Namespace) -> RWM:
@@ -93,8 +93,11 @@ def judge(
     write_json(context.folder / JUDGED, found)
 
 
-def graph(c: RWM, run: base.RunSpec, baselines: BaselineConfig, limit: int) -> tuple[dict[str, Stage], Stage]:
+def graph(
+    c: RWM, run: base.RunSpec, baselines: BaselineConfig, args: argparse.Namespace
+) -> tuple[dict[str, Stage], Stage]:
     """The stage of each policy by its name, and that of the judgement in imagination."""
+    limit, halves = args.limit, args.judges
     plan = RECIPE.build(c, run)
     policies = {"%BC": plan.policy}
     how = Cloning(c.policy, c.pretraining, c.cloning_noise, best_share=1.0)
@@ -104,16 +107,16 @@ def graph(c: RWM, run: base.RunSpec, baselines: BaselineConfig, limit: int) -> t
         word = body.__name__.removeprefix("train_")
         own = {"data": plan.seen.whole, "policy": plan.policy, "baseline": baselines.of(word), "seed": run.seed}
         policies[name] = stage(body, word, **own)
-    for weight in LAMBDAS:
+    for weight in args.lambdas:
         pessimism = replace(c.imagination.pessimism, weight=weight)
         refined = RECIPE.build(replace(c, imagination=replace(c.imagination, pessimism=pessimism)), run).refined
         policies[f"λ = {weight:g}"] = stage(
             refine, f"refined_{weight:g}".replace(".", "_"), **refined.arguments, limit=limit
         )
     worlds = []
-    for number in range(HALVES):
+    for number in range(halves):
         with naming(f"half_{number}", role="gate"):
-            worlds.append(models(c, plan.seen.fold(number, HALVES, run.seed), run.seed + 7919 * (number + 1)))
+            worlds.append(models(c, plan.seen.fold(number, halves, run.seed), run.seed + 7919 * (number + 1)))
     own = {"data": plan.seen.whole, "policies": policies, "limit": limit, "seed": run.seed}
     judged = stage(judge, "judged", worlds=tuple(worlds), **own)
     return policies, judged
@@ -127,7 +130,7 @@ def measured(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     c, offline = settings(args), BaselineConfig()
     short = replace(offline.td3_bc_training, steps=args.offline_steps)
     offline = replace(offline, td3_bc_training=short, iql_training=short)
-    policies, judged = graph(c, run, offline, args.limit)
+    policies, judged = graph(c, run, offline, args)
     folder = args.out / f"{args.set.parent.name}-{args.set.name}-{seed}"
     with Run.create(folder, "rwm", run.task, seed, Resolved(run, c).settings()) as opened:
         execute([judged], SharedRun(opened, opened.folder, ALONE))
@@ -147,7 +150,8 @@ def measured(args: argparse.Namespace, seed: int) -> dict[str, Any]:
         mean, low, high = mean_interval(returns)
         rows[name] = {"true": mean, "low": low, "high": high, "seconds": seconds[name]}
         rows[name] |= {**elsewhere[name], "imagined_steps": imagined_steps[name]}
-    choice = max((name for name in rows if name.startswith("λ")), key=lambda name: min(rows[name]["halting"]))
+    weights = [name for name in rows if name.startswith("λ")] if args.judges else []
+    choice = max(weights, key=lambda name: min(rows[name]["halting"]), default=None)
     behaviour = 100 * (reference["behaviour"][args.set.name] - reference["random"]) / span
     return {"set": str(args.set), "seed": seed, "behaviour": behaviour, "chosen": choice, "rows": rows}
 
@@ -157,6 +161,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", type=Path, required=True)
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
+    parser.add_argument("--lambdas", nargs="+", type=float, default=LAMBDAS)
+    parser.add_argument("--judges", type=int, default=2, help="ensembles of other data; 0: λ is not chosen")
     parser.add_argument("--steps", type=int, default=2500, help="of the world model, the reward and the clones")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--hidden", type=int, default=128)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from burnish.data import UNLABELLED, Dataset
 from burnish.evaluation.correlation import pearson
-from burnish.imagination import Models, imagined_play
+from burnish.imagination import Models, imagined_play, recorded
 from burnish.policies import Agent
 
 RANDOM, ROLLOUT = "random", "policy"
@@ -247,10 +247,12 @@ def replays(agent: Agent, worlds: Sequence[Models], held_out: Sequence[Dataset],
         observation = {key: values[chosen.starts] for key, values in chosen.observations.items()}
         starts = models.world_model.recorded(chosen).rows(chosen.starts)
         extra = _by_episode(deviations(agent, chosen), chosen)
+        course = recorded(chosen, chosen.starts, models.world_model.action_steps)
         by_success = models.tell_success(starts, _first_actions(chosen, models.world_model.action_steps))
         limit = steps if by_success else _time(chosen, steps)
         for found, begin in ((imagined, seed), (again, seed + _AGAIN)):
-            found.append(imagined_play(agent, models, starts, observation, limit, begin + number, extra).outcome)
+            played = imagined_play(agent, models, starts, observation, limit, begin + number, extra, course)
+            found.append(played.outcome)
         real.append(chosen.episode_success.float() if by_success else chosen.episode_return)
     return Replays(torch.cat(imagined), torch.cat(again), torch.cat(real), by_success)
 

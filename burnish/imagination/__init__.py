@@ -1,5 +1,6 @@
 """Imagination: a world model, a reward and start states from the data, as an environment, a loop and an evaluation."""
 
+from burnish.imagination.disturbances import DisturbanceConfig
 from burnish.imagination.env import ImaginationConfig, ImaginedEnv
 from burnish.imagination.evaluate import ImaginedEvaluation, imagined_evaluation, imagined_play
 from burnish.imagination.guidance import GuidanceConfig, GuidedConfig, Trajectories, guided
@@ -11,6 +12,7 @@ from burnish.imagination.start_states import StartConfig, StartStates
 from burnish.imagination.swapped import SwappedEnv
 
 __all__ = [
+    "DisturbanceConfig",
     "GuidanceConfig",
     "GuidedConfig",
     "ImaginationConfig",

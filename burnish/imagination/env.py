@@ -13,6 +13,7 @@ from torch import Tensor
 
 from burnish.config import within
 from burnish.errors import InputError
+from burnish.imagination.disturbances import DisturbanceConfig, Disturbances
 from burnish.imagination.pessimism import PessimismConfig
 from burnish.imagination.rollout import Models, given, rollout
 from burnish.imagination.start_states import StartConfig, StartStates
@@ -37,6 +38,8 @@ class ImaginationConfig:
     member_share: float = within(0.0, 0, 1)
     """Share of imagined episodes that follow one member of the ensemble instead of the world model. What works in
     one model only is a flaw of that model; what works in all of them may be real."""
+    disturbances: DisturbanceConfig = DisturbanceConfig()
+    """Commands that change, and pushes."""
 
 
 class ImaginedEnv(VectorEnv):
@@ -46,7 +49,8 @@ class ImaginedEnv(VectorEnv):
     - reward and `terminated` are what the models' reward says, success among it;
     - pessimism makes of it what its rule is: `terminated` where an uncertainty passes its threshold, or a penalty;
     - `truncated` at the horizon;
-    - a share of the episodes follows one member of the ensemble, drawn anew for each, instead of the world model.
+    - a share of the episodes follows one member of the ensemble, drawn anew for each, instead of the world model;
+    - between decisions commands are drawn anew and states pushed, where that is asked for (`Disturbances`).
 
     Episodes that end restart in the same step (`AutoresetMode.SAME_STEP`). `info["final_obs"]` then holds the last
     features of all environments before the restart, valid where `info["_final_obs"]` is true; `info["halted"]` and,
@@ -80,6 +84,7 @@ class ImaginedEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        self.disturbances = Disturbances(config.disturbances, world_model, starts, config.num_envs)
         self.imagined_steps = 0
         self._state: State | None = None
         self._age = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
@@ -103,15 +108,17 @@ class ImaginedEnv(VectorEnv):
             start = self.starts.draw(self.num_envs, self.generator)
             fresh = self.starts.states.rows(start)
         mask = options.get("reset_mask")
+        begun = self._everywhere if mask is None else torch.as_tensor(mask, device=self.device)
+        altered = self.disturbances.begin(fresh, begun, self.generator)
+        fresh = fresh if "states" in options else altered
         models = self._draw_models()
         if mask is None or self._state is None:
             self._state, self._start = fresh, start
             self._age, self._model = torch.zeros_like(self._age), models
         else:
-            mask = torch.as_tensor(mask, device=self.device)
-            self._state, self._start = self._state.where(mask, fresh), torch.where(mask, start, self._start)
-            self._age = self._age.masked_fill(mask, 0)
-            self._model = torch.where(mask, models, self._model)
+            self._state, self._start = self._state.where(begun, fresh), torch.where(begun, start, self._start)
+            self._age = self._age.masked_fill(begun, 0)
+            self._model = torch.where(begun, models, self._model)
         return self.models.world_model.features(self._state), {}
 
     def step(self, actions: Float[Tensor, "N *chunk A"]) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
@@ -157,10 +164,9 @@ class ImaginedEnv(VectorEnv):
             info |= {name: value, f"_{name}": self._everywhere}
         # Start states are drawn for all rows and used for some: no host synchronisation to count them.
         start = self.starts.draw(self.num_envs, self.generator)
-        self._state, self._start = (
-            state.where(done, self.starts.states.rows(start)),
-            torch.where(done, start, self._start),
-        )
+        going_on = state.where(done, self.starts.states.rows(start))
+        self._state = self.disturbances.befall(going_on, done, self.config.chunk, self.generator)
+        self._start = torch.where(done, start, self._start)
         self._age = self._age.masked_fill(done, 0)
         self._model = torch.where(done, self._draw_models(), self._model)
         return world_model.features(self._state), reward, terminated, truncated, info
@@ -183,7 +189,11 @@ class ImaginedEnv(VectorEnv):
         """Everything that the following steps depend on, besides the models."""
         assert self._state is not None
         priorities = self.starts.priorities
-        own = {} if priorities is None else {"start": self._start, "priorities": priorities.rows(self.num_envs)}
+        own: dict[str, Any] = {}
+        if priorities is not None:
+            own |= {"start": self._start, "priorities": priorities.rows(self.num_envs)}
+        if left := self.disturbances.state_dict():
+            own["disturbances"] = left
         return own | {
             "state": self._state.tensors(),
             "age": self._age,
@@ -200,6 +210,7 @@ class ImaginedEnv(VectorEnv):
         if self.starts.priorities is not None:
             self.starts.priorities.restore(state["priorities"])
             self._start = state["start"].to(self.device)
+        self.disturbances.load_state_dict(state.get("disturbances", {}))
         self._age, self._model = state["age"].to(self.device), state["model"].to(self.device)
         self.generator.set_state(state["generator"])
         self.imagined_steps = int(state["imagined_steps"])

@@ -1,5 +1,6 @@
 """How good a policy is in imagination: in the environment that it learns in, or in any world, as if on a robot."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from burnish.errors import RunError
 from burnish.imagination.env import ImaginedEnv
-from burnish.imagination.rollout import Models, rollout, transitions
+from burnish.imagination.rollout import Act, Models, Retold, rollout, transitions
 from burnish.world_models.base import State
 
 _WORST = 1e6
@@ -141,7 +142,7 @@ def imagined_play(
     steps: int | Int[Tensor, " N"],
     seed: int,
     deviation: Float[Tensor, "N T A"] | None = None,
-    check_every: int = 10,
+    course: Retold | None = None,
 ) -> ImaginedEvaluation:
     """Play the deterministic agent from each row of `starts` for at most `steps` actions (one number, or each
     episode's own), whatever the uncertainty.
@@ -149,7 +150,8 @@ def imagined_play(
     A world model of several `action_steps` finishes its last transition. `success` and `returns` are those of the play
     to its end, `outcome` what pessimism leaves of it. `observation` (N, …) is what was recorded there; later ones are
     decoded from imagined states. The agent keeps its own observer, so its features may be those of another world model
-    than the one it plays in. `deviation` is added to the agent's first T actions.
+    than the one it plays in. `deviation` is added to the agent's first T actions. Commands are those of the recorded
+    `course`; without one they stay as they are.
     """
     world = models.world_model
     device = next(iter(observation.values())).device
@@ -167,7 +169,8 @@ def imagined_play(
     known, way, unknown = False, _Way(), None
     agent.begin(count)
     limit = transitions(world, steps)
-    for now in rollout(models.hopeful(), starts, act, limit, generator, check_every=check_every):
+    acts = act if course is None else _Along(act, course.observed)
+    for now in rollout(models.hopeful(), starts, acts, limit, generator):
         assert now.outcome is not None
         allowed, ended = models.pessimism.apply(now.outcome, now.uncertainty)
         cautious = cautious + allowed.where(now.alive & ~halted).reward
@@ -181,6 +184,17 @@ def imagined_play(
     outcome = (success & ~halted).float() if known else cautious
     told = success if known else None
     return ImaginedEvaluation(outcome, told, returns, halted, *way.mean_and_worst(lived), lived, unknown)
+
+
+@dataclass(frozen=True)
+class _Along:
+    """An agent's actions beside what was recorded."""
+
+    act: Act
+    observed: Callable[[int], dict[str, Tensor]]
+
+    def __call__(self, state: Any, step: int) -> Tensor:
+        return self.act(state, step)
 
 
 def _either(before: Tensor | None, now: Tensor) -> Tensor:

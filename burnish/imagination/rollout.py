@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from burnish.data import Dataset
+from burnish.data import STATE, Dataset
 from burnish.data.scaling import switched
 from burnish.imagination.pessimism import Pessimism, has_members, in_thresholds
 from burnish.lanes import together
@@ -85,7 +85,8 @@ def rollout(
     Args:
         models: without a reward, episodes end at their limits alone.
         state: B rows, where the episodes begin.
-        act: decides; it is asked once a transition, whatever its world model's `action_steps`.
+        act: decides; it is asked once a transition, whatever its world model's `action_steps`. Where it has `observed`,
+            as `recorded` has, a world model with commands takes those that were recorded.
         steps: transitions after which an episode is over: one number, or each episode's own.
         generator: of the world model's random numbers.
         members: the ensemble's member that each episode follows, -1 for the world model itself; None: all of them.
@@ -101,6 +102,7 @@ def rollout(
             alive = torch.ones(len(action), dtype=torch.bool, device=action.device)
         now = alive if limits is None else alive & (step < limits)
         following, uncertainty = _transition(models, state, action, generator, members)
+        following = _with_recorded_commands(models.world_model, following, act, step)
         outcome, halted = None, torch.zeros_like(now)
         if models.reward is not None:
             if step % reward_every == reward_every - 1:
@@ -115,6 +117,14 @@ def rollout(
         state = following
         if outcome is not None and check_every and step % check_every == check_every - 1 and not bool(alive.any()):
             return
+
+
+def _with_recorded_commands(world: Any, following: State, act: Act, step: int) -> State:
+    """The commands that were recorded there, which no world model can know of beforehand."""
+    observed = getattr(act, "observed", None)
+    if observed is None or getattr(world, "commands", None) is None:
+        return following
+    return world.commanded(following, observed(step))
 
 
 def _outcome(reward: Reward, state: State, action: Tensor, following: Any, over: Tensor | None) -> Outcome:
@@ -185,17 +195,33 @@ def given(actions: Float[Tensor, "B T A"]) -> Act:
     return lambda state, step: actions[:, step]
 
 
-def recorded(dataset: Dataset, present: Int[Tensor, " B"], action_steps: int = 1) -> Act:
-    """Acts as it was recorded from each `present` frame on.
+def recorded(dataset: Dataset, present: Int[Tensor, " B"], action_steps: int = 1) -> "Retold":
+    """Acts as it was recorded from each `present` frame on."""
+    return Retold(dataset, present, action_steps)
+
+
+@dataclass(frozen=True)
+class Retold:
+    """Recorded actions, and the commands that were recorded beside them.
 
     The last frame's action was never executed; an episode that is over repeats the one before, and nobody looks.
     """
-    episode = dataset.episode_of_frame[present]
-    last = (dataset.starts + dataset.lengths - 2)[episode][:, None]
-    offsets = torch.arange(action_steps, device=present.device)
 
-    def act(state: Any, step: int) -> Tensor:
-        frames = present[:, None] + step * action_steps + offsets
-        return dataset.actions[torch.minimum(frames, last)].flatten(1)
+    dataset: Dataset
+    present: Int[Tensor, " B"]
+    action_steps: int = 1
 
-    return act
+    def __call__(self, state: Any, step: int) -> Float[Tensor, "B A"]:
+        """Actions of transition number `step`."""
+        offsets = torch.arange(self.action_steps, device=self.present.device)
+        frames = self.present[:, None] + step * self.action_steps + offsets
+        return self.dataset.actions[torch.minimum(frames, self._last[:, None] - 1)].flatten(1)
+
+    def observed(self, step: int) -> dict[str, Tensor]:
+        """The recorded state after transition number `step`; an episode's last one where it is over."""
+        frames = torch.minimum(self.present + (step + 1) * self.action_steps, self._last)
+        return {STATE: self.dataset.observations[STATE][frames]}
+
+    @functools.cached_property
+    def _last(self) -> Int[Tensor, " B"]:
+        return (self.dataset.starts + self.dataset.lengths - 1)[self.dataset.episode_of_frame[self.present]]

@@ -37,6 +37,7 @@ class StartStates:
             usable &= ~dataset.terminated[frames]
         first = torch.isin(frames, dataset.starts) & usable
         self.states, self.config = states, config
+        self.state_names = dataset.info.state_names
         self.first = torch.nonzero(first).flatten()
         self.intermediate = torch.nonzero(usable & ~first).flatten()
         if len(self.first) == 0:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from burnish.config import within
+from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.evaluation.gate import GateConfig
 from burnish.evaluation.settings import EvaluationConfig
@@ -18,6 +19,7 @@ from burnish.rewards import RewardConfig
 from burnish.rl import RefineConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
+from burnish.world_models.named import dimensions_named
 
 StartFrom = Literal["auto", "bc", "filtered_bc"]
 
@@ -42,6 +44,15 @@ class RecipeConfig:
     def code(self) -> str | None:
         """`module:name` outside of Burnish that these settings have it import and call; None: nothing."""
         return self.reward.function or None
+
+    def check_data(self, data: Dataset) -> None:
+        """Make sure, before anything is learned, that your own data have what settings name.
+
+        Raises:
+            InputError: they have not.
+        """
+        pushed = self.imagination.disturbances.pushed
+        dimensions_named("imagination.disturbances.pushed", pushed, data.info.state_names)
 
 
 Config = TypeVar("Config", bound=RecipeConfig)

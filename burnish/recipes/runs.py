@@ -132,6 +132,7 @@ class NewRun(Generic[Config]):
         dataset = own.read()
         cameras: Sequence[str] = getattr(self.config, "cameras", ())
         own.require_observed(dataset, cameras)
+        self.config.check_data(dataset)  # type: ignore[attr-defined]
         scaling, reward = own.scaling(dataset, cameras), self.config.reward  # type: ignore[attr-defined]
         for each in own.findings(own.read_task(task, reward, dataset), reward):
             progress.say(f"{each.level}: {each.text}")

@@ -5,7 +5,8 @@ policy inside it: each imagined episode follows one member, and the reward is le
 
 Where the papers are silent or this differs: λ counts the spread in units of what 99 % of held-out real transitions do
 not pass; a bootstrap is of whole episodes; hidden states are warmed by the whole episode before; imagined values stay
-near the data's range; PPO begins at a clone of the best episodes. No commands, no pushes.
+near the data's range; PPO begins at a clone of the best episodes. Commands (`world_model.commands`) are one of a
+recorded frame's; pushes (`imagination.disturbances.pushed`) are of named dimensions, none by default.
 
 RWM itself learns online (MBPO-PPO: the policy acts for real, the ensemble learns on, PPO goes on inside it). Nothing
 alternates by default; `--config.online.rounds N` are N rounds of that (`stages.online`). Between rounds normalisation
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from burnish.config import within
+from burnish.data import Dataset
 from burnish.errors import InputError
 from burnish.imagination import ImaginationConfig, PessimismConfig, StartConfig
 from burnish.pipeline import Reading, Stage, StageContext, stage
@@ -35,6 +37,7 @@ from burnish.rewards import ClassifierConfig, RewardConfig, RewardHeadConfig, ca
 from burnish.rl import PPOConfig, RefineConfig
 from burnish.training import TrainingConfig
 from burnish.world_models import Forecasts, GRUEnsemble, GRUEnsembleConfig
+from burnish.world_models.named import dimensions_named
 
 PRECISION = 0.9
 """Of terminations on held-out transitions, where it can be had."""
@@ -69,6 +72,11 @@ class RWM(RecipeConfig):
     refine: RefineConfig = RefineConfig(iterations=150, average=0.8)
     """Of each round, too."""
     online: OnlineConfig = OnlineConfig()
+
+    def check_data(self, data: Dataset) -> None:
+        """As of every recipe, and that the data have the commands."""
+        super().check_data(data)
+        dimensions_named("world_model.commands", self.world_model.commands, data.info.state_names)
 
 
 def recipe(c: RWM, run: RunSpec) -> Plan:

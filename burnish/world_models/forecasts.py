@@ -39,6 +39,10 @@ class GRUEnsembleConfig:
     privileged: str | None = None
     """Observation (`observation.contacts`, say) that is predicted and never read: contacts and other quantities that
     only a simulator knows. Rewards find it under its key."""
+    commands: tuple[str, ...] = ()
+    """Beginnings of the names of state dimensions that are commands: what a task asks for (a velocity to keep, say).
+    They are read and not predicted: an imagined one stays as it is until imagination draws another
+    (`imagination.disturbances`)."""
     slack: float | None = within(0.1, 0)
     """How far imagined values may leave the data's range, as a share of it; None: as far as they like."""
     halt_quantile: float = within(0.99, 0, 1, open_low=True)

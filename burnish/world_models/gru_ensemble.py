@@ -1,6 +1,6 @@
 """RWM's world model: a recurrent ensemble that learns from its own predictions (arXiv 2501.10100, 2504.16680)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -14,6 +14,7 @@ from burnish.world_models.base import State
 from burnish.world_models.disagreement import spread
 from burnish.world_models.forecasts import ForecastBatch, GRUEnsembleConfig
 from burnish.world_models.history import STATE_KEY, frames_with_next
+from burnish.world_models.named import dimensions_named
 
 _NEVER = 2.0  # no probability reaches it
 _NO_END = -20.0  # the logit of an end where nothing has happened yet
@@ -47,6 +48,8 @@ class GRUEnsemble(Component):
     end_threshold: Tensor
     low: Tensor
     high: Tensor
+    commands: Bool[Tensor, " D"] | None
+    """Which dimensions of the state are commands; None: none is."""
 
     def __init__(
         self, observation_dim: int, action_dim: int, config: GRUEnsembleConfig, privileged_dim: int = 0
@@ -68,6 +71,8 @@ class GRUEnsemble(Component):
         self.log_range = nn.Parameter(torch.zeros(observation_dim))
         for name, bound in (("low", -torch.inf), ("high", torch.inf)):
             self.register_buffer(name, torch.full((observation_dim,), bound))
+        commands = torch.zeros(observation_dim, dtype=torch.bool) if config.commands else None
+        self.register_buffer("commands", commands)
         self.register_buffer("threshold", torch.full((), torch.inf))
         self.register_buffer("end_threshold", torch.full((), _NEVER))
 
@@ -76,6 +81,9 @@ class GRUEnsemble(Component):
     def fit(self, dataset: Dataset) -> Self:
         """Compute the normalisation statistics and the range of imagination, once."""
         self.normaliser.fit(dataset.observations[STATE_KEY])
+        if self.commands is not None:
+            names = dataset.info.state_names
+            self.commands[dimensions_named("world_model.commands", self.config.commands, names)] = True
         if self.config.privileged is not None:
             self.privileged_normaliser.fit(dataset.observations[self.config.privileged].flatten(1))
         return self.cover(dataset)
@@ -132,6 +140,18 @@ class GRUEnsemble(Component):
     ) -> GRUState:
         """The mean of the members' predictions; nothing is drawn."""
         return self._imagined(state, action, None)[1]
+
+    def commanded(self, state: GRUState, observation: dict[str, Tensor]) -> GRUState:
+        """The state with the commands of another observation (in the data's units)."""
+        if self.commands is None:
+            return state
+        frame = self.normaliser.normalise(observation[STATE_KEY])
+        return replace(state, observation=torch.where(self.commands, frame, state.observation))
+
+    def displaced(self, state: GRUState, change: Float[Tensor, "B D"]) -> GRUState:
+        """The state with its newest frame changed by so much (in the data's units), within the range of imagination."""
+        frame = self.normaliser.normalise(self.normaliser.denormalise(state.observation) + change)
+        return replace(state, observation=self._within_range(frame))
 
     def features(self, state: GRUState) -> Float[Tensor, "B D"]:
         """The newest observation, normalised."""
@@ -219,6 +239,10 @@ class GRUEnsemble(Component):
             mean, log_std = frame + self.mean(top), self._bounded(self.log_std(top))
             noise = torch.randn_like(mean)
             sample = mean + log_std.exp() * noise
+            if self.commands is not None:
+                # Given, not forecast: as recorded, and of no error.
+                mean, sample = (torch.where(self.commands, target, each) for each in (mean, sample))
+                log_std = log_std.masked_fill(self.commands, 0.0)
             if config.likelihood == "mse":
                 each = (sample - target).square().sum(-1)
             else:
@@ -257,13 +281,18 @@ class GRUEnsemble(Component):
     def _imagined(self, state: GRUState, action: Tensor, member: Tensor | None) -> tuple[Tensor, GRUState]:
         hidden, watching = self._remember(state, action)
         means = state.observation + self.mean(self._tops(hidden, len(action)))
+        if self.commands is not None:
+            means = torch.where(self.commands, state.observation, means)
         frame = means.mean(0)
         if member is not None:
             own = means[member.clamp(min=0), torch.arange(len(member), device=member.device)]
             frame = torch.where(member[:, None] >= 0, own, frame)
-        frame = torch.minimum(torch.maximum(frame, self.low), self.high)
-        following = GRUState(frame, hidden, watching, self._told(watching), torch.ones_like(state.begun))
+        frame, told = self._within_range(frame), self._told(watching)
+        following = GRUState(frame, hidden, watching, told, torch.ones_like(state.begun))
         return spread(means).sum(-1), following
+
+    def _within_range(self, frame: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(frame, self.low), self.high)
 
     def _remember(self, state: GRUState, action: Tensor) -> tuple[Tensor, Tensor]:
         row = torch.cat([state.observation, action], -1)

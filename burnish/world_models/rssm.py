@@ -24,6 +24,7 @@ from burnish.networks import (
 )
 from burnish.world_models.base import State
 from burnish.world_models.history import STATE_KEY, fit_normaliser
+from burnish.world_models.named import dimensions_named
 
 
 @dataclass(frozen=True)
@@ -254,14 +255,10 @@ def seen_dimensions(
         InputError: a beginning of names in `ignored` or `privileged` is no dimension's, or both claim one, or nothing
             is left to be seen.
     """
-    claimed: list[list[int]] = []
-    for words, prefixes in (("ignored", config.ignored), ("privileged", config.privileged)):
-        for prefix in prefixes:
-            if not any(name.startswith(prefix) for name in names or ()):
-                found = ", ".join(names) if names else "no names"
-                raise InputError(f"world model: no state dimension begins with the {words} '{prefix}'; found {found}")
-        claimed.append([i for i in range(observation_dim) if names and names[i].startswith(prefixes)])
-    ignored, privileged = claimed
+    ignored, privileged = (
+        dimensions_named(f"world model, {what}", prefixes, names)
+        for what, prefixes in (("ignored", config.ignored), ("privileged", config.privileged))
+    )
     both = set(ignored) & set(privileged)
     if both:
         raise InputError(f"world model: state dimension '{(names or ())[min(both)]}' is both ignored and privileged")

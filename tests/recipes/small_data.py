@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from burnish.data import STATE, DatasetInfo, Episode, image_key, write_dataset
+from tests.recipes.toy_env import make_commanded
 
 SENTENCE = "bring the red cube to the green pad"
 SIDES = ("go to the left", "go to the right")
@@ -32,6 +33,27 @@ def write_rewarded_data(
         made.append(Episode({STATE: state}, np.array(actions, np.float32), never, "play", index, "center", **rewards))
     names = tuple(f"state.{index}" for index in range(4))
     write_dataset(folder, made, DatasetInfo(fps=30, simulator="gym", max_steps=16, state_names=names))
+    return folder
+
+
+def write_commanded_data(folder: Path, episodes: int = 16) -> Path:
+    """A velocity that follows the command of its episode more or less, recorded in the environment itself."""
+    generator, made = np.random.default_rng(0), []
+    for index in range(episodes):
+        env = make_commanded()
+        seen, _ = env.reset(seed=index)
+        states, actions, rewards, over = [], [], [0.0], False
+        while not over:
+            states.append(np.concatenate([seen["command"], seen["velocity"]]))
+            wanted = 0.5 * (states[-1][0] - states[-1][1])
+            actions.append(np.clip(wanted + generator.normal(0, 0.4, 1), -1, 1).astype(np.float32))
+            seen, reward, _, over, _ = env.step(actions[-1])
+            rewards.append(reward)
+        never = np.zeros(len(states), bool)
+        earned = np.array(rewards[:-1], np.float32)
+        made.append(Episode({STATE: np.stack(states)}, np.stack(actions), never, "play", index, "t", earned, never))
+    names = ("command.0", "velocity.0")
+    write_dataset(folder, made, DatasetInfo(fps=30, simulator="gym", max_steps=45, state_names=names))
     return folder
 
 

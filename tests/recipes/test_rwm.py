@@ -18,7 +18,7 @@ from burnish.recipes.stages.imagining import imagined
 from burnish.recipes.stages.refining import start_states
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import Forecasts, GRUEnsemble
-from tests.recipes.small_data import write_rewarded_data
+from tests.recipes.small_data import write_commanded_data, write_rewarded_data
 from tests.recipes.small_runs import DENSE_TASK, own_data_command
 
 
@@ -104,13 +104,34 @@ def test_two_steps_killed_and_resumed_are_two_steps(data, tmp_path):
         assert torch.equal(tensor, again.state_dict()[name]), name
 
 
+def test_commands_are_held_and_drawn_anew_in_a_whole_run(tmp_path):
+    """The policy reads a velocity that is asked for; imagination asks for others, the world does not predict them."""
+    data, out = write_commanded_data(tmp_path / "data"), tmp_path / "run"
+    asked = ["--config.world-model.commands", "command", "--config.imagination.disturbances.command-steps", "4", "8"]
+    pushed = ["--config.imagination.disturbances.pushed", "velocity", "--config.imagination.disturbances.push", "0.2"]
+    task = "tests.recipes.toy_env:make_commanded"
+    arguments = command(data, out, *asked, *pushed)
+    arguments[arguments.index("--task") + 1] = task
+    assert main(arguments) == 0
+    world = load(out / "world_model", GRUEnsemble)
+    assert world.commands.tolist() == [True, False] and world.config.commands == ("command",)
+    report = json.loads((out / "report.json").read_text())
+    assert report["return"]["refined"]["episodes"] == 6 and report["gate"]["reasons"]
+
+
 @pytest.mark.parametrize(
     "made, more, told",
     [
         ({"constant": True}, [], r"no reward that varies"),
+        (
+            {},
+            ["--config.world-model.commands", "goal"],
+            r"world_model.commands: no state dimension.*'goal'",
+        ),
+        ({}, ["--config.imagination.disturbances.pushed", "goal"], r"disturbances.pushed: no state dimension.*'goal'"),
         ({"length": 4}, ["--config.world-model.forecast", "8"], r"world_model.forecast: found 8 steps.*than 4 frames"),
     ],
-    ids=["constant-reward", "long-forecast"],
+    ids=["constant-reward", "no-such-command", "nothing-to-push", "long-forecast"],
 )
 def test_data_that_teach_nothing_are_refused_before_training(made, more, told, tmp_path, capsys):
     data = write_rewarded_data(tmp_path / "data", **made)

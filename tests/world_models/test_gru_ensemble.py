@@ -9,6 +9,7 @@ import torch
 from burnish.data import STATE, Dataset, DatasetInfo, Episode
 from burnish.errors import InputError
 from burnish.evaluation.prediction import open_loop
+from burnish.imagination import Models, given, recorded, rollout
 from burnish.training import TrainingConfig, fit
 from burnish.world_models import Forecasts, GRUEnsemble, GRUEnsembleConfig
 
@@ -211,3 +212,77 @@ def test_data_that_do_not_fit():
         Forecasts(echo(), replace(TINY, forecast=20), 0)
     with pytest.raises(InputError, match=r"world_model.privileged: found no 'observation.x', .*observation.contacts"):
         Forecasts(echo(), replace(TINY, privileged="observation.x"), 0)
+
+
+def told(episodes=8, length=12, seed=0):
+    """The state follows the action, beside a command that changes in the middle of each episode."""
+    rng = np.random.default_rng(seed)
+    recorded = []
+    for index in range(episodes):
+        action = rng.uniform(-1, 1, (length, 2)).astype(np.float32)
+        state = np.concatenate([rng.uniform(-1, 1, (1, 2)), action[:-1]])
+        command = np.repeat(rng.integers(1, 5, 2), [length // 2, length - length // 2])[:, None]
+        seen = {STATE: np.concatenate([state, command], 1).astype(np.float32)}
+        recorded.append(Episode(seen, action, np.zeros(length, bool), "play", index, "t"))
+    return Dataset.from_episodes(recorded, DatasetInfo(fps=10, state_names=("v_x", "v_y", "command")))
+
+
+def make_told(data, **more):
+    torch.manual_seed(0)
+    return GRUEnsemble(3, 2, replace(TINY, commands=("command",), **more)).fit(data).eval()
+
+
+@pytest.mark.parametrize("likelihood", ["mse", "nll"])
+def test_commands_are_read_and_not_predicted(likelihood):
+    data = told()
+    world = make_told(data, likelihood=likelihood)
+    state, action = world.recorded(data).rows(torch.arange(6)), data.actions[:6]
+    members = [world.predict_member(state, action, torch.full((6,), m))[1].observation for m in range(3)]
+    spread, following = world.predict_member(state, action, torch.full((6,), -1))
+    assert all(torch.equal(each[:, 2], state.observation[:, 2]) for each in [*members, following.observation])
+    torch.testing.assert_close(spread, torch.stack(members).std(0)[:, :2].sum(-1))
+    # Read: another command is another forecast, once the network remembers it.
+    asked = world.commanded(state, {STATE: torch.tensor([[0.0, 0.0, 9.0]]).expand(6, 3)})
+    assert torch.equal(asked.observation[:, :2], state.observation[:, :2])
+    torch.testing.assert_close(world.decode(asked)[STATE][:, 2], torch.full((6,), 9.0))
+    assert not torch.equal(world.imagine(asked, action).observation[:, :2], following.observation[:, :2])
+    # Not predicted: nothing is learned about that output, whatever the command was changed to.
+    loss, _ = world.loss(batch_of(data, world.config))
+    loss.backward()
+    for head in (world.mean, world.log_std):
+        last = [each for name, each in head.named_parameters() if "weight" in name][-1].grad
+        assert last.shape[-1] == 3 and last[..., :2].abs().sum() > 0
+        assert likelihood == "nll" or not last[..., 2].any()
+    assert not [each for name, each in world.mean.named_parameters() if "weight" in name][-1].grad[..., 2].any()
+
+
+def test_a_displaced_frame_stays_in_the_range_of_imagination():
+    data = told()
+    world = make_told(data)
+    state = world.recorded(data).rows(torch.arange(4))
+    moved = world.decode(world.displaced(state, torch.tensor([[0.1, 0.0, 0.0]]).expand(4, 3)))[STATE]
+    before = world.decode(state)[STATE]
+    torch.testing.assert_close(moved - before, torch.tensor([[0.1, 0.0, 0.0]]).expand(4, 3), atol=1e-5, rtol=0)
+    far = world.decode(world.displaced(state, torch.full((4, 3), 1e3)))[STATE]
+    highest = data.observations[STATE].amax(0) + 0.1 * (
+        data.observations[STATE].amax(0) - data.observations[STATE].amin(0)
+    )
+    torch.testing.assert_close(far, highest.expand(4, 3))
+
+
+def test_commands_that_are_not_there():
+    with pytest.raises(InputError, match=r"world_model\.commands: no state dimension begins with 'goal'; found v_x"):
+        GRUEnsemble(3, 2, replace(TINY, commands=("goal",))).fit(told())
+
+
+def test_replays_take_the_recorded_commands():
+    """Held by the world itself; as recorded where a recorded episode is followed."""
+    data = told()
+    world = make_told(data)
+    state = world.recorded(data).rows(data.starts)
+    follows = list(rollout(Models(world), state, recorded(data, data.starts), 11, None))
+    for now in follows:
+        frames = data.starts + now.step + 1
+        torch.testing.assert_close(world.decode(now.following)[STATE][:, 2], data.observations[STATE][frames, 2])
+    alone = list(rollout(Models(world), state, given(torch.zeros(8, 11, 2)), 11, None))[-1]
+    torch.testing.assert_close(world.decode(alone.following)[STATE][:, 2], data.observations[STATE][data.starts, 2])

@@ -194,7 +194,7 @@ def test_ignored_dimensions_are_neither_seen_nor_predicted():
     seen = model.decode(before)[STATE][:, 1].unique()
     data.observations[STATE][:, 1] += 5.0
     assert torch.equal(model.recorded(data).h, before.h) and len(seen) == 1
-    with pytest.raises(InputError, match="no state dimension begins with the ignored 'block'"):
+    with pytest.raises(InputError, match="ignored: no state dimension begins with 'block'"):
         RSSM(2, 1, dataclasses.replace(TINY, ignored=("block",)), (), ("point_x", "goal_x"))
 
 
@@ -287,7 +287,7 @@ def test_the_privileged_loss_has_its_own_weight():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"privileged": ("block",)}, "no state dimension begins with the privileged 'block'; found place, speed"),
+        ({"privileged": ("block",)}, "privileged: no state dimension begins with 'block'; found place, speed"),
         ({"privileged": ("speed",), "ignored": ("sp",)}, "'speed' is both ignored and privileged"),
         ({"privileged": ("speed", "place")}, "every state dimension is ignored or privileged"),
     ],
