@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from burnish.evaluation.back_test import BackTest
+from burnish.evaluation.agreement import BackTest
 from burnish.evaluation.intervals import mean_interval
 from burnish.pipeline.side_by_side import Job, run_side_by_side
 

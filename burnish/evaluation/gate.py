@@ -16,7 +16,7 @@ from torch import Tensor
 
 from burnish.config import within
 from burnish.errors import InputError
-from burnish.evaluation.back_test import Agreement
+from burnish.evaluation.agreement import Agreement
 from burnish.evaluation.crossed import crossed_mean
 from burnish.evaluation.intervals import student_quantile
 from burnish.imagination import ImaginedEvaluation

@@ -10,7 +10,7 @@ from burnish.networks.conditioning import ContextEmbedding, StepCondition
 from burnish.networks.differences import BodyDifferences
 from burnish.networks.dit import DIT_PRESETS, DiT, DiTConfig
 from burnish.networks.edm import denoising_error, preconditioning
-from burnish.networks.ensemble import EnsembleMLP
+from burnish.networks.ensemble import EnsembleMLP, GaussianEnsemble
 from burnish.networks.frame_change import FrameChange
 from burnish.networks.frame_dit import FrameDiT, FrameDiTConfig
 from burnish.networks.gaussians import NUMBERS, Gaussians, activated, chamfer
@@ -64,6 +64,7 @@ __all__ = [
     "FrameDiT",
     "FrameDiTConfig",
     "GRUTrunks",
+    "GaussianEnsemble",
     "Gaussians",
     "InstructedConfig",
     "InstructedTransformer",

@@ -33,3 +33,24 @@ class EnsembleMLP(nn.Module):
             if i < last:
                 x = nn.functional.silu(x)
         return x
+
+
+class GaussianEnsemble(nn.Module):
+    """E means and log standard deviations; these lie between learned bounds (PETS, arXiv 1805.12114, appendix A.1)."""
+
+    def __init__(self, members: int, input_dim: int, hidden: Sequence[int], output_dim: int) -> None:
+        super().__init__()
+        self.mean, self.unbounded = (EnsembleMLP(members, input_dim, hidden, output_dim) for _ in range(2))
+        self.min_log_std = nn.Parameter(torch.full((output_dim,), -5.0))
+        self.log_range = nn.Parameter(torch.zeros(output_dim))
+
+    @property
+    def range(self) -> Float[Tensor, " output"]:
+        """How far the bounds lie apart."""
+        return self.log_range.exp()
+
+    def log_std(self, x: Tensor) -> Float[Tensor, "members batch output"]:
+        """Of inputs as `EnsembleMLP` has them, bounded softly."""
+        highest = self.min_log_std + self.range
+        log_std = highest - nn.functional.softplus(highest - self.unbounded(x))
+        return self.min_log_std + nn.functional.softplus(log_std - self.min_log_std)

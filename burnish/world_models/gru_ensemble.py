@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from burnish.components import Component
 from burnish.data import Dataset, Normaliser, WindowBatch
-from burnish.networks import EnsembleMLP, GRUTrunks
+from burnish.networks import EnsembleMLP, GaussianEnsemble, GRUTrunks
 from burnish.world_models.base import State
 from burnish.world_models.disagreement import spread
 from burnish.world_models.forecasts import ForecastBatch, GRUEnsembleConfig
@@ -62,13 +62,8 @@ class GRUEnsemble(Component):
         size = (observation_dim + action_dim, config.hidden, config.layers)
         self.trunk = GRUTrunks(1 if config.trunk == "shared" else config.members, *size)
         self.watcher = GRUTrunks(1, *size)
-        self.mean, self.log_std = (
-            EnsembleMLP(config.members, config.hidden, config.head, observation_dim) for _ in range(2)
-        )
+        self.head = GaussianEnsemble(config.members, config.hidden, config.head, observation_dim)
         self.told_head = EnsembleMLP(config.members, config.hidden, config.head, 1 + privileged_dim)
-        # PETS' learned bounds (arXiv 1805.12114, appendix A.1), as RWM has them.
-        self.min_log_std = nn.Parameter(torch.full((observation_dim,), -5.0))
-        self.log_range = nn.Parameter(torch.zeros(observation_dim))
         for name, bound in (("low", -torch.inf), ("high", torch.inf)):
             self.register_buffer(name, torch.full((observation_dim,), bound))
         commands = torch.zeros(observation_dim, dtype=torch.bool) if config.commands else None
@@ -218,7 +213,7 @@ class GRUEnsemble(Component):
         weight = (batch.copies / batch.copies.sum(0).clamp(min=1)).t()
         regression, squared = self._forecast(frames, windows.action, present, hidden, weight)
         auxiliary = self._auxiliary(windows, rows, present, watching, weight)
-        bound = self.log_range.exp().mean()
+        bound = self.head.range.mean()
         loss = regression + config.bound_weight * bound + config.auxiliary_weight * auxiliary
         return loss, {"mse": squared.detach(), "auxiliary": auxiliary.detach(), "log_std_range": bound.detach()}
 
@@ -236,7 +231,7 @@ class GRUEnsemble(Component):
                 action = action.expand(members, -1, -1)
             hidden = self._step_rows(torch.cat([frame, action], -1), hidden)
             top = self._tops(hidden, rows)
-            mean, log_std = frame + self.mean(top), self._bounded(self.log_std(top))
+            mean, log_std = frame + self.head.mean(top), self.head.log_std(top)
             noise = torch.randn_like(mean)
             sample = mean + log_std.exp() * noise
             if self.commands is not None:
@@ -280,7 +275,7 @@ class GRUEnsemble(Component):
 
     def _imagined(self, state: GRUState, action: Tensor, member: Tensor | None) -> tuple[Tensor, GRUState]:
         hidden, watching = self._remember(state, action)
-        means = state.observation + self.mean(self._tops(hidden, len(action)))
+        means = state.observation + self.head.mean(self._tops(hidden, len(action)))
         if self.commands is not None:
             means = torch.where(self.commands, state.observation, means)
         frame = means.mean(0)
@@ -300,11 +295,6 @@ class GRUEnsemble(Component):
 
     def _told(self, watching: Tensor) -> Tensor:
         return self.told_head(watching[:, -1, 0]).mean(0)
-
-    def _bounded(self, log_std: Tensor) -> Tensor:
-        highest = self.min_log_std + self.log_range.exp()
-        log_std = highest - nn.functional.softplus(highest - log_std)
-        return self.min_log_std + nn.functional.softplus(log_std - self.min_log_std)
 
     def _step_rows(self, row: Tensor, hidden: Tensor) -> Tensor:
         """One step of B rows, or of E times B member-major ones: side by side in a trunk that all share."""

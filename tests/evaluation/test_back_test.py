@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from burnish.data import STATE, Dataset, DatasetInfo, Episode, folds
-from burnish.evaluation.back_test import BackTest, back_test, deviations, on_policy, telling_sources
+from burnish.evaluation.agreement import BackTest
+from burnish.evaluation.back_test import back_test, deviations, on_policy, telling_sources
 from burnish.policies import Decision, GaussianPolicyConfig
 from burnish.policies.agent import Agent
 from burnish.world_models import HistoryConfig, ObservationHistory

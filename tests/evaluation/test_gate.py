@@ -9,7 +9,7 @@ import torch
 
 from burnish.config import check
 from burnish.errors import InputError
-from burnish.evaluation.back_test import BackTest
+from burnish.evaluation.agreement import BackTest
 from burnish.evaluation.gate import GateConfig, PolicyEvidence, Recorded, decide, expected_outcome
 from burnish.evaluation.handing_out import disputed
 from burnish.imagination import ImaginedEvaluation

@@ -8,7 +8,8 @@ import torch
 
 from burnish.data import STATE, Dataset, DatasetInfo, Episode
 from burnish.errors import InputError
-from burnish.evaluation.back_test import ReturnTest, back_test
+from burnish.evaluation.agreement import ReturnTest
+from burnish.evaluation.back_test import back_test
 from burnish.evaluation.gate import GateConfig, RecordedReturn, decide, expected_outcome
 from burnish.evaluation.intervals import mean_interval
 from burnish.imagination import ImaginedEvaluation, Models

@@ -9,7 +9,7 @@ import torch
 from burnish.cli import main
 from burnish.components import load
 from burnish.data import Dataset, Windows, folds, read_dataset, write_dataset
-from burnish.evaluation.back_test import ReturnTest
+from burnish.evaluation.agreement import ReturnTest
 from burnish.evaluation.gate import Recorded
 from burnish.evaluation.handing_out import OVER_FILTERED, handed_out
 from burnish.imagination import imagined_play

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from burnish.evaluation.back_test import BackTest
+from burnish.evaluation.agreement import BackTest
 from burnish.evaluation.gate import GateConfig, Recorded, decide
 from burnish.imagination import ImaginedEvaluation
 from burnish.report.facts import Finished, facts

@@ -85,8 +85,8 @@ def test_the_loss_by_hand(config):
     data = echo(4)
     world, batch = make(data, config), batch_of(data, config)
     with torch.no_grad():
-        world.min_log_std.fill_(-30)
-        world.log_range.fill_(-30)
+        world.head.min_log_std.fill_(-30)
+        world.head.log_range.fill_(-30)
     found, metrics = world.loss(batch)
     windows = batch.windows
     present = config.history - 1
@@ -140,7 +140,7 @@ def test_what_a_forecast_goes_on_from(config, feedback):
         hidden = world.trunk.warm(torch.zeros(4, 0, 4), torch.ones(4, 0, dtype=torch.bool))
         torch.manual_seed(3)
         seen = []
-        world.log_std.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output))
+        world.head.unbounded.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output))
         world._forecast(moved, batch.windows.action, config.history - 1, hidden, torch.ones(3, 4))
         lasts.append(seen[-1])
     assert torch.equal(*lasts) == (feedback == "samples")
@@ -152,7 +152,7 @@ def test_gradients_flow_through_the_samples():
         config = replace(TINY, feedback=feedback)
         world, batch = make(data, config), batch_of(data, config)
         passed = []
-        world.mean.register_forward_hook(lambda module, inputs, output, passed=passed: passed.append(output))
+        world.head.mean.register_forward_hook(lambda module, inputs, output, passed=passed: passed.append(output))
         world.loss(batch)[0].backward(retain_graph=True)
         last = passed[-1].square().sum()
         found = torch.autograd.grad(last, passed[0], allow_unused=True)[0]
@@ -198,7 +198,7 @@ def test_imagination_stays_near_the_data():
     data = echo()
     world = make(data, replace(TINY, slack=0.0))
     with torch.no_grad():
-        world.mean.biases[-1].fill_(100.0)
+        world.head.mean.biases[-1].fill_(100.0)
     state = world.imagine(world.recorded(data), data.actions)
     high = world.normaliser.normalise(data.observations[STATE]).amax(0)
     torch.testing.assert_close(state.observation, high.expand_as(state.observation))
@@ -249,11 +249,11 @@ def test_commands_are_read_and_not_predicted(likelihood):
     # Not predicted: nothing is learned about that output, whatever the command was changed to.
     loss, _ = world.loss(batch_of(data, world.config))
     loss.backward()
-    for head in (world.mean, world.log_std):
+    for head in (world.head.mean, world.head.unbounded):
         last = [each for name, each in head.named_parameters() if "weight" in name][-1].grad
         assert last.shape[-1] == 3 and last[..., :2].abs().sum() > 0
         assert likelihood == "nll" or not last[..., 2].any()
-    assert not [each for name, each in world.mean.named_parameters() if "weight" in name][-1].grad[..., 2].any()
+    assert not [each for name, each in world.head.mean.named_parameters() if "weight" in name][-1].grad[..., 2].any()
 
 
 def test_a_displaced_frame_stays_in_the_range_of_imagination():

@@ -8,7 +8,8 @@ import torch
 from burnish import lanes
 from burnish.data import STATE, UNLABELLED, Dataset, folds
 from burnish.errors import RunError
-from burnish.evaluation.back_test import Measure, back_test, on_policy
+from burnish.evaluation.agreement import Measure
+from burnish.evaluation.back_test import back_test, on_policy
 from burnish.evaluation.gate import GateConfig, GateVerdict, Recorded, RecordedReturn, decide
 from burnish.evaluation.handing_out import OVER_FILTERED, disputed, handed_out
 from burnish.imagination import ImaginedEvaluation, Models, PessimismConfig, imagined_play
