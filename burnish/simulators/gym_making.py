@@ -63,6 +63,7 @@ def make(task: str, settings: SimulatorConfig) -> tuple[gymnasium.Env[Any, Any],
         raise InputError(
             f"{task} cannot be made: {type(error).__name__}: {reason} (config.simulator.env-kwargs: {words})"
         ) from error
+    _follow(env, arguments)
     return _without_limit(env)
 
 
@@ -130,6 +131,18 @@ def _make_registered(task: str, arguments: dict[str, Any]) -> gymnasium.Env[Any,
     if "render_mode" not in spec.kwargs and _draws(creator):
         arguments = {**arguments, "render_mode": "rgb_array"}
     return gymnasium.make(spec.id, disable_env_checker=True, **arguments)
+
+
+def _follow(env: gymnasium.Env[Any, Any], arguments: dict[str, Any]) -> None:
+    """Have Gymnasium's MuJoCo environments drawn by their camera that goes along, `track`, unless a camera was asked
+    for: since Gymnasium 1.4 theirs stands still, and what walks leaves its pictures."""
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if renderer is None or {"camera_name", "camera_id", "default_camera_config"} & arguments.keys():
+        return
+    mujoco = importlib.import_module("mujoco")
+    camera = mujoco.mj_name2id(renderer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+    if camera != -1:
+        renderer.camera_id = camera
 
 
 def _draws(creator: Any) -> bool:

@@ -9,6 +9,7 @@ from burnish.evaluation.filming import film
 from burnish.simulators.base import STATE
 from burnish.simulators.collect import CollectJob, collect
 from burnish.simulators.experts import RandomActor
+from burnish.simulators.gym_making import make
 from burnish.simulators.gym_spaces import ActionScale
 from burnish.simulators.gym_suite import GymEnv
 from burnish.simulators.settings import SimulatorConfig, parse_kwargs
@@ -153,6 +154,24 @@ def test_mujoco_draws_without_a_screen():
     episode = collect(task, [CollectJob("random", RandomActor, [1])], short, workers=0)[0]
     pictures = film(episode, short, 48)
     assert pictures.shape == (4, 48, 48, 3) and pictures.std() > 5
+
+
+@pytest.mark.parametrize("task", ["gym:HalfCheetah-v5", "gym:Hopper-v5"])
+def test_what_walks_stays_in_the_picture(task):
+    """Far from where it began the robot (orange on a grey floor) is to be seen, unless a camera was asked for."""
+    seen = {}
+    for arguments in ((), ("camera_id=-1",)):
+        env, _ = make(task, settings("width=120", "height=90", *arguments))
+        env.reset(seed=0)
+        env.render()
+        simulated = env.unwrapped
+        position = simulated.data.qpos.copy()
+        position[0] += 1000
+        simulated.set_state(position, 0 * simulated.data.qvel)
+        picture = np.asarray(env.render()).astype(int)
+        seen[arguments] = int((picture[..., 0] - picture[..., 2] > 40).sum())
+        env.close()
+    assert seen[()] > 100 and seen["camera_id=-1",] == 0
 
 
 def test_arguments_are_words_or_json():
