@@ -134,7 +134,7 @@ def train_world_model(
     context.record("threshold", world.calibrate(held_out))
     if (told := world.end_chances(held_out)) is not None:
         found = calibrate_ends(*told, PRECISION)
-        world.end_threshold.fill_(found.threshold)
+        world.end_at(found.threshold)
         ends = {name: getattr(found, name) for name in ("precision", "recall", "positives")}
         context.record("termination", ends)
         save_sections(context.folder, [ends_section(ends)])

@@ -70,6 +70,9 @@ class GRUEnsemble(Component):
         self.register_buffer("commands", commands)
         self.register_buffer("threshold", torch.full((), torch.inf))
         self.register_buffer("end_threshold", torch.full((), _NEVER))
+        # What is never asked for is not computed: it would be half of imagination, and a third of training.
+        self._learns_to_watch, self._watches = True, config.privileged is not None
+        self.register_load_state_dict_post_hook(_look_again)
 
     # -- the contract of a world model ---------------------------------------------------------------------------------
 
@@ -85,12 +88,19 @@ class GRUEnsemble(Component):
 
     def cover(self, dataset: Dataset) -> Self:
         """The range of imagination, with the normalisation as it is: what is to be known anew of data that grew."""
+        ends = dataset.terminated is not None and bool(dataset.terminated.any())
+        self._learns_to_watch = ends or self.config.privileged is not None
         if self.config.slack is not None:
             rows = self.normaliser.normalise(dataset.observations[STATE_KEY])
             low, high = rows.amin(0), rows.amax(0)
             self.low.copy_(low - self.config.slack * (high - low))
             self.high.copy_(high + self.config.slack * (high - low))
         return self
+
+    def end_at(self, threshold: float) -> None:
+        """Episodes are over from this chance of an end on."""
+        self.end_threshold.fill_(threshold)
+        self._look()
 
     def initial(self, batch_size: int) -> GRUState:
         """States of episodes that have not begun."""
@@ -105,7 +115,8 @@ class GRUEnsemble(Component):
         frame = self.normaliser.normalise(observation[STATE_KEY])
         if action is None:
             action = frame.new_zeros(len(frame), self.action_dim)
-        hidden, watching = self._remember(state, action)
+        row = torch.cat([state.observation, action], -1)
+        hidden, watching = self.trunk.step(row, state.hidden), self.watcher.step(row, state.watching)
         told = self._told(watching)
         begun = state.begun[:, None, None, None]
         return GRUState(
@@ -207,12 +218,12 @@ class GRUEnsemble(Component):
         frames = self.normaliser.normalise(windows.observation[STATE_KEY])
         rows = torch.cat([frames, windows.action], -1)
         present = windows.action.shape[1] - config.forecast - 1
-        hidden, watching = (
-            trunk.warm(rows[:, :present], windows.valid[:, :present]) for trunk in (self.trunk, self.watcher)
-        )
+        seen = rows[:, :present], windows.valid[:, :present]
         weight = (batch.copies / batch.copies.sum(0).clamp(min=1)).t()
-        regression, squared = self._forecast(frames, windows.action, present, hidden, weight)
-        auxiliary = self._auxiliary(windows, rows, present, watching, weight)
+        regression, squared = self._forecast(frames, windows.action, present, self.trunk.warm(*seen), weight)
+        auxiliary = regression.new_zeros(())
+        if self._learns_to_watch:
+            auxiliary = self._auxiliary(windows, rows, present, self.watcher.warm(*seen), weight)
         bound = self.head.range.mean()
         loss = regression + config.bound_weight * bound + config.auxiliary_weight * auxiliary
         return loss, {"mse": squared.detach(), "auxiliary": auxiliary.detach(), "log_std_range": bound.detach()}
@@ -274,7 +285,11 @@ class GRUEnsemble(Component):
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _imagined(self, state: GRUState, action: Tensor, member: Tensor | None) -> tuple[Tensor, GRUState]:
-        hidden, watching = self._remember(state, action)
+        row = torch.cat([state.observation, action], -1)
+        hidden, watching, told = self.trunk.step(row, state.hidden), state.watching, state.told
+        if self._watches:
+            watching = self.watcher.step(row, watching)
+            told = self._told(watching)
         means = state.observation + self.head.mean(self._tops(hidden, len(action)))
         if self.commands is not None:
             means = torch.where(self.commands, state.observation, means)
@@ -282,16 +297,14 @@ class GRUEnsemble(Component):
         if member is not None:
             own = means[member.clamp(min=0), torch.arange(len(member), device=member.device)]
             frame = torch.where(member[:, None] >= 0, own, frame)
-        frame, told = self._within_range(frame), self._told(watching)
-        following = GRUState(frame, hidden, watching, told, torch.ones_like(state.begun))
+        following = GRUState(self._within_range(frame), hidden, watching, told, torch.ones_like(state.begun))
         return spread(means).sum(-1), following
 
     def _within_range(self, frame: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(frame, self.low), self.high)
 
-    def _remember(self, state: GRUState, action: Tensor) -> tuple[Tensor, Tensor]:
-        row = torch.cat([state.observation, action], -1)
-        return self.trunk.step(row, state.hidden), self.watcher.step(row, state.watching)
+    def _look(self) -> None:
+        self._watches = self.config.privileged is not None or bool(self.end_threshold < _NEVER)
 
     def _told(self, watching: Tensor) -> Tensor:
         return self.told_head(watching[:, -1, 0]).mean(0)
@@ -312,3 +325,7 @@ class GRUEnsemble(Component):
     def _for_each_member(self, hidden: Tensor) -> Tensor:
         """The shared trunk's memory, once for each member; trunks of their own have it apart already."""
         return hidden.repeat(self.members, 1, 1, 1) if self.trunk.trunks == 1 else hidden
+
+
+def _look_again(world: GRUEnsemble, incompatible: object) -> None:
+    world._look()

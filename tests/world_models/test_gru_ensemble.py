@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from burnish.components import load, save
 from burnish.data import STATE, Dataset, DatasetInfo, Episode
 from burnish.errors import InputError
 from burnish.evaluation.prediction import open_loop
@@ -286,3 +287,28 @@ def test_replays_take_the_recorded_commands():
         torch.testing.assert_close(world.decode(now.following)[STATE][:, 2], data.observations[STATE][frames, 2])
     alone = list(rollout(Models(world), state, given(torch.zeros(8, 11, 2)), 11, None))[-1]
     torch.testing.assert_close(world.decode(alone.following)[STATE][:, 2], data.observations[STATE][data.starts, 2])
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_watcher_works_only_where_episodes_end(ends, tmp_path):
+    """Where nothing ends it neither learns nor is asked in imagination; a stored world knows whether it is."""
+    data = echo(ends=ends)
+    world = make(data)
+    loss, metrics = world.loss(batch_of(data, TINY))
+    loss.backward()
+    learned = [p.grad is not None for p in [*world.watcher.parameters(), *world.told_head.parameters()]]
+    assert set(learned) == {ends} and bool(metrics["auxiliary"]) == ends
+    assert all(p.grad is not None for p in [*world.trunk.parameters(), *world.head.parameters()])
+    state, action = world.recorded(data).rows(torch.arange(6)), data.actions[:6]
+    blind = world.imagine(state, action)
+    assert torch.equal(blind.told, state.told) and not world.ended(blind).any()
+    if ends:
+        world.end_at(1e-6)
+    save(tmp_path / "world", world)
+    for same in (world, load(tmp_path / "world", GRUEnsemble)):
+        seen = same.imagine(state, action)
+        torch.testing.assert_close(seen.observation, blind.observation)
+        assert torch.equal(seen.told, state.told) != ends and same.ended(seen).all() == ends
+    observed = world.observe(state, action, {STATE: world.decode(blind)[STATE]})
+    if ends:
+        torch.testing.assert_close(seen.told, observed.told)
