@@ -5,11 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from burnish.data import STATE
 from burnish.errors import InputError
-from burnish.policies import TanhPolicy, TanhPolicyConfig
-from burnish.rl import Planner, PlanningConfig
+from burnish.imagination import Models
+from burnish.policies import Agent, TanhPolicy, TanhPolicyConfig
+from burnish.rewards import Outcome
+from burnish.rl import Planner, PlanningAgent, PlanningConfig
 from burnish.rl.planning import refit
+from burnish.world_models import HistoryConfig, ObservationHistory
 from tests.imagination.counter_world import CounterWorld, Distance, Doubt, at, make_models
+from tests.world_models.test_gru_ensemble import echo
+from tests.world_models.test_gru_ensemble import make as make_recurrent
 
 CEM = PlanningConfig(
     horizon=3, iterations=6, samples=256, policy_samples=4, elites=16, temperature=None, noise=0.8, judged=1
@@ -154,3 +160,26 @@ def test_it_counts_what_it_imagines():
 def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(InputError, match="planning"):
         replace(CEM, **wrong)
+
+
+def test_a_world_with_a_memory_observes_for_a_policy_without_one():
+    """RWM's policy reads one observation, its world remembers all of them: each plan begins where the world is."""
+    data = echo(ends=True)
+    world = make_recurrent(data)
+    observer = ObservationHistory(2, 2, HistoryConfig(frames=1))
+    observer.normaliser.load_state_dict(world.normaliser.state_dict())
+    policy = TanhPolicy(2, 2, TanhPolicyConfig(hidden=(4,), std=0.1))
+
+    def right(state, action, following):
+        return Outcome(world.decode(following)[STATE][:, 0], torch.zeros(len(action), dtype=torch.bool))
+
+    agent = PlanningAgent(Agent(observer, policy, "t"), Planner(Models(world, right), policy, CEM))
+    agent.begin(3)
+    for frame in range(4):
+        seen = {STATE: data.observations[STATE][data.starts[:3] + frame]}
+        action = agent.act(seen)
+        agent.executed(data.actions[data.starts[:3] + frame])
+    assert action.shape == (3, 2) and agent.observer is world
+    expected = world.recorded(data).rows(data.starts[:3] + 3)
+    for name, values in expected.tensors().items():
+        torch.testing.assert_close(agent._state.tensors()[name], values, msg=name)
