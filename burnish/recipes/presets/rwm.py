@@ -35,7 +35,7 @@ RECIPE = Recipe(
     system="RWM and RWM-O: a recurrent ensemble on states that learns from its own forecasts, PPO, a penalty",
     paper="arXiv 2501.10100, 2504.16680",
     needs="your own data with rewards; paper: a GPU",
-    status="HalfCheetah medium: 149 to 1,112 from 200,000 frames, none from 20,000 (benchmarks/results/states.md)",
+    status="HalfCheetah medium, return: 149 to 1,112, TD3+BC 371 (benchmarks/results/states.md)",
     build=recipe,
     presets=PRESETS,
 )
