@@ -39,7 +39,7 @@ RECIPE = Recipe(
     system="DAWM: synthetic transitions by return-conditioned diffusion and inverse dynamics, TD3+BC or IQL on both",
     paper="arXiv 2509.19538",
     needs="your own data with rewards; paper: a GPU",
-    status="synthetic data made both learners worse in the mean of six small sets (benchmarks/results/dawm.md)",
+    status="synthetic data made both learners worse in the mean of six sets, two seeds (benchmarks/results/dawm.md)",
     build=recipe,
     presets=PRESETS,
 )
