@@ -19,7 +19,6 @@ from burnish.rewards import RewardConfig
 from burnish.rl import RefineConfig
 from burnish.simulators.settings import SimulatorConfig
 from burnish.training import TrainingConfig
-from burnish.world_models.named import dimensions_named
 
 StartFrom = Literal["auto", "bc", "filtered_bc"]
 
@@ -51,8 +50,11 @@ class RecipeConfig:
         Raises:
             InputError: they have not.
         """
-        pushed = self.imagination.disturbances.pushed
-        dimensions_named("imagination.disturbances.pushed", pushed, data.info.state_names)
+        if pushed := self.imagination.disturbances.pushed:
+            raise InputError(
+                f"imagination.disturbances.pushed: found {', '.join(pushed)}, but this recipe's imagined states cannot "
+                "be pushed; expected none (rwm's can)"
+            )
 
 
 Config = TypeVar("Config", bound=RecipeConfig)

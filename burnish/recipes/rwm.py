@@ -77,8 +77,9 @@ class RWM(RecipeConfig):
     online: OnlineConfig = OnlineConfig()
 
     def check_data(self, data: Dataset) -> None:
-        """As of every recipe, and that the data have the commands."""
-        super().check_data(data)
+        """The commands, and what is to be pushed."""
+        pushed = self.imagination.disturbances.pushed
+        dimensions_named("imagination.disturbances.pushed", pushed, data.info.state_names)
         dimensions_named("world_model.commands", self.world_model.commands, data.info.state_names)
 
 

@@ -140,6 +140,13 @@ def test_data_that_teach_nothing_are_refused_before_training(made, more, told, t
     assert not list((tmp_path / "run").rglob("metrics.jsonl"))
 
 
+def test_other_recipes_push_nothing(data, tmp_path, capsys):
+    pushed = ["--config.imagination.disturbances.pushed", "state.0"]
+    assert main(own_data_command(data, tmp_path / "run", *pushed, name="adept")) == 2
+    assert "this recipe's imagined states cannot be pushed" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_rewards_or_data_there_is_one_sentence(tmp_path, capsys):
     data = write_rewarded_data(tmp_path / "data", reward=False)
     assert main(command(data, tmp_path / "run")) == 2
