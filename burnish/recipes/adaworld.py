@@ -59,7 +59,7 @@ class AdaWorld(RecipeConfig):
         action_repeat=5, max_steps=40, cameras=("corner3", "topview"), image_size=SIZE
     )
     """Frames far enough apart that an action shows in 32 pixels."""
-    collect: PlayConfig = PlayConfig(demonstrations=10)
+    collect: PlayConfig = PlayConfig(demonstrations=10, demonstration_noise=0.1)
     labelled_steps: int = within(400, 1)
     """Steps whose actions are read, of demonstrations first; 100 for each dimension of the action."""
     latent_actions: LatentActionConfig = LatentActionConfig(cameras=("corner3", "topview"))

@@ -128,23 +128,21 @@ class Recorder:
         """
         tries, at_once, before = 4 * count + 10, self.suite.chunk_episodes, simulator_use().control_steps
         [expert] = self.expert(tries, noise)
-        left, kept, rest = list(expert.seeds) if count else [], list[Episode](), list[Episode]()
-        # No more tries than it takes. How many those are depends on the episodes alone, never on the workers.
-        while True:
+        left, kept = list(expert.seeds), list[Episode]()
+        # No more tries than it takes. How many those are depends on the episodes alone, never on the workers. The other
+        # jobs come after: where the expert fails, it is said at once.
+        while len(kept) < count and left:
             now = at_once * math.ceil((count - len(kept)) / at_once)
             played, left = left[:now], left[now:]
-            episodes = self.record([replace(expert, seeds=played), *others], frames_after_success, stage)
-            kept += [episode for episode in episodes[: len(played)] if episode.succeeded]
-            rest += episodes[len(played) :]
-            others = []
-            if len(kept) >= count or not left:
-                break
-        stage.record("simulator_steps", simulator_use().control_steps - before)
+            episodes = self.record([replace(expert, seeds=played)], frames_after_success, stage)
+            kept += [episode for episode in episodes if episode.succeeded]
         if len(kept) < count:
             raise RunError(
                 f"{self.task}: the scripted expert with noise {noise} succeeded in {len(kept)} of {tries} episodes, "
                 f"{count} demonstrations are needed; lower collect.demonstration_noise"
             )
+        rest = self.record(others, frames_after_success, stage) if others else []
+        stage.record("simulator_steps", simulator_use().control_steps - before)
         return kept[:count] + rest
 
     @property

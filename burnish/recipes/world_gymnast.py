@@ -55,7 +55,9 @@ class WorldGymnast(RecipeConfig):
     """Frames far enough apart that an action shows in 32 pixels."""
     tasks: tuple[str, ...] = ()
     """Further tasks that are recorded in the simulator and learned by the same policy; your own data have theirs."""
-    collect: PlayConfig = PlayConfig(demonstrations=5, play_episodes=60, random_episodes=10, frames_after_success=40)
+    collect: PlayConfig = PlayConfig(
+        demonstrations=5, demonstration_noise=0.1, play_episodes=60, random_episodes=10, frames_after_success=40
+    )
     """Of each task; episodes last until the time limit, which is when they are judged."""
     film: FilmConfig = FilmConfig(cameras=CAMERAS, image_size=SIZE, frames=3)
     text_encoder: str | None = None

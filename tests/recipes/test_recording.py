@@ -60,6 +60,7 @@ def test_no_more_tries_than_it_takes(count, tried, recorder, tmp_path):
 
 def test_an_expert_that_fails_too_often(recorder, tmp_path):
     context = StageContext("stage", tmp_path / "stage", {}, "identity")
-    recorder.every = 10**9
+    recorder.every, before = 10**9, simulator_use()
     with pytest.raises(RunError, match="succeeded in 0 of 18 episodes, 2 demonstrations are needed"):
-        recorder.record_demonstrations(2, 0.0, [], 0, context)
+        recorder.record_demonstrations(2, 0.0, recorder.random_motion(3), 0, context)
+    assert (simulator_use() - before).resets == 18  # of the others nothing was played

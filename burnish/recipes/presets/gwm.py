@@ -27,6 +27,8 @@ def preset(like: World4RL, latent: SceneAutoencoderConfig, steps: int) -> GWM:
         GWM,
         behind,
         simulator=SimulatorConfig(5, 40, latent.cameras, latent.image_size),
+        # With the action repeat of 5 the script fails mostly at the noise of single steps.
+        collect=replace(behind.collect, demonstration_noise=0.1),
         autoencoder=latent,
         autoencoder_training=TrainingConfig(steps=steps, batch_size=12, learning_rate=2e-3),
         world_model=TokenDiffusionConfig(transformer=TokenDiTConfig(tokens=latent.tokens)),
@@ -51,7 +53,7 @@ TINY = replace(
         ),
         60,
     ),
-    collect=CollectConfig(3, policy_episodes=12, random_episodes=3, noisy_expert_episodes=6),
+    collect=CollectConfig(3, 0.1, policy_episodes=12, random_episodes=3, noisy_expert_episodes=6),
     world_model_training=TrainingConfig(steps=60, batch_size=64, learning_rate=2e-3),
     imagination=replace(world4rl.TINY.imagination, num_envs=64, horizon=20),
     refine=replace(world4rl.TINY.refine, iterations=6, imagined_episodes=32, evaluate_every=3),
