@@ -24,7 +24,7 @@ import torch
 
 from burnish.components import Component, load, save
 from burnish.data import STATE, Dataset, Normaliser
-from burnish.evaluation.intervals import wilson_interval
+from burnish.evaluation.intervals import mean_interval, wilson_interval
 from burnish.evaluation.real import evaluation_seeds, real_success
 from burnish.imagination import LocalModel, PessimismConfig
 from burnish.pipeline import StageContext
@@ -85,11 +85,14 @@ def settings(args: argparse.Namespace) -> Coupled:
     refine = RefineConfig(
         iterations=args.updates, evaluate_every=args.every, imagined_episodes=64, average=args.average, margin=-1.0
     )
+    imagination = replace(c.imagination, num_envs=args.envs, member_share=0.5)
+    if args.no_halting:
+        imagination = replace(imagination, pessimism=PessimismConfig(rule="none"), member_share=0.0)
     return replace(
         c,
         local_reward=replace(c.local_reward, termination_weight=args.ends),
         local_training=replace(c.local_training, steps=args.local_steps),
-        imagination=replace(c.imagination, num_envs=args.envs, member_share=0.5),
+        imagination=imagination,
         learner=replace(c.learner, policy=policy, steps=args.refresh),
         refine=refine,
     )
@@ -181,9 +184,9 @@ def rows(folder: Path) -> dict[int, dict[str, float]]:
     return {int(row["iteration"]): row for row in lines if "eval/score" in row}
 
 
-def judged(args: argparse.Namespace, arm: str, folder: Path, out: Path) -> list[dict[str, float]]:
-    """Iterates in the simulator: imagined steps, imagined score, successes."""
-    path, found = out / f"real_{arm}.json", list[dict[str, float]]()
+def judged(args: argparse.Namespace, arm: str, folder: Path, out: Path) -> list[dict[str, Any]]:
+    """Iterates in the simulator: imagined steps, imagined score, successes, mean returns."""
+    path, found = out / f"real_{arm}.json", list[dict[str, Any]]()
     known = {row["iteration"]: row for row in (read_json(path) if path.exists() else [])}
     task = re.search(r"^task: (.*)$", (args.run / "recipe.yaml").read_text(), re.M)
     assert task is not None
@@ -195,19 +198,22 @@ def judged(args: argparse.Namespace, arm: str, folder: Path, out: Path) -> list[
             agent.policy.load_state_dict(load_tensors(folder / f"iterates/{iteration:04d}.safetensors")[0])
             save(out / "playing", agent)
             seeds = evaluation_seeds(args.episodes)
-            played = real_success(out / "playing", task[1], SimulatorConfig(), seeds, 0).to_dict()
+            played = real_success(out / "playing", task[1], SimulatorConfig(), seeds, 0)
             known[iteration] = {
                 "iteration": iteration,
                 "imagined_steps": row["imagined_steps"],
                 "imagined": row["eval/score"],
-                "successes": played["successes"],
+                "successes": sum(played.success),
                 "episodes": args.episodes,
+                "return": mean_interval(played.returns),
             }
             write_json(path, list(known.values()))
         found.append(known[iteration])
         low, high = wilson_interval(found[-1]["successes"], args.episodes)
         told = f"{found[-1]['successes'] / args.episodes:.0%} ({low:.0%} to {high:.0%})"
-        print(f"| {arm} | {row['imagined_steps']:,.0f} | {row['eval/score']:.2f} | {told} |", flush=True)
+        mean, least, most = found[-1]["return"]
+        paid = f"{mean:.1f} ({least:.1f} to {most:.1f})"
+        print(f"| {arm} | {row['imagined_steps']:,.0f} | {row['eval/score']:.2f} | {told} | {paid} |", flush=True)
     return found
 
 
@@ -236,6 +242,7 @@ def main() -> None:
     parser.add_argument("--ppo-updates", type=int, default=40, help="where rewards are dense")
     parser.add_argument("--ppo-every", type=int, default=10)
     parser.add_argument("--ppo-until", type=float, default=1e9, help="imagined steps")
+    parser.add_argument("--no-halting", action="store_true", help="no arm is stopped where models are uncertain")
     parser.add_argument("--no-real", action="store_true")
     args = parser.parse_args()
     args.real_every = {"ppo": args.ppo_every, "coupled": args.every, "local": args.every}
