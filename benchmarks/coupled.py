@@ -24,8 +24,9 @@ import torch
 
 from burnish.components import Component, load, save
 from burnish.data import STATE, Dataset, Normaliser
+from burnish.evaluation.actor import PolicyActor
 from burnish.evaluation.intervals import mean_interval, wilson_interval
-from burnish.evaluation.real import evaluation_seeds, real_success
+from burnish.evaluation.real import RealSuccess, evaluation_seeds, play_job
 from burnish.imagination import LocalModel, PessimismConfig
 from burnish.pipeline import StageContext
 from burnish.policies import Agent, load_agent
@@ -38,6 +39,7 @@ from burnish.recipes.stages.refining import refine_policy
 from burnish.recipes.stages.training import train_reward
 from burnish.rewards import RewardConfig, RewardHeadConfig
 from burnish.rl import PPOConfig, RefineConfig
+from burnish.simulators.collect import CollectJob
 from burnish.simulators.settings import SimulatorConfig
 from burnish.storage import load_tensors, read_json, write_json
 from burnish.world_models import Encoded
@@ -197,8 +199,9 @@ def judged(args: argparse.Namespace, arm: str, folder: Path, out: Path) -> list[
             agent = beginning(args.run)
             agent.policy.load_state_dict(load_tensors(folder / f"iterates/{iteration:04d}.safetensors")[0])
             save(out / "playing", agent)
-            seeds = evaluation_seeds(args.episodes)
-            played = real_success(out / "playing", task[1], SimulatorConfig(), seeds, 0)
+            actor = {"folder": (out / "playing").absolute(), "sampled": args.sampled}
+            job = CollectJob("policy", PolicyActor, evaluation_seeds(args.episodes), actor)
+            played = RealSuccess.of(play_job(job, task[1], SimulatorConfig(), 0))
             known[iteration] = {
                 "iteration": iteration,
                 "imagined_steps": row["imagined_steps"],
@@ -243,6 +246,7 @@ def main() -> None:
     parser.add_argument("--ppo-every", type=int, default=10)
     parser.add_argument("--ppo-until", type=float, default=1e9, help="imagined steps")
     parser.add_argument("--no-halting", action="store_true", help="no arm is stopped where models are uncertain")
+    parser.add_argument("--sampled", action="store_true", help="real actions are drawn, where the mean one gets stuck")
     parser.add_argument("--no-real", action="store_true")
     args = parser.parse_args()
     args.real_every = {"ppo": args.ppo_every, "coupled": args.every, "local": args.every}

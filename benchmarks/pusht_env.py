@@ -2,8 +2,9 @@
 
 `--task benchmarks.pusht_env:displacements`, from the repository's root; needs `pip install gym-pusht`. The environment
 is `gym_pusht`'s own: its physics, its starts, and its success (coverage of the goal above .95, which ends an episode).
-The reward is its own (coverage over .95, at most 1) less 1: what is missing, so that it pays to be done. States are the
-agent, the block's place, and the sine and cosine of its angle.
+The reward is ours: minus the mean distance of the block's corners from where they shall be, in hundreds of pixels; coverage
+has no slope far from the goal, and a learned one of it was exploited. States are the agent, the block's place, and the
+sine and cosine of its angle.
 
 `PlanningActor` tries some eighty strokes in a copy of the environment, each from a point of the block's outline, and
 plays the best: for recorded play, where a simulator may be asked. Nothing that learns sees it.
@@ -39,6 +40,15 @@ OUTLINE = np.array([[-60, 0], [60, 0], [60, 30], [15, 30], [15, 120], [-15, 120]
 """Of the T, in its own frame."""
 
 
+def corners(block: np.ndarray, angle: float) -> np.ndarray:
+    """(8, 2): the outline's corners in the world, in pixels."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return block + OUTLINE @ np.array([[cos, sin], [-sin, cos]])
+
+
+GOAL = corners(np.array([256.0, 256.0]), np.pi / 4)
+
+
 class Displacements(gymnasium.Env[Any, Any]):
     """Push-T whose actions are where the agent shall go, seen from where it is."""
 
@@ -60,12 +70,12 @@ class Displacements(gymnasium.Env[Any, Any]):
         """Go there, as far as `gym_pusht` gets in two steps."""
         target = np.clip(self._shown[:2] + REACH * np.clip(action, -1, 1), 0, 512)
         for _ in range(REPEAT):
-            self._shown, reward, done, _, info = self.table.step(target)
+            self._shown, _, done, _, info = self.table.step(target)
             if done:
                 break
         success = bool(info["is_success"])
         told = {"success": success, "coverage": float(info["coverage"])}
-        return observed(self._shown), float(reward) - 1.0, success, False, told
+        return observed(self._shown), -away(self._shown) / 100, success, False, told
 
     def render(self) -> Any:
         """A picture of it."""
@@ -86,13 +96,17 @@ def observed(shown: np.ndarray) -> np.ndarray:
     return np.array([*(shown[:4] / 256 - 1), np.sin(shown[4]), np.cos(shown[4])], np.float32)
 
 
+def away(shown: np.ndarray) -> float:
+    """Mean distance of the block's corners from where they shall be, in pixels, of `gym_pusht`'s own state."""
+    return float(np.linalg.norm(corners(shown[2:4], shown[4]) - GOAL, axis=1).mean())
+
+
 class Table:
     """A copy of the environment that can be put into any state: where strokes are tried."""
 
     def __init__(self) -> None:
         self.env: Any = gymnasium.make("gym_pusht/PushT-v0", obs_type="state").unwrapped
         self.env.reset(seed=0)
-        self.goal = corners(np.array([256.0, 256.0]), np.pi / 4)
 
     def put(self, agent: np.ndarray, block: np.ndarray, angle: float) -> None:
         """All at rest."""
@@ -105,8 +119,7 @@ class Table:
 
     def left(self) -> float:
         """Mean distance of the block's corners from where they shall be, in pixels."""
-        block = self.env.block
-        return float(np.linalg.norm(corners(np.array(block.position), block.angle) - self.goal, axis=1).mean())
+        return away(self.env.get_obs())
 
     def push(self, targets: np.ndarray) -> None:
         """The agent is sent to each in turn, for one decision; as `step`, without what it computes beside."""
@@ -116,12 +129,6 @@ class Table:
                 pull = env.k_p * (target - np.array(agent.position)) - env.k_v * np.array(agent.velocity)
                 agent.velocity += tuple(pull * env.dt)
                 env.space.step(env.dt)
-
-
-def corners(block: np.ndarray, angle: float) -> np.ndarray:
-    """(8, 2): the outline's corners in the world, in pixels."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    return block + OUTLINE @ np.array([[cos, sin], [-sin, cos]])
 
 
 def strokes(outline: np.ndarray, count: int, generator: np.random.Generator) -> list[np.ndarray]:
