@@ -64,5 +64,8 @@ class StartStates:
         return rows[(pick * len(rows)).long()]
 
     def episode_starts(self, count: int) -> State:
-        """`count` episode starts, cycling through the data set in order: the same ones every time."""
-        return self.states.rows(self.first[torch.arange(count, device=self.first.device) % len(self.first)])
+        """`count` episode starts, spread evenly over the data set, whose tasks may lie one after another; the same ones
+        every time, and each as often as any other where there are fewer than `count`."""
+        rows = torch.arange(count, device=self.first.device)
+        chosen = rows * len(self.first) // count if count < len(self.first) else rows % len(self.first)
+        return self.states.rows(self.first[chosen])
