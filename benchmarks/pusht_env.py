@@ -2,9 +2,9 @@
 
 `--task benchmarks.pusht_env:displacements`, from the repository's root; needs `pip install gym-pusht`. The environment
 is `gym_pusht`'s own: its physics, its starts, and its success (coverage of the goal above .95, which ends an episode).
-The reward is ours: minus the mean distance of the block's corners from where they shall be, in hundreds of pixels; coverage
-has no slope far from the goal, and a learned one of it was exploited. States are the agent, the block's place, and the
-sine and cosine of its angle.
+The reward is ours: minus the mean distance of the block's corners from where they shall be, in hundreds of pixels;
+coverage has no slope far from the goal, and a learned head of it was exploited. States are the agent, the block's
+place, and the sine and cosine of its angle.
 
 `PlanningActor` tries some eighty strokes in a copy of the environment, each from a point of the block's outline, and
 plays the best: for recorded play, where a simulator may be asked. Nothing that learns sees it.
@@ -16,7 +16,7 @@ from typing import Any
 import gym_pusht  # noqa: F401  # pyright: ignore[reportMissingImports]
 import gymnasium
 import numpy as np
-import shapely  # pyright: ignore[reportMissingImports]
+import shapely  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
 
 from burnish.simulators.base import Observation
 from burnish.simulators.noise import CorrelatedNoise
@@ -69,6 +69,7 @@ class Displacements(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Go there, as far as `gym_pusht` gets in two steps."""
         target = np.clip(self._shown[:2] + REACH * np.clip(action, -1, 1), 0, 512)
+        info: dict[str, Any] = {}
         for _ in range(REPEAT):
             self._shown, _, done, _, info = self.table.step(target)
             if done:

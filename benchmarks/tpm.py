@@ -214,12 +214,12 @@ def _followed(table: Tabletop, config: MaskConfig, episodes: int) -> list[str]:
     return [f"{1e3 * spent / len(overlaps):.2f}", told_overlaps, f"{lost} of {len(overlaps)}"]
 
 
-DEMONSTRATIONS, CLUMSY, RANDOM = 40, 120, 15
+DEMONSTRATIONS, CLUMSY, RANDOM = 80, 480, 40
 """Episodes of the refinement's data, with things of training: the script, a clumsy one, and random motion."""
 
 
 def refine(args: argparse.Namespace) -> Iterator[str]:
-    """The whole recipe on the masks' moments, at a size for a busy machine; judged with things that it never saw."""
+    """The whole recipe on the masks' moments, in a quarter of an hour; judged with things that it never saw."""
     yield "| seed | cloned from the demonstrations | filtered cloning | refined | real failures removed |"
     yield "|---|---|---|---|---|"
     for seed in args.seeds:
@@ -241,15 +241,14 @@ def refine(args: argparse.Namespace) -> Iterator[str]:
 
 
 REFINEMENT = {
-    "pretraining.steps": 800,
-    "world-model-training.steps": 1000,
-    "world-model-training.batch-size": 128,
-    "ensemble-training.steps": 500,
-    "classifier-training.steps": 600,
-    "imagination.num-envs": 128,
+    "pretraining.steps": 3000,
+    "world-model-training.steps": 6000,
+    "ensemble-training.steps": 2000,
+    "classifier-training.steps": 2500,
+    "imagination.num-envs": 256,
     "imagination.horizon": STEPS,
-    "refine.iterations": 40,
-    "refine.imagined-episodes": 128,
+    "refine.iterations": 100,
+    "refine.imagined-episodes": 256,
     "gate.worlds": 0,
     "evaluation.videos": 0,
     "evaluation.curve-points": 0,

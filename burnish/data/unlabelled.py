@@ -51,20 +51,29 @@ def require_motion(dataset: Dataset, where: object = "the video") -> None:
     raise bad_input(where, found, expected, field=", ".join(keys))
 
 
-def labelled_steps(dataset: Dataset, steps: int, seed: int, first: tuple[str, ...] = ("expert",)) -> Dataset:
+def labelled_steps(
+    dataset: Dataset,
+    steps: int,
+    seed: int,
+    first: tuple[str, ...] = ("expert",),
+    most: int | None = None,
+    fewer: bool = False,
+) -> Dataset:
     """Episodes in which about `steps` actions were executed: all that is known of what the robot's actions do.
 
-    Whole episodes, in an order that `seed` draws, those by `first` before others; of the last one its beginning.
+    Whole episodes, in an order that `seed` draws, those by `first` before others, at most `most` of them (None: all);
+    of the last one its beginning.
 
     Raises:
-        InputError: the data set has not that many.
+        InputError: the data set has not that many, and `fewer` will not do.
     """
-    there = int((dataset.lengths - 1).sum())
-    if steps > there:
+    drawn = torch.randperm(dataset.num_episodes, generator=torch.Generator().manual_seed(seed)).tolist()
+    order = [episode for episode in drawn if dataset.sources[episode] in first][:most]
+    order += [episode for episode in drawn if dataset.sources[episode] not in first]
+    there = int((dataset.lengths[order] - 1).sum())
+    if steps > there and not fewer:
         raise bad_input("the data set", f"{there} steps with an action", f"at least {steps}", field="labelled_steps")
-    order = torch.randperm(dataset.num_episodes, generator=torch.Generator().manual_seed(seed)).tolist()
-    order.sort(key=lambda episode: dataset.sources[episode] not in first)
-    chosen, left = [], steps
+    chosen, left = [], min(steps, there)
     for episode in order:
         if left <= 0:
             break

@@ -62,6 +62,8 @@ class AdaWorld(RecipeConfig):
     collect: PlayConfig = PlayConfig(demonstrations=10, demonstration_noise=0.1)
     labelled_steps: int = within(400, 1)
     """Steps whose actions are read, of demonstrations first; 100 for each dimension of the action."""
+    labelled_demonstrations: int | None = within(None, 1)
+    """At most so many of them are demonstrations; the other labels tell what else actions do. None: as many as fit."""
     latent_actions: LatentActionConfig = LatentActionConfig(cameras=("corner3", "topview"))
     latent_action_training: TrainingConfig = TrainingConfig(
         steps=3000, batch_size=32, learning_rate=2e-3, ema_decay=None
@@ -140,6 +142,7 @@ def labels(c: AdaWorld, data: Reading, seed: int, fewer: bool = False) -> Readin
     """The steps of `data` whose actions are read; all that are there, where `fewer` than asked for will do."""
     settings = {
         "steps": c.labelled_steps,
+        "demonstrations": c.labelled_demonstrations,
         "fewer": fewer,
         "adapter": c.adapter,
         "history": c.history,

@@ -39,8 +39,8 @@ class LatentActionConfig:
     latent_dim: int = within(8, 1)
     """Numbers of a latent action (AdaWorld: 32)."""
     beta: float = within(0.001, 0)
-    """β: what a nat costs, as a share of the mean squared change from frame to frame. At ten times as much one dimension is
-    left in use, of a gridworld and of Meta-World (benchmarks/results/adaworld.md)."""
+    """β: what a nat costs, as a share of the mean squared change from frame to frame. At ten times as much one number
+    is left in use, of a gridworld and of Meta-World (benchmarks/results/adaworld.md)."""
     width: int = within(16, 4)
     """Channels of the first convolution of both networks."""
     hidden: int = within(128, 1)

@@ -54,8 +54,18 @@ def test_labelled_steps_are_whole_episodes_the_expert_first_and_the_beginning_of
     assert {labelled_steps(data, 13, seed).seeds[2] for seed in range(6)} > {part.seeds[2]}
 
 
-def test_more_labels_than_there_are_is_an_error():
+def test_at_most_so_many_of_the_experts_episodes():
+    data = dataset(*[episode(seed, source="expert" if seed < 4 else "random") for seed in range(8)])
+    part = labelled_steps(data, 12, seed=0, most=1)
+    assert [source == "expert" for source in part.sources] == [True, False, False]
+    assert part.seeds[0] == labelled_steps(data, 12, seed=0).seeds[0]
+    with pytest.raises(InputError, match=r"25 steps with an action.*at least 26"):
+        labelled_steps(data, 26, seed=0, most=1)
+
+
+def test_more_labels_than_there_are_is_an_error_unless_fewer_will_do():
     data = dataset(episode(0), episode(1))
+    assert labelled_steps(data, 11, 0, fewer=True).num_frames == 12
     assert labelled_steps(data, 10, 0).num_frames == 12
     with pytest.raises(InputError, match=r"labelled_steps.*10 steps with an action.*at least 11"):
         labelled_steps(data, 11, 0)

@@ -44,7 +44,7 @@ def test_episode_starts_cycle_in_order():
 
 
 def test_fewer_episode_starts_are_spread_over_the_data():
-    """Data of several tasks have them one after another: an iterate that is scored from the first alone is not known."""
+    """Data of several tasks have them one after another: the first episodes would be of one task alone."""
     starts = start_states(*([number / 10, 0.95] for number in range(6)))
     assert starts.episode_starts(3).position[:, 0].tolist() == pytest.approx([0.0, 0.2, 0.4])
     assert starts.episode_starts(4).position[:, 0].tolist() == pytest.approx([0.0, 0.1, 0.3, 0.4])

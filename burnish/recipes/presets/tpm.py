@@ -73,7 +73,7 @@ RECIPE = Recipe(
     system="TPM: masks of the things that a sentence names, two streams; refined where masks are imagined",
     paper="arXiv 2306.05716",
     needs="demonstrations with pictures, and masks or a sentence; frames, paper: a GPU",
-    status="the two-stream policy works on things never seen; refined: no gain shown (benchmarks/results/tpm.md)",
+    status="works on things never seen: refined 22, 25 to 61, 63 %, filtered 37, 47 (benchmarks/results/tpm.md)",
     build=recipe,
     presets=PRESETS,
 )

@@ -76,7 +76,7 @@ RECIPE = Recipe(
     system="World-Gymnast: one policy for many instructions, GRPO in a video world model, a judge of whole episodes",
     paper="arXiv 2602.02454",
     needs="tasks with an expert, or your own data with pictures and sentences; published: a GPU and a judge",
-    status="a dot, four sentences: 76, 62, 100 to 100 %; none on Meta-World (benchmarks/results/world_gymnast.md)",
+    status="a dot: 76, 62, 100 to 100 %; on Meta-World exploited (benchmarks/results/world_gymnast.md)",
     build=recipe,
     presets=PRESETS,
 )

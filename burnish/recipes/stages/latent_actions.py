@@ -30,13 +30,15 @@ def choose_labelled(
     context: StageContext,
     data: Split,
     steps: int,
+    demonstrations: int | None,
     fewer: bool,
     adapter: AdapterConfig,
     history: PixelHistoryConfig,
     model: PixelDiffusionConfig,
     seed: int,
 ) -> Dataset:
-    """The episodes of `steps` steps whose actions are read, or of all where `fewer` will do.
+    """The episodes of `steps` steps whose actions are read, or of all where `fewer` will do; at most `demonstrations`
+    of them are the expert's.
 
     Checked at the same time, before anything trains, is what the rest of the data has to be.
 
@@ -45,8 +47,7 @@ def choose_labelled(
             different actions than a codebook takes.
     """
     require_clips(unlabelled_video(data[0], "the data set, as a video"), history, model)
-    there = int((data[0].lengths - 1).sum())
-    known = labelled_steps(data[0], min(steps, there) if fewer else steps, seed)
+    known = labelled_steps(data[0], steps, seed, most=demonstrations, fewer=fewer)
     executed = known.actions[followed(known)]
     action_adapter(adapter, known.action_dim, 1).tell(executed, executed[:, :1])
     return known
