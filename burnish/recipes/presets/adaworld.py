@@ -61,7 +61,7 @@ RECIPE = Recipe(
     system="AdaWorld: latent actions from video, a world model on them, adapted by few labels; PPO",
     paper="arXiv 2503.18938",
     needs="a task with an expert, or your own data with pictures; paper: a GPU",
-    status="all stages run; labels go further than after action-agnostic pretraining; refinement exploited its world (benchmarks/results/adaworld.md)",
+    status="drawer-open, 200 labels: 45 to 97 %; of demonstrations alone exploited (benchmarks/results/adaworld.md)",
     build=recipe,
     presets=PRESETS,
 )
